@@ -1,0 +1,378 @@
+//! Typed configuration. Keys are those of `config/dsql-proxy.yaml`, which comments each.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// A string of the configuration; may be given as `{env: NAME}` or `{file: PATH}`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Text(pub String);
+
+/// A [`Text`] that must not be printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Text {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
+/// The whole file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where clients connect.
+    pub listen: Listen,
+    /// The HTTP endpoint for operators.
+    #[serde(default)]
+    pub admin: Option<Admin>,
+    /// Worker threads; 0 is one per core.
+    #[serde(default)]
+    pub workers: usize,
+    /// Upstreams by name.
+    pub clusters: BTreeMap<String, Cluster>,
+    /// What clients may connect to, by the name they give as database.
+    pub databases: BTreeMap<String, Database>,
+    /// Who may log in.
+    #[serde(default)]
+    pub users: Vec<User>,
+    /// Login rules.
+    #[serde(default)]
+    pub auth: Auth,
+    /// Limits on clients.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Logging.
+    #[serde(default)]
+    pub log: Log,
+}
+
+/// Where clients connect.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// Address of the listener.
+    pub address: SocketAddr,
+    /// TLS for clients; without it only plain connections are taken.
+    #[serde(default)]
+    pub tls: Option<ListenTls>,
+    /// Connections that have not logged in yet, at most.
+    #[serde(default = "defaults::unauthenticated")]
+    pub max_unauthenticated: usize,
+    /// From accept to a finished login, at most.
+    #[serde(default = "defaults::login_timeout", deserialize_with = "super::units::duration")]
+    pub login_timeout: Duration,
+}
+
+/// Certificate for clients.
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct ListenTls {
+    /// PEM file, leaf first.
+    pub certificate: PathBuf,
+    /// PEM file.
+    pub private_key: PathBuf,
+    /// Refuse clients that do not ask for TLS.
+    #[serde(default)]
+    pub required: bool,
+}
+
+/// The HTTP endpoint for operators.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    /// Address of the HTTP listener.
+    pub address: SocketAddr,
+}
+
+/// What kind of server a cluster is.
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum ClusterKind {
+    /// Aurora DSQL: TLS and IAM token, always.
+    Dsql,
+    /// PostgreSQL, Aurora PostgreSQL, RDS.
+    Postgres,
+}
+
+/// TLS towards a `postgres` cluster, named as libpq's `sslmode`.
+#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpstreamTls {
+    /// Never.
+    Disable,
+    /// When the server offers it; the certificate is not checked.
+    #[default]
+    Prefer,
+    /// Always; the certificate is not checked.
+    Require,
+    /// Always; chain and host name are checked.
+    VerifyFull,
+}
+
+/// One upstream.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    /// What it is.
+    pub kind: ClusterKind,
+    /// Host with optional `:port` (default 5432), or for `postgres` the folder of a unix socket
+    /// (starts with `/`, optional `:port`).
+    pub endpoint: Text,
+    /// Dial this `host:port`, keep `endpoint` for SNI, certificate check and signing.
+    #[serde(default)]
+    pub connect_to: Option<Text>,
+    /// AWS region; derived from a DSQL endpoint when left out.
+    #[serde(default)]
+    pub region: Option<Text>,
+    /// User to log in as.
+    #[serde(default = "defaults::upstream_user")]
+    pub user: Text,
+    /// Password (`postgres` only).
+    #[serde(default)]
+    pub password: Option<Secret>,
+    /// TLS (`postgres` only; `dsql` always verifies).
+    #[serde(default)]
+    pub tls: Option<UpstreamTls>,
+    /// TLS from the first byte (ALPN `postgresql`), without SSLRequest.
+    #[serde(default)]
+    pub direct_tls: bool,
+    /// AWS credentials; default is the AWS chain.
+    #[serde(default)]
+    pub credentials: Option<Credentials>,
+    /// Extra root certificates, PEM file.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// Connections.
+    #[serde(default)]
+    pub pool: Pool,
+}
+
+/// Static AWS credentials.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Credentials {
+    /// Access key id.
+    pub access_key_id: Text,
+    /// Secret access key.
+    pub secret_access_key: Secret,
+    /// Session token of temporary credentials.
+    #[serde(default)]
+    pub session_token: Option<Secret>,
+}
+
+/// Limits of the connections to one cluster and upstream database.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pool {
+    /// Connections at most.
+    pub size: usize,
+    /// Connections kept open at least.
+    pub min: usize,
+    /// New connections a second, sustained.
+    pub connect_rate: u32,
+    /// New connections at once.
+    pub connect_burst: u32,
+    /// A connection is replaced when it is older (jittered by up to a tenth, never in a transaction).
+    #[serde(deserialize_with = "super::units::duration")]
+    pub max_age: Duration,
+    /// An idle connection above `min` is closed after this.
+    #[serde(deserialize_with = "super::units::duration")]
+    pub idle_timeout: Duration,
+    /// A client waits at most this long for a connection (then 53300).
+    #[serde(deserialize_with = "super::units::duration")]
+    pub wait_timeout: Duration,
+    /// Clients waiting at most (then 53300 at once).
+    pub max_waiters: usize,
+    /// One attempt to connect and log in takes at most this.
+    #[serde(deserialize_with = "super::units::duration")]
+    pub connect_timeout: Duration,
+    /// Prepared statements kept on each upstream connection.
+    pub prepared_statements: usize,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            size: 20,
+            min: 0,
+            connect_rate: 100,
+            connect_burst: 1000,
+            max_age: Duration::from_secs(55 * 60),
+            idle_timeout: Duration::from_secs(600),
+            wait_timeout: Duration::from_secs(5),
+            max_waiters: 10_000,
+            connect_timeout: Duration::from_secs(10),
+            prepared_statements: 500,
+        }
+    }
+}
+
+/// How long a client keeps an upstream connection.
+#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum PoolMode {
+    /// Until its transaction ends.
+    #[default]
+    Transaction,
+    /// Until it disconnects.
+    Session,
+}
+
+/// Which dialect rules apply.
+#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Dialect {
+    /// Statements pass as they are.
+    #[default]
+    Off,
+}
+
+/// One database as clients see it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// Name of a cluster.
+    pub cluster: String,
+    /// Database name at the cluster.
+    #[serde(default = "defaults::upstream_database")]
+    pub upstream_database: Text,
+    /// Dialect profile.
+    #[serde(default)]
+    pub dialect: Dialect,
+    /// When a connection goes back to the pool.
+    #[serde(default)]
+    pub pool_mode: PoolMode,
+}
+
+/// One login.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// Login name.
+    pub name: Text,
+    /// Password, or its verifier `SCRAM-SHA-256$…`.
+    pub password: Secret,
+    /// Database entries this user may connect to.
+    #[serde(default)]
+    pub databases: Vec<String>,
+    /// May use the console database `dsqlproxy`.
+    #[serde(default)]
+    pub admin: bool,
+    /// After this moment logins are refused (RFC 3339).
+    #[serde(default)]
+    pub valid_until: Option<Text>,
+}
+
+/// Login rules.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Auth {
+    /// Let clients send cleartext passwords, inside TLS only.
+    pub cleartext: bool,
+    /// Failed logins from one address and user within a minute before further ones are refused.
+    pub max_failures: u32,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            cleartext: false,
+            max_failures: 20,
+        }
+    }
+}
+
+/// Limits on clients.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Clients at most, logged in or not.
+    pub clients: usize,
+    /// After SIGTERM, open transactions may go on for this long.
+    #[serde(deserialize_with = "super::units::duration")]
+    pub drain_timeout: Duration,
+    /// A client that is idle outside a transaction for longer is disconnected (57P05); 0 is never.
+    #[serde(deserialize_with = "super::units::duration")]
+    pub client_idle_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            clients: 10_000,
+            drain_timeout: Duration::from_secs(30),
+            client_idle_timeout: Duration::ZERO,
+        }
+    }
+}
+
+/// Shape of log lines.
+#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// Logging.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Shape of lines.
+    pub format: LogFormat,
+    /// Filter in the syntax of `tracing-subscriber`, such as `info` or `dsql_proxy::pool=debug`.
+    pub level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            level: "info".to_owned(),
+        }
+    }
+}
+
+mod defaults {
+    use super::Text;
+    use std::time::Duration;
+
+    pub(super) fn unauthenticated() -> usize {
+        1000
+    }
+    pub(super) fn login_timeout() -> Duration {
+        Duration::from_secs(15)
+    }
+    pub(super) fn upstream_user() -> Text {
+        Text("admin".to_owned())
+    }
+    pub(super) fn upstream_database() -> Text {
+        Text("postgres".to_owned())
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self)
+    }
+}

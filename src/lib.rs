@@ -1,0 +1,9 @@
+//! dsql-proxy: an ordinary PostgreSQL connection string in front of Amazon Aurora DSQL.
+//!
+//! A statement travels `server → auth → session → sql → policy → retry → pool → upstream`;
+//! see `docs/architecture.md`.
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod net;
+pub mod wire;
