@@ -6,4 +6,5 @@
 
 pub mod config;
 pub mod net;
+pub mod sql;
 pub mod wire;
