@@ -4,6 +4,8 @@
 //! see `docs/architecture.md`.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod config;
 pub mod net;
+pub mod upstream;
 pub mod wire;

@@ -1,0 +1,22 @@
+//! Connections to upstream servers: where they are, how to log in, how to cancel.
+//!
+//! A [`Target`] is built once for a cluster and an upstream database; [`connect`] gives a
+//! [`Backend`] that is logged in and idle, or a [`ConnectError`] that says what to do next.
+
+mod cancel;
+mod connect;
+mod credentials;
+mod dial;
+mod error;
+mod login;
+mod target;
+mod tls;
+pub mod token;
+
+#[cfg(test)]
+mod tests;
+
+pub use cancel::cancel;
+pub use connect::{Backend, connect};
+pub use error::{Backoff, ConnectError, Refusal, Stage};
+pub use target::{Target, TargetError};
