@@ -231,7 +231,7 @@ pub enum ConnectError {
         /// Who was refused.
         user: String,
         /// The server's words.
-        refusal: Refusal,
+        refusal: Box<Refusal>,
         /// A fresh token was refused too.
         retried: bool,
     },
@@ -305,12 +305,12 @@ mod tests {
         ConnectError::Refused {
             address: "db:5432".to_owned(),
             user: "admin".to_owned(),
-            refusal: Refusal {
+            refusal: Box::new(Refusal {
                 code: code.to_owned(),
                 message: message.to_owned(),
                 detail: String::new(),
                 hint: hint.to_owned(),
-            },
+            }),
             retried,
         }
     }

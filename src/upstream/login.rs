@@ -300,7 +300,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
         ConnectError::Refused {
             address: self.target.address(),
             user: self.target.user.clone(),
-            refusal: Refusal::read(&self.body, self.secret.expose()),
+            refusal: Box::new(Refusal::read(&self.body, self.secret.expose())),
             retried: false,
         }
     }

@@ -91,7 +91,7 @@ pub(super) struct Tls {
 #[derive(Debug)]
 pub(super) enum Login {
     Password(Option<Secret>),
-    Token(TokenSource),
+    Token(Box<TokenSource>),
 }
 
 /// An upstream database, ready to be connected to. Immutable; share it by `Arc`.
@@ -187,7 +187,7 @@ fn plain(what: &'static str, text: &str) -> Result<String, TargetError> {
 
 fn login(cluster: &Cluster) -> Result<Login, TargetError> {
     if cluster.kind == ClusterKind::Dsql {
-        return Ok(Login::Token(TokenSource::new(cluster)?));
+        return Ok(Login::Token(Box::new(TokenSource::new(cluster)?)));
     }
     if let Some(password) = &cluster.password {
         plain("password", &password.0)?;
@@ -363,7 +363,8 @@ mod tests {
 
     #[test]
     fn wrong_settings_are_refused() {
-        let cases: &[(&str, fn(&mut Cluster))] = &[
+        type Change = fn(&mut Cluster);
+        let cases: &[(&str, Change)] = &[
             ("not a host", |c| c.endpoint = Text("a b".to_owned())),
             ("not a host", |c| c.endpoint = Text("/run/pg:x".to_owned())),
             ("connect_to", |c| {

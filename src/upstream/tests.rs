@@ -18,3 +18,9 @@ pub(super) fn cluster(kind: ClusterKind, endpoint: &str) -> Cluster {
         pool: Pool::default(),
     }
 }
+
+mod cancelling;
+mod fake;
+mod hostile;
+mod postgres;
+mod scripted;
