@@ -219,7 +219,11 @@ impl WriteBuffer {
     ///
     /// # Errors
     /// Those of the stream; a stream that takes nothing is `WriteZero`.
-    pub fn poll_drain(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_drain(
+        &mut self,
+        stream: &mut Stream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         while !self.is_empty() {
             let count = ready!(poll_write(stream, cx, &self.data[self.sent..]))?;
             self.sent += count;
@@ -248,7 +252,11 @@ impl WriteBuffer {
     ///
     /// # Errors
     /// Those of the stream.
-    pub fn poll_flush(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_flush(
+        &mut self,
+        stream: &mut Stream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.unflushed {
             ready!(Pin::new(stream).poll_flush(cx))?;
             self.unflushed = false;

@@ -16,7 +16,12 @@ impl Bucket {
     #[must_use]
     pub fn new(rate: u32, burst: u32, now: Instant) -> Self {
         let burst = f64::from(burst.max(1));
-        Self { rate: f64::from(rate.max(1)), burst, tokens: burst, at: now }
+        Self {
+            rate: f64::from(rate.max(1)),
+            burst,
+            tokens: burst,
+            at: now,
+        }
     }
 
     /// Takes a token, or tells how long until there is one.

@@ -27,7 +27,11 @@ pub struct Lease {
 
 impl Lease {
     pub(super) fn new(conn: Box<Conn>, pool: Rc<Pool>) -> Self {
-        Self { conn: Some(conn), pool, cancels: Rc::default() }
+        Self {
+            conn: Some(conn),
+            pool,
+            cancels: Rc::default(),
+        }
     }
 
     /// Gives the connection back. A tainted one is scrubbed first, and one with a cancel request
@@ -121,13 +125,17 @@ impl Deref for Lease {
 
     fn deref(&self) -> &Conn {
         // `conn` is only taken by methods that consume the lease.
-        self.conn.as_ref().unwrap_or_else(|| unreachable!("lease without connection"))
+        self.conn
+            .as_ref()
+            .unwrap_or_else(|| unreachable!("lease without connection"))
     }
 }
 
 impl DerefMut for Lease {
     fn deref_mut(&mut self) -> &mut Conn {
-        self.conn.as_mut().unwrap_or_else(|| unreachable!("lease without connection"))
+        self.conn
+            .as_mut()
+            .unwrap_or_else(|| unreachable!("lease without connection"))
     }
 }
 

@@ -54,7 +54,9 @@ async fn exchange(conn: &mut Conn) -> io::Result<()> {
     poll_fn(|cx| conn.output.poll_drain(&mut conn.stream, cx)).await?;
     let mut failure = None;
     loop {
-        while let Some(header) = frame::backend_header(conn.input.unread()).map_err(io::Error::other)? {
+        while let Some(header) =
+            frame::backend_header(conn.input.unread()).map_err(io::Error::other)?
+        {
             if conn.input.unread().len() < header.total {
                 conn.input.reserve(header.total);
                 break;
@@ -63,7 +65,9 @@ async fn exchange(conn: &mut Conn) -> io::Result<()> {
             conn.input.drop_unread(header.total);
             let body = &frame[frame::HEADER..];
             match header.tag {
-                b'E' => failure = Some(String::from_utf8_lossy(error_fields(body).message).into_owned()),
+                b'E' => {
+                    failure = Some(String::from_utf8_lossy(error_fields(body).message).into_owned())
+                }
                 b'S' => report(conn, body),
                 b'Z' => return finish(body, failure),
                 _ => {}
@@ -77,7 +81,8 @@ async fn exchange(conn: &mut Conn) -> io::Result<()> {
 }
 
 fn finish(body: &[u8], failure: Option<String>) -> io::Result<()> {
-    let idle = body.first().copied().and_then(TransactionStatus::from_byte) == Some(TransactionStatus::Idle);
+    let idle = body.first().copied().and_then(TransactionStatus::from_byte)
+        == Some(TransactionStatus::Idle);
     match failure {
         Some(message) => Err(io::Error::other(message)),
         None if idle => Ok(()),
@@ -87,6 +92,9 @@ fn finish(body: &[u8], failure: Option<String>) -> io::Result<()> {
 
 fn report(conn: &mut Conn, body: &[u8]) {
     if let Some((name, value)) = crate::wire::backend::two_strings(body) {
-        conn.report(&String::from_utf8_lossy(name), &String::from_utf8_lossy(value));
+        conn.report(
+            &String::from_utf8_lossy(name),
+            &String::from_utf8_lossy(value),
+        );
     }
 }

@@ -80,7 +80,10 @@ impl Counts {
             | u64::from(self.leased) << 48
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "each field is its own 16 bits")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "each field is its own 16 bits"
+    )]
     fn unpack(packed: u64) -> Self {
         Self {
             free: packed as u16,
@@ -120,7 +123,9 @@ pub struct PoolShared {
 
 impl std::fmt::Debug for PoolShared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PoolShared").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("PoolShared")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -139,7 +144,11 @@ impl PoolShared {
         let slices = (0..workers)
             .map(|worker| Slice {
                 counts: AtomicU64::new(
-                    Counts { free: share(limits.size, workers, worker), ..Counts::default() }.pack(),
+                    Counts {
+                        free: share(limits.size, workers, worker),
+                        ..Counts::default()
+                    }
+                    .pack(),
                 ),
                 waiters: AtomicUsize::new(0),
                 oldest: AtomicU64::new(NOBODY),
@@ -179,7 +188,10 @@ impl PoolShared {
     }
 
     fn count(&self) -> Census {
-        let mut census = Census { transit: self.transit.load(Ordering::SeqCst), ..Census::default() };
+        let mut census = Census {
+            transit: self.transit.load(Ordering::SeqCst),
+            ..Census::default()
+        };
         for slice in &self.slices {
             let counts = Counts::unpack(slice.counts.load(Ordering::SeqCst));
             census.free += usize::from(counts.free);
@@ -206,7 +218,10 @@ impl PoolShared {
     /// Why the last attempt to connect failed, until one succeeds.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(super) fn note_connected(&self) {
@@ -229,7 +244,9 @@ impl PoolShared {
     }
 
     pub(super) fn publish(&self, worker: usize, counts: Counts) {
-        self.slices[worker].counts.store(counts.pack(), Ordering::Release);
+        self.slices[worker]
+            .counts
+            .store(counts.pack(), Ordering::Release);
     }
 
     /// Shows how many wait at a worker and since when the oldest does.
@@ -266,11 +283,14 @@ impl PoolShared {
 
     /// Other workers that could spare a slot.
     pub(super) fn spare(&self, worker: usize) -> impl Iterator<Item = usize> + '_ {
-        self.slices.iter().enumerate().filter_map(move |(other, slice)| {
-            let counts = Counts::unpack(slice.counts.load(Ordering::Relaxed));
-            let spare = other != worker && counts.free + counts.idle > 0;
-            spare.then_some(other)
-        })
+        self.slices
+            .iter()
+            .enumerate()
+            .filter_map(move |(other, slice)| {
+                let counts = Counts::unpack(slice.counts.load(Ordering::Relaxed));
+                let spare = other != worker && counts.free + counts.idle > 0;
+                spare.then_some(other)
+            })
     }
 
     /// Sends a slot (with or without connection) to another worker; `counts` are the sender's
@@ -315,8 +335,9 @@ mod tests {
     fn slots_are_dealt_without_loss() {
         for size in [1, 2, 7, 20, 1000] {
             for workers in 1..9 {
-                let dealt: usize =
-                    (0..workers).map(|worker| usize::from(share(size, workers, worker))).sum();
+                let dealt: usize = (0..workers)
+                    .map(|worker| usize::from(share(size, workers, worker)))
+                    .sum();
                 assert_eq!(dealt, size);
             }
         }
@@ -324,7 +345,12 @@ mod tests {
 
     #[test]
     fn counts_pack_and_unpack() {
-        let counts = Counts { free: 1, connecting: 2, idle: 3, leased: 65_535 };
+        let counts = Counts {
+            free: 1,
+            connecting: 2,
+            idle: 3,
+            leased: 65_535,
+        };
         assert_eq!(Counts::unpack(counts.pack()), counts);
     }
 }

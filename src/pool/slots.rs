@@ -99,7 +99,8 @@ impl Pool {
     pub(super) fn publish_waiters(&self) {
         let mut waiters = self.waiters.borrow_mut();
         let oldest = waiters.oldest().map(|place| place.since);
-        self.shared.publish_waiters(self.worker, waiters.len(), oldest);
+        self.shared
+            .publish_waiters(self.worker, waiters.len(), oldest);
     }
 
     /// An idle connection, unless others wait for one already.
@@ -148,7 +149,9 @@ impl Pool {
 
     fn hopeless(&self) -> Option<ClientError> {
         let pause = self.pause.borrow();
-        let pause = pause.as_ref().filter(|pause| pause.hopeless && Instant::now() < pause.until)?;
+        let pause = pause
+            .as_ref()
+            .filter(|pause| pause.hopeless && Instant::now() < pause.until)?;
         let census = self.shared.census();
         (census.idle + census.leased == 0).then(|| pause.error.clone())
     }
@@ -157,7 +160,12 @@ impl Pool {
     pub(super) fn pump(self: &Rc<Self>) {
         let waiting = self.waiters.borrow().len();
         let now = Instant::now();
-        if self.pause.borrow().as_ref().is_some_and(|pause| now < pause.until) {
+        if self
+            .pause
+            .borrow()
+            .as_ref()
+            .is_some_and(|pause| now < pause.until)
+        {
             return;
         }
         while usize::from(self.counts.get().connecting) < waiting
@@ -284,7 +292,11 @@ impl Pool {
 
     fn more_urgent(&self) -> Option<usize> {
         let (other, oldest) = self.shared.neediest(self.worker)?;
-        let ours = self.waiters.borrow_mut().oldest().map(|place| self.shared.millis(place.since));
+        let ours = self
+            .waiters
+            .borrow_mut()
+            .oldest()
+            .map(|place| self.shared.millis(place.since));
         match ours {
             Some(ours) if ours <= oldest + UNFAIR_MS => None,
             _ => Some(other),
@@ -300,7 +312,8 @@ impl Pool {
         let mut counts = self.counts.get();
         counts.leased -= 1;
         self.counts.set(counts);
-        self.shared.send(self.worker, to, counts, Transfer::Conn(conn));
+        self.shared
+            .send(self.worker, to, counts, Transfer::Conn(conn));
     }
 
     /// A leased connection is gone; its slot is free.
@@ -364,7 +377,8 @@ impl Pool {
             let mut counts = self.counts.get();
             counts.free -= 1;
             self.counts.set(counts);
-            self.shared.send(self.worker, worker, counts, Transfer::Slot);
+            self.shared
+                .send(self.worker, worker, counts, Transfer::Slot);
         }
     }
 }

@@ -102,9 +102,17 @@ impl Pool {
 
     /// With nobody waiting, one attempt after each pause finds out whether the upstream is back.
     fn retry_quietly(self: &Rc<Self>) {
-        let over = self.pause.borrow().as_ref().is_some_and(|pause| Instant::now() >= pause.until);
+        let over = self
+            .pause
+            .borrow()
+            .as_ref()
+            .is_some_and(|pause| Instant::now() >= pause.until);
         let counts = self.counts.get();
-        if over && counts.connecting == 0 && counts.free > 0 && self.shared.take_token(Instant::now()) {
+        if over
+            && counts.connecting == 0
+            && counts.free > 0
+            && self.shared.take_token(Instant::now())
+        {
             self.open();
         }
     }

@@ -109,7 +109,11 @@ pub struct Ticket {
 
 impl Ticket {
     pub(super) fn new(pool: Rc<Pool>, place: Rc<Place>) -> Self {
-        Self { pool, place, taken: false }
+        Self {
+            pool,
+            place,
+            taken: false,
+        }
     }
 
     /// Ready with a lease, or with the reason why there will be none.

@@ -28,7 +28,9 @@ enum Step {
 impl Session {
     /// Relays the frames that are there.
     pub(super) fn relay(&mut self) -> Result<bool, End> {
-        let Some(lease) = &mut self.lease else { return Ok(false) };
+        let Some(lease) = &mut self.lease else {
+            return Ok(false);
+        };
         if lease.input.unread().is_empty() {
             return Ok(false);
         }
@@ -101,7 +103,11 @@ impl Session {
 
     /// Local answers whose turn has come go behind what is passing.
     fn after_frame(&mut self, input: &mut ReadBuffer) {
-        if self.owed.front().is_some_and(|entry| matches!(entry.expect, Expect::Local | Expect::CopyEnd)) {
+        if self
+            .owed
+            .front()
+            .is_some_and(|entry| matches!(entry.expect, Expect::Local | Expect::CopyEnd))
+        {
             self.take_passing(input);
             self.answer_local();
         }
@@ -154,7 +160,11 @@ impl Session {
             b'E' => self.error(header, body),
             b'S' => self.parameter(body),
             b'N' => Ok(self.visible()),
-            b'A' => Ok(if self.pin.is_some() { Step::Pass } else { Step::Hide }),
+            b'A' => Ok(if self.pin.is_some() {
+                Step::Pass
+            } else {
+                Step::Hide
+            }),
             b'1' => self.answered(header, &[Expect::Parse]),
             b'2' => self.answered(header, &[Expect::Bind]),
             b'3' => self.answered(header, &[Expect::Close]),
@@ -212,7 +222,10 @@ impl Session {
 
     fn complete(&mut self, header: Header, body: &[u8]) -> Result<Step, End> {
         let step = self.expect(header, &[Expect::Query, Expect::Execute])?;
-        let is_execute = self.owed.front().is_some_and(|entry| entry.expect == Expect::Execute);
+        let is_execute = self
+            .owed
+            .front()
+            .is_some_and(|entry| entry.expect == Expect::Execute);
         let effect = self.owed.front_mut().and_then(|entry| {
             let note = entry.note.as_deref_mut()?;
             let effect = note.effects.as_ref()?.get(note.done).cloned();
@@ -283,7 +296,10 @@ impl Session {
         let Some((name, value)) = two_strings(body) else {
             return Err(self.desynchronised("malformed ParameterStatus"));
         };
-        let (name, value) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+        let (name, value) = (
+            String::from_utf8_lossy(name),
+            String::from_utf8_lossy(value),
+        );
         if let Some(lease) = &mut self.lease {
             lease.report(&name, &value);
         }
@@ -293,7 +309,8 @@ impl Session {
 
     fn ready(&mut self, body: &[u8]) -> Result<Step, End> {
         let status = body.first().copied().and_then(TransactionStatus::from_byte);
-        let Some((status, entry)) = status.and_then(|status| Some((status, self.owed.ready(status)?)))
+        let Some((status, entry)) =
+            status.and_then(|status| Some((status, self.owed.ready(status)?)))
         else {
             return Err(self.desynchronised("ReadyForQuery out of turn"));
         };
@@ -326,7 +343,12 @@ impl Session {
         let Some(front) = self.owed.front() else {
             return Err(self.unexpected(header));
         };
-        if front.hidden && front.note.as_ref().is_some_and(|note| note.own == Some(Own::Settings)) {
+        if front.hidden
+            && front
+                .note
+                .as_ref()
+                .is_some_and(|note| note.own == Some(Own::Settings))
+        {
             return Err(self.settings_refused(body));
         }
         if fields.code == b"0A000" && fields.message.starts_with(b"cached plan must not change") {
@@ -363,8 +385,13 @@ impl Session {
         let mut rest = body;
         while let Some(at) = memchr::memmem::find(rest, &quoted) {
             let digits = &rest[at + quoted.len()..];
-            let length = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
-            let id = std::str::from_utf8(&digits[..length]).ok().and_then(|id| id.parse().ok());
+            let length = digits
+                .iter()
+                .take_while(|byte| byte.is_ascii_digit())
+                .count();
+            let id = std::str::from_utf8(&digits[..length])
+                .ok()
+                .and_then(|id| id.parse().ok());
             renamed.extend_from_slice(&rest[..=at]);
             match id.and_then(|id| self.names.client_name(id)) {
                 Some(name) => renamed.extend_from_slice(name),
@@ -423,7 +450,9 @@ impl Session {
             message = %String::from_utf8_lossy(fields.message),
             "upstream ended the connection"
         );
-        if self.owed.is_empty() && self.status == TransactionStatus::Idle || self.visible_is_hidden() {
+        if self.owed.is_empty() && self.status == TransactionStatus::Idle
+            || self.visible_is_hidden()
+        {
             return Err(self.upstream_lost("ended the session"));
         }
         if self.outcome_unknown() {
@@ -491,12 +520,17 @@ impl Session {
     fn outcome_unknown(&self) -> bool {
         let implicit = self.owed.status() == TransactionStatus::Idle;
         let wrote = self.owed.iter().any(|entry| {
-            entry.note.as_ref().is_some_and(|note| note.writes && note.own.is_none() && implicit)
+            entry
+                .note
+                .as_ref()
+                .is_some_and(|note| note.writes && note.own.is_none() && implicit)
         });
         let commits = self.owed.iter().any(|entry| {
             let effects = entry.note.as_ref().and_then(|note| note.effects.as_ref());
             effects.is_some_and(|effects| {
-                effects.iter().any(|effect| matches!(effect, Effect::Commit { .. }))
+                effects
+                    .iter()
+                    .any(|effect| matches!(effect, Effect::Commit { .. }))
             })
         });
         let pending_sync = implicit
@@ -506,13 +540,20 @@ impl Session {
     }
 
     fn unexpected(&mut self, header: Header) -> End {
-        self.desynchronised(&format!("unexpected message type {:?}", char::from(header.tag)))
+        self.desynchronised(&format!(
+            "unexpected message type {:?}",
+            char::from(header.tag)
+        ))
     }
 
     /// What came makes no sense: the connection is of no use to anyone.
     fn desynchronised(&mut self, cause: &str) -> End {
         let unknown = self.outcome_unknown();
-        tracing::error!(pool = self.env.pool.name(), cause, "upstream broke the protocol");
+        tracing::error!(
+            pool = self.env.pool.name(),
+            cause,
+            "upstream broke the protocol"
+        );
         let code = if unknown {
             self.env.tally.commit_unknown.add(1);
             sqlstate::TRANSACTION_RESOLUTION_UNKNOWN
@@ -540,7 +581,9 @@ fn as_fatal(body: &[u8]) -> Vec<u8> {
     let mut fatal = b"SFATAL\0VFATAL\0".to_vec();
     let mut rest = body;
     while let Some((&kind, value)) = rest.split_first() {
-        let Some(end) = memchr::memchr(0, value) else { break };
+        let Some(end) = memchr::memchr(0, value) else {
+            break;
+        };
         if kind != 0 && !matches!(kind, b'S' | b'V') {
             fatal.extend_from_slice(&rest[..end + 2]);
         }

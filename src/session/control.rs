@@ -66,10 +66,6 @@ impl Control {
         !self.cancels.borrow().is_empty()
     }
 
-    pub(super) fn keep_cancels(&self, cancels: Vec<CancelDone>) {
-        self.cancels.borrow_mut().extend(cancels);
-    }
-
     pub(super) fn register(&self, waker: &Waker) {
         let mut kept = self.waker.borrow_mut();
         match kept.as_ref() {

@@ -62,7 +62,10 @@ impl Session {
     fn take_from(&mut self, input: &mut ReadBuffer) -> Result<bool, End> {
         let mut progress = false;
         loop {
-            if self.lease.as_ref().is_some_and(|lease| lease.output.len() > HIGH_WATER)
+            if self
+                .lease
+                .as_ref()
+                .is_some_and(|lease| lease.output.len() > HIGH_WATER)
                 || self.cout.len() > HIGH_WATER
             {
                 return Ok(progress);
@@ -114,7 +117,10 @@ impl Session {
             return false;
         }
         if let (Rest::Pass(_), Some(lease)) = (self.from_client, &mut self.lease) {
-            lease.output.tail().extend_from_slice(&input.unread()[..count]);
+            lease
+                .output
+                .tail()
+                .extend_from_slice(&input.unread()[..count]);
         }
         input.drop_unread(count);
         self.from_client.reduce(count);
@@ -166,7 +172,10 @@ impl Session {
     }
 
     fn own(what: Own) -> Option<Note> {
-        Some(Note { own: Some(what), ..Note::default() })
+        Some(Note {
+            own: Some(what),
+            ..Note::default()
+        })
     }
 
     /// Brings the connection's settings in line with the session's.
@@ -187,7 +196,9 @@ impl Session {
     /// Sends the BEGIN that was answered already. In the extended protocol, so that the client's
     /// own messages behind it are skipped by the server should it fail.
     pub(super) fn send_deferred_begin(&mut self) {
-        let Some(text) = self.begin.take() else { return };
+        let Some(text) = self.begin.take() else {
+            return;
+        };
         self.send(Expect::Parse, true, Self::own(Own::Begin), |out| {
             frontend::put_parse(out, b"", &text, b"\0\0");
         });
@@ -222,7 +233,10 @@ impl Session {
             Ok(false) => Ok(Some(Taken::Wait)),
             Err(error) if self.begin.is_some() => {
                 // The client believes to be in a transaction that never began.
-                Err(End::Refuse(ClientError { severity: reply::Severity::Fatal, ..error }))
+                Err(End::Refuse(ClientError {
+                    severity: reply::Severity::Fatal,
+                    ..error
+                }))
             }
             Err(error) => {
                 error.put(self.cout.tail());
@@ -253,7 +267,10 @@ impl Session {
         self.names.forget_unnamed();
         self.note_pins(&class);
         let removes = self.deallocated(&class);
-        let guarded = self.owed.iter().any(|entry| entry.hidden && entry.expect.is_extended())
+        let guarded = self
+            .owed
+            .iter()
+            .any(|entry| entry.hidden && entry.expect.is_extended())
             || removes.is_some_and(|id| self.prepare_again_by_id(id));
         let note = Note {
             effects: class.effects,
@@ -264,13 +281,18 @@ impl Session {
         };
         let plain = note.effects.is_none() && !guarded && !note.writes;
         self.env.tally.requests.add(1);
-        self.send(Expect::Query, false, (!plain).then_some(note), |out| match removes {
-            Some(id) => {
-                let sql = format!("DEALLOCATE \"{}\"", statement_name(id));
-                frontend::put_query(out, sql.as_bytes());
-            }
-            None => out.extend_from_slice(bytes),
-        });
+        self.send(
+            Expect::Query,
+            false,
+            (!plain).then_some(note),
+            |out| match removes {
+                Some(id) => {
+                    let sql = format!("DEALLOCATE \"{}\"", statement_name(id));
+                    frontend::put_query(out, sql.as_bytes());
+                }
+                None => out.extend_from_slice(bytes),
+            },
+        );
         if let Some(lease) = &mut self.lease {
             lease.unnamed = None;
         }
@@ -282,7 +304,9 @@ impl Session {
         if self.lease.is_some() || self.ticket.is_some() || self.refusal.is_some() {
             return false;
         }
-        let Some([effect]) = class.effects.as_deref() else { return false };
+        let Some([effect]) = class.effects.as_deref() else {
+            return false;
+        };
         let (tag, status) = match (effect, &self.begin) {
             (Effect::Begin { plain: true }, None) => {
                 self.begin = Some(text.to_vec());
@@ -310,9 +334,18 @@ impl Session {
         self.names.forget_unnamed();
         self.pin_to(PinReason::LongText);
         self.env.tally.requests.add(1);
-        let guarded = self.owed.iter().any(|entry| entry.hidden && entry.expect.is_extended());
-        let note = Note { writes: true, guarded, ..Note::default() };
-        self.send(Expect::Query, false, Some(note), |out| out.extend_from_slice(bytes));
+        let guarded = self
+            .owed
+            .iter()
+            .any(|entry| entry.hidden && entry.expect.is_extended());
+        let note = Note {
+            writes: true,
+            guarded,
+            ..Note::default()
+        };
+        self.send(Expect::Query, false, Some(note), |out| {
+            out.extend_from_slice(bytes)
+        });
         if let Some(lease) = &mut self.lease {
             lease.unnamed = None;
         }
@@ -324,8 +357,13 @@ impl Session {
             return Ok(without_rest(taken, total, bytes.len()));
         }
         self.env.tally.requests.add(1);
-        let note = Note { writes: true, ..Note::default() };
-        self.send(Expect::FunctionCall, false, Some(note), |out| out.extend_from_slice(bytes));
+        let note = Note {
+            writes: true,
+            ..Note::default()
+        };
+        self.send(Expect::FunctionCall, false, Some(note), |out| {
+            out.extend_from_slice(bytes)
+        });
         Ok(Taken::Head(bytes.len(), Rest::Pass(total - bytes.len())))
     }
 
@@ -342,7 +380,11 @@ impl Session {
 
     pub(super) fn pin_to(&mut self, reason: PinReason) {
         if self.pin.is_none() {
-            tracing::debug!(user = self.identity.user(), reason = reason.label(), "session pinned");
+            tracing::debug!(
+                user = self.identity.user(),
+                reason = reason.label(),
+                "session pinned"
+            );
             self.env.tally.pins.add(1);
             self.pin = Some(reason);
         }
@@ -374,14 +416,23 @@ impl Session {
     }
 
     fn parse_unnamed(&mut self, parse: &frontend::Parse<'_>, bytes: &[u8]) {
-        let known = self.names.get(b"").filter(|known| known.is(parse.text, parse.types)).cloned();
+        let known = self
+            .names
+            .get(b"")
+            .filter(|known| known.is(parse.text, parse.types))
+            .cloned();
         let prepared =
             known.unwrap_or_else(|| Prepared::new(parse.text, parse.types, self.scope()));
         self.note_pins(&prepared.class);
         let id = prepared.id;
         let name = self.names.set(b"", Some(prepared));
-        let note = Note { name: Some(name), ..Note::default() };
-        self.send(Expect::Parse, false, Some(note), |out| out.extend_from_slice(bytes));
+        let note = Note {
+            name: Some(name),
+            ..Note::default()
+        };
+        self.send(Expect::Parse, false, Some(note), |out| {
+            out.extend_from_slice(bytes)
+        });
         if let Some(lease) = &mut self.lease {
             lease.unnamed = Some(id);
         }
@@ -389,7 +440,9 @@ impl Session {
 
     /// The name is taken: the server itself says so, once it has the older statement.
     fn parse_duplicate(&mut self, parse: &frontend::Parse<'_>) {
-        let Some(older) = self.names.get(parse.name).cloned() else { return };
+        let Some(older) = self.names.get(parse.name).cloned() else {
+            return;
+        };
         self.prepare_again(&older);
         self.send(Expect::Parse, false, Some(Note::default()), |out| {
             frontend::put_parse(out, older.server_name().as_bytes(), parse.text, parse.types);
@@ -397,8 +450,14 @@ impl Session {
     }
 
     fn parse_named(&mut self, parse: &frontend::Parse<'_>) {
-        let shared = self.env.registry.share(parse.text, parse.types, self.scope());
-        let known = self.lease.as_mut().is_some_and(|lease| lease.prepared.touch(shared.id));
+        let shared = self
+            .env
+            .registry
+            .share(parse.text, parse.types, self.scope());
+        let known = self
+            .lease
+            .as_mut()
+            .is_some_and(|lease| lease.prepared.touch(shared.id));
         let certain = self.owed.ready_due() == 0 && self.owed.status() != TransactionStatus::Failed;
         // Two names of one session never share a statement, so that an error can name the right one.
         let prepared = if self.names.uses(shared.id) || (known && !certain) {
@@ -408,14 +467,25 @@ impl Session {
         };
         self.note_pins(&prepared.class);
         let (id, server_name) = (prepared.id, prepared.server_name());
-        let present = known && certain && self.lease.as_ref().is_some_and(|l| l.prepared.contains(id));
+        let present =
+            known && certain && self.lease.as_ref().is_some_and(|l| l.prepared.contains(id));
         let name = self.names.set(parse.name, Some(prepared));
         if present {
-            self.answer_locally(b'1', Note { name: Some(name), ..Note::default() });
+            self.answer_locally(
+                b'1',
+                Note {
+                    name: Some(name),
+                    ..Note::default()
+                },
+            );
             return;
         }
         self.make_room();
-        let note = Note { name: Some(name), makes: Some(id), ..Note::default() };
+        let note = Note {
+            name: Some(name),
+            makes: Some(id),
+            ..Note::default()
+        };
         self.send(Expect::Parse, false, Some(note), |out| {
             frontend::put_parse(out, server_name.as_bytes(), parse.text, parse.types);
         });
@@ -435,8 +505,14 @@ impl Session {
     fn make_room(&mut self) {
         let limit = self.env.pool.prepared_limit().max(1) - 1;
         let Some(lease) = &mut self.lease else { return };
-        let Some(evicted) = lease.prepared.evict(limit) else { return };
-        let note = Note { own: Some(Own::Evict), removes: Some(evicted), ..Note::default() };
+        let Some(evicted) = lease.prepared.evict(limit) else {
+            return;
+        };
+        let note = Note {
+            own: Some(Own::Evict),
+            removes: Some(evicted),
+            ..Note::default()
+        };
         self.send(Expect::Close, true, Some(note), |out| {
             frontend::put_close_statement(out, statement_name(evicted).as_bytes());
         });
@@ -444,14 +520,19 @@ impl Session {
 
     /// Prepares a statement of the client on this connection, if it is not there.
     fn prepare_again(&mut self, prepared: &Rc<Prepared>) -> bool {
-        let Some(lease) = &mut self.lease else { return false };
+        let Some(lease) = &mut self.lease else {
+            return false;
+        };
         if lease.prepared.touch(prepared.id) {
             return false;
         }
         self.make_room();
         self.env.tally.reprepared.add(1);
-        let note =
-            Note { own: Some(Own::Prepare), makes: Some(prepared.id), ..Note::default() };
+        let note = Note {
+            own: Some(Own::Prepare),
+            makes: Some(prepared.id),
+            ..Note::default()
+        };
         self.send(Expect::Parse, true, Some(note), |out| {
             let name = prepared.server_name();
             frontend::put_parse(out, name.as_bytes(), &prepared.text, &prepared.types);
@@ -473,12 +554,20 @@ impl Session {
         match self.names.get(name).cloned() {
             Some(prepared) if name.is_empty() => {
                 self.restore_unnamed(&prepared);
-                Resolved { name: Vec::new(), prepared: Some(prepared), instead: None }
+                Resolved {
+                    name: Vec::new(),
+                    prepared: Some(prepared),
+                    instead: None,
+                }
             }
             Some(prepared) => {
                 self.prepare_again(&prepared);
                 let name = prepared.server_name().into_bytes();
-                Resolved { name, prepared: Some(prepared), instead: None }
+                Resolved {
+                    name,
+                    prepared: Some(prepared),
+                    instead: None,
+                }
             }
             None => self.resolve_missing(name),
         }
@@ -486,7 +575,11 @@ impl Session {
 
     /// The unnamed statement lives on one connection; on another it is parsed again.
     fn restore_unnamed(&mut self, prepared: &Rc<Prepared>) {
-        if self.lease.as_ref().is_some_and(|lease| lease.unnamed == Some(prepared.id)) {
+        if self
+            .lease
+            .as_ref()
+            .is_some_and(|lease| lease.unnamed == Some(prepared.id))
+        {
             return;
         }
         self.env.tally.reprepared.add(1);
@@ -502,17 +595,27 @@ impl Session {
     /// must not reach a statement of somebody else.
     fn resolve_missing(&mut self, name: &[u8]) -> Resolved {
         if !name.is_empty() && !name.starts_with(STATEMENT_PREFIX.as_bytes()) {
-            return Resolved { name: name.to_vec(), prepared: None, instead: None };
+            return Resolved {
+                name: name.to_vec(),
+                prepared: None,
+                instead: None,
+            };
         }
         let message = if name.is_empty() {
             "unnamed prepared statement does not exist".to_owned()
         } else {
-            format!("prepared statement \"{}\" does not exist", String::from_utf8_lossy(name))
+            format!(
+                "prepared statement \"{}\" does not exist",
+                String::from_utf8_lossy(name)
+            )
         };
         Resolved {
             name: statement_name(NO_STATEMENT).into_bytes(),
             prepared: None,
-            instead: Some(ClientError::error(sqlstate::INVALID_SQL_STATEMENT_NAME, message)),
+            instead: Some(ClientError::error(
+                sqlstate::INVALID_SQL_STATEMENT_NAME,
+                message,
+            )),
         }
     }
 
@@ -524,7 +627,10 @@ impl Session {
         }
         let resolved = self.resolve(head.statement);
         self.note_portal(head.portal, resolved.prepared.as_ref());
-        let note = resolved.instead.map(|error| Note { instead: Some(error), ..Note::default() });
+        let note = resolved.instead.map(|error| Note {
+            instead: Some(error),
+            ..Note::default()
+        });
         let length = total - 1 - head.statement.len() + resolved.name.len();
         let rest = &body[head.length..];
         self.send(Expect::Bind, false, note, |out| {
@@ -555,11 +661,16 @@ impl Session {
             return Ok(taken);
         }
         if kind == b'P' {
-            self.send(Expect::DescribePortal, false, None, |out| out.extend_from_slice(bytes));
+            self.send(Expect::DescribePortal, false, None, |out| {
+                out.extend_from_slice(bytes)
+            });
             return Ok(Taken::All);
         }
         let resolved = self.resolve(name);
-        let note = resolved.instead.map(|error| Note { instead: Some(error), ..Note::default() });
+        let note = resolved.instead.map(|error| Note {
+            instead: Some(error),
+            ..Note::default()
+        });
         self.send(Expect::DescribeStatement, false, note, |out| {
             frontend::put(out, b'D', &[b"S", &resolved.name, b"\0"]);
         });
@@ -578,9 +689,14 @@ impl Session {
             .and_then(|(_, prepared)| prepared.class.effects.clone());
         let writes = self.last_bound_writes;
         self.unsettled_writes |= writes;
-        let note = (effects.is_some() || writes)
-            .then(|| Note { effects, writes, ..Note::default() });
-        self.send(Expect::Execute, false, note, |out| out.extend_from_slice(bytes));
+        let note = (effects.is_some() || writes).then(|| Note {
+            effects,
+            writes,
+            ..Note::default()
+        });
+        self.send(Expect::Execute, false, note, |out| {
+            out.extend_from_slice(bytes)
+        });
         Ok(Taken::All)
     }
 
@@ -591,12 +707,20 @@ impl Session {
             if let Some(taken) = self.lease_or(false)? {
                 return Ok(taken);
             }
-            self.send(Expect::Close, false, None, |out| out.extend_from_slice(bytes));
+            self.send(Expect::Close, false, None, |out| {
+                out.extend_from_slice(bytes)
+            });
             return Ok(Taken::All);
         }
         let name = self.names.set(name, None);
         if self.lease.is_some() {
-            self.answer_locally(b'3', Note { name: Some(name), ..Note::default() });
+            self.answer_locally(
+                b'3',
+                Note {
+                    name: Some(name),
+                    ..Note::default()
+                },
+            );
         } else {
             frontend::put(self.cout.tail(), b'3', &[]);
         }
@@ -609,7 +733,9 @@ impl Session {
             return Taken::All;
         }
         self.env.tally.requests.add(1);
-        self.send(Expect::Sync, false, None, |out| out.extend_from_slice(bytes));
+        self.send(Expect::Sync, false, None, |out| {
+            out.extend_from_slice(bytes)
+        });
         Taken::All
     }
 
@@ -617,14 +743,18 @@ impl Session {
 
     /// Copy data without a COPY is ignored, as the server does after a failed COPY.
     fn take_copy_data(&mut self, total: usize, bytes: &[u8]) -> Taken {
-        let Some(lease) = &mut self.lease else { return skip(total, bytes.len()) };
+        let Some(lease) = &mut self.lease else {
+            return skip(total, bytes.len());
+        };
         lease.output.tail().extend_from_slice(bytes);
         Taken::Head(bytes.len(), Rest::Pass(total - bytes.len()))
     }
 
     fn take_copy_end(&mut self, bytes: &[u8]) -> Taken {
         if self.lease.is_some() {
-            self.send(Expect::CopyEnd, false, None, |out| out.extend_from_slice(bytes));
+            self.send(Expect::CopyEnd, false, None, |out| {
+                out.extend_from_slice(bytes)
+            });
             self.answer_local();
         }
         Taken::All
@@ -639,15 +769,24 @@ impl Session {
         if let Some(taken) = self.lease_or(simple)? {
             return Ok(without_rest(taken, total, there));
         }
-        let limit = if self.env.pool.kind() == ClusterKind::Dsql { DSQL_MESSAGE } else { MAX_PARSE };
+        let limit = if self.env.pool.kind() == ClusterKind::Dsql {
+            DSQL_MESSAGE
+        } else {
+            MAX_PARSE
+        };
         let error = ClientError::error(
             sqlstate::PROGRAM_LIMIT_EXCEEDED,
             format!("message of {total} bytes exceeds the limit of {limit} bytes"),
         )
         .hint("Send the data in smaller statements, as parameters, or with COPY.");
-        let note = Note { instead: Some(error), ..Note::default() };
+        let note = Note {
+            instead: Some(error),
+            ..Note::default()
+        };
         if simple {
-            self.send(Expect::Query, false, Some(note), |out| frontend::put_query(out, b"."));
+            self.send(Expect::Query, false, Some(note), |out| {
+                frontend::put_query(out, b".")
+            });
         } else {
             self.send(Expect::Parse, false, Some(note), |out| {
                 frontend::put_parse(out, b"", b".", b"\0\0");
@@ -681,5 +820,9 @@ fn without_rest(taken: Taken, total: usize, there: usize) -> Taken {
 
 fn begin_tag(text: &[u8]) -> &'static str {
     let first = crate::sql::scan::Tokens::new(text).next();
-    if first.is_some_and(|token| token.is("start")) { "START TRANSACTION" } else { "BEGIN" }
+    if first.is_some_and(|token| token.is("start")) {
+        "START TRANSACTION"
+    } else {
+        "BEGIN"
+    }
 }

@@ -91,7 +91,10 @@ impl Registry {
             sweep(&mut statements);
         }
         let prepared = Prepared::new(text, types, scope);
-        statements.entry(key).or_default().push(Rc::downgrade(&prepared));
+        statements
+            .entry(key)
+            .or_default()
+            .push(Rc::downgrade(&prepared));
         prepared
     }
 
@@ -137,7 +140,11 @@ impl Names {
     /// What a name means; the empty name is the unnamed statement.
     #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<&Rc<Prepared>> {
-        if name.is_empty() { self.unnamed.as_ref() } else { self.named.get(name) }
+        if name.is_empty() {
+            self.unnamed.as_ref()
+        } else {
+            self.named.get(name)
+        }
     }
 
     /// Gives a name a meaning, or takes it; tells how to undo that.
@@ -150,7 +157,10 @@ impl Names {
                 None => self.named.remove(name),
             }
         };
-        NameChange { name: name.into(), before }
+        NameChange {
+            name: name.into(),
+            before,
+        }
     }
 
     /// Undoes a change.
@@ -177,7 +187,10 @@ impl Names {
     /// The client's name of a server-side statement.
     #[must_use]
     pub fn client_name(&self, id: u64) -> Option<&[u8]> {
-        self.named.iter().find(|(_, prepared)| prepared.id == id).map(|(name, _)| &**name)
+        self.named
+            .iter()
+            .find(|(_, prepared)| prepared.id == id)
+            .map(|(name, _)| &**name)
     }
 
     /// Gives every statement a new server-side name, so that each is prepared again.
@@ -194,7 +207,10 @@ mod tests {
     use super::*;
 
     fn scope(path: Option<&str>) -> Scope {
-        Scope { pool: 0, search_path: path.map(str::to_owned) }
+        Scope {
+            pool: 0,
+            search_path: path.map(str::to_owned),
+        }
     }
 
     #[test]
@@ -206,7 +222,12 @@ mod tests {
         assert_eq!(first.id, again.id);
         assert_ne!(first.id, other.id);
         registry.retire(&first);
-        assert_ne!(registry.share(b"SELECT * FROM t", b"\0\0", scope(Some("a"))).id, first.id);
+        assert_ne!(
+            registry
+                .share(b"SELECT * FROM t", b"\0\0", scope(Some("a")))
+                .id,
+            first.id
+        );
     }
 
     #[test]

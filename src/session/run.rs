@@ -249,11 +249,11 @@ impl Session {
         if let Some(error) = self.control.take_end() {
             return Err(End::Refuse(error));
         }
-        let mut progress = self.poll_ticket(cx);
         if self.welcome()? {
             self.phase = Phase::Serving;
             return Ok(true);
         }
+        let mut progress = self.poll_ticket(cx);
         progress |= self.write_upstream(cx)?;
         progress |= self.read_upstream(cx)?;
         progress |= self.relay()?;
@@ -263,10 +263,11 @@ impl Session {
     }
 
     fn step(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let mut progress = self.obey()?;
-        progress |= self.poll_ticket(cx);
-        progress |= self.read_client(cx)?;
+        self.obey()?;
+        let mut progress = self.read_client(cx)?;
         progress |= self.take_frames()?;
+        // Behind the frames: one of them may just have joined the queue.
+        progress |= self.poll_ticket(cx);
         progress |= self.write_upstream(cx)?;
         progress |= self.read_upstream(cx)?;
         progress |= self.relay()?;
@@ -275,7 +276,7 @@ impl Session {
     }
 
     /// Does what others asked for.
-    fn obey(&mut self) -> Result<bool, End> {
+    fn obey(&mut self) -> Result<(), End> {
         if let Some(error) = self.control.take_end() {
             return Err(End::Refuse(error));
         }
@@ -291,7 +292,7 @@ impl Session {
         if self.control.has_cancels() {
             self.obey_cancels();
         }
-        Ok(false)
+        Ok(())
     }
 
     fn obey_cancels(&mut self) {
@@ -337,7 +338,9 @@ impl Session {
     }
 
     fn poll_ticket(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(ticket) = &mut self.ticket else { return false };
+        let Some(ticket) = &mut self.ticket else {
+            return false;
+        };
         let outcome = ticket.poll(cx);
         if ticket.should_tell() {
             reply::put_notice(
@@ -409,7 +412,9 @@ impl Session {
     }
 
     pub(super) fn release(&mut self) {
-        let Some(settled) = self.owed.settle() else { return };
+        let Some(settled) = self.owed.settle() else {
+            return;
+        };
         if let Some(mut lease) = self.lease.take() {
             lease.label = SharedSettings::clone(self.settings.label());
             let waiting = lease.input.passing().to_vec();
@@ -424,11 +429,17 @@ impl Session {
 
     /// What the meaning of a statement text depends on in this session.
     pub(super) fn scope(&self) -> Scope {
-        Scope { pool: self.env.pool_index, search_path: self.settings.search_path() }
+        Scope {
+            pool: self.env.pool_index,
+            search_path: self.settings.search_path(),
+        }
     }
 
     fn read_client(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        if self.lease.as_ref().is_some_and(|lease| lease.output.len() > HIGH_WATER)
+        if self
+            .lease
+            .as_ref()
+            .is_some_and(|lease| lease.output.len() > HIGH_WATER)
             || self.cout.len() > HIGH_WATER
         {
             return Ok(false);
@@ -456,7 +467,10 @@ impl Session {
         let passing = self.lease.as_mut().map(|lease| &mut lease.input);
         let Some(input) = passing.filter(|input| !input.passing().is_empty()) else {
             let blocked = self.cout.len() > HIGH_WATER;
-            return self.cout.poll_drain(&mut self.client, cx).map_ok(|()| blocked);
+            return self
+                .cout
+                .poll_drain(&mut self.client, cx)
+                .map_ok(|()| blocked);
         };
         if !self.cout.is_empty() {
             // One write for both; what is passing is at most one buffer.
@@ -484,7 +498,9 @@ impl Session {
     }
 
     fn write_upstream(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let Some(lease) = self.lease.as_deref_mut() else { return Ok(false) };
+        let Some(lease) = self.lease.as_deref_mut() else {
+            return Ok(false);
+        };
         let waiting = lease.output.len();
         match lease.output.poll_drain(&mut lease.stream, cx) {
             Poll::Ready(Ok(())) => Ok(waiting > HIGH_WATER),
@@ -494,7 +510,9 @@ impl Session {
     }
 
     fn read_upstream(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let Some(lease) = self.lease.as_deref_mut() else { return Ok(false) };
+        let Some(lease) = self.lease.as_deref_mut() else {
+            return Ok(false);
+        };
         if self.cout.len() > HIGH_WATER {
             return Ok(false);
         }
@@ -522,7 +540,11 @@ impl Session {
         match end {
             End::Client => self.cout = WriteBuffer::default(),
             End::Told => {
-                if let Some(body) = self.final_words.take().filter(|_| self.from_upstream.left() == 0) {
+                if let Some(body) = self
+                    .final_words
+                    .take()
+                    .filter(|_| self.from_upstream.left() == 0)
+                {
                     frontend::put(self.cout.tail(), b'E', &[&body]);
                 }
             }
@@ -547,7 +569,9 @@ impl Session {
     }
 
     fn end_lease(&mut self) {
-        let Some(mut lease) = self.lease.take() else { return };
+        let Some(mut lease) = self.lease.take() else {
+            return;
+        };
         lease.tainted |= self.pin.is_some();
         if let Some(settled) = self.owed.settle() {
             lease.label = SharedSettings::clone(self.settings.label());

@@ -39,8 +39,16 @@ impl SettingsState {
     /// Settings of a new session.
     #[must_use]
     pub fn new(defaults: SharedSettings) -> Self {
-        let now = Snapshot { session: Arc::clone(&defaults), label: SharedSettings::default() };
-        Self { base: now.clone(), now, defaults, ..Self::default() }
+        let now = Snapshot {
+            session: Arc::clone(&defaults),
+            label: SharedSettings::default(),
+        };
+        Self {
+            base: now.clone(),
+            now,
+            defaults,
+            ..Self::default()
+        }
     }
 
     /// The start-up settings in the server's own spelling.
@@ -91,7 +99,11 @@ impl SettingsState {
     /// A statement of the client succeeded.
     pub fn apply(&mut self, effect: &Effect) {
         match effect {
-            Effect::Set { name, value, local: false } => {
+            Effect::Set {
+                name,
+                value,
+                local: false,
+            } => {
                 self.change(|settings| {
                     settings.insert(name.clone(), value.clone());
                 });
@@ -209,7 +221,11 @@ mod tests {
                     state.stay_open();
                 }
                 text => {
-                    for effect in classify(text.as_bytes()).effects.iter().flat_map(|e| e.iter()) {
+                    for effect in classify(text.as_bytes())
+                        .effects
+                        .iter()
+                        .flat_map(|e| e.iter())
+                    {
                         state.apply(effect);
                     }
                 }
@@ -228,17 +244,44 @@ mod tests {
             (&["BEGIN", "SET a = 1", "COMMIT", "|"], &["a=1", tokyo]),
             (&["BEGIN", "SET LOCAL a = 1", "COMMIT", "|"], &[tokyo]),
             (&["SET a = 1", "!", "|"], &[tokyo]),
-            (&["SET a = 1", "COMMIT", "SET b = 2", "!", "|"], &["a=1", tokyo]),
             (
-                &["BEGIN", "SET a = 1", "SAVEPOINT s", "SET a = 2", "ROLLBACK TO s", "COMMIT", "|"],
+                &["SET a = 1", "COMMIT", "SET b = 2", "!", "|"],
                 &["a=1", tokyo],
             ),
             (
-                &["BEGIN", "SAVEPOINT s", "SET a = 2", "RELEASE s", "COMMIT", "|"],
+                &[
+                    "BEGIN",
+                    "SET a = 1",
+                    "SAVEPOINT s",
+                    "SET a = 2",
+                    "ROLLBACK TO s",
+                    "COMMIT",
+                    "|",
+                ],
+                &["a=1", tokyo],
+            ),
+            (
+                &[
+                    "BEGIN",
+                    "SAVEPOINT s",
+                    "SET a = 2",
+                    "RELEASE s",
+                    "COMMIT",
+                    "|",
+                ],
                 &["a=2", tokyo],
             ),
             (
-                &["BEGIN", "SAVEPOINT s", "SET a = 1", "E", "ROLLBACK TO s", "SET a = 3", "COMMIT", "|"],
+                &[
+                    "BEGIN",
+                    "SAVEPOINT s",
+                    "SET a = 1",
+                    "E",
+                    "ROLLBACK TO s",
+                    "SET a = 3",
+                    "COMMIT",
+                    "|",
+                ],
                 &["a=3", tokyo],
             ),
         ];
@@ -253,7 +296,10 @@ mod tests {
     fn reset_goes_back_to_the_startup_parameter() {
         let (wanted, label) = run(&["SET timezone = 'UTC'", "|", "RESET timezone", "|"]);
         assert_eq!(wanted, ["timezone='Asia/Tokyo'"]);
-        assert!(label.is_empty(), "the connection went back to its own default");
+        assert!(
+            label.is_empty(),
+            "the connection went back to its own default"
+        );
         let (wanted, label) = run(&["SET a = 1", "RESET ALL", "|"]);
         assert_eq!(wanted, ["timezone='Asia/Tokyo'"]);
         assert!(label.is_empty());
@@ -263,10 +309,17 @@ mod tests {
     fn s3_the_servers_spelling_is_kept() {
         let mut state = SettingsState::new(SharedSettings::default());
         state.attach(SharedSettings::default());
-        state.apply(&Effect::Set { name: "datestyle".into(), value: "iso, dmy".into(), local: false });
+        state.apply(&Effect::Set {
+            name: "datestyle".into(),
+            value: "iso, dmy".into(),
+            local: false,
+        });
         state.report("DateStyle", "ISO, DMY");
         state.settle(&[("DateStyle".into(), "ISO, MDY".into())]);
-        assert_eq!(state.wanted().get("datestyle").map(String::as_str), Some("'ISO, DMY'"));
+        assert_eq!(
+            state.wanted().get("datestyle").map(String::as_str),
+            Some("'ISO, DMY'")
+        );
         state.report("DateStyle", "ISO, MDY");
         state.settle(&[("DateStyle".into(), "ISO, MDY".into())]);
         assert!(state.wanted().is_empty() && state.label().is_empty());

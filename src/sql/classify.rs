@@ -195,10 +195,15 @@ impl<'a> Statement<'a> {
 
     fn is_reading(&self) -> bool {
         let first = self.head[0];
-        ["show", "set", "begin", "start", "rollback", "abort", "reset"]
-            .iter()
-            .any(|word| first.is(word))
-            || (["select", "values", "table"].iter().any(|word| first.is(word)) && self.pin.is_none())
+        [
+            "show", "set", "begin", "start", "rollback", "abort", "reset",
+        ]
+        .iter()
+        .any(|word| first.is(word))
+            || (["select", "values", "table"]
+                .iter()
+                .any(|word| first.is(word))
+                && self.pin.is_none())
     }
 
     fn look_at(&mut self, word: &[u8], previous: Token<'a>) {
@@ -248,16 +253,23 @@ impl<'a> Statement<'a> {
             return self.otherwise();
         };
         match first.to_ascii_lowercase().as_slice() {
-            b"begin" => Effect::Begin { plain: whole && is_plain_begin(rest) },
+            b"begin" => Effect::Begin {
+                plain: whole && is_plain_begin(rest),
+            },
             b"start" => Effect::Begin {
                 plain: whole
                     && rest.first().is_some_and(|token| token.is("transaction"))
                     && is_plain_begin(rest),
             },
-            b"commit" | b"end" => Effect::Commit { plain: whole && is_plain_end(rest) },
+            b"commit" | b"end" => Effect::Commit {
+                plain: whole && is_plain_end(rest),
+            },
             b"rollback" | b"abort" => rollback(rest),
             b"savepoint" => name_of(rest.first(), Effect::Savepoint),
-            b"release" => name_of(rest.iter().find(|token| !token.is("savepoint")), Effect::Release),
+            b"release" => name_of(
+                rest.iter().find(|token| !token.is("savepoint")),
+                Effect::Release,
+            ),
             b"set" if whole => set(rest),
             b"set" => Effect::Pin(PinReason::Setting),
             b"reset" => reset(rest),
@@ -265,7 +277,9 @@ impl<'a> Statement<'a> {
             b"deallocate" => deallocate(rest),
             b"listen" => Effect::Pin(PinReason::Listen),
             b"load" => Effect::Pin(PinReason::Load),
-            b"prepare" if rest.first().is_some_and(|token| token.is("transaction")) => Effect::Commit { plain: false },
+            b"prepare" if rest.first().is_some_and(|token| token.is("transaction")) => {
+                Effect::Commit { plain: false }
+            }
             b"prepare" => Effect::Pin(PinReason::Prepare),
             b"declare" if self.hold => Effect::Pin(PinReason::HoldCursor),
             b"do" => code_block(head),
@@ -311,7 +325,10 @@ fn is_plain_begin(rest: &[Token<'_>]) -> bool {
         [] => true,
         [read, only] => read.is("read") && (only.is("only") || only.is("write")),
         [isolation, level, repeatable, read] => {
-            isolation.is("isolation") && level.is("level") && repeatable.is("repeatable") && read.is("read")
+            isolation.is("isolation")
+                && level.is("level")
+                && repeatable.is("repeatable")
+                && read.is("read")
         }
         _ => false,
     }
@@ -334,7 +351,9 @@ fn rollback(rest: &[Token<'_>]) -> Effect {
             rest[at + 1..].iter().find(|token| !token.is("savepoint")),
             Effect::RollbackTo,
         ),
-        None => Effect::Rollback { plain: is_plain_end(rest) },
+        None => Effect::Rollback {
+            plain: is_plain_end(rest),
+        },
     }
 }
 
@@ -355,7 +374,11 @@ fn set(rest: &[Token<'_>]) -> Effect {
         [first, ..] if first.is("transaction") || first.is("constraints") => Effect::None,
         [first, ..] if first.is("characteristics") => Effect::Pin(PinReason::Setting),
         [first, ..] if first.is("role") || first.is("authorization") => {
-            if local { Effect::None } else { Effect::Pin(PinReason::Role) }
+            if local {
+                Effect::None
+            } else {
+                Effect::Pin(PinReason::Role)
+            }
         }
         [first, zone, value @ ..] if first.is("time") && zone.is("zone") => {
             set_to("timezone".to_owned(), value, local)
@@ -387,7 +410,11 @@ fn set_to(name: String, value: &[Token<'_>], local: bool) -> Effect {
     match value {
         [] => Effect::Reset(name),
         [only] if only.is("default") => {
-            if local { Effect::None } else { Effect::Reset(name) }
+            if local {
+                Effect::None
+            } else {
+                Effect::Reset(name)
+            }
         }
         [only] if name == "timezone" && only.is("local") => Effect::Reset(name),
         value => match print_value(value) {
@@ -475,7 +502,10 @@ fn code_block(head: &[Token<'_>]) -> Effect {
     });
     let words: [&[u8]; 6] = [b"set", b"temp", b"advisory", b"listen", b"load", b"execute"];
     for text in code {
-        if words.iter().any(|word| memchr::memmem::find(&text, word).is_some()) {
+        if words
+            .iter()
+            .any(|word| memchr::memmem::find(&text, word).is_some())
+        {
             return Effect::Pin(PinReason::Setting);
         }
     }
@@ -488,13 +518,18 @@ mod tests {
 
     fn effects(text: &str) -> Vec<Effect> {
         let class = classify(text.as_bytes());
-        class
-            .effects
-            .map_or_else(|| vec![Effect::None; class.statements], |effects| effects.to_vec())
+        class.effects.map_or_else(
+            || vec![Effect::None; class.statements],
+            |effects| effects.to_vec(),
+        )
     }
 
     fn set(name: &str, value: &str, local: bool) -> Effect {
-        Effect::Set { name: name.into(), value: value.into(), local }
+        Effect::Set {
+            name: name.into(),
+            value: value.into(),
+            local,
+        }
     }
 
     #[test]
@@ -509,12 +544,24 @@ mod tests {
             ("SELECT ';' ; select 2", vec![E::None, E::None]),
             ("BEGIN", vec![E::Begin { plain: true }]),
             ("/* c */ begin work;", vec![E::Begin { plain: true }]),
-            ("START TRANSACTION READ ONLY", vec![E::Begin { plain: true }]),
+            (
+                "START TRANSACTION READ ONLY",
+                vec![E::Begin { plain: true }],
+            ),
             ("START foo", vec![E::Begin { plain: false }]),
-            ("BEGIN ISOLATION LEVEL REPEATABLE READ", vec![E::Begin { plain: true }]),
-            ("BEGIN ISOLATION LEVEL SERIALIZABLE", vec![E::Begin { plain: false }]),
+            (
+                "BEGIN ISOLATION LEVEL REPEATABLE READ",
+                vec![E::Begin { plain: true }],
+            ),
+            (
+                "BEGIN ISOLATION LEVEL SERIALIZABLE",
+                vec![E::Begin { plain: false }],
+            ),
             ("BEGIN nonsense", vec![E::Begin { plain: false }]),
-            ("COMMIT; END", vec![E::Commit { plain: true }, E::Commit { plain: true }]),
+            (
+                "COMMIT; END",
+                vec![E::Commit { plain: true }, E::Commit { plain: true }],
+            ),
             ("ROLLBACK", vec![E::Rollback { plain: true }]),
             ("ROLLBACK AND CHAIN", vec![E::Rollback { plain: false }]),
             ("COMMIT AND CHAIN", vec![E::Commit { plain: false }]),
@@ -524,48 +571,93 @@ mod tests {
             ("ROLLBACK PREPARED 'x'", vec![E::None]),
             ("RELEASE SAVEPOINT a", vec![E::Release(b"a".into())]),
             ("SET a.b = 'x; y'", vec![set("a.b", "'x; y'", false)]),
-            ("SET SESSION Work_Mem TO '1MB'", vec![set("work_mem", "'1MB'", false)]),
-            ("set local search_path = a, \"B\", 'c'", vec![set("search_path", "a, \"B\", 'c'", true)]),
-            ("SET extra_float_digits = -3", vec![set("extra_float_digits", "-3", false)]),
+            (
+                "SET SESSION Work_Mem TO '1MB'",
+                vec![set("work_mem", "'1MB'", false)],
+            ),
+            (
+                "set local search_path = a, \"B\", 'c'",
+                vec![set("search_path", "a, \"B\", 'c'", true)],
+            ),
+            (
+                "SET extra_float_digits = -3",
+                vec![set("extra_float_digits", "-3", false)],
+            ),
             ("SET TIME ZONE 'UTC'", vec![set("timezone", "'UTC'", false)]),
             ("SET TIME ZONE LOCAL", vec![E::Reset("timezone".into())]),
-            ("SET TIME ZONE INTERVAL '1' HOUR TO MINUTE", vec![E::Pin(P::Setting)]),
-            ("SET NAMES 'LATIN1'", vec![set("client_encoding", "'LATIN1'", false)]),
+            (
+                "SET TIME ZONE INTERVAL '1' HOUR TO MINUTE",
+                vec![E::Pin(P::Setting)],
+            ),
+            (
+                "SET NAMES 'LATIN1'",
+                vec![set("client_encoding", "'LATIN1'", false)],
+            ),
             ("SET x TO DEFAULT", vec![E::Reset("x".into())]),
             ("SET ROLE bob", vec![E::Pin(P::Role)]),
             ("SET role = bob", vec![E::Pin(P::Role)]),
             ("SET LOCAL ROLE bob", vec![E::None]),
             ("SET SESSION AUTHORIZATION bob", vec![E::Pin(P::Role)]),
             ("SET TRANSACTION READ ONLY", vec![E::None]),
-            ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", vec![E::Pin(P::Setting)]),
+            (
+                "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+                vec![E::Pin(P::Setting)],
+            ),
             ("RESET ALL", vec![E::ResetAll]),
             ("RESET Work_Mem", vec![E::Reset("work_mem".into())]),
             ("DISCARD ALL", vec![E::DiscardAll]),
             ("DISCARD PLANS", vec![E::None]),
-            ("DEALLOCATE PREPARE \"_pg3_0\"", vec![E::Deallocate(b"_pg3_0".into())]),
+            (
+                "DEALLOCATE PREPARE \"_pg3_0\"",
+                vec![E::Deallocate(b"_pg3_0".into())],
+            ),
             ("DEALLOCATE ALL", vec![E::DeallocateAll]),
             ("LISTEN x", vec![E::Pin(P::Listen)]),
             ("PREPARE s AS SELECT 1", vec![E::Pin(P::Prepare)]),
-            ("DECLARE c CURSOR WITH HOLD FOR SELECT 1", vec![E::Pin(P::HoldCursor)]),
+            (
+                "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+                vec![E::Pin(P::HoldCursor)],
+            ),
             ("DECLARE c CURSOR FOR SELECT 1", vec![E::None]),
             ("CREATE TEMP TABLE t (a int)", vec![E::Pin(P::Temporary)]),
-            ("CREATE LOCAL TEMPORARY VIEW v AS SELECT 1", vec![E::Pin(P::Temporary)]),
+            (
+                "CREATE LOCAL TEMPORARY VIEW v AS SELECT 1",
+                vec![E::Pin(P::Temporary)],
+            ),
             ("SELECT * INTO TEMP t FROM x", vec![E::Pin(P::Temporary)]),
             ("CREATE TABLE pg_temp.t (a int)", vec![E::Pin(P::Temporary)]),
             ("SELECT temp FROM weather", vec![E::None]),
             ("SELECT 'create temp'", vec![E::None]),
-            ("SELECT set_config('a', 'b', false)", vec![E::Pin(P::Setting)]),
-            ("SELECT pg_catalog.SET_CONFIG('a', 'b', false)", vec![E::Pin(P::Setting)]),
-            ("SELECT \"set_config\"('a', 'b', false)", vec![E::Pin(P::Setting)]),
-            ("SELECT U&\"set\\005fconfig\"('a', 'b', false)", vec![E::Pin(P::Setting)]),
-            ("SELECT pg_try_advisory_lock(1)", vec![E::Pin(P::AdvisoryLock)]),
+            (
+                "SELECT set_config('a', 'b', false)",
+                vec![E::Pin(P::Setting)],
+            ),
+            (
+                "SELECT pg_catalog.SET_CONFIG('a', 'b', false)",
+                vec![E::Pin(P::Setting)],
+            ),
+            (
+                "SELECT \"set_config\"('a', 'b', false)",
+                vec![E::Pin(P::Setting)],
+            ),
+            (
+                "SELECT U&\"set\\005fconfig\"('a', 'b', false)",
+                vec![E::Pin(P::Setting)],
+            ),
+            (
+                "SELECT pg_try_advisory_lock(1)",
+                vec![E::Pin(P::AdvisoryLock)],
+            ),
             ("SELECT pg_advisory_xact_lock(1)", vec![E::None]),
             ("SELECT pg_advisory_unlock(1)", vec![E::None]),
             (
                 "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT CASE WHEN true THEN 1 END; END; SELECT 2",
                 vec![E::None, E::None],
             ),
-            ("DO $$ BEGIN PERFORM set_config('a','b',false); END $$", vec![E::Pin(P::Setting)]),
+            (
+                "DO $$ BEGIN PERFORM set_config('a','b',false); END $$",
+                vec![E::Pin(P::Setting)],
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(effects(text), expected, "{text}");

@@ -281,15 +281,23 @@ mod tests {
                 assert!(Tokens::new(&bytes[start..end]).count() <= window);
             }
         }
-        for text in ["$", "$a", "E'", "E'\\", "U&", "U&'", "\"", "/*", "--", "0x", "1e+"] {
+        for text in [
+            "$", "$a", "E'", "E'\\", "U&", "U&'", "\"", "/*", "--", "0x", "1e+",
+        ] {
             let _ = tokens(text);
         }
     }
 
     #[test]
     fn identifiers_fold_and_unquote() {
-        assert_eq!(identifier(Token::Word(b"FoO")).as_deref(), Some(&b"foo"[..]));
-        assert_eq!(identifier(Token::Quoted(b"\"Fo\"\"O\"")).as_deref(), Some(&b"Fo\"O"[..]));
+        assert_eq!(
+            identifier(Token::Word(b"FoO")).as_deref(),
+            Some(&b"foo"[..])
+        );
+        assert_eq!(
+            identifier(Token::Quoted(b"\"Fo\"\"O\"")).as_deref(),
+            Some(&b"Fo\"O"[..])
+        );
         assert_eq!(identifier(Token::Quoted(b"U&\"x\"")), None);
     }
 }

@@ -10,12 +10,14 @@ pub struct Tally(AtomicU64);
 impl Tally {
     /// Adds; not atomic as a whole, so only one thread may write.
     pub fn add(&self, count: u64) {
-        self.0.store(self.get().wrapping_add(count), Ordering::Relaxed);
+        self.0
+            .store(self.get().wrapping_add(count), Ordering::Relaxed);
     }
 
     /// Subtracts; see [`Tally::add`].
     pub fn sub(&self, count: u64) {
-        self.0.store(self.get().wrapping_sub(count), Ordering::Relaxed);
+        self.0
+            .store(self.get().wrapping_sub(count), Ordering::Relaxed);
     }
 
     /// The value now.
@@ -27,8 +29,8 @@ impl Tally {
 
 /// Upper bounds of the histogram buckets, in seconds: 1 µs to 10 s.
 pub const BOUNDS: [f64; 15] = [
-    0.000_001, 0.000_002, 0.000_005, 0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001,
-    0.01, 0.1, 1.0, 5.0, 10.0,
+    0.000_001, 0.000_002, 0.000_005, 0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5,
+    0.001, 0.01, 0.1, 1.0, 5.0, 10.0,
 ];
 
 /// A histogram of durations with one writer.
@@ -42,9 +44,13 @@ impl Durations {
     /// Notes one duration.
     pub fn observe(&self, duration: Duration) {
         let seconds = duration.as_secs_f64();
-        let bucket = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
+        let bucket = BOUNDS
+            .iter()
+            .position(|bound| seconds <= *bound)
+            .unwrap_or(BOUNDS.len());
         self.buckets[bucket].add(1);
-        self.nanos.add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+        self.nanos
+            .add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// Count in each bucket (not cumulative), the last one without bound, and the sum in seconds.

@@ -85,7 +85,11 @@ impl PreparedSet {
         if self.used.len() <= limit {
             return None;
         }
-        let oldest = self.used.iter().min_by_key(|(_, used)| **used).map(|(id, _)| *id)?;
+        let oldest = self
+            .used
+            .iter()
+            .min_by_key(|(_, used)| **used)
+            .map(|(id, _)| *id)?;
         self.used.remove(&oldest);
         Some(oldest)
     }
@@ -167,11 +171,14 @@ impl Conn {
                 return true;
             }
             if header.tag == b'S' {
-                let report = two_strings(&unread[frame::HEADER..header.total]).map(|(name, value)| {
-                    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-                    (text(name), text(value))
-                });
-                let Some((name, value)) = report else { return false };
+                let report =
+                    two_strings(&unread[frame::HEADER..header.total]).map(|(name, value)| {
+                        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+                        (text(name), text(value))
+                    });
+                let Some((name, value)) = report else {
+                    return false;
+                };
                 self.report(&name, &value);
             }
             self.input.drop_unread(header.total);

@@ -22,7 +22,7 @@ mod tests;
 pub use cancel::cancel;
 pub use conn::{Conn, PreparedSet, STATEMENT_PREFIX, next_statement_id, statement_name};
 pub use connect::{Backend, connect};
+pub use error::{Backoff, ConnectError, Refusal, Stage};
 pub use owed::{Expect, Owed, OwedQueue, Settled};
 pub use settings::{Settings, SharedSettings, difference, same, value_of};
-pub use error::{Backoff, ConnectError, Refusal, Stage};
 pub use target::{Target, TargetError};

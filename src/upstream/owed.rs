@@ -99,7 +99,11 @@ impl<N> OwedQueue<N> {
             Expect::CopyEnd => {}
             _ => self.unsynced = true,
         }
-        self.entries.push_back(Owed { expect, hidden, note });
+        self.entries.push_back(Owed {
+            expect,
+            hidden,
+            note,
+        });
     }
 
     /// The entry whose answer comes next.
@@ -248,7 +252,10 @@ mod tests {
         assert!(q.settle().is_some());
         q.push(Expect::Parse, false, None);
         q.pop();
-        assert!(q.is_empty() && q.settle().is_none(), "a Sync is still to come");
+        assert!(
+            q.is_empty() && q.settle().is_none(),
+            "a Sync is still to come"
+        );
         q.push(Expect::Sync, false, None);
         assert!(q.ready(Idle).is_some());
         assert!(q.settle().is_some());

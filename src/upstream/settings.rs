@@ -29,7 +29,10 @@ pub fn difference(from: &Settings, to: &Settings) -> String {
     for name in from.keys().filter(|name| !to.contains_key(*name)) {
         sql.push_str(&format!("RESET {};", quote_name(name)));
     }
-    for (name, value) in to.iter().filter(|(name, value)| from.get(*name) != Some(*value)) {
+    for (name, value) in to
+        .iter()
+        .filter(|(name, value)| from.get(*name) != Some(*value))
+    {
         sql.push_str(&format!("SET {} TO {value};", quote_name(name)));
     }
     sql
@@ -83,7 +86,10 @@ fn quote_identifier(name: &str) -> String {
 }
 
 fn quote_name(name: &str) -> String {
-    name.split('.').map(quote_identifier).collect::<Vec<_>>().join(".")
+    name.split('.')
+        .map(quote_identifier)
+        .collect::<Vec<_>>()
+        .join(".")
 }
 
 #[cfg(test)]
@@ -91,7 +97,10 @@ mod tests {
     use super::*;
 
     fn set(pairs: &[(&str, &str)]) -> Settings {
-        pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+            .collect()
     }
 
     #[test]
@@ -101,7 +110,11 @@ mod tests {
             (set(&[("a", "1")]), set(&[("a", "1")]), ""),
             (set(&[("a", "1")]), set(&[]), "RESET \"a\";"),
             (set(&[]), set(&[("a.b", "'x'")]), "SET \"a\".\"b\" TO 'x';"),
-            (set(&[("a", "1"), ("b", "2")]), set(&[("a", "3"), ("b", "2")]), "SET \"a\" TO 3;"),
+            (
+                set(&[("a", "1"), ("b", "2")]),
+                set(&[("a", "3"), ("b", "2")]),
+                "SET \"a\" TO 3;",
+            ),
         ];
         for (from, to, expected) in cases {
             assert_eq!(difference(&from, &to), expected);
@@ -114,7 +127,11 @@ mod tests {
             ("timezone", "UTC", "'UTC'"),
             ("application_name", "it's; DROP", "'it''s; DROP'"),
             ("application_name", r"a\' b", r"E'a\\'' b'"),
-            ("search_path", "a, \"B c\",public", "\"a\", \"B c\", \"public\""),
+            (
+                "search_path",
+                "a, \"B c\",public",
+                "\"a\", \"B c\", \"public\"",
+            ),
             ("search_path", "", "''"),
             ("search_path", "a; DROP TABLE x", "'a; DROP TABLE x'"),
             ("search_path", "a,", "'a,'"),
