@@ -4,6 +4,7 @@
 //! see `docs/architecture.md`.
 #![forbid(unsafe_code)]
 
+pub mod auth;
 pub mod config;
 pub mod net;
 pub mod wire;
