@@ -69,11 +69,17 @@ mod tests {
         for _ in 0..total + 3 {
             let check = hashing.check(Arc::clone(&slow), "x".into());
             let limit = Duration::from_millis(20);
-            assert!(tokio::time::timeout(limit, check).await.is_err(), "it takes minutes");
+            assert!(
+                tokio::time::timeout(limit, check).await.is_err(),
+                "it takes minutes"
+            );
         }
         let all = u32::try_from(total).unwrap();
         let back = hashing.permits.acquire_many(all);
-        tokio::time::timeout(Duration::from_secs(20), back).await.unwrap().unwrap();
+        let _all = tokio::time::timeout(Duration::from_secs(20), back)
+            .await
+            .unwrap()
+            .unwrap();
     }
 
     #[tokio::test]

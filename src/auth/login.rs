@@ -99,7 +99,7 @@ enum Greeting {
 #[derive(Debug)]
 struct Refusal {
     /// For the client; `None` closes without a word.
-    error: Option<ClientError>,
+    error: Option<Box<ClientError>>,
     /// For the log; names no secret.
     reason: String,
     cause: Cause,
@@ -116,7 +116,7 @@ enum Cause {
 impl Refusal {
     fn told(error: ClientError, reason: impl Into<String>) -> Self {
         Self {
-            error: Some(error),
+            error: Some(Box::new(error)),
             reason: reason.into(),
             cause: Cause::Event(Event::Refused),
         }
@@ -240,7 +240,11 @@ impl Visit<'_> {
     }
 
     fn take_cancel(&self, pid: u32, key: Vec<u8>) -> Result<Greeting, Refusal> {
-        if !self.gate.cancel_throttle.admits(self.peer, "", Instant::now()) {
+        if !self
+            .gate
+            .cancel_throttle
+            .admits(self.peer, "", Instant::now())
+        {
             let reason = "too many cancel requests with a wrong key";
             return Err(Refusal::silent(reason).event(Event::Throttled));
         }
@@ -315,10 +319,9 @@ impl Visit<'_> {
     /// Becomes the server of a TLS connection; gives whether the client asked for our protocol.
     async fn shake_hands(&mut self) -> Result<bool, Refusal> {
         let lost = Stream::Plain(Socket::Lost);
-        let (Some(tls), Stream::Plain(socket)) = (
-            &self.gate.tls,
-            std::mem::replace(&mut self.stream, lost),
-        ) else {
+        let (Some(tls), Stream::Plain(socket)) =
+            (&self.gate.tls, std::mem::replace(&mut self.stream, lost))
+        else {
             return Err(Refusal::silent("no TLS here"));
         };
         let credential = tls.current();
@@ -438,7 +441,10 @@ impl Visit<'_> {
         let password = read_password(&body)?;
         self.admit_verdict(name)?;
         let usable = password.is_some();
-        let work = self.gate.hashing.check(candidate.verifier, password.unwrap_or_default());
+        let work = self
+            .gate
+            .hashing
+            .check(candidate.verifier, password.unwrap_or_default());
         let right = tokio::select! {
             biased;
             right = work => right && usable,
@@ -446,7 +452,13 @@ impl Visit<'_> {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
         };
-        self.judge(name, candidate.standing, right, Method::Cleartext, Vec::new())
+        self.judge(
+            name,
+            candidate.standing,
+            right,
+            Method::Cleartext,
+            Vec::new(),
+        )
     }
 
     fn admit_verdict(&self, name: &str) -> Result<(), Refusal> {
@@ -481,12 +493,14 @@ impl Visit<'_> {
         };
         self.gate.throttle.fail(self.peer, name, Instant::now());
         Err(Refusal {
-            error: Some(ClientError::fatal(
-                sqlstate::INVALID_PASSWORD,
-                format!("password authentication failed for user \"{name}\""),
-            )),
-            reason: reason.to_owned(),
             cause: Cause::Failed(method),
+            ..Refusal::told(
+                ClientError::fatal(
+                    sqlstate::INVALID_PASSWORD,
+                    format!("password authentication failed for user \"{name}\""),
+                ),
+                reason,
+            )
         })
     }
 
@@ -557,7 +571,10 @@ impl Visit<'_> {
         // Grows with what arrives, not with what is announced.
         let mut body = Vec::new();
         let announced = (length - 4) as u64;
-        let got = (&mut self.stream).take(announced).read_to_end(&mut body).await?;
+        let got = (&mut self.stream)
+            .take(announced)
+            .read_to_end(&mut body)
+            .await?;
         if got as u64 == announced {
             Ok(body)
         } else {
@@ -631,11 +648,9 @@ fn read_password(body: &[u8]) -> Result<Option<String>, Refusal> {
             .ok()
             .filter(|password| !password.is_empty())
             .map(str::to_owned)),
-        _ => Err(ClientError::fatal(
-            sqlstate::PROTOCOL_VIOLATION,
-            "invalid password packet size",
-        )
-        .into()),
+        _ => Err(
+            ClientError::fatal(sqlstate::PROTOCOL_VIOLATION, "invalid password packet size").into(),
+        ),
     }
 }
 

@@ -154,7 +154,9 @@ mod tests {
     use super::*;
 
     fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
-        list.iter().map(|&(name, value)| (name.into(), value.into())).collect()
+        list.iter()
+            .map(|&(name, value)| (name.into(), value.into()))
+            .collect()
     }
 
     #[test]
@@ -164,11 +166,17 @@ mod tests {
             ("application_name", "psql"),
             ("_pq_.command", "1"),
             ("replication", "off"),
-            ("options", "-c a=1 --search-path=x\\ y -cb=2=3 -c application_name=o"),
+            (
+                "options",
+                "-c a=1 --search-path=x\\ y -cb=2=3 -c application_name=o",
+            ),
             ("A", "5"),
         ]))
         .unwrap();
-        assert_eq!((request.user.as_str(), request.database.as_str()), ("u", "u"));
+        assert_eq!(
+            (request.user.as_str(), request.database.as_str()),
+            ("u", "u")
+        );
         assert_eq!(
             request.settings,
             pairs(&[
@@ -178,7 +186,10 @@ mod tests {
                 ("A", "5"),
             ])
         );
-        assert_eq!(unknown_options(&pairs(&[("a", ""), ("_pq_.x", "1")])), ["_pq_.x"]);
+        assert_eq!(
+            unknown_options(&pairs(&[("a", ""), ("_pq_.x", "1")])),
+            ["_pq_.x"]
+        );
     }
 
     #[test]
@@ -194,7 +205,11 @@ mod tests {
             (&[("user", "u"), ("replication", "")], "22023"),
         ];
         for (parameters, code) in cases {
-            assert_eq!(read(pairs(parameters)).unwrap_err().code, *code, "{parameters:?}");
+            assert_eq!(
+                read(pairs(parameters)).unwrap_err().code,
+                *code,
+                "{parameters:?}"
+            );
         }
     }
 
@@ -210,7 +225,11 @@ mod tests {
             ("-c a=1\\", &[("a", "1")]),
         ];
         for (options, expected) in good {
-            assert_eq!(read_options(options).unwrap(), pairs(expected), "{options:?}");
+            assert_eq!(
+                read_options(options).unwrap(),
+                pairs(expected),
+                "{options:?}"
+            );
         }
         for (options, named) in [
             ("-e", "-e"),
@@ -224,7 +243,11 @@ mod tests {
         ] {
             let error = read_options(options).unwrap_err();
             assert_eq!(error.code, sqlstate::INVALID_PARAMETER_VALUE);
-            assert!(error.message.ends_with(&format!(": {named}")), "{}", error.message);
+            assert!(
+                error.message.ends_with(&format!(": {named}")),
+                "{}",
+                error.message
+            );
         }
     }
 }

@@ -148,7 +148,9 @@ mod tests {
 
     fn bound(certificate: &Certificate) -> ScramServerAuth {
         let mut scram = ScramServerAuth::new();
-        scram.configure_certificate(certificate.certificate_pem().as_bytes()).unwrap();
+        scram
+            .configure_certificate(certificate.certificate_pem().as_bytes())
+            .unwrap();
         scram
     }
 
@@ -201,7 +203,11 @@ mod tests {
             (None, Method::ScramPlus, right(), "pencil", "malformed"),
         ] {
             let label = format!("{} {method:?} {password} {expected}", binding.is_some());
-            assert_eq!(kind(run(binding, method, client, password)), expected, "{label}");
+            assert_eq!(
+                kind(run(binding, method, client, password)),
+                expected,
+                "{label}"
+            );
         }
     }
 
@@ -221,7 +227,10 @@ mod tests {
             b"SCRAM-SHA-256\0\xff\xff\xff\xff",
             b"SCRAM-SHA-1\0\0\0\0\x03n,,",
         ] {
-            assert!(matches!(read_initial(bad), Err(ScramError::Malformed(_))), "{bad:?}");
+            assert!(
+                matches!(read_initial(bad), Err(ScramError::Malformed(_))),
+                "{bad:?}"
+            );
         }
     }
 
@@ -234,7 +243,9 @@ mod tests {
         let verifier = Verifier::derive("pencil", b"salt", 2);
         let alphabet: &[u8] = b"pnyrcsim=,,==AaZz09+/\0\xff\xc3";
         for _ in 0..20_000 {
-            let mut text = [&b""[..], b"n,,n=u,r=x", b"y,,n=,r=", b"p=tls,,"][random.random_range(0..4)].to_vec();
+            let mut text = [&b""[..], b"n,,n=u,r=x", b"y,,n=,r=", b"p=tls,,"]
+                [random.random_range(0..4)]
+            .to_vec();
             for _ in 0..random.random_range(0..24) {
                 text.push(alphabet[random.random_range(0..alphabet.len())]);
             }

@@ -83,7 +83,9 @@ impl Throttle {
     /// Whether another attempt may be made.
     pub(super) fn admits(&self, peer: Peer, name: &str, now: Instant) -> bool {
         let key = self.key(peer, name);
-        self.limit == 0.0 || self.with(|table| self.level(table.entries.get(&key), now) < self.limit)
+        // A whole failure must fit: the first moment of forgetting does not buy an attempt.
+        self.limit == 0.0
+            || self.with(|table| self.level(table.entries.get(&key), now) <= self.limit - 1.0)
     }
 
     /// Counts a failure.
@@ -98,7 +100,14 @@ impl Throttle {
             let turn = table.turn;
             let level = self.level(previous.as_ref(), now) + 1.0;
             table.order.insert(turn, key);
-            table.entries.insert(key, Entry { level, at: now, turn });
+            table.entries.insert(
+                key,
+                Entry {
+                    level,
+                    at: now,
+                    turn,
+                },
+            );
             if table.entries.len() > self.capacity
                 && let Some((_, oldest)) = table.order.pop_first()
             {
@@ -158,10 +167,17 @@ mod tests {
         assert!(!throttle.admits(peer, "a", start));
         assert!(throttle.admits(peer, "b", start));
         assert!(throttle.admits(inet("10.0.0.2"), "a", start));
-        assert!(throttle.admits(peer, "a", start + Duration::from_secs(1)));
-        throttle.fail(peer, "a", start + Duration::from_secs(1));
-        assert!(!throttle.admits(peer, "a", start + Duration::from_secs(1)));
-        assert!(throttle.admits(peer, "a", start + Duration::from_secs(62)));
+        let third = start + Duration::from_secs(20);
+        assert!(!throttle.admits(peer, "a", third - Duration::from_millis(1)));
+        assert!(throttle.admits(peer, "a", third));
+        throttle.fail(peer, "a", third);
+        assert!(!throttle.admits(peer, "a", third + Duration::from_secs(1)));
+        let later = third + Duration::from_secs(60);
+        for _ in 0..3 {
+            assert!(throttle.admits(peer, "a", later));
+            throttle.fail(peer, "a", later);
+        }
+        assert!(!throttle.admits(peer, "a", later));
     }
 
     #[test]

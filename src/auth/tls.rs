@@ -172,14 +172,20 @@ mod tests {
         let second = tls.current();
         assert!(!Arc::ptr_eq(&first, &second));
 
-        for broken in ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        for broken in [
+            "",
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        ] {
             std::fs::write(&files.certificate, broken).unwrap();
             assert!(tls.reload().is_err(), "{broken:?}");
             assert!(Arc::ptr_eq(&second, &tls.current()));
         }
         std::fs::write(&files.certificate, Certificate::new().certificate_pem()).unwrap();
         let error = tls.reload().unwrap_err();
-        assert!(matches!(error, TlsError::Pair { .. }), "key of another certificate: {error}");
+        assert!(
+            matches!(error, TlsError::Pair { .. }),
+            "key of another certificate: {error}"
+        );
         std::fs::remove_file(&files.private_key).unwrap();
         assert!(matches!(tls.reload(), Err(TlsError::Read { .. })));
     }

@@ -82,7 +82,10 @@ impl Disguise {
     }
 
     fn mix(&self, purpose: &str, name: &str) -> [u8; 32] {
-        sign(&self.secret, &[purpose.as_bytes(), b"\0", name.as_bytes()].concat())
+        sign(
+            &self.secret,
+            &[purpose.as_bytes(), b"\0", name.as_bytes()].concat(),
+        )
     }
 }
 
@@ -143,7 +146,10 @@ fn load_user(user: &config::User, disguise: &Disguise) -> Result<User, String> {
     let valid_until = match &user.valid_until {
         None => None,
         Some(text) => Some(parse_moment(&text.0).ok_or_else(|| {
-            format!("valid_until \"{}\" is not of the form 2026-12-31T23:59:59Z", text.0)
+            format!(
+                "valid_until \"{}\" is not of the form 2026-12-31T23:59:59Z",
+                text.0
+            )
         })?),
     };
     Ok(User {
@@ -155,7 +161,9 @@ fn load_user(user: &config::User, disguise: &Disguise) -> Result<User, String> {
 }
 
 fn parse_moment(text: &str) -> Option<SystemTime> {
-    DateTime::parse_from_rfc3339(text).ok().map(SystemTime::from)
+    DateTime::parse_from_rfc3339(text)
+        .ok()
+        .map(SystemTime::from)
 }
 
 /// The count most users have, since that is what an unknown name should show.
@@ -187,7 +195,13 @@ mod tests {
     }
 
     fn salt_of(candidate: &Candidate) -> String {
-        candidate.verifier.to_text().split('$').nth(1).unwrap().to_owned()
+        candidate
+            .verifier
+            .to_text()
+            .split('$')
+            .nth(1)
+            .unwrap()
+            .to_owned()
     }
 
     #[test]
@@ -232,9 +246,18 @@ mod tests {
         };
         let cases = [
             (vec![user("a", "")], "user \"a\": the password is empty"),
-            (vec![user("a", "x"), user("a", "y")], "user \"a\": is there twice"),
-            (vec![bad_date], "user \"late\": valid_until \"tomorrow\" is not"),
-            (vec![user("v", "SCRAM-SHA-256$hidden")], "user \"v\": not a SCRAM verifier"),
+            (
+                vec![user("a", "x"), user("a", "y")],
+                "user \"a\": is there twice",
+            ),
+            (
+                vec![bad_date],
+                "user \"late\": valid_until \"tomorrow\" is not",
+            ),
+            (
+                vec![user("v", "SCRAM-SHA-256$hidden")],
+                "user \"v\": not a SCRAM verifier",
+            ),
         ];
         for (list, expected) in cases {
             let error = Users::load(&list, [0; 32]).unwrap_err().to_string();

@@ -195,14 +195,18 @@ fn to_array(bytes: &[u8]) -> [u8; KEY_LENGTH] {
 mod tests {
     use super::*;
 
-    /// Keys of RFC 7677, section 3 (user `user`, password `pencil`), computed from its salt.
     #[test]
     fn derivation_agrees_with_an_independent_one() {
         let salt = STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
         for password in ["pencil", "", "pässwörd", "I\u{ad}X", "a\u{7}b"] {
             let salted = pgwire::api::auth::sasl::scram::gen_salted_password(password, &salt, 4096);
             let other = ScramSecret::verifier_from_salted_password(salt.clone(), salted, 4096);
-            let ScramSecret::Verifier { stored_key, server_key, .. } = other else {
+            let ScramSecret::Verifier {
+                stored_key,
+                server_key,
+                ..
+            } = other
+            else {
                 unreachable!()
             };
             let verifier = Verifier::derive(password, &salt, 4096);
@@ -219,7 +223,11 @@ mod tests {
         let stay = AtomicBool::new(false);
         assert_eq!(again.check("s3cret", &stay), Some(true));
         assert_eq!(again.check("S3cret", &stay), Some(false));
-        assert_ne!(verifier, Verifier::generate("s3cret", 64), "salts are random");
+        assert_ne!(
+            verifier,
+            Verifier::generate("s3cret", 64),
+            "salts are random"
+        );
         assert!(!format!("{verifier:?}").contains("SCRAM"));
     }
 
