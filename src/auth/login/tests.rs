@@ -496,7 +496,7 @@ async fn databases_are_checked_behind_the_password() {
 
 #[test]
 fn a7_random_startup_packets_never_panic() {
-    use rand::{Rng, SeedableRng};
+    use rand::SeedableRng;
     let seed: u64 = rand::random();
     println!("seed {seed}");
     let mut random = rand::rngs::StdRng::seed_from_u64(seed);
