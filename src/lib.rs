@@ -5,7 +5,6 @@
 #![forbid(unsafe_code)]
 
 pub mod auth;
-pub mod cli;
 pub mod config;
 pub mod net;
 pub mod pool;

@@ -76,7 +76,7 @@ mod tests {
         }
         let all = u32::try_from(total).unwrap();
         let back = hashing.permits.acquire_many(all);
-        tokio::time::timeout(Duration::from_secs(20), back)
+        let _all = tokio::time::timeout(Duration::from_secs(20), back)
             .await
             .unwrap()
             .unwrap();

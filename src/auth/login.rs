@@ -99,7 +99,7 @@ enum Greeting {
 #[derive(Debug)]
 struct Refusal {
     /// For the client; `None` closes without a word.
-    error: Option<ClientError>,
+    error: Option<Box<ClientError>>,
     /// For the log; names no secret.
     reason: String,
     cause: Cause,
@@ -116,7 +116,7 @@ enum Cause {
 impl Refusal {
     fn told(error: ClientError, reason: impl Into<String>) -> Self {
         Self {
-            error: Some(error),
+            error: Some(Box::new(error)),
             reason: reason.into(),
             cause: Cause::Event(Event::Refused),
         }
@@ -493,12 +493,14 @@ impl Visit<'_> {
         };
         self.gate.throttle.fail(self.peer, name, Instant::now());
         Err(Refusal {
-            error: Some(ClientError::fatal(
-                sqlstate::INVALID_PASSWORD,
-                format!("password authentication failed for user \"{name}\""),
-            )),
-            reason: reason.to_owned(),
             cause: Cause::Failed(method),
+            ..Refusal::told(
+                ClientError::fatal(
+                    sqlstate::INVALID_PASSWORD,
+                    format!("password authentication failed for user \"{name}\""),
+                ),
+                reason,
+            )
         })
     }
 

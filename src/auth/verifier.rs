@@ -195,7 +195,6 @@ fn to_array(bytes: &[u8]) -> [u8; KEY_LENGTH] {
 mod tests {
     use super::*;
 
-    /// Keys of RFC 7677, section 3 (user `user`, password `pencil`), computed from its salt.
     #[test]
     fn derivation_agrees_with_an_independent_one() {
         let salt = STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
