@@ -5,5 +5,6 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod emulator;
 pub mod net;
 pub mod wire;

@@ -1,0 +1,2 @@
+//! The local stand-in for an Aurora DSQL cluster.
+pub mod verify;
