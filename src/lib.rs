@@ -6,6 +6,7 @@
 
 pub mod auth;
 pub mod config;
+pub mod emulator;
 pub mod net;
 pub mod pool;
 pub mod server;
