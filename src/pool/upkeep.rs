@@ -95,7 +95,10 @@ impl Pool {
         }
         let counts = self.counts.get();
         let live = usize::from(counts.idle + counts.leased + counts.connecting);
-        if live < self.min() && counts.free > 0 && self.shared.take_token(Instant::now()) {
+        if live < self.min().max(self.first_ever())
+            && counts.free > 0
+            && self.shared.take_token(Instant::now())
+        {
             self.open();
         }
     }
@@ -115,6 +118,11 @@ impl Pool {
         {
             self.open();
         }
+    }
+
+    /// One connection is opened at the start, to find out whether it can be: readiness says so.
+    fn first_ever(&self) -> usize {
+        usize::from(self.worker == 0 && self.shared.connected() == 0)
     }
 
     /// This worker's part of `pool.min`, rounded up.

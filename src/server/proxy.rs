@@ -138,6 +138,11 @@ impl Shared {
             .sum()
     }
 
+    /// `limits.clients` is reached.
+    pub fn is_full(&self) -> bool {
+        self.connections() >= self.max_clients
+    }
+
     pub fn send(&self, worker: usize, errand: Errand) {
         // A worker that is gone has no sessions left to tell.
         let _ = self.workers[worker].errands.send(errand);
