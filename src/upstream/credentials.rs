@@ -279,7 +279,7 @@ async fn finished(load: &mut Option<JoinHandle<Loaded>>) -> Result<Loaded, JoinE
     }
 }
 
-/// The error with everything behind it: the SDK keeps the cause out of its first line.
+/// The error with everything behind it, on one line: the SDK keeps causes out of its first.
 pub(super) fn in_full(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -288,7 +288,8 @@ pub(super) fn in_full(error: &dyn std::error::Error) -> String {
         text.push_str(&cause.to_string());
         next = cause.source();
     }
-    text
+    // It lists the providers it tried, one a line; a log line is one.
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
