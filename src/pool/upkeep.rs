@@ -89,8 +89,11 @@ impl Pool {
     }
 
     fn fill(self: &Rc<Self>) {
-        if self.pause.borrow().is_some() && self.waiters.borrow().len() == 0 {
-            self.retry_quietly();
+        if self.pause.borrow().is_some() {
+            // Those who wait are looked after by `pump`.
+            if self.waiters.borrow().len() == 0 {
+                self.retry_quietly();
+            }
             return;
         }
         let counts = self.counts.get();
