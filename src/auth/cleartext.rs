@@ -64,7 +64,7 @@ mod tests {
         let hashing = Hashing::new();
         let total = hashing.free();
         let slow = Arc::new(Verifier::parse(
-            "SCRAM-SHA-256$30000000:c2FsdA==$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+            "SCRAM-SHA-256$8000000:c2FsdA==$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
         ).unwrap());
         for _ in 0..total + 3 {
             let check = hashing.check(Arc::clone(&slow), "x".into());
