@@ -4,6 +4,7 @@
 //! see `docs/architecture.md`.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod config;
 pub mod emulator;
 pub mod net;

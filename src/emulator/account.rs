@@ -106,7 +106,10 @@ mod tests {
         let first = Account::keep(dir.path()).unwrap();
         assert_eq!(Account::keep(dir.path()).unwrap(), first);
         assert_eq!(first.cluster_id().len(), 26);
-        let mode = std::fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
+        let mode = std::fs::metadata(dir.path().join(FILE))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(!format!("{first:?}").contains(&first.secret_access_key));
         std::fs::write(dir.path().join(FILE), "{").unwrap();

@@ -41,11 +41,7 @@ struct ClockOrder {
 }
 
 /// Answers HTTP on `listener` until `stop` changes.
-pub async fn serve(
-    listener: TcpListener,
-    control: Arc<Control>,
-    mut stop: watch::Receiver<bool>,
-) {
+pub async fn serve(listener: TcpListener, control: Arc<Control>, mut stop: watch::Receiver<bool>) {
     let places = Arc::new(Semaphore::new(MAX_CLIENTS));
     loop {
         let accepted = tokio::select! {
@@ -89,11 +85,17 @@ async fn respond(
     control: &Control,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
-    let body = tokio::time::timeout(Duration::from_secs(10), Limited::new(body, MAX_BODY).collect());
+    let body = tokio::time::timeout(
+        Duration::from_secs(10),
+        Limited::new(body, MAX_BODY).collect(),
+    );
     let (status, value) = match body.await {
         Ok(Ok(body)) => answer(control, &parts.method, parts.uri.path(), &body.to_bytes()),
         Ok(Err(_)) => wrong("the body could not be read, or is above 64 KiB"),
-        Err(_) => (StatusCode::REQUEST_TIMEOUT, json!({"error": "the body did not arrive"})),
+        Err(_) => (
+            StatusCode::REQUEST_TIMEOUT,
+            json!({"error": "the body did not arrive"}),
+        ),
     };
     let mut response = Response::new(Full::new(Bytes::from(value.to_string() + "\n")));
     *response.status_mut() = status;
@@ -112,9 +114,10 @@ fn answer(control: &Control, method: &Method, path: &str, body: &[u8]) -> Answer
         }
         (&Method::POST, "/faults") => order_fault(control, body),
         (&Method::POST, "/clock") => move_clock(control, body),
-        (_, "/stats" | "/faults" | "/clock") => {
-            (StatusCode::METHOD_NOT_ALLOWED, json!({"error": "method not allowed here"}))
-        }
+        (_, "/stats" | "/faults" | "/clock") => (
+            StatusCode::METHOD_NOT_ALLOWED,
+            json!({"error": "method not allowed here"}),
+        ),
         _ => (
             StatusCode::NOT_FOUND,
             json!({"error": "there are /stats, /faults and /clock"}),
@@ -140,7 +143,9 @@ fn order_fault(control: &Control, body: &[u8]) -> Answer {
             return (StatusCode::OK, json!({"cut": control.cut(limit)}));
         }
         other => {
-            return wrong(&format!("fault kind \"{other}\" is not known; this version has {KINDS}"));
+            return wrong(&format!(
+                "fault kind \"{other}\" is not known; this version has {KINDS}"
+            ));
         }
     }
     (StatusCode::OK, json!(control.faults()))
@@ -174,14 +179,37 @@ mod tests {
         let control = Control::default();
         let post = |path: &str, body: &str| answer(&control, &Method::POST, path, body.as_bytes());
         let cases = [
-            ("/faults", r#"{"kind":"refuse_login","count":2}"#, 200, json!({"refuse_login":2,"expire_tokens":0})),
-            ("/faults", r#"{"kind":"expire_tokens"}"#, 200, json!({"refuse_login":2,"expire_tokens":1})),
+            (
+                "/faults",
+                r#"{"kind":"refuse_login","count":2}"#,
+                200,
+                json!({"refuse_login":2,"expire_tokens":0}),
+            ),
+            (
+                "/faults",
+                r#"{"kind":"expire_tokens"}"#,
+                200,
+                json!({"refuse_login":2,"expire_tokens":1}),
+            ),
             ("/faults", r#"{"kind":"cut"}"#, 200, json!({"cut":0})),
-            ("/clock", r#"{"advance":"300s"}"#, 200, json!({"advanced_seconds":300})),
-            ("/clock", r#"{"advance":"1m"}"#, 200, json!({"advanced_seconds":360})),
+            (
+                "/clock",
+                r#"{"advance":"300s"}"#,
+                200,
+                json!({"advanced_seconds":300}),
+            ),
+            (
+                "/clock",
+                r#"{"advance":"1m"}"#,
+                200,
+                json!({"advanced_seconds":360}),
+            ),
         ];
         for (path, body, status, expected) in cases {
-            assert_eq!(post(path, body), (StatusCode::from_u16(status).unwrap(), expected));
+            assert_eq!(
+                post(path, body),
+                (StatusCode::from_u16(status).unwrap(), expected)
+            );
         }
         for (path, body) in [
             ("/faults", ""),
@@ -198,12 +226,21 @@ mod tests {
         ] {
             let (status, value) = post(path, body);
             assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
-            assert!(value["error"].as_str().is_some_and(|text| text.len() > 10), "{body}");
+            assert!(
+                value["error"].as_str().is_some_and(|text| text.len() > 10),
+                "{body}"
+            );
         }
         let get = |path: &str| answer(&control, &Method::GET, path, b"");
-        assert_eq!(get("/faults").1, json!({"refuse_login":2,"expire_tokens":1}));
+        assert_eq!(
+            get("/faults").1,
+            json!({"refuse_login":2,"expire_tokens":1})
+        );
         assert_eq!(get("/stats").1["clock_advance_seconds"], 360);
-        assert_eq!(answer(&control, &Method::DELETE, "/faults", b"").1["refuse_login"], 0);
+        assert_eq!(
+            answer(&control, &Method::DELETE, "/faults", b"").1["refuse_login"],
+            0
+        );
         assert_eq!(get("/clock").0, StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(get("/").0, StatusCode::NOT_FOUND);
     }

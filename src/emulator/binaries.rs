@@ -28,18 +28,30 @@ impl RunAs {
         let uid = rustix::process::geteuid().as_raw();
         if uid != 0 {
             let gid = rustix::process::getegid().as_raw();
-            return Ok(Self { uid, gid, other: false });
+            return Ok(Self {
+                uid,
+                gid,
+                other: false,
+            });
         }
         if let Ok(owner) = std::fs::metadata(data).map(|found| (found.uid(), found.gid()))
             && owner.0 != 0
         {
-            return Ok(Self { uid: owner.0, gid: owner.1, other: true });
+            return Ok(Self {
+                uid: owner.0,
+                gid: owner.1,
+                other: true,
+            });
         }
         let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
         ["postgres", "nobody"]
             .iter()
             .find_map(|name| find_user(&users, name))
-            .map(|(uid, gid)| Self { uid, gid, other: true })
+            .map(|(uid, gid)| Self {
+                uid,
+                gid,
+                other: true,
+            })
             .ok_or(PostgresError::NoUser)
     }
 
@@ -63,7 +75,16 @@ impl RunAs {
     /// Whether this user can enter `folder`, asked of the system itself.
     #[must_use]
     pub fn can_enter(&self, folder: &Path) -> bool {
-        !self.other || self.succeeds("/bin/sh", &["-c".as_ref(), "cd -- \"$1\"".as_ref(), "sh".as_ref(), folder.as_os_str()])
+        !self.other
+            || self.succeeds(
+                "/bin/sh",
+                &[
+                    "-c".as_ref(),
+                    "cd -- \"$1\"".as_ref(),
+                    "sh".as_ref(),
+                    folder.as_os_str(),
+                ],
+            )
     }
 
     /// Whether a program runs as this user and ends well.
@@ -143,7 +164,9 @@ fn choose(
     pg_bin: Option<&Path>,
 ) -> Result<Binaries, PostgresError> {
     if found.is_empty() {
-        return Err(PostgresError::NoBinaries { pg_bin: pg_bin.map(Path::to_owned) });
+        return Err(PostgresError::NoBinaries {
+            pg_bin: pg_bin.map(Path::to_owned),
+        });
     }
     found.sort_by_key(|binaries| preference(binaries.major));
     match existing {
@@ -165,7 +188,11 @@ fn preference(major: u32) -> u32 {
 
 fn candidates(dir: &Path) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = std::env::var_os("PATH")
-        .map(|path| std::env::split_paths(&path).filter(|folder| folder.join("initdb").exists()).collect())
+        .map(|path| {
+            std::env::split_paths(&path)
+                .filter(|folder| folder.join("initdb").exists())
+                .collect()
+        })
         .unwrap_or_default();
     if let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") {
         folders.extend(versions.flatten().map(|entry| entry.path().join("bin")));
@@ -204,7 +231,9 @@ fn version(folder: &Path, run_as: &RunAs) -> Option<u32> {
 /// Reads `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`, `17beta1` and the like.
 fn parse_version(text: &str) -> Option<u32> {
     let number = text.split_once("(PostgreSQL) ")?.1;
-    let digits = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
+    let digits = number
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(number.len());
     number[..digits].parse().ok()
 }
 
@@ -213,7 +242,10 @@ mod tests {
     use super::*;
 
     fn binaries(major: u32) -> Binaries {
-        Binaries { folder: format!("/pg{major}").into(), major }
+        Binaries {
+            folder: format!("/pg{major}").into(),
+            major,
+        }
     }
 
     #[test]
@@ -228,7 +260,9 @@ mod tests {
         ];
         for (found, existing, expected) in cases {
             let found = found.iter().copied().map(binaries).collect();
-            let chosen = choose(found, *existing, None).ok().map(|chosen| chosen.major);
+            let chosen = choose(found, *existing, None)
+                .ok()
+                .map(|chosen| chosen.major);
             assert_eq!(chosen, *expected);
         }
     }
@@ -236,7 +270,10 @@ mod tests {
     #[test]
     fn versions_are_read() {
         for (text, expected) in [
-            ("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n", Some(15)),
+            (
+                "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n",
+                Some(15),
+            ),
             ("postgres (PostgreSQL) 16.14\n", Some(16)),
             ("postgres (PostgreSQL) 19beta1", Some(19)),
             ("postgres (PostgreSQL) 17", Some(17)),

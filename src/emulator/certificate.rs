@@ -51,7 +51,9 @@ pub fn server_config(dir: &Path, endpoint: &str) -> Result<Arc<ServerConfig>, Ce
     let issuer = Issuer::from_params(&authority, &authority_key);
     let key = KeyPair::generate()?;
     let mut parameters = CertificateParams::new(vec![endpoint.to_owned()])?;
-    parameters.distinguished_name.push(DnType::CommonName, endpoint);
+    parameters
+        .distinguished_name
+        .push(DnType::CommonName, endpoint);
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     parameters.use_authority_key_identifier_extension = true;
@@ -109,7 +111,9 @@ fn authority_parameters() -> Result<CertificateParams, rcgen::Error> {
 /// Sets the life of a certificate: from yesterday, for clocks that disagree, to `days` from now.
 fn set_life(parameters: &mut CertificateParams, days: u64) {
     let day = Duration::from_secs(86_400);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let date = |moment: Duration| {
         let (year, month, day) = civil_date(moment.as_secs());
         // All three are within range by construction; the fallbacks only satisfy the types.

@@ -121,7 +121,10 @@ impl Control {
     #[must_use]
     pub fn faults(&self) -> Faults {
         let (refuse_login, expire_tokens) = *held(&self.faults);
-        Faults { refuse_login, expire_tokens }
+        Faults {
+            refuse_login,
+            expire_tokens,
+        }
     }
 
     /// Forgets all ordered faults.
@@ -133,7 +136,11 @@ impl Control {
     pub fn take_fault(&self) -> Option<LoginFault> {
         let mut faults = held(&self.faults);
         for (fault, left) in [(LoginFault::Refuse, 0), (LoginFault::Expire, 1)] {
-            let left = if left == 0 { &mut faults.0 } else { &mut faults.1 };
+            let left = if left == 0 {
+                &mut faults.0
+            } else {
+                &mut faults.1
+            };
             if *left > 0 {
                 *left -= 1;
                 return Some(fault);
@@ -213,7 +220,13 @@ mod tests {
         control.order(LoginFault::Expire, 1);
         control.order(LoginFault::Refuse, 2);
         assert_eq!(control.take_fault(), Some(LoginFault::Refuse));
-        assert_eq!(control.faults(), Faults { refuse_login: 1, expire_tokens: 1 });
+        assert_eq!(
+            control.faults(),
+            Faults {
+                refuse_login: 1,
+                expire_tokens: 1
+            }
+        );
         assert_eq!(control.take_fault(), Some(LoginFault::Refuse));
         assert_eq!(control.take_fault(), Some(LoginFault::Expire));
         assert_eq!(control.take_fault(), None);

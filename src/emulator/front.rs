@@ -267,7 +267,11 @@ impl Front {
             Some(id) => *id == self.cluster_id,
             None => name.eq_ignore_ascii_case(&self.expectation.host),
         };
-        if here { Ok(()) } else { Err(denied("There is no cluster of this name")) }
+        if here {
+            Ok(())
+        } else {
+            Err(denied("There is no cluster of this name"))
+        }
     }
 
     fn check_token(&self, token: &[u8], user: &str) -> Result<(), ClientError> {

@@ -105,7 +105,9 @@ pub struct Emulator {
 
 impl std::fmt::Debug for Emulator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Emulator").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Emulator")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -118,7 +120,10 @@ impl Emulator {
     /// What kept it from starting, in a sentence for the operator.
     pub fn start(options: &EmulatorOptions) -> Result<Self, EmulatorError> {
         let lock = Lock::take(&options.dir)?;
-        let dir = options.dir.canonicalize().map_err(file_error(&options.dir))?;
+        let dir = options
+            .dir
+            .canonicalize()
+            .map_err(file_error(&options.dir))?;
         if options.fresh {
             forget(&dir)?;
         }
@@ -238,7 +243,10 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, EmulatorError> {
 fn local_address(listener: &TcpListener, asked: SocketAddr) -> Result<SocketAddr, EmulatorError> {
     listener
         .local_addr()
-        .map_err(|cause| EmulatorError::Listen { address: asked, cause })
+        .map_err(|cause| EmulatorError::Listen {
+            address: asked,
+            cause,
+        })
 }
 
 fn file_error(path: &Path) -> impl FnOnce(io::Error) -> EmulatorError {

@@ -64,13 +64,17 @@ pub enum PostgresError {
         pg_bin: Option<PathBuf>,
     },
     /// The data folder was made by a version that is not there.
-    #[error("the data was made by PostgreSQL {major}, which is not installed: install it, or start with --fresh to throw the data away")]
+    #[error(
+        "the data was made by PostgreSQL {major}, which is not installed: install it, or start with --fresh to throw the data away"
+    )]
     OtherVersion {
         /// Major version of the data.
         major: u32,
     },
     /// Root, and nobody to run PostgreSQL as.
-    #[error("PostgreSQL does not run as root, and there is neither a user postgres nor nobody: start as an ordinary user")]
+    #[error(
+        "PostgreSQL does not run as root, and there is neither a user postgres nor nobody: start as an ordinary user"
+    )]
     NoUser,
     /// The data folder belongs to somebody else.
     #[error("{path} belongs to user id {owner}: start as that user, or with another --dir")]
@@ -103,7 +107,9 @@ pub enum PostgresError {
         log: String,
     },
     /// A server of an earlier run holds the data and does not stop.
-    #[error("a PostgreSQL of an earlier run (process {pid}) holds the data and does not stop: end it by hand")]
+    #[error(
+        "a PostgreSQL of an earlier run (process {pid}) holds the data and does not stop: end it by hand"
+    )]
     Orphan {
         /// Its process id.
         pid: i32,
@@ -193,7 +199,10 @@ impl Postgres {
             }
             if let Some(status) = *self.exit.borrow() {
                 let reason = format!("{status}: {}", log_tail(log));
-                return Err(PostgresError::Program { program: "postgres".to_owned(), reason });
+                return Err(PostgresError::Program {
+                    program: "postgres".to_owned(),
+                    reason,
+                });
             }
             std::thread::sleep(POLL);
         }
@@ -315,7 +324,10 @@ fn file_error(path: &Path) -> impl FnOnce(io::Error) -> PostgresError {
 }
 
 fn program_error(program: &str, cause: &io::Error) -> PostgresError {
-    PostgresError::Program { program: program.to_owned(), reason: cause.to_string() }
+    PostgresError::Program {
+        program: program.to_owned(),
+        reason: cause.to_string(),
+    }
 }
 
 /// Decides where data and socket live: in `dir`, unless the user PostgreSQL runs as cannot enter it
@@ -340,12 +352,20 @@ fn place(dir: &Path, run_as: &RunAs) -> Result<Places, PostgresError> {
         let temporary = format!("dsql-proxy-{}-{}", run_as.uid, name_of(dir));
         socket = std::env::temp_dir().join(temporary);
     }
-    Ok(Places { data: base.join("pgdata"), socket, log: dir.join("postgres.log") })
+    Ok(Places {
+        data: base.join("pgdata"),
+        socket,
+        log: dir.join("postgres.log"),
+    })
 }
 
 fn foreign_base(dir: &Path) -> Result<PathBuf, PostgresError> {
     let parent = Path::new("/var/lib/dsql-proxy-dev");
-    match std::fs::DirBuilder::new().recursive(true).mode(0o755).create(parent) {
+    match std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(parent)
+    {
         Ok(()) => Ok(parent.join(name_of(dir))),
         Err(cause) => Err(file_error(parent)(cause)),
     }
@@ -373,7 +393,10 @@ fn make_folder(path: &Path, run_as: &RunAs) -> Result<(), PostgresError> {
 fn check_folder(path: &Path, run_as: &RunAs) -> Result<(), PostgresError> {
     let found = std::fs::symlink_metadata(path).map_err(file_error(path))?;
     if found.uid() != run_as.uid {
-        return Err(PostgresError::Owner { path: path.to_owned(), owner: found.uid() });
+        return Err(PostgresError::Owner {
+            path: path.to_owned(),
+            owner: found.uid(),
+        });
     }
     if !found.is_dir() || found.mode() & 0o077 != 0 {
         let cause = io::Error::other("is not a folder with access for its owner only");
@@ -384,9 +407,10 @@ fn check_folder(path: &Path, run_as: &RunAs) -> Result<(), PostgresError> {
 
 fn check_owner(data: &Path, run_as: &RunAs) -> Result<(), PostgresError> {
     match std::fs::metadata(data) {
-        Ok(found) if found.uid() != run_as.uid => {
-            Err(PostgresError::Owner { path: data.to_owned(), owner: found.uid() })
-        }
+        Ok(found) if found.uid() != run_as.uid => Err(PostgresError::Owner {
+            path: data.to_owned(),
+            owner: found.uid(),
+        }),
         _ => Ok(()),
     }
 }
@@ -400,7 +424,11 @@ fn remove(path: &Path) -> Result<(), PostgresError> {
 
 /// The major version that made the data, `None` when there is none.
 fn data_version(data: &Path) -> Option<u32> {
-    std::fs::read_to_string(data.join("PG_VERSION")).ok()?.trim().parse().ok()
+    std::fs::read_to_string(data.join("PG_VERSION"))
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
 }
 
 /// Runs `initdb` beside the final place and moves the result there, so that a start that was killed
@@ -421,7 +449,10 @@ fn initialise(binaries: &Binaries, data: &Path, run_as: &RunAs) -> Result<(), Po
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         let reason = format!("{}: {words}", output.status);
-        return Err(PostgresError::Program { program: "initdb".to_owned(), reason });
+        return Err(PostgresError::Program {
+            program: "initdb".to_owned(),
+            reason,
+        });
     }
     remove(data)?;
     std::fs::rename(&new, data).map_err(file_error(data))
@@ -438,7 +469,11 @@ fn server_command(
     let server = binaries.program("postgres");
     // With setpriv the server stops by itself when we are killed; without, the next start stops it.
     let follow = ["--pdeathsig", "INT", "--"];
-    let probe = follow.iter().chain(&["true"]).map(|word| word.as_ref()).collect::<Vec<_>>();
+    let probe = follow
+        .iter()
+        .chain(&["true"])
+        .map(|word| word.as_ref())
+        .collect::<Vec<_>>();
     let mut command = if run_as.succeeds("setpriv", &probe) {
         let mut command = run_as.command("setpriv");
         command.args(follow).arg(&server);
@@ -446,7 +481,11 @@ fn server_command(
     } else {
         run_as.command(&server)
     };
-    command.arg("-D").arg(&places.data).stdout(log).stderr(errors);
+    command
+        .arg("-D")
+        .arg(&places.data)
+        .stdout(log)
+        .stderr(errors);
     // A Ctrl-C in the terminal is for us; the server is told to stop when its clients are done.
     command.process_group(0);
     for setting in settings(options, &places.socket) {
@@ -529,7 +568,10 @@ fn stop_orphan(data: &Path) -> Result<(), PostgresError> {
         }
         return Ok(());
     }
-    tracing::info!(pid = pid.as_raw_nonzero().get(), "stopping the PostgreSQL of an earlier run");
+    tracing::info!(
+        pid = pid.as_raw_nonzero().get(),
+        "stopping the PostgreSQL of an earlier run"
+    );
     for (signal, patience) in STOP_TIMEOUTS {
         let _ = kill_process(pid, signal);
         let deadline = Instant::now() + patience;
@@ -540,12 +582,21 @@ fn stop_orphan(data: &Path) -> Result<(), PostgresError> {
             std::thread::sleep(POLL);
         }
     }
-    Err(PostgresError::Orphan { pid: pid.as_raw_nonzero().get() })
+    Err(PostgresError::Orphan {
+        pid: pid.as_raw_nonzero().get(),
+    })
 }
 
 fn read_pid(lock: &Path) -> Option<Pid> {
     let text = std::fs::read_to_string(lock).ok()?;
-    Pid::from_raw(text.lines().next()?.trim().parse().ok().filter(|pid| *pid > 0)?)
+    Pid::from_raw(
+        text.lines()
+            .next()?
+            .trim()
+            .parse()
+            .ok()
+            .filter(|pid| *pid > 0)?,
+    )
 }
 
 /// Whether a process has `data` as its working folder, as a running PostgreSQL has.

@@ -44,11 +44,25 @@ pub async fn prepare_cluster(socket_folder: &Path) -> Result<(), Error> {
 /// What PostgreSQL says.
 pub async fn prepare_dev(socket_folder: &Path) -> Result<(), Error> {
     let superuser = connect(socket_folder, SUPERUSER, DATABASE).await?;
-    if !exists(&superuser, "SELECT 1 FROM pg_roles WHERE rolname = $1", BENCH).await? {
+    if !exists(
+        &superuser,
+        "SELECT 1 FROM pg_roles WHERE rolname = $1",
+        BENCH,
+    )
+    .await?
+    {
         superuser.batch_execute("CREATE ROLE bench LOGIN").await?;
     }
-    if !exists(&superuser, "SELECT 1 FROM pg_database WHERE datname = $1", BENCH).await? {
-        superuser.batch_execute("CREATE DATABASE bench OWNER bench").await?;
+    if !exists(
+        &superuser,
+        "SELECT 1 FROM pg_database WHERE datname = $1",
+        BENCH,
+    )
+    .await?
+    {
+        superuser
+            .batch_execute("CREATE DATABASE bench OWNER bench")
+            .await?;
     }
     let admin = connect(socket_folder, ADMIN, DATABASE).await?;
     let table = "SELECT 1 FROM pg_tables WHERE schemaname = 'public' AND tablename = $1";

@@ -79,7 +79,8 @@ impl Request {
             if name == CLUSTER_ID {
                 self.cluster_id = Some(value.to_owned());
             } else {
-                self.settings.push((name.replace('-', "_"), value.to_owned()));
+                self.settings
+                    .push((name.replace('-', "_"), value.to_owned()));
             }
         }
     }
@@ -147,8 +148,10 @@ mod tests {
         ];
         for (options, expected) in cases {
             let settings = request(&[("options", options)]).settings;
-            let settings: Vec<(&str, &str)> =
-                settings.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+            let settings: Vec<(&str, &str)> = settings
+                .iter()
+                .map(|(n, v)| (n.as_str(), v.as_str()))
+                .collect();
             assert_eq!(&settings, expected, "{options}");
         }
     }
@@ -177,9 +180,15 @@ mod tests {
         for name in ALLOWED {
             assert!(request(&[(name, "x")]).allowed_settings().is_ok(), "{name}");
             let upper = name.to_uppercase();
-            assert!(request(&[(&upper, "x")]).allowed_settings().is_ok(), "{upper}");
+            assert!(
+                request(&[(&upper, "x")]).allowed_settings().is_ok(),
+                "{upper}"
+            );
         }
-        assert_eq!(request(&[("disable_sync_create_index", "off")]).allowed_settings(), Ok(vec![]));
+        assert_eq!(
+            request(&[("disable_sync_create_index", "off")]).allowed_settings(),
+            Ok(vec![])
+        );
         for name in [
             "statement_timeout",
             "role",
@@ -189,7 +198,10 @@ mod tests {
             "request.jwt.claims",
             "session_authorization",
         ] {
-            for parameters in [vec![(name, "x")], vec![("options", &*format!("-c {name}=x"))]] {
+            for parameters in [
+                vec![(name, "x")],
+                vec![("options", &*format!("-c {name}=x"))],
+            ] {
                 let refusal = request(&parameters).allowed_settings().unwrap_err();
                 assert_eq!(refusal.code, "0A000");
                 assert_eq!(

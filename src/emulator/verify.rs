@@ -160,8 +160,7 @@ struct Presented<'a> {
 
 impl<'a> Presented<'a> {
     fn read(token: &'a [u8]) -> Result<Self, Refusal> {
-        let text =
-            std::str::from_utf8(token).map_err(|_| Refusal::Malformed("it is not text"))?;
+        let text = std::str::from_utf8(token).map_err(|_| Refusal::Malformed("it is not text"))?;
         let (host, query) = text
             .split_once("/?")
             .ok_or(Refusal::Malformed("it is not <host>/?<parameters>"))?;
@@ -172,7 +171,9 @@ impl<'a> Presented<'a> {
         let signature = parameters
             .remove("X-Amz-Signature")
             .and_then(|hex| read_signature(&hex))
-            .ok_or(Refusal::Malformed("X-Amz-Signature is not 64 lower-case hex digits"))?;
+            .ok_or(Refusal::Malformed(
+                "X-Amz-Signature is not 64 lower-case hex digits",
+            ))?;
         let canonical = canonical_query(&parameters);
         let mut take = |name: &str, missing| {
             parameters
@@ -245,7 +246,9 @@ fn decode(value: &str) -> Result<String, Refusal> {
 }
 
 fn hex_digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+    char::from(byte)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// RFC 3986, section 2.3.
@@ -296,7 +299,9 @@ fn read_action(value: &str) -> Result<&'static str, Refusal> {
     match value {
         "DbConnect" => Ok("DbConnect"),
         "DbConnectAdmin" => Ok("DbConnectAdmin"),
-        _ => Err(Refusal::Malformed("Action is neither DbConnect nor DbConnectAdmin")),
+        _ => Err(Refusal::Malformed(
+            "Action is neither DbConnect nor DbConnectAdmin",
+        )),
     }
 }
 
@@ -320,8 +325,7 @@ fn check_scope(presented: &Presented<'_>, region: &str) -> Result<u64, Refusal> 
     if presented.signed_headers != "host" {
         return Err(Refusal::Scope("set of headers"));
     }
-    let date =
-        parse_date(&presented.date).ok_or(Refusal::Malformed("X-Amz-Date is not a date"))?;
+    let date = parse_date(&presented.date).ok_or(Refusal::Malformed("X-Amz-Date is not a date"))?;
     let scope = Scope::read(&presented.credential)?;
     if !presented.date.starts_with(scope.day) || scope.day.len() != 8 {
         return Err(Refusal::Scope("date"));
@@ -379,7 +383,11 @@ fn find_key<'a>(
         (Some(known), Some(given)) => known.as_bytes().ct_eq(given.as_bytes()).into(),
         _ => false,
     };
-    if same { Ok(key) } else { Err(Refusal::SessionToken) }
+    if same {
+        Ok(key)
+    } else {
+        Err(Refusal::SessionToken)
+    }
 }
 
 fn check_signature(
@@ -465,7 +473,8 @@ fn parse_date(text: &str) -> Option<u64> {
     }
     let number = |range: std::ops::Range<usize>| {
         bytes[range].iter().try_fold(0u64, |sum, byte| {
-            byte.is_ascii_digit().then(|| sum * 10 + u64::from(byte - b'0'))
+            byte.is_ascii_digit()
+                .then(|| sum * 10 + u64::from(byte - b'0'))
         })
     };
     let (year, month, day) = (number(0..4)?, number(4..6)?, number(6..8)?);
@@ -495,7 +504,9 @@ fn days_of(year: u64, month: u64, day: u64) -> Option<u64> {
     if day == 0 || day > month_days(year, month)? {
         return None;
     }
-    let years: u64 = (1970..year).map(|year| if is_leap(year) { 366 } else { 365 }).sum();
+    let years: u64 = (1970..year)
+        .map(|year| if is_leap(year) { 366 } else { 365 })
+        .sum();
     let months: Option<u64> = (1..month).map(|month| month_days(year, month)).sum();
     Some(years + months? + day - 1)
 }
@@ -533,8 +544,7 @@ mod tests {
 
     const HOST: &str = "test.dsql.us-east-1.on.aws";
     const DATE: &str = "20241107T173933Z";
-    const USER_SIGNATURE: &str =
-        "e319d85380261f643d78a558f76257f05aacea758a6ccd42a2510e2ae0854a47";
+    const USER_SIGNATURE: &str = "e319d85380261f643d78a558f76257f05aacea758a6ccd42a2510e2ae0854a47";
     const ADMIN_SIGNATURE: &str =
         "a08adc4c84a490014ce374b90c98ba9ed015b77b451c0d9f9fb3f8ca8c6f9c36";
 
@@ -590,8 +600,14 @@ mod tests {
 
     #[test]
     fn known_answers_are_accepted() {
-        assert_eq!(check(&known("DbConnect", USER_SIGNATURE), "someone"), Ok(()));
-        assert_eq!(check(&known("DbConnectAdmin", ADMIN_SIGNATURE), "admin"), Ok(()));
+        assert_eq!(
+            check(&known("DbConnect", USER_SIGNATURE), "someone"),
+            Ok(())
+        );
+        assert_eq!(
+            check(&known("DbConnectAdmin", ADMIN_SIGNATURE), "admin"),
+            Ok(())
+        );
     }
 
     #[test]
@@ -615,7 +631,10 @@ mod tests {
     fn a_session_token_is_part_of_the_signature() {
         let unsigned = good_unsigned().replace("access_key", "temporary");
         let with = format!("{unsigned}&X-Amz-Security-Token=a%2Fb%2Bc%3D");
-        assert_eq!(check(&signed(&with, "other_secret", "us-east-1"), "u"), Ok(()));
+        assert_eq!(
+            check(&signed(&with, "other_secret", "us-east-1"), "u"),
+            Ok(())
+        );
         assert_eq!(
             check(&signed(&unsigned, "other_secret", "us-east-1"), "u"),
             Err(Refusal::SessionToken)
@@ -631,7 +650,8 @@ mod tests {
                 token.replacen(from, to, 1)
             })
         };
-        let add = |tail: &'static str| -> Change { Box::new(move |token| format!("{token}{tail}")) };
+        let add =
+            |tail: &'static str| -> Change { Box::new(move |token| format!("{token}{tail}")) };
         let malformed = |refusal: &Refusal| matches!(refusal, Refusal::Malformed(_));
         let is_host = |refusal: &Refusal| *refusal == Refusal::Host;
         let is_signature = |refusal: &Refusal| *refusal == Refusal::Signature;
@@ -655,7 +675,10 @@ mod tests {
             (swap("test.", "Test."), &malformed),
             (swap("test.", "user@test."), &malformed),
             (swap("test.", "other."), &is_host),
-            (swap("Action=DbConnect", "Action=DbConnectAdmin"), &is_signature),
+            (
+                swap("Action=DbConnect", "Action=DbConnectAdmin"),
+                &is_signature,
+            ),
             (swap("Action=DbConnect", "Action=dbconnect"), &malformed),
             (swap("Action=DbConnect", "Action=GetCluster"), &malformed),
             (swap("Action=DbConnect", "Action="), &malformed),
@@ -673,7 +696,10 @@ mod tests {
             (add("%2"), &malformed),
             (add("%zz"), &malformed),
             (add("%00"), &malformed),
-            (swap("AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256"), &is_scope),
+            (
+                swap("AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256"),
+                &is_scope,
+            ),
             (swap("Headers=host", "Headers=host%3Bx"), &is_scope),
             (swap("Headers=host", "Headers=HOST"), &is_scope),
             (swap("%2F20241107", "%2F20241108"), &is_scope),
@@ -690,11 +716,17 @@ mod tests {
             (swap("T173933Z", "T173934Z"), &is_signature),
             (swap("T173933Z", "T243933Z"), &malformed),
             (swap("T173933Z", "T173933"), &malformed),
-            (swap("X-Amz-Date=20241107", "X-Amz-Date=20241307"), &malformed),
+            (
+                swap("X-Amz-Date=20241107", "X-Amz-Date=20241307"),
+                &malformed,
+            ),
             (swap("Expires=900", "Expires=901"), &is_signature),
             (swap("Expires=900", "Expires=604800"), &is_signature),
             (swap("Expires=900", "Expires=604801"), &too_long),
-            (swap("Expires=900", "Expires=99999999999999999999999"), &too_long),
+            (
+                swap("Expires=900", "Expires=99999999999999999999999"),
+                &too_long,
+            ),
             (swap("Expires=900", "Expires=0"), &malformed),
             (swap("Expires=900", "Expires=0900"), &malformed),
             (swap("Expires=900", "Expires=-900"), &malformed),

@@ -1,0 +1,4 @@
+//! The commands of the `dsql-proxy` program.
+
+pub mod dev;
+pub mod emulate;
