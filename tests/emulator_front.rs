@@ -666,6 +666,11 @@ fn folders_that_are_too_long_or_closed_are_worked_around() {
     drop(emulator);
     std::fs::remove_dir(&socket).unwrap();
 
+    let odd = dir.path().join("a \"b\", 'c");
+    let emulator = Emulator::start(&options(&odd)).unwrap();
+    assert!(emulator.postgres().socket_folder().starts_with(&odd));
+    drop(emulator);
+
     // Closed to all but us: of consequence only when PostgreSQL runs as another user.
     let closed = tempfile::tempdir_in("/tmp").unwrap();
     std::fs::set_permissions(closed.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
@@ -676,5 +681,67 @@ fn folders_that_are_too_long_or_closed_are_worked_around() {
     assert_eq!(socket.starts_with(closed.path()), !root);
     if root {
         std::fs::remove_dir_all(socket.parent().unwrap()).unwrap();
+    }
+}
+
+/// Not a test: the process that the next one kills.
+#[test]
+#[ignore = "started by a_killed_process_leaves_nothing_behind"]
+fn emulator_to_be_killed() {
+    let Some(dir) = std::env::var_os("EMULATOR_TO_BE_KILLED") else {
+        return;
+    };
+    let dir = std::path::PathBuf::from(dir);
+    let _emulator = Emulator::start(&options(&dir)).unwrap();
+    std::fs::write(dir.join("up"), "").unwrap();
+    // Killed long before.
+    std::thread::sleep(Duration::from_secs(120));
+}
+
+fn await_that(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..3000 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("{what} did not come about");
+}
+
+#[test]
+fn a_killed_process_leaves_nothing_behind() {
+    let has_setpriv = std::path::Path::new("/usr/bin/setpriv").exists();
+    // With setpriv in PATH PostgreSQL follows its parent; without, the next start ends it.
+    for path in ["/usr/bin:/bin", "/nowhere"] {
+        let dir = open_folder();
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "emulator_to_be_killed", "--ignored"])
+            .env("EMULATOR_TO_BE_KILLED", dir.path())
+            .env("PATH", path)
+            .spawn()
+            .unwrap();
+        await_that("the start", || dir.path().join("up").exists());
+        let lock = dir.path().join("pgdata/postmaster.pid");
+        let process = || {
+            let text = std::fs::read_to_string(&lock).unwrap_or_default();
+            format!("/proc/{}", text.lines().next().unwrap_or("none"))
+        };
+        let orphan = process();
+        assert!(std::path::Path::new(&orphan).exists());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if path != "/nowhere" && has_setpriv {
+            await_that("the end of PostgreSQL", || {
+                !std::path::Path::new(&orphan).exists()
+            });
+        } else {
+            assert!(std::path::Path::new(&orphan).exists());
+        }
+        let emulator = Emulator::start(&options(dir.path())).unwrap();
+        assert_ne!(process(), orphan);
+        await_that("the end of the orphan", || {
+            !std::path::Path::new(&orphan).exists()
+        });
+        drop(emulator);
     }
 }
