@@ -191,6 +191,8 @@ mod tests {
             databases: vec!["app".into()],
             admin: false,
             valid_until: None,
+            tenant: None,
+            unrestricted: false,
         }
     }
 

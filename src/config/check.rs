@@ -360,11 +360,6 @@ impl Check<'_> {
                 self.known(path, "databases", name);
             }
         }
-        self.refuse_if(
-            user.databases.is_empty() && !user.admin,
-            &at("databases"),
-            "this user can connect to nothing; name a database, or write admin: true",
-        );
         if let Some(Err(message)) = user.valid_until.as_ref().map(|text| parse_moment(&text.0)) {
             self.wrong(&at("valid_until"), message);
         }

@@ -1,7 +1,7 @@
 //! From a running configuration to a new one: what can change under way, and what cannot.
 //!
-//! Live: users, login rules, certificates, limits on clients, the log level. A listener's address,
-//! clusters and databases have sockets, pools and sessions behind them and need a restart.
+//! Live: users, the contents of certificate files, the log level. The rest has sockets, threads,
+//! pools and sessions behind it and needs a restart.
 
 use super::schema::{Config, Log, User};
 
@@ -27,7 +27,8 @@ impl Changes {
 pub fn compare(old: &Config, new: &Config) -> Changes {
     let mut changes = Changes::default();
     users(&old.users, &new.users, &mut changes.live);
-    let live = [
+    let live = [("log.level", old.log.level == new.log.level)];
+    let restart = [
         ("auth", old.auth == new.auth),
         ("limits", old.limits == new.limits),
         (
@@ -38,9 +39,7 @@ pub fn compare(old: &Config, new: &Config) -> Changes {
             "listen.login_timeout",
             old.listen.login_timeout == new.listen.login_timeout,
         ),
-        ("log.level", old.log.level == new.log.level),
-    ];
-    let restart = [
+        ("listen.tls", old.listen.tls == new.listen.tls),
         ("listen.address", old.listen.address == new.listen.address),
         ("admin", old.admin == new.admin),
         ("workers", old.workers == new.workers),
@@ -48,10 +47,6 @@ pub fn compare(old: &Config, new: &Config) -> Changes {
     ];
     note(&live, &mut changes.live);
     note(&restart, &mut changes.restart);
-    match (&old.listen.tls, &new.listen.tls) {
-        (Some(old), Some(new)) => note(&[("listen.tls", old == new)], &mut changes.live),
-        (old, new) => note(&[("listen.tls", old == new)], &mut changes.restart),
-    }
     let names = old.clusters.keys().chain(new.clusters.keys());
     entries(
         "clusters",
@@ -75,13 +70,6 @@ pub fn compare(old: &Config, new: &Config) -> Changes {
 pub fn merge(old: &Config, new: &Config) -> Config {
     let mut merged = old.clone();
     merged.users.clone_from(&new.users);
-    merged.auth.clone_from(&new.auth);
-    merged.limits.clone_from(&new.limits);
-    merged.listen.max_unauthenticated = new.listen.max_unauthenticated;
-    merged.listen.login_timeout = new.listen.login_timeout;
-    if merged.listen.tls.is_some() && new.listen.tls.is_some() {
-        merged.listen.tls.clone_from(&new.listen.tls);
-    }
     merged.log = Log {
         format: old.log.format,
         level: new.log.level.clone(),
