@@ -9,8 +9,9 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
-use crate::client::{Client, Login};
+use crate::client::{Client, Login, PATIENCE};
 use crate::ports;
 
 /// Role that owns what tests create; the proxy logs in with it.
@@ -44,12 +45,24 @@ impl Postgres {
 
     /// A direct connection to `database` as [`ROLE`].
     pub fn connect(&self, database: &str) -> Client {
-        Client::login(&self.address(), &Login::new(ROLE, database)).expect("direct login")
+        self.login(ROLE, database)
     }
 
     /// A direct connection to `database` as superuser.
     pub fn connect_superuser(&self, database: &str) -> Client {
-        Client::login(&self.address(), &Login::new("postgres", database)).expect("direct login")
+        self.login("postgres", database)
+    }
+
+    /// Logs in, after the recovery from a crashed backend if there was one.
+    fn login(&self, user: &str, database: &str) -> Client {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match Client::login(&self.address(), &Login::new(user, database)) {
+                Ok(client) => return client,
+                Err(error) => assert!(Instant::now() < deadline, "direct login: {error:?}"),
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Backends of [`ROLE`] in `database`, seen by the server, without those of `application`.

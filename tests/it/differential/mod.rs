@@ -136,13 +136,6 @@ impl Comparison<'_> {
         let seed = self.seed.wrapping_add((number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let (login, steps) = Generator::new(seed, self.scope, &self.schema(slot)).conversation();
         let (direct, proxied) = self.outcomes(&login, &steps)?;
-        if std::env::var_os("DSQLPROXY_DEBUG").is_some() {
-            eprintln!("conversation {number} in {}:", self.schema(slot));
-            for (at, step) in steps.iter().enumerate() {
-                eprint!("  step {at}: {step}");
-            }
-            eprintln!("{}", differing(&direct, &proxied));
-        }
         let (steps, direct, proxied, note) = self.shrink(slot, &login, steps, direct, proxied);
         let mut report = format!(
             "=== conversation {number} of DSQLPROXY_SEED={} ({}), {note} ===\n  startup {:?}\n",
