@@ -4,6 +4,15 @@
 //! see `docs/architecture.md`.
 #![forbid(unsafe_code)]
 
+pub mod auth;
+pub mod cli;
 pub mod config;
+pub mod emulator;
 pub mod net;
+pub mod pool;
+pub mod server;
+pub mod session;
+pub mod sql;
+pub mod telemetry;
+pub mod upstream;
 pub mod wire;

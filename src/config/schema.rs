@@ -70,7 +70,10 @@ pub struct Listen {
     #[serde(default = "defaults::unauthenticated")]
     pub max_unauthenticated: usize,
     /// From accept to a finished login, at most.
-    #[serde(default = "defaults::login_timeout", deserialize_with = "super::units::duration")]
+    #[serde(
+        default = "defaults::login_timeout",
+        deserialize_with = "super::units::duration"
+    )]
     pub login_timeout: Duration,
 }
 

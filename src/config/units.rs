@@ -9,9 +9,13 @@ use serde::{Deserialize, Deserializer, de::Error};
 /// # Errors
 /// What is wrong, in a sentence.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (digits, unit) = text.split_at(split);
-    let wrong = || format!("invalid duration \"{text}\": write a whole number and ms, s, m or h, such as 5s");
+    let wrong = || {
+        format!("invalid duration \"{text}\": write a whole number and ms, s, m or h, such as 5s")
+    };
     let number: u64 = digits.parse().map_err(|_| wrong())?;
     let millis = match unit {
         "ms" => 1,

@@ -1,0 +1,179 @@
+//! From an accepted socket to an [`Identity`]: encryption, startup packet, login.
+//!
+//! [`receive`] reads exactly the bytes it needs, so that whatever a client sends after its login
+//! is still there for the session. [`Gate`] is what all logins share.
+
+mod cleartext;
+mod counters;
+mod login;
+mod parameters;
+mod scram;
+#[cfg(test)]
+mod testing;
+mod throttle;
+mod tls;
+mod users;
+mod verifier;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use thiserror::Error;
+
+pub use counters::{Counters, Method};
+pub use login::{Arrival, receive};
+pub use tls::TlsError;
+pub use users::UserError;
+pub use verifier::{DEFAULT_ITERATIONS, SALT_LENGTH, Verifier, VerifierError};
+
+use crate::config::{self, Config};
+use crate::net::Peer;
+use cleartext::Hashing;
+use throttle::Throttle;
+use tls::Tls;
+use users::Users;
+
+/// Name of the virtual database that is the operators' console.
+pub const CONSOLE: &str = "dsqlproxy";
+
+/// Cancel requests with a wrong key that one origin may send within a minute. Above what late
+/// cancels of a large honest fleet come to, far below what guessing a key would need.
+const MAX_MISSED_CANCELS: u32 = 1000;
+
+/// A client that has proved who it is, and what it asked for. Only a login makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    user: String,
+    database: String,
+    admin: bool,
+    minor: u16,
+    parameters: Vec<(String, String)>,
+}
+
+impl Identity {
+    /// Login name.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// Name of the entry in `databases:`, or [`CONSOLE`] (then [`Identity::admin`] is true).
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// Whether the user is an operator.
+    #[must_use]
+    pub fn admin(&self) -> bool {
+        self.admin
+    }
+
+    /// Minor version of protocol 3 to speak: 2 has long cancel keys, 0 and 1 are the same.
+    #[must_use]
+    pub fn minor(&self) -> u16 {
+        self.minor
+    }
+
+    /// Settings of the startup packet, those in `options` included; names are unique (in any case
+    /// of letters), not checked against what the server knows.
+    #[must_use]
+    pub fn parameters(&self) -> &[(String, String)] {
+        &self.parameters
+    }
+
+    /// An identity without a login, for the tests of what comes behind one.
+    #[cfg(test)]
+    pub(crate) fn assume(user: &str, database: &str, admin: bool, minor: u16) -> Self {
+        Self {
+            user: user.to_owned(),
+            database: database.to_owned(),
+            admin,
+            minor,
+            parameters: Vec::new(),
+        }
+    }
+}
+
+/// Why a [`Gate`] cannot be made or reloaded.
+#[derive(Debug, Error)]
+pub enum GateError {
+    /// The certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// An entry of `users:`.
+    #[error(transparent)]
+    User(#[from] UserError),
+}
+
+/// What all logins share: certificate, users, limits and counts.
+pub struct Gate {
+    tls: Option<Tls>,
+    users: ArcSwap<Users>,
+    databases: HashSet<String>,
+    throttle: Throttle,
+    cancel_throttle: Throttle,
+    hashing: Hashing,
+    counters: Counters,
+    cleartext: bool,
+    max_unauthenticated: usize,
+    login_timeout: Duration,
+    secret: [u8; 32],
+}
+
+impl Gate {
+    /// Loads certificate and users. Plain passwords cost about 3 ms each.
+    ///
+    /// # Errors
+    /// A certificate, key or user that cannot be used.
+    pub fn new(config: &Config) -> Result<Self, GateError> {
+        let secret = rand::random();
+        Ok(Self {
+            tls: config.listen.tls.as_ref().map(Tls::load).transpose()?,
+            users: ArcSwap::from_pointee(Users::load(&config.users, secret)?),
+            databases: config.databases.keys().cloned().collect(),
+            throttle: Throttle::new(config.auth.max_failures),
+            cancel_throttle: Throttle::new(MAX_MISSED_CANCELS),
+            hashing: Hashing::new(),
+            counters: Counters::default(),
+            cleartext: config.auth.cleartext,
+            max_unauthenticated: config.listen.max_unauthenticated,
+            login_timeout: config.listen.login_timeout,
+            secret,
+        })
+    }
+
+    /// Replaces the users; logins that are under way finish with the old ones.
+    ///
+    /// # Errors
+    /// An entry that cannot be used; the old users stay then.
+    pub fn reload_users(&self, users: &[config::User]) -> Result<(), GateError> {
+        self.users.store(Arc::new(Users::load(users, self.secret)?));
+        Ok(())
+    }
+
+    /// Reads certificate and key from their files again; connections made before keep theirs.
+    ///
+    /// # Errors
+    /// Files that cannot be used; the old certificate stays then.
+    pub fn reload_tls(&self) -> Result<(), GateError> {
+        if let Some(tls) = &self.tls {
+            tls.reload()?;
+        }
+        Ok(())
+    }
+
+    /// Counts of arrivals and logins.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// To be called for a cancel request whose key belongs to no session: an origin that sends too
+    /// many is not listened to for a while, so that keys cannot be guessed.
+    pub fn note_missed_cancel(&self, peer: Peer) {
+        self.cancel_throttle.fail(peer, "", Instant::now());
+    }
+}

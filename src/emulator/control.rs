@@ -1,0 +1,264 @@
+//! What the listener and its admin endpoint share: counters, ordered faults, the movable clock and
+//! the list of open connections.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+/// Faults that can be ordered and are used up login by login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Faults {
+    /// Logins still to be refused with "access denied".
+    pub refuse_login: u64,
+    /// Logins still to be refused as if the token had expired.
+    pub expire_tokens: u64,
+}
+
+/// A fault for the login at hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginFault {
+    /// Refuse it.
+    Refuse,
+    /// Treat its token as expired.
+    Expire,
+}
+
+/// What `GET /stats` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// Logins with a good token.
+    pub logins: u64,
+    /// Logins refused, for whatever reason.
+    pub refused_logins: u64,
+    /// Logged-in connections open now.
+    pub connections: u64,
+    /// TCP connections accepted so far.
+    pub accepted: u64,
+    /// Cancel requests taken and ignored.
+    pub cancels: u64,
+    /// Connections cut by order.
+    pub cut: u64,
+    /// How far the clock was moved, in seconds.
+    pub clock_advance_seconds: u64,
+}
+
+/// Counters; each only grows.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Logins with a good token.
+    pub logins: AtomicU64,
+    /// Logins refused.
+    pub refused_logins: AtomicU64,
+    /// TCP connections accepted.
+    pub accepted: AtomicU64,
+    /// Cancel requests taken and ignored.
+    pub cancels: AtomicU64,
+    /// Connections cut by order.
+    pub cut: AtomicU64,
+}
+
+/// Adds one to a counter.
+pub fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// The shared state of one emulator.
+#[derive(Debug, Default)]
+pub struct Control {
+    /// Counters.
+    pub counters: Counters,
+    faults: Mutex<(u64, u64)>,
+    advance_ms: AtomicU64,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    next: u64,
+    connections: BTreeMap<u64, oneshot::Sender<()>>,
+}
+
+/// The farthest the clock moves in all: ten years.
+const FARTHEST: u64 = 10 * 365 * 86_400_000;
+
+impl Control {
+    /// The moment tokens are checked at.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        SystemTime::now() + self.advanced()
+    }
+
+    fn advanced(&self) -> Duration {
+        Duration::from_millis(self.advance_ms.load(Ordering::Relaxed))
+    }
+
+    /// Moves the clock forward; gives how far it was moved in all, or `None` when that is more than
+    /// ten years.
+    pub fn advance(&self, by: Duration) -> Option<Duration> {
+        let by = u64::try_from(by.as_millis()).ok()?;
+        let moved = |now: u64| now.checked_add(by).filter(|sum| *sum <= FARTHEST);
+        self.advance_ms
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, moved)
+            .ok()?;
+        Some(self.advanced())
+    }
+
+    /// Orders a fault for the next `times` logins, on top of what is left.
+    pub fn order(&self, fault: LoginFault, times: u64) {
+        let mut faults = held(&self.faults);
+        let left = match fault {
+            LoginFault::Refuse => &mut faults.0,
+            LoginFault::Expire => &mut faults.1,
+        };
+        *left = left.saturating_add(times);
+    }
+
+    /// What is left of the ordered faults.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        let (refuse_login, expire_tokens) = *held(&self.faults);
+        Faults {
+            refuse_login,
+            expire_tokens,
+        }
+    }
+
+    /// Forgets all ordered faults.
+    pub fn clear_faults(&self) {
+        *held(&self.faults) = (0, 0);
+    }
+
+    /// Takes the fault for one login, if any is left; refusals go first.
+    pub fn take_fault(&self) -> Option<LoginFault> {
+        let mut faults = held(&self.faults);
+        for (fault, left) in [(LoginFault::Refuse, 0), (LoginFault::Expire, 1)] {
+            let left = if left == 0 {
+                &mut faults.0
+            } else {
+                &mut faults.1
+            };
+            if *left > 0 {
+                *left -= 1;
+                return Some(fault);
+            }
+        }
+        None
+    }
+
+    /// Enters a logged-in connection in the list; the receiver fires when it is to be cut.
+    #[must_use]
+    pub fn register(&self) -> (Registration<'_>, oneshot::Receiver<()>) {
+        let (sender, cut) = oneshot::channel();
+        let mut open = held(&self.open);
+        let id = open.next;
+        open.next += 1;
+        open.connections.insert(id, sender);
+        (Registration { control: self, id }, cut)
+    }
+
+    /// Cuts up to `limit` open connections, oldest first; gives how many.
+    pub fn cut(&self, limit: usize) -> usize {
+        let mut open = held(&self.open);
+        let ids: Vec<u64> = open.connections.keys().copied().take(limit).collect();
+        for id in &ids {
+            if let Some(sender) = open.connections.remove(id) {
+                // A connection that has just ended by itself no longer listens.
+                let _ = sender.send(());
+                count(&self.counters.cut);
+            }
+        }
+        ids.len()
+    }
+
+    /// The counters as they are now.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.counters;
+        let connections = held(&self.open).connections.len();
+        Stats {
+            logins: read(&counters.logins),
+            refused_logins: read(&counters.refused_logins),
+            connections: u64::try_from(connections).unwrap_or(u64::MAX),
+            accepted: read(&counters.accepted),
+            cancels: read(&counters.cancels),
+            cut: read(&counters.cut),
+            clock_advance_seconds: self.advanced().as_secs(),
+        }
+    }
+}
+
+/// A place in the list of open connections, given up on drop.
+#[derive(Debug)]
+pub struct Registration<'a> {
+    control: &'a Control,
+    id: u64,
+}
+
+impl Drop for Registration<'_> {
+    fn drop(&mut self) {
+        held(&self.control.open).connections.remove(&self.id);
+    }
+}
+
+/// A panic elsewhere leaves whole values behind here: each change is one assignment.
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_used_up() {
+        let control = Control::default();
+        control.order(LoginFault::Expire, 1);
+        control.order(LoginFault::Refuse, 2);
+        assert_eq!(control.take_fault(), Some(LoginFault::Refuse));
+        assert_eq!(
+            control.faults(),
+            Faults {
+                refuse_login: 1,
+                expire_tokens: 1
+            }
+        );
+        assert_eq!(control.take_fault(), Some(LoginFault::Refuse));
+        assert_eq!(control.take_fault(), Some(LoginFault::Expire));
+        assert_eq!(control.take_fault(), None);
+        control.order(LoginFault::Refuse, u64::MAX);
+        control.order(LoginFault::Refuse, 1);
+        control.clear_faults();
+        assert_eq!(control.take_fault(), None);
+    }
+
+    #[test]
+    fn the_clock_moves_forward_within_limits() {
+        let control = Control::default();
+        let day = Duration::from_secs(86_400);
+        assert_eq!(control.advance(day), Some(day));
+        assert_eq!(control.advance(day), Some(day * 2));
+        assert!(control.now() > SystemTime::now() + day);
+        assert_eq!(control.advance(day * 4000), None);
+        assert_eq!(control.stats().clock_advance_seconds, 2 * 86_400);
+    }
+
+    #[test]
+    fn the_oldest_connections_are_cut_first() {
+        let control = Control::default();
+        let (first, mut first_cut) = control.register();
+        let (second, mut second_cut) = control.register();
+        assert_eq!(control.stats().connections, 2);
+        assert_eq!(control.cut(1), 1);
+        assert!(first_cut.try_recv().is_ok());
+        assert!(second_cut.try_recv().is_err());
+        drop(first);
+        drop(second);
+        assert_eq!(control.stats().connections, 0);
+        assert_eq!(control.cut(usize::MAX), 0);
+    }
+}

@@ -1,0 +1,87 @@
+//! What is put into the local PostgreSQL: the role of the emulated cluster, and for `dev` the sample
+//! data and the database for benchmarks.
+
+use std::error::Error as _;
+use std::path::Path;
+
+use tokio_postgres::{Client, Config, Error, NoTls};
+
+use super::front::DATABASE;
+use super::postgres::{PORT, SUPERUSER};
+use super::verify::ADMIN;
+
+const SAMPLE: &str = include_str!("sample.sql");
+/// The database that the `bench` entry of `dev` leads to.
+pub const BENCH: &str = "bench";
+
+/// Makes the role `admin` unless it is there.
+///
+/// It owns the database and schema `public`, so it may do there what DSQL's admin may, and it may
+/// make roles. It is no superuser on purpose: whoever has a token could else read files and run
+/// programs of this machine through COPY.
+///
+/// # Errors
+/// What PostgreSQL says.
+pub async fn prepare_cluster(socket_folder: &Path) -> Result<(), Error> {
+    let client = connect(socket_folder, SUPERUSER, DATABASE).await?;
+    if exists(&client, "SELECT 1 FROM pg_roles WHERE rolname = $1", ADMIN).await? {
+        return Ok(());
+    }
+    // One string is one transaction: all of it or, after a crash, nothing.
+    client
+        .batch_execute(
+            "CREATE ROLE admin LOGIN CREATEROLE;
+             ALTER DATABASE postgres OWNER TO admin;
+             ALTER SCHEMA public OWNER TO admin;",
+        )
+        .await
+}
+
+/// Loads the sample tables unless they are there, and makes the database for benchmarks.
+///
+/// # Errors
+/// What PostgreSQL says.
+pub async fn prepare_dev(socket_folder: &Path) -> Result<(), Error> {
+    let superuser = connect(socket_folder, SUPERUSER, DATABASE).await?;
+    if !exists(
+        &superuser,
+        "SELECT 1 FROM pg_database WHERE datname = $1",
+        BENCH,
+    )
+    .await?
+    {
+        superuser.batch_execute("CREATE DATABASE bench").await?;
+    }
+    let admin = connect(socket_folder, ADMIN, DATABASE).await?;
+    let table = "SELECT 1 FROM pg_tables WHERE schemaname = 'public' AND tablename = $1";
+    if exists(&admin, table, "customers").await? {
+        return Ok(());
+    }
+    admin.batch_execute(SAMPLE).await
+}
+
+/// An error with its cause: PostgreSQL's own message is one level down.
+#[must_use]
+pub fn describe(error: &Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
+async fn exists(client: &Client, query: &str, name: &str) -> Result<bool, Error> {
+    Ok(client.query_opt(query, &[&name]).await?.is_some())
+}
+
+async fn connect(socket_folder: &Path, user: &str, database: &str) -> Result<Client, Error> {
+    let (client, connection) = Config::new()
+        .host_path(socket_folder)
+        .port(PORT)
+        .user(user)
+        .dbname(database)
+        .connect(NoTls)
+        .await?;
+    // It ends when the client is dropped; its errors reach the client's own calls.
+    tokio::spawn(connection);
+    Ok(client)
+}

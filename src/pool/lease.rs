@@ -1,0 +1,148 @@
+//! A borrowed upstream connection.
+
+use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+
+use crate::upstream::{self, Conn, Settled};
+
+use super::scrub;
+use super::slots::Pool;
+
+/// Cancel requests under way for a lease, and the connection that waits for them to end.
+#[derive(Debug, Default)]
+struct Cancels {
+    pending: usize,
+    parked: Option<Box<Conn>>,
+}
+
+/// A borrowed connection. It goes back only with the proof that nothing is owed on it; dropped
+/// without, it is closed.
+#[derive(Debug)]
+pub struct Lease {
+    conn: Option<Box<Conn>>,
+    pool: Rc<Pool>,
+    cancels: Rc<RefCell<Cancels>>,
+}
+
+impl Lease {
+    pub(super) fn new(conn: Box<Conn>, pool: Rc<Pool>) -> Self {
+        Self {
+            conn: Some(conn),
+            pool,
+            cancels: Rc::default(),
+        }
+    }
+
+    /// Gives the connection back. A tainted one is scrubbed first, and one with a cancel request
+    /// under way waits until the server has closed that request's connection, so that the cancel
+    /// cannot reach the next client.
+    pub fn give_back(mut self, _proof: Settled) {
+        let Some(conn) = self.conn.take() else { return };
+        let mut cancels = self.cancels.borrow_mut();
+        if cancels.pending > 0 {
+            cancels.parked = Some(conn);
+            return;
+        }
+        drop(cancels);
+        restore(Rc::clone(&self.pool), conn);
+    }
+
+    /// Ends the open transaction of a client that left, then gives the connection back. Only for a
+    /// connection that owes no response; its label must already be that of the transaction's start.
+    pub fn roll_back(mut self) {
+        let Some(conn) = self.conn.take() else { return };
+        let pool = Rc::clone(&self.pool);
+        let cancels = Rc::clone(&self.cancels);
+        tokio::task::spawn_local(async move {
+            match scrub::roll_back(conn).await {
+                Ok(conn) => {
+                    let mut state = cancels.borrow_mut();
+                    if state.pending > 0 {
+                        state.parked = Some(conn);
+                        return;
+                    }
+                    drop(state);
+                    restore(pool, conn);
+                }
+                Err(cause) => {
+                    tracing::warn!(pool = pool.name(), %cause, "rollback failed, connection closed");
+                    pool.lose();
+                }
+            }
+        });
+    }
+
+    /// Sends a cancel request for what runs on this connection; `done` is called when the server
+    /// has taken it.
+    pub fn cancel(&self, done: impl FnOnce() + 'static) {
+        let Some(conn) = &self.conn else { return };
+        let (pid, key) = (conn.pid, conn.key.clone());
+        let pool = Rc::clone(&self.pool);
+        let cancels = Rc::clone(&self.cancels);
+        cancels.borrow_mut().pending += 1;
+        tokio::task::spawn_local(async move {
+            if let Err(cause) = upstream::cancel(pool.target(), pid, &key).await {
+                tracing::warn!(pool = pool.name(), %cause, "cancel request failed");
+            }
+            done();
+            let mut state = cancels.borrow_mut();
+            state.pending -= 1;
+            if state.pending == 0 {
+                if let Some(conn) = state.parked.take() {
+                    drop(state);
+                    restore(pool, conn);
+                }
+            }
+        });
+    }
+
+    /// Closes the connection and stops what runs on it.
+    pub fn abandon(self) {
+        self.cancel(|| {});
+    }
+}
+
+/// Puts a connection that owes nothing back, scrubbed if need be.
+fn restore(pool: Rc<Pool>, conn: Box<Conn>) {
+    if !conn.tainted {
+        pool.take_back(conn);
+        return;
+    }
+    tokio::task::spawn_local(async move {
+        match scrub::reset(conn, pool.kind()).await {
+            Ok(conn) => pool.take_back(conn),
+            Err(cause) => {
+                tracing::warn!(pool = pool.name(), %cause, "session reset failed, connection closed");
+                pool.lose();
+            }
+        }
+    });
+}
+
+impl Deref for Lease {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        // `conn` is only taken by methods that consume the lease.
+        self.conn
+            .as_ref()
+            .unwrap_or_else(|| unreachable!("lease without connection"))
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut Conn {
+        self.conn
+            .as_mut()
+            .unwrap_or_else(|| unreachable!("lease without connection"))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.conn.take().is_some() {
+            self.pool.lose();
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! The proxy as a whole: what `run` and `dev` start and stop.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use tokio::runtime;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+
+use crate::auth::{Gate, GateError};
+use crate::config::{Config, PoolMode};
+use crate::pool::{Pool, PoolShared};
+use crate::telemetry::tally::WorkerTally;
+use crate::upstream::{Target, TargetError};
+
+use super::cancels::CancelKeys;
+use super::listener;
+use super::worker::{self, Errand};
+
+/// Why the proxy could not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A listening address cannot be used.
+    #[error("cannot listen on {address}: {cause}")]
+    Listen {
+        /// The configured address.
+        address: SocketAddr,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+    /// The login rules cannot be set up.
+    #[error(transparent)]
+    Gate(#[from] GateError),
+    /// A cluster cannot be set up.
+    #[error("cluster {cluster}: {cause}")]
+    Cluster {
+        /// Its name.
+        cluster: String,
+        /// What is wrong.
+        cause: TargetError,
+    },
+    /// A database entry names no known cluster.
+    #[error("database {0}: unknown cluster")]
+    Database(String),
+    /// A thread or runtime cannot be made.
+    #[error("cannot start a worker: {0}")]
+    Worker(io::Error),
+}
+
+/// A database entry as a session needs it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    pub pool: usize,
+    pub mode: PoolMode,
+}
+
+struct WorkerHandle {
+    errands: UnboundedSender<Errand>,
+    tally: Arc<WorkerTally>,
+    /// Connections dealt to it and not ended.
+    load: AtomicUsize,
+}
+
+/// What all threads of the proxy share.
+pub(super) struct Shared {
+    gate: Gate,
+    pools: Vec<Arc<PoolShared>>,
+    databases: HashMap<String, Entry>,
+    workers: Vec<WorkerHandle>,
+    cancels: CancelKeys,
+    draining: watch::Sender<bool>,
+    client_idle_timeout: Duration,
+    drain_timeout: Duration,
+    max_clients: usize,
+    started: Instant,
+}
+
+impl Shared {
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    pub fn cancels(&self) -> &CancelKeys {
+        &self.cancels
+    }
+
+    pub fn client_idle_timeout(&self) -> Duration {
+        self.client_idle_timeout
+    }
+
+    pub fn database(&self, name: &str) -> Option<Entry> {
+        self.databases.get(name).copied()
+    }
+
+    /// The slices of all pools for one worker.
+    pub fn pools(&self, worker: usize, tally: &Arc<WorkerTally>) -> Vec<Rc<Pool>> {
+        let slice =
+            |shared: &Arc<PoolShared>| Pool::new(Arc::clone(shared), worker, Arc::clone(tally));
+        self.pools.iter().map(slice).collect()
+    }
+
+    /// Returns when the proxy drains.
+    pub async fn draining(&self) {
+        let mut draining = self.draining.subscribe();
+        // The sender lives as long as `self`.
+        let _ = draining.wait_for(|draining| *draining).await;
+    }
+
+    /// The worker with the fewest connections, which now has one more.
+    pub fn least_loaded(&self) -> usize {
+        let least = self
+            .workers
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, worker)| worker.load.load(Ordering::Relaxed))
+            .map_or(0, |(index, _)| index);
+        self.workers[least].load.fetch_add(1, Ordering::Relaxed);
+        least
+    }
+
+    /// A connection of a worker ended.
+    pub fn leave(&self, worker: usize) {
+        self.workers[worker].load.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub fn connections(&self) -> usize {
+        self.workers
+            .iter()
+            .map(|worker| worker.load.load(Ordering::Relaxed))
+            .sum()
+    }
+
+    pub fn send(&self, worker: usize, errand: Errand) {
+        // A worker that is gone has no sessions left to tell.
+        let _ = self.workers[worker].errands.send(errand);
+    }
+
+    fn broadcast(&self, errand: impl Fn() -> Errand) {
+        for worker in 0..self.workers.len() {
+            self.send(worker, errand());
+        }
+    }
+}
+
+/// A running proxy.
+pub struct Proxy {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Proxy {
+    /// Starts listener and workers.
+    ///
+    /// # Errors
+    /// Addresses, certificates, users or clusters that cannot be used.
+    pub fn start(config: &Config) -> Result<Self, StartError> {
+        let listener =
+            listener::bind(config.listen.address).map_err(|cause| StartError::Listen {
+                address: config.listen.address,
+                cause,
+            })?;
+        let address = listener.local_addr().map_err(|cause| StartError::Listen {
+            address: config.listen.address,
+            cause,
+        })?;
+        let count = worker_count(config.workers);
+        let (workers, inboxes): (Vec<_>, Vec<_>) = (0..count)
+            .map(|_| {
+                let (errands, inbox) = unbounded_channel();
+                let handle = WorkerHandle {
+                    errands,
+                    tally: Arc::default(),
+                    load: AtomicUsize::new(0),
+                };
+                (handle, inbox)
+            })
+            .unzip();
+        let (pools, databases) = make_pools(config, &workers)?;
+        let shared = Arc::new(Shared {
+            gate: Gate::new(config)?,
+            pools,
+            databases,
+            workers,
+            cancels: CancelKeys::default(),
+            draining: watch::Sender::new(false),
+            client_idle_timeout: config.limits.client_idle_timeout,
+            drain_timeout: config.limits.drain_timeout,
+            max_clients: config.limits.clients,
+            started: Instant::now(),
+        });
+        let mut threads = Vec::new();
+        for (index, inbox) in inboxes.into_iter().enumerate() {
+            let worker_shared = Arc::clone(&shared);
+            let tally = Arc::clone(&shared.workers[index].tally);
+            threads.push(spawn(&format!("worker-{index}"), move || {
+                worker::run(index, worker_shared, tally, inbox)
+            })?);
+        }
+        let accept_shared = Arc::clone(&shared);
+        threads.push(spawn("listener", move || {
+            listener::accept(listener, accept_shared)
+        })?);
+        Ok(Self {
+            shared,
+            address,
+            threads,
+        })
+    }
+
+    /// The address clients connect to.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting, lets open transactions end for at most `limits.drain_timeout` (or `at_most`,
+    /// when shorter), ends the rest, stops all threads. Gives the number of clients that were cut.
+    pub fn stop(self, at_most: Duration) -> usize {
+        let limit = self.shared.drain_timeout.min(at_most);
+        self.shared.draining.send_replace(true);
+        self.shared.broadcast(|| Errand::Drain);
+        let deadline = Instant::now() + limit;
+        while self.shared.connections() > 0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let cut = self.shared.connections();
+        if cut > 0 {
+            self.shared.broadcast(|| Errand::Kill);
+            let deadline = Instant::now() + Duration::from_millis(500);
+            while self.shared.connections() > 0 && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        self.shared.broadcast(|| Errand::Stop);
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the proxy panicked");
+            }
+        }
+        cut
+    }
+}
+
+fn worker_count(configured: usize) -> usize {
+    if configured > 0 {
+        return configured;
+    }
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+type Pools = (Vec<Arc<PoolShared>>, HashMap<String, Entry>);
+
+/// One pool for each cluster and upstream database that an entry names.
+fn make_pools(config: &Config, workers: &[WorkerHandle]) -> Result<Pools, StartError> {
+    let mut pools: Vec<Arc<PoolShared>> = Vec::new();
+    let mut entries = HashMap::new();
+    for (name, database) in &config.databases {
+        let cluster = config
+            .clusters
+            .get(&database.cluster)
+            .ok_or_else(|| StartError::Database(name.clone()))?;
+        let pool_name = format!("{}/{}", database.cluster, database.upstream_database.0);
+        let pool = match pools.iter().position(|pool| pool.name == pool_name) {
+            Some(pool) => pool,
+            None => {
+                let target =
+                    Target::new(cluster, &database.upstream_database.0).map_err(|cause| {
+                        StartError::Cluster {
+                            cluster: database.cluster.clone(),
+                            cause,
+                        }
+                    })?;
+                let index = pools.len();
+                let senders: Vec<_> = workers
+                    .iter()
+                    .map(|worker| worker.errands.clone())
+                    .collect();
+                pools.push(Arc::new(PoolShared::new(
+                    pool_name,
+                    Arc::new(target),
+                    cluster.kind,
+                    cluster.pool.clone(),
+                    workers.len(),
+                    Box::new(move |worker, transfer| {
+                        let _ = senders[worker].send(Errand::Pool {
+                            pool: index,
+                            transfer,
+                        });
+                    }),
+                )));
+                index
+            }
+        };
+        entries.insert(
+            name.clone(),
+            Entry {
+                pool,
+                mode: database.pool_mode,
+            },
+        );
+    }
+    Ok((pools, entries))
+}
+
+/// Runs an async function on a thread of its own, with its own runtime.
+fn spawn<F>(
+    name: &str,
+    run: impl FnOnce() -> F + Send + 'static,
+) -> Result<JoinHandle<()>, StartError>
+where
+    F: Future<Output = ()>,
+{
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::Worker)?;
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || LocalSet::new().block_on(&runtime, run()))
+        .map_err(StartError::Worker)
+}

@@ -1,0 +1,245 @@
+//! One thread with its own runtime: its clients, its slice of every pool, its counters.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::TcpStream;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::auth::{self, Arrival, Identity};
+use crate::net::{Peer, Socket, Stream};
+use crate::pool::{Pool, Transfer};
+use crate::session::{Control, Profiles, Registry, Session, SessionEnv};
+use crate::telemetry::tally::WorkerTally;
+use crate::wire::reply::ClientError;
+use crate::wire::sqlstate;
+
+use super::cancels::Address;
+use super::proxy::Shared;
+
+/// Time between two looks at the clock.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A cancel request is held open for at most this long.
+const CANCEL_LIMIT: Duration = Duration::from_secs(10);
+
+/// What a worker is told to do.
+pub(super) enum Errand {
+    /// Take this client.
+    Accept { socket: TcpStream, peer: Peer },
+    /// Another worker sends something for a pool.
+    Pool { pool: usize, transfer: Transfer },
+    /// Cancel what a session runs.
+    Cancel {
+        session: u64,
+        done: oneshot::Sender<()>,
+    },
+    /// End sessions as they come to rest.
+    Drain,
+    /// End all sessions now.
+    Kill,
+    /// End the thread.
+    Stop,
+}
+
+struct Worker {
+    index: usize,
+    shared: Arc<Shared>,
+    tally: Arc<WorkerTally>,
+    pools: Vec<Rc<Pool>>,
+    registry: Rc<Registry>,
+    profiles: Rc<Profiles>,
+    sessions: RefCell<HashMap<u64, Watched>>,
+    next: Cell<u64>,
+    draining: Cell<bool>,
+}
+
+/// A session as the worker watches it.
+struct Watched {
+    control: Rc<Control>,
+    /// Since when it has been seen idle at every look.
+    idle_since: Cell<Option<Instant>>,
+}
+
+/// Runs a worker until it is told to stop.
+pub(super) async fn run(
+    index: usize,
+    shared: Arc<Shared>,
+    tally: Arc<WorkerTally>,
+    mut errands: UnboundedReceiver<Errand>,
+) {
+    let pools = shared.pools(index, &tally);
+    let worker = Rc::new(Worker {
+        index,
+        shared,
+        tally,
+        pools,
+        registry: Rc::default(),
+        profiles: Rc::default(),
+        sessions: RefCell::default(),
+        next: Cell::new(0),
+        draining: Cell::new(false),
+    });
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            errand = errands.recv() => match errand {
+                None | Some(Errand::Stop) => return,
+                Some(errand) => worker.run_errand(errand),
+            },
+            _ = ticks.tick() => worker.tick(),
+        }
+    }
+}
+
+impl Worker {
+    fn run_errand(self: &Rc<Self>, errand: Errand) {
+        match errand {
+            Errand::Accept { socket, peer } => self.accept(socket, peer),
+            Errand::Pool { pool, transfer } => self.pools[pool].receive(transfer),
+            Errand::Cancel { session, done } => {
+                if let Some(watched) = self.sessions.borrow().get(&session) {
+                    watched.control.cancel(done);
+                }
+            }
+            Errand::Drain => {
+                self.draining.set(true);
+                self.sessions
+                    .borrow()
+                    .values()
+                    .for_each(|watched| watched.control.drain());
+            }
+            Errand::Kill => self.sessions.borrow().values().for_each(|watched| {
+                watched.control.end(ClientError::fatal(
+                    sqlstate::ADMIN_SHUTDOWN,
+                    "terminating connection due to administrator command",
+                ));
+            }),
+            Errand::Stop => {}
+        }
+    }
+
+    fn tick(&self) {
+        let now = Instant::now();
+        for pool in &self.pools {
+            pool.tick(now);
+        }
+        let limit = self.shared.client_idle_timeout();
+        if !limit.is_zero() {
+            self.end_idle(now, limit);
+        }
+    }
+
+    fn end_idle(&self, now: Instant, limit: Duration) {
+        for watched in self.sessions.borrow().values() {
+            let since = match watched.idle_since.get() {
+                _ if !watched.control.is_idle() => None,
+                None => Some(now),
+                since => since,
+            };
+            watched.idle_since.set(since);
+            if since.is_some_and(|since| now - since >= limit) {
+                watched.control.end(
+                    ClientError::fatal(
+                        sqlstate::IDLE_SESSION_TIMEOUT,
+                        "terminating connection due to idle-session timeout",
+                    )
+                    .hint("limits.client_idle_timeout sets the time."),
+                );
+            }
+        }
+    }
+
+    fn accept(self: &Rc<Self>, socket: TcpStream, peer: Peer) {
+        let worker = Rc::clone(self);
+        self.tally.connections.add(1);
+        tokio::task::spawn_local(async move {
+            match tokio::net::TcpStream::from_std(socket) {
+                Ok(socket) => worker.serve(Socket::Tcp(socket), peer).await,
+                Err(cause) => tracing::warn!(%cause, "connection could not be taken"),
+            }
+            worker.tally.connections.sub(1);
+            worker.shared.leave(worker.index);
+        });
+    }
+
+    async fn serve(self: &Rc<Self>, socket: Socket, peer: Peer) {
+        // Boxed: the login's state is gone before the session begins.
+        match Box::pin(auth::receive(socket, peer, self.shared.gate())).await {
+            Arrival::Session { stream, identity } => self.converse(stream, identity).await,
+            Arrival::Cancel { pid, key, stream } => self.cancel(pid, &key, stream, peer).await,
+            Arrival::Ended => {}
+        }
+    }
+
+    async fn converse(self: &Rc<Self>, stream: Stream, identity: Identity) {
+        let Some(entry) = self.shared.database(identity.database()) else {
+            refuse_console(stream).await;
+            return;
+        };
+        let env = SessionEnv {
+            pool: Rc::clone(&self.pools[entry.pool]),
+            pool_index: entry.pool,
+            mode: entry.mode,
+            registry: Rc::clone(&self.registry),
+            profiles: Rc::clone(&self.profiles),
+            tally: Arc::clone(&self.tally),
+        };
+        let session = self.next.get();
+        self.next.set(session + 1);
+        let control = Rc::new(Control::default());
+        if self.draining.get() {
+            control.drain();
+        }
+        let watched = Watched {
+            control: Rc::clone(&control),
+            idle_since: Cell::new(None),
+        };
+        self.sessions.borrow_mut().insert(session, watched);
+        let address = Address {
+            worker: self.index,
+            session,
+        };
+        let key = self.shared.cancels().register(address, identity.minor());
+        let pid = key.0;
+        Session::new(stream, identity, key, control, env).await;
+        self.shared.cancels().forget(pid);
+        self.sessions.borrow_mut().remove(&session);
+    }
+
+    /// Passes a cancel request on and keeps its connection open until it has been dealt with, as
+    /// PostgreSQL does.
+    async fn cancel(&self, pid: u32, key: &[u8], stream: Stream, peer: Peer) {
+        match self.shared.cancels().find(pid, key) {
+            Some(address) => {
+                let (done, finished) = oneshot::channel();
+                let errand = Errand::Cancel {
+                    session: address.session,
+                    done,
+                };
+                self.shared.send(address.worker, errand);
+                let _ = timeout(CANCEL_LIMIT, finished).await;
+            }
+            None => self.shared.gate().note_missed_cancel(peer),
+        }
+        drop(stream);
+    }
+}
+
+async fn refuse_console(mut stream: Stream) {
+    let mut out = Vec::new();
+    ClientError::fatal(
+        sqlstate::FEATURE_NOT_SUPPORTED,
+        "the console database is not part of this version",
+    )
+    .hint("Use the admin HTTP endpoint.")
+    .put(&mut out);
+    let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, &out).await;
+    let _ = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
+}

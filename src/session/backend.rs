@@ -1,0 +1,608 @@
+//! Frames of the upstream: matched with what is owed, passed on from where they lie.
+
+use crate::net::ReadBuffer;
+use crate::sql::Effect;
+use crate::upstream::{Expect, Owed, STATEMENT_PREFIX};
+use crate::wire::backend::{TransactionStatus, command_tag, error_fields, two_strings};
+use crate::wire::frame::{self, HEADER, Header};
+use crate::wire::frontend;
+use crate::wire::reply::ClientError;
+use crate::wire::sqlstate;
+
+use super::run::{End, HIGH_WATER, Note, Own, Rest, Session};
+
+/// An ErrorResponse or NoticeResponse up to this many bytes is read whole; of a longer one only so
+/// much is looked at.
+const LOOK_AT: usize = 64 * 1024;
+
+/// What a frame means for the relay.
+enum Step {
+    /// It goes to the client as it is.
+    Pass,
+    /// The client does not see it.
+    Hide,
+    /// It was answered in other words.
+    Replaced,
+}
+
+impl Session {
+    /// Relays the frames that are there.
+    pub(super) fn relay(&mut self) -> Result<bool, End> {
+        let Some(lease) = &mut self.lease else {
+            return Ok(false);
+        };
+        if lease.input.unread().is_empty() {
+            return Ok(false);
+        }
+        let mut input = std::mem::take(&mut lease.input);
+        let outcome = self.relay_from(&mut input);
+        if let Some(lease) = &mut self.lease {
+            lease.input = input;
+        }
+        if outcome.is_ok() && self.owed.is_empty() && self.from_upstream.left() == 0 {
+            self.release_if_settled();
+        }
+        outcome
+    }
+
+    fn relay_from(&mut self, input: &mut ReadBuffer) -> Result<bool, End> {
+        let mut progress = false;
+        while self.cout.len() <= HIGH_WATER {
+            if self.from_upstream.left() > 0 {
+                let count = input.unread().len().min(self.from_upstream.left());
+                if count == 0 {
+                    break;
+                }
+                match self.from_upstream {
+                    Rest::Pass(_) => input.pass(count),
+                    Rest::Drop(_) => self.hide(input, count),
+                }
+                self.from_upstream.reduce(count);
+                progress = true;
+                continue;
+            }
+            let header = match frame::backend_header(input.unread()) {
+                Ok(Some(header)) => header,
+                Ok(None) => break,
+                Err(error) => return Err(self.desynchronised(&error.to_string())),
+            };
+            let wanted = wanted(header);
+            if input.unread().len() < wanted {
+                input.reserve(wanted);
+                break;
+            }
+            self.relay_frame(input, header)?;
+            progress = true;
+        }
+        Ok(progress)
+    }
+
+    fn relay_frame(&mut self, input: &mut ReadBuffer, header: Header) -> Result<(), End> {
+        let there = input.unread().len().min(header.total);
+        let rest = header.total - there;
+        let step = self.look_at(header, &input.unread()[HEADER..there])?;
+        match step {
+            Step::Pass => {
+                input.pass(there);
+                self.from_upstream = Rest::Pass(rest);
+            }
+            Step::Hide => {
+                self.hide(input, there);
+                self.from_upstream = Rest::Drop(rest);
+            }
+            Step::Replaced => {
+                self.take_passing(input);
+                self.cout.tail().append(&mut self.replacement);
+                input.drop_unread(there);
+                self.from_upstream = Rest::Drop(rest);
+            }
+        }
+        self.after_frame(input);
+        Ok(())
+    }
+
+    /// Local answers whose turn has come go behind what is passing.
+    fn after_frame(&mut self, input: &mut ReadBuffer) {
+        if self
+            .owed
+            .front()
+            .is_some_and(|entry| matches!(entry.expect, Expect::Local | Expect::CopyEnd))
+        {
+            self.take_passing(input);
+            self.answer_local();
+        }
+    }
+
+    /// Drops unread bytes; what is passing before them is moved out of the way.
+    fn hide(&mut self, input: &mut ReadBuffer, count: usize) {
+        self.take_passing(input);
+        input.drop_unread(count);
+    }
+
+    fn take_passing(&mut self, input: &mut ReadBuffer) {
+        let passing = input.passing();
+        if !passing.is_empty() {
+            let count = passing.len();
+            self.cout.tail().extend_from_slice(passing);
+            input.advance(count);
+        }
+    }
+
+    /// Gives the local answers at the head of the queue.
+    pub(super) fn answer_local(&mut self) {
+        while let Some(front) = self.owed.front() {
+            match front.expect {
+                Expect::Local | Expect::CopyEnd => {}
+                _ => return,
+            }
+            if let Some(note) = self.owed.pop().and_then(|entry| entry.note) {
+                self.take_passing_of_lease();
+                self.cout.tail().extend_from_slice(&note.frame);
+            }
+        }
+    }
+
+    fn take_passing_of_lease(&mut self) {
+        let Some(lease) = &mut self.lease else { return };
+        let passing = lease.input.passing();
+        if !passing.is_empty() {
+            let count = passing.len();
+            self.cout.tail().extend_from_slice(passing);
+            lease.input.advance(count);
+        }
+    }
+
+    fn look_at(&mut self, header: Header, body: &[u8]) -> Result<Step, End> {
+        match header.tag {
+            b'D' | b'd' => self.expect(header, &[Expect::Query, Expect::Execute]),
+            b'C' => self.complete(header, body),
+            b'Z' => self.ready(body),
+            b'E' => self.error(header, body),
+            b'S' => self.parameter(body),
+            b'N' => Ok(self.visible()),
+            b'A' => Ok(if self.pin.is_some() {
+                Step::Pass
+            } else {
+                Step::Hide
+            }),
+            b'1' => self.answered(header, &[Expect::Parse]),
+            b'2' => self.answered(header, &[Expect::Bind]),
+            b'3' => self.answered(header, &[Expect::Close]),
+            b't' => self.expect(header, &[Expect::DescribeStatement]),
+            b'n' => self.answered(header, &[Expect::DescribeStatement, Expect::DescribePortal]),
+            b'T' => self.described(header),
+            b's' => self.answered(header, &[Expect::Execute]),
+            b'I' => self.empty(header),
+            b'G' => self.copy_in(header),
+            b'H' | b'c' => self.expect(header, &[Expect::Query, Expect::Execute]),
+            b'V' => self.expect(header, &[Expect::FunctionCall]),
+            _ => Err(self.unexpected(header)),
+        }
+    }
+
+    /// A message that belongs to the request at the head of the queue and leaves it there.
+    fn expect(&mut self, header: Header, allowed: &[Expect]) -> Result<Step, End> {
+        match self.owed.front() {
+            Some(entry) if allowed.contains(&entry.expect) => {
+                Ok(if entry.hidden { Step::Hide } else { Step::Pass })
+            }
+            _ => Err(self.unexpected(header)),
+        }
+    }
+
+    /// A message that answers the request at the head of the queue in full.
+    fn answered(&mut self, header: Header, allowed: &[Expect]) -> Result<Step, End> {
+        let step = self.expect(header, allowed)?;
+        self.owed.pop();
+        Ok(step)
+    }
+
+    fn described(&mut self, header: Header) -> Result<Step, End> {
+        match self.owed.front().map(|entry| entry.expect) {
+            Some(Expect::Query | Expect::Execute) => {
+                self.expect(header, &[Expect::Query, Expect::Execute])
+            }
+            _ => self.answered(header, &[Expect::DescribeStatement, Expect::DescribePortal]),
+        }
+    }
+
+    fn empty(&mut self, header: Header) -> Result<Step, End> {
+        match self.owed.front().map(|entry| entry.expect) {
+            Some(Expect::Query) => self.expect(header, &[Expect::Query]),
+            _ => self.answered(header, &[Expect::Execute]),
+        }
+    }
+
+    fn visible(&self) -> Step {
+        match self.owed.front() {
+            Some(entry) if entry.hidden => Step::Hide,
+            _ => Step::Pass,
+        }
+    }
+
+    fn complete(&mut self, header: Header, body: &[u8]) -> Result<Step, End> {
+        let step = self.expect(header, &[Expect::Query, Expect::Execute])?;
+        let is_execute = self
+            .owed
+            .front()
+            .is_some_and(|entry| entry.expect == Expect::Execute);
+        let effect = self.owed.front_mut().and_then(|entry| {
+            let note = entry.note.as_deref_mut()?;
+            let effect = note.effects.as_ref()?.get(note.done).cloned();
+            note.done += 1;
+            effect
+        });
+        if let Some(effect) = effect {
+            self.take_effect(&effect, command_tag(body).unwrap_or_default());
+        }
+        if is_execute {
+            self.owed.pop();
+        }
+        Ok(step)
+    }
+
+    fn take_effect(&mut self, effect: &Effect, tag: &[u8]) {
+        match effect {
+            // COMMIT of a failed transaction is a rollback, and says so.
+            Effect::Commit { .. } if tag == b"ROLLBACK" => {
+                self.settings.apply(&Effect::Rollback { plain: true });
+            }
+            // ROLLBACK TO outside its transaction is an error; inside, its tag is ROLLBACK too.
+            effect => self.settings.apply(effect),
+        }
+        match effect {
+            Effect::DiscardAll => {
+                self.names.clear();
+                self.names.forget_unnamed();
+                self.pin = None;
+                if let Some(lease) = &mut self.lease {
+                    lease.prepared.clear();
+                    lease.unnamed = None;
+                    lease.tainted = false;
+                }
+            }
+            Effect::DeallocateAll => {
+                self.names.clear();
+                if let Some(lease) = &mut self.lease {
+                    lease.prepared.clear();
+                }
+            }
+            Effect::Deallocate(name) => self.deallocate(name),
+            _ => {}
+        }
+    }
+
+    fn deallocate(&mut self, name: &[u8]) {
+        let removed = self
+            .owed
+            .front()
+            .and_then(|entry| entry.note.as_ref())
+            .and_then(|note| note.removes);
+        if let (Some(id), Some(lease)) = (removed, &mut self.lease) {
+            lease.prepared.remove(id);
+            self.names.set(name, None);
+        }
+    }
+
+    fn copy_in(&mut self, header: Header) -> Result<Step, End> {
+        let step = self.expect(header, &[Expect::Query, Expect::Execute])?;
+        if self.owed.begin_copy_in() {
+            return Ok(step);
+        }
+        Err(self.desynchronised("requests were sent behind a COPY FROM STDIN before its data"))
+    }
+
+    fn parameter(&mut self, body: &[u8]) -> Result<Step, End> {
+        let Some((name, value)) = two_strings(body) else {
+            return Err(self.desynchronised("malformed ParameterStatus"));
+        };
+        let (name, value) = (
+            String::from_utf8_lossy(name),
+            String::from_utf8_lossy(value),
+        );
+        if let Some(lease) = &mut self.lease {
+            lease.report(&name, &value);
+        }
+        self.settings.report(&name, &value);
+        Ok(self.visible())
+    }
+
+    fn ready(&mut self, body: &[u8]) -> Result<Step, End> {
+        let status = body.first().copied().and_then(TransactionStatus::from_byte);
+        let Some((status, entry)) =
+            status.and_then(|status| Some((status, self.owed.ready(status)?)))
+        else {
+            return Err(self.desynchronised("ReadyForQuery out of turn"));
+        };
+        let own = entry.note.as_ref().and_then(|note| note.own);
+        if own == Some(Own::Settings) {
+            self.settings.synced();
+        }
+        if status == TransactionStatus::Idle {
+            self.portals.clear();
+            self.unsettled_writes = false;
+            let baseline = self.env.pool.baseline();
+            self.settings.settle(&baseline);
+        } else {
+            self.settings.stay_open();
+        }
+        if entry.hidden {
+            return Ok(Step::Hide);
+        }
+        self.status = status;
+        Ok(Step::Pass)
+    }
+
+    // ---- errors ----------------------------------------------------------------------------
+
+    fn error(&mut self, header: Header, body: &[u8]) -> Result<Step, End> {
+        let fields = error_fields(body);
+        if fields.is_fatal() {
+            return self.fatal(header, body);
+        }
+        let Some(front) = self.owed.front() else {
+            return Err(self.unexpected(header));
+        };
+        if front.hidden
+            && front
+                .note
+                .as_ref()
+                .is_some_and(|note| note.own == Some(Own::Settings))
+        {
+            return Err(self.settings_refused(body));
+        }
+        if fields.code == b"0A000" && fields.message.starts_with(b"cached plan must not change") {
+            self.names.renew(&self.env.registry);
+        }
+        let instead = front.note.as_ref().and_then(|note| note.instead.clone());
+        let extended = front.expect.is_extended();
+        let renamed = self.rename(header, body);
+        self.settings.fail();
+        if extended {
+            self.fail_batch();
+        }
+        match (instead, renamed) {
+            (Some(error), _) => {
+                error.put(&mut self.replacement);
+                Ok(Step::Replaced)
+            }
+            (None, Some(body)) => {
+                frontend::put(&mut self.replacement, b'E', &[&body]);
+                Ok(Step::Replaced)
+            }
+            (None, None) => Ok(Step::Pass),
+        }
+    }
+
+    /// The error with the client's statement names for ours.
+    fn rename(&self, header: Header, body: &[u8]) -> Option<Vec<u8>> {
+        if body.len() + HEADER < header.total {
+            return None;
+        }
+        let quoted = [b"\"", STATEMENT_PREFIX.as_bytes()].concat();
+        memchr::memmem::find(body, &quoted)?;
+        let mut renamed = Vec::with_capacity(body.len());
+        let mut rest = body;
+        while let Some(at) = memchr::memmem::find(rest, &quoted) {
+            let digits = &rest[at + quoted.len()..];
+            let length = digits
+                .iter()
+                .take_while(|byte| byte.is_ascii_digit())
+                .count();
+            let id = std::str::from_utf8(&digits[..length])
+                .ok()
+                .and_then(|id| id.parse().ok());
+            renamed.extend_from_slice(&rest[..=at]);
+            match id.and_then(|id| self.names.client_name(id)) {
+                Some(name) => renamed.extend_from_slice(name),
+                None => renamed.extend_from_slice(&rest[at + 1..at + quoted.len() + length]),
+            }
+            rest = &digits[length..];
+        }
+        renamed.extend_from_slice(rest);
+        Some(renamed)
+    }
+
+    /// An error ends the batch: names that were changed by messages the server did not carry out
+    /// change back.
+    fn fail_batch(&mut self) {
+        let dropped = self.owed.fail();
+        let mut guarded = false;
+        for (position, entry) in dropped.into_iter().enumerate().rev() {
+            guarded |= entry.note.as_ref().is_some_and(|note| note.guarded);
+            self.undo(entry, position == 0);
+        }
+        if guarded {
+            // The client sent a simple query; its ReadyForQuery comes from a Sync of ours.
+            if let Some(lease) = &mut self.lease {
+                frontend::put(lease.output.tail(), b'S', &[]);
+                self.owed.push(Expect::Sync, false, None);
+            }
+        }
+    }
+
+    fn undo(&mut self, entry: Owed<Note>, failed_itself: bool) {
+        let Some(note) = entry.note else { return };
+        let Some(lease) = &mut self.lease else { return };
+        if let Some(id) = note.makes {
+            lease.prepared.remove(id);
+        }
+        if let (Some(id), Some(Own::Evict)) = (note.removes, note.own) {
+            lease.prepared.insert(id);
+        }
+        if entry.expect == Expect::Parse && note.makes.is_none() {
+            lease.unnamed = None;
+        }
+        let Some(change) = note.name else { return };
+        let unnamed = change.name.is_empty();
+        self.names.undo(change);
+        // A Parse of the unnamed statement destroys the old one even when it fails.
+        if unnamed && failed_itself && entry.expect == Expect::Parse {
+            self.names.forget_unnamed();
+        }
+    }
+
+    fn fatal(&mut self, header: Header, body: &[u8]) -> Result<Step, End> {
+        let fields = error_fields(body);
+        tracing::warn!(
+            pool = self.env.pool.name(),
+            sqlstate = %String::from_utf8_lossy(fields.code),
+            message = %String::from_utf8_lossy(fields.message),
+            "upstream ended the connection"
+        );
+        if self.owed.is_empty() && self.status == TransactionStatus::Idle
+            || self.visible_is_hidden()
+        {
+            return Err(self.upstream_lost("ended the session"));
+        }
+        if self.outcome_unknown() {
+            return Err(self.upstream_lost(&String::from_utf8_lossy(fields.message)));
+        }
+        // The server's own words, then the end. Only what is whole can be told.
+        let whole = body.len() + HEADER == header.total;
+        self.env.tally.upstream_lost.add(1);
+        if whole {
+            self.final_words = Some(body.to_vec());
+        }
+        Err(End::Told)
+    }
+
+    fn visible_is_hidden(&self) -> bool {
+        self.owed.front().is_some_and(|entry| entry.hidden)
+    }
+
+    fn settings_refused(&mut self, body: &[u8]) -> End {
+        let fields = error_fields(body);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        tracing::info!(
+            user = self.identity.user(),
+            message = %text(fields.message),
+            "a session setting was refused upstream"
+        );
+        // The server's own refusal, as it refuses a start-up parameter: FATAL.
+        self.final_words = Some(as_fatal(body));
+        End::Told
+    }
+
+    /// The connection is gone: what the client must know about it.
+    pub(super) fn upstream_lost(&mut self, cause: &str) -> End {
+        self.env.tally.upstream_lost.add(1);
+        let unknown = self.outcome_unknown();
+        tracing::warn!(
+            pool = self.env.pool.name(),
+            user = self.identity.user(),
+            cause,
+            outcome_unknown = unknown,
+            "upstream connection lost"
+        );
+        if unknown {
+            self.env.tally.commit_unknown.add(1);
+            return End::Refuse(
+                ClientError::fatal(
+                    sqlstate::TRANSACTION_RESOLUTION_UNKNOWN,
+                    "the upstream connection was lost while a change was being committed",
+                )
+                .detail("The change may or may not have taken effect.")
+                .hint("Check whether it took effect before repeating it."),
+            );
+        }
+        End::Refuse(
+            ClientError::fatal(
+                sqlstate::CONNECTION_FAILURE,
+                "the upstream connection was lost",
+            )
+            .detail("No transaction was committed by the statements under way.")
+            .hint("Reconnect and repeat the transaction."),
+        )
+    }
+
+    /// A COMMIT, or a write outside a transaction block, was sent and not answered.
+    fn outcome_unknown(&self) -> bool {
+        let implicit = self.owed.status() == TransactionStatus::Idle;
+        let wrote = self.owed.iter().any(|entry| {
+            entry
+                .note
+                .as_ref()
+                .is_some_and(|note| note.writes && note.own.is_none() && implicit)
+        });
+        let commits = self.owed.iter().any(|entry| {
+            let effects = entry.note.as_ref().and_then(|note| note.effects.as_ref());
+            effects.is_some_and(|effects| {
+                effects
+                    .iter()
+                    .any(|effect| matches!(effect, Effect::Commit { .. }))
+            })
+        });
+        let pending_sync = implicit
+            && self.unsettled_writes
+            && self.owed.iter().any(|entry| entry.expect == Expect::Sync);
+        wrote || commits || pending_sync
+    }
+
+    fn unexpected(&mut self, header: Header) -> End {
+        self.desynchronised(&format!(
+            "unexpected message type {:?}",
+            char::from(header.tag)
+        ))
+    }
+
+    /// What came makes no sense: the connection is of no use to anyone.
+    fn desynchronised(&mut self, cause: &str) -> End {
+        let unknown = self.outcome_unknown();
+        tracing::error!(
+            pool = self.env.pool.name(),
+            cause,
+            "upstream broke the protocol"
+        );
+        let code = if unknown {
+            self.env.tally.commit_unknown.add(1);
+            sqlstate::TRANSACTION_RESOLUTION_UNKNOWN
+        } else {
+            sqlstate::CONNECTION_FAILURE
+        };
+        End::Refuse(
+            ClientError::fatal(code, "the upstream broke the protocol and was disconnected")
+                .hint("See the proxy's log for the cause."),
+        )
+    }
+}
+
+/// The bytes of a frame that must be there before it is looked at.
+fn wanted(header: Header) -> usize {
+    match header.tag {
+        b'D' | b'd' | b'T' | b't' | b'V' | b'A' | b'G' | b'H' => HEADER,
+        b'E' | b'N' => header.total.min(LOOK_AT),
+        _ => header.total,
+    }
+}
+
+/// An error body with severity FATAL.
+fn as_fatal(body: &[u8]) -> Vec<u8> {
+    let mut fatal = b"SFATAL\0VFATAL\0".to_vec();
+    let mut rest = body;
+    while let Some((&kind, value)) = rest.split_first() {
+        let Some(end) = memchr::memchr(0, value) else {
+            break;
+        };
+        if kind != 0 && !matches!(kind, b'S' | b'V') {
+            fatal.extend_from_slice(&rest[..end + 2]);
+        }
+        if kind == 0 {
+            break;
+        }
+        rest = &value[end + 1..];
+    }
+    fatal.push(0);
+    fatal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_fatal_keeps_the_other_fields() {
+        let fatal = as_fatal(b"SERROR\0VERROR\0C22023\0Mbad\0\0");
+        assert_eq!(fatal, b"SFATAL\0VFATAL\0C22023\0Mbad\0\0");
+    }
+}

@@ -1,0 +1,82 @@
+//! What others may ask of a session: cancel, end, drain.
+
+use std::cell::{Cell, RefCell};
+use std::task::Waker;
+
+use tokio::sync::oneshot;
+
+use crate::wire::reply::ClientError;
+
+/// Called (dropped) when a cancel request has been dealt with.
+pub type CancelDone = oneshot::Sender<()>;
+
+/// The outside's handle on a session of the same worker.
+#[derive(Debug, Default)]
+pub struct Control {
+    waker: RefCell<Option<Waker>>,
+    cancels: RefCell<Vec<CancelDone>>,
+    end: RefCell<Option<ClientError>>,
+    draining: Cell<bool>,
+    /// Nothing is under way: no transaction, no request, no wait.
+    idle: Cell<bool>,
+}
+
+impl Control {
+    /// Passes a CancelRequest on.
+    pub fn cancel(&self, done: CancelDone) {
+        self.cancels.borrow_mut().push(done);
+        self.wake();
+    }
+
+    /// Ends the session at once, with this error.
+    pub fn end(&self, error: ClientError) {
+        *self.end.borrow_mut() = Some(error);
+        self.wake();
+    }
+
+    /// Ends the session as soon as it is outside a transaction.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        self.wake();
+    }
+
+    /// Whether nothing is under way.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.idle.get()
+    }
+
+    pub(super) fn set_idle(&self, idle: bool) {
+        self.idle.set(idle);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    pub(super) fn take_end(&self) -> Option<ClientError> {
+        self.end.borrow_mut().take()
+    }
+
+    pub(super) fn take_cancels(&self) -> Vec<CancelDone> {
+        std::mem::take(&mut *self.cancels.borrow_mut())
+    }
+
+    pub(super) fn has_cancels(&self) -> bool {
+        !self.cancels.borrow().is_empty()
+    }
+
+    pub(super) fn register(&self, waker: &Waker) {
+        let mut kept = self.waker.borrow_mut();
+        match kept.as_ref() {
+            Some(kept) if kept.will_wake(waker) => {}
+            _ => *kept = Some(waker.clone()),
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+}

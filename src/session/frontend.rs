@@ -1,0 +1,828 @@
+//! Frames of the client: what is answered here, what goes upstream and under which name.
+
+use std::rc::Rc;
+
+use crate::config::ClusterKind;
+use crate::net::ReadBuffer;
+use crate::sql::{Class, Effect, PinReason, classify};
+use crate::upstream::{Expect, STATEMENT_PREFIX, difference, statement_name};
+use crate::wire::backend::TransactionStatus;
+use crate::wire::frame::{self, HEADER};
+use crate::wire::frontend::{self, LayoutError};
+use crate::wire::reply::{self, ClientError};
+use crate::wire::sqlstate;
+
+use super::names::Prepared;
+use super::run::{End, HIGH_WATER, Note, Own, Rest, Session, violation};
+
+/// A Query up to this many bytes is read whole before it is sent; a longer one is passed on as it
+/// comes, unread, and its session is pinned.
+const READ_QUERY: usize = 1024 * 1024;
+
+/// A Parse must fit into this many bytes: it is kept, to be prepared again on other connections.
+const MAX_PARSE: usize = 16 * 1024 * 1024;
+
+/// The names a Bind begins with must fit into this many bytes.
+const BIND_HEAD: usize = 8 * 1024;
+
+/// Largest message DSQL takes (facts: quotas).
+const DSQL_MESSAGE: usize = 10 * 1024 * 1024;
+
+/// A name that no statement has: Binds to it fail.
+const NO_STATEMENT: u64 = 0;
+
+/// What became of a frame.
+enum Taken {
+    /// All of it was dealt with.
+    All,
+    /// So many bytes were dealt with; the rest follows.
+    Head(usize, Rest),
+    /// It has to wait for a lease.
+    Wait,
+}
+
+impl From<LayoutError> for End {
+    fn from(error: LayoutError) -> Self {
+        violation(error.to_string())
+    }
+}
+
+impl Session {
+    /// Deals with the frames that are there.
+    pub(super) fn take_frames(&mut self) -> Result<bool, End> {
+        if self.cin.unread().is_empty() {
+            return Ok(false);
+        }
+        let mut input = std::mem::take(&mut self.cin);
+        let outcome = self.take_from(&mut input);
+        self.cin = input;
+        outcome
+    }
+
+    fn take_from(&mut self, input: &mut ReadBuffer) -> Result<bool, End> {
+        let mut progress = false;
+        loop {
+            if self
+                .lease
+                .as_ref()
+                .is_some_and(|lease| lease.output.len() > HIGH_WATER)
+                || self.cout.len() > HIGH_WATER
+            {
+                return Ok(progress);
+            }
+            if self.from_client.left() > 0 {
+                if !self.pass_rest(input) {
+                    return Ok(progress);
+                }
+                progress = true;
+                continue;
+            }
+            let Some(header) = frame::frontend_header(input.unread())? else {
+                return Ok(progress);
+            };
+            let wanted = self.wanted(header);
+            if input.unread().len() < wanted {
+                input.reserve(wanted);
+                return Ok(progress);
+            }
+            let end = input.unread().len().min(header.total);
+            // The frame is lent out while the session changes; the buffer itself is not.
+            let taken = self.take_frame(header, &input.unread()[..end])?;
+            match taken {
+                Taken::All => input.drop_unread(header.total),
+                Taken::Head(count, rest) => {
+                    input.drop_unread(count);
+                    self.from_client = rest;
+                }
+                Taken::Wait => return Ok(progress),
+            }
+            progress = true;
+        }
+    }
+
+    /// Bytes of a frame that must be there before it is looked at.
+    fn wanted(&self, header: frame::Header) -> usize {
+        match header.tag {
+            b'd' => HEADER,
+            b'B' | b'F' => header.total.min(BIND_HEAD),
+            b'Q' if header.total > READ_QUERY => HEADER,
+            b'P' if header.total > MAX_PARSE => HEADER,
+            _ => header.total,
+        }
+    }
+
+    fn pass_rest(&mut self, input: &mut ReadBuffer) -> bool {
+        let count = input.unread().len().min(self.from_client.left());
+        if count == 0 {
+            return false;
+        }
+        if let (Rest::Pass(_), Some(lease)) = (self.from_client, &mut self.lease) {
+            lease
+                .output
+                .tail()
+                .extend_from_slice(&input.unread()[..count]);
+        }
+        input.drop_unread(count);
+        self.from_client.reduce(count);
+        true
+    }
+
+    fn take_frame(&mut self, header: frame::Header, bytes: &[u8]) -> Result<Taken, End> {
+        let too_long = self.env.pool.kind() == ClusterKind::Dsql && header.total > DSQL_MESSAGE;
+        match header.tag {
+            b'X' => Err(End::Client),
+            b'p' => Err(violation("unexpected password message")),
+            b'd' => Ok(self.take_copy_data(header.total, bytes)),
+            b'c' | b'f' => Ok(self.take_copy_end(bytes)),
+            b'H' => {
+                if let Some(lease) = &mut self.lease {
+                    lease.output.tail().extend_from_slice(bytes);
+                }
+                Ok(Taken::All)
+            }
+            b'S' => Ok(self.take_sync(bytes)),
+            _ if self.discarding || self.owed.is_skipping() => Ok(skip(header.total, bytes.len())),
+            tag if too_long => self.refuse_long(tag, header.total, bytes.len()),
+            b'Q' => self.take_query(header.total, bytes),
+            b'F' => self.take_function_call(header.total, bytes),
+            b'P' if header.total > MAX_PARSE => self.refuse_long(b'P', header.total, bytes.len()),
+            b'P' => self.take_parse(bytes),
+            b'B' => self.take_bind(header.total, bytes),
+            b'D' => self.take_describe(bytes),
+            b'E' => self.take_execute(bytes),
+            b'C' => self.take_close(bytes),
+            other => Err(violation(format!("invalid frontend message type {other}"))),
+        }
+    }
+
+    // ---- sending ---------------------------------------------------------------------------
+
+    /// Appends what `put` writes to the upstream and notes what is owed for it.
+    fn send(
+        &mut self,
+        expect: Expect,
+        hidden: bool,
+        note: Option<Note>,
+        put: impl FnOnce(&mut Vec<u8>),
+    ) {
+        if let Some(lease) = &mut self.lease {
+            put(lease.output.tail());
+            self.owed.push(expect, hidden, note.map(Box::new));
+        }
+    }
+
+    fn own(what: Own) -> Option<Note> {
+        Some(Note {
+            own: Some(what),
+            ..Note::default()
+        })
+    }
+
+    /// Brings the connection's settings in line with the session's.
+    pub(super) fn sync_settings(&mut self) {
+        if !self.needs_sync() {
+            return;
+        }
+        let sql = difference(self.settings.label(), self.settings.wanted());
+        self.env.tally.settings_synced.add(1);
+        self.send(Expect::Query, true, Self::own(Own::Settings), |out| {
+            frontend::put_query(out, sql.as_bytes());
+        });
+        if let Some(lease) = &mut self.lease {
+            lease.unnamed = None;
+        }
+    }
+
+    /// Sends the BEGIN that was answered already. In the extended protocol, so that the client's
+    /// own messages behind it are skipped by the server should it fail.
+    pub(super) fn send_deferred_begin(&mut self) {
+        let Some(text) = self.begin.take() else {
+            return;
+        };
+        self.send(Expect::Parse, true, Self::own(Own::Begin), |out| {
+            frontend::put_parse(out, b"", &text, b"\0\0");
+        });
+        self.send(Expect::Bind, true, Self::own(Own::Begin), |out| {
+            frontend::put(out, b'B', &[b"\0\0\0\0\0\0\0\0"]);
+        });
+        self.send(Expect::Execute, true, Self::own(Own::Begin), |out| {
+            frontend::put(out, b'E', &[b"\0\0\0\0\0"]);
+        });
+        if let Some(lease) = &mut self.lease {
+            lease.unnamed = None;
+        }
+    }
+
+    /// Settings that RESET changed for the connection only are brought in line as soon as nothing
+    /// is under way.
+    fn settle_settings(&mut self) {
+        let quiet = self.owed.is_empty() && !self.owed.is_unsynced();
+        if quiet && self.owed.status() != TransactionStatus::Failed {
+            self.sync_settings();
+        }
+    }
+
+    /// A lease, or what becomes of the frame without one. `simple`: the frame is answered with
+    /// ReadyForQuery on its own.
+    fn lease_or(&mut self, simple: bool) -> Result<Option<Taken>, End> {
+        match self.ensure_lease() {
+            Ok(true) => {
+                self.settle_settings();
+                Ok(None)
+            }
+            Ok(false) => Ok(Some(Taken::Wait)),
+            Err(error) if self.begin.is_some() => {
+                // The client believes to be in a transaction that never began.
+                Err(End::Refuse(ClientError {
+                    severity: reply::Severity::Fatal,
+                    ..error
+                }))
+            }
+            Err(error) => {
+                error.put(self.cout.tail());
+                if simple {
+                    reply::put_ready(self.cout.tail(), self.status);
+                } else {
+                    self.discarding = true;
+                }
+                Ok(Some(Taken::All))
+            }
+        }
+    }
+
+    // ---- simple protocol -------------------------------------------------------------------
+
+    fn take_query(&mut self, total: usize, bytes: &[u8]) -> Result<Taken, End> {
+        if total > READ_QUERY {
+            return self.take_long_query(total, bytes);
+        }
+        let text = frontend::query(&bytes[HEADER..])?;
+        let class = classify(text);
+        if self.answer_transaction(text, &class) {
+            return Ok(Taken::All);
+        }
+        if let Some(taken) = self.lease_or(true)? {
+            return Ok(without_rest(taken, total, bytes.len()));
+        }
+        self.names.forget_unnamed();
+        self.note_pins(&class);
+        let removes = self.deallocated(&class);
+        let guarded = self
+            .owed
+            .iter()
+            .any(|entry| entry.hidden && entry.expect.is_extended())
+            || removes.is_some_and(|id| self.prepare_again_by_id(id));
+        let note = Note {
+            effects: class.effects,
+            removes,
+            guarded,
+            writes: class.may_write,
+            ..Note::default()
+        };
+        let plain = note.effects.is_none() && !guarded && !note.writes;
+        self.env.tally.requests.add(1);
+        self.send(
+            Expect::Query,
+            false,
+            (!plain).then_some(note),
+            |out| match removes {
+                Some(id) => {
+                    let sql = format!("DEALLOCATE \"{}\"", statement_name(id));
+                    frontend::put_query(out, sql.as_bytes());
+                }
+                None => out.extend_from_slice(bytes),
+            },
+        );
+        if let Some(lease) = &mut self.lease {
+            lease.unnamed = None;
+        }
+        Ok(Taken::All)
+    }
+
+    /// Answers a BEGIN without sending it, and the end of a transaction that never was begun.
+    fn answer_transaction(&mut self, text: &[u8], class: &Class) -> bool {
+        if self.lease.is_some() || self.ticket.is_some() || self.refusal.is_some() {
+            return false;
+        }
+        let Some([effect]) = class.effects.as_deref() else {
+            return false;
+        };
+        let (tag, status) = match (effect, &self.begin) {
+            (Effect::Begin { plain: true }, None) => {
+                self.begin = Some(text.to_vec());
+                self.env.tally.begins_deferred.add(1);
+                (begin_tag(text), TransactionStatus::Open)
+            }
+            (Effect::Commit { plain: true }, Some(_)) => ("COMMIT", TransactionStatus::Idle),
+            (Effect::Rollback { plain: true }, Some(_)) => ("ROLLBACK", TransactionStatus::Idle),
+            _ => return false,
+        };
+        if status == TransactionStatus::Idle {
+            self.begin = None;
+        }
+        self.names.forget_unnamed();
+        self.status = status;
+        reply::put_command_complete(self.cout.tail(), tag);
+        reply::put_ready(self.cout.tail(), status);
+        true
+    }
+
+    fn take_long_query(&mut self, total: usize, bytes: &[u8]) -> Result<Taken, End> {
+        if let Some(taken) = self.lease_or(true)? {
+            return Ok(without_rest(taken, total, bytes.len()));
+        }
+        self.names.forget_unnamed();
+        self.pin_to(PinReason::LongText);
+        self.env.tally.requests.add(1);
+        let guarded = self
+            .owed
+            .iter()
+            .any(|entry| entry.hidden && entry.expect.is_extended());
+        let note = Note {
+            writes: true,
+            guarded,
+            ..Note::default()
+        };
+        self.send(Expect::Query, false, Some(note), |out| {
+            out.extend_from_slice(bytes)
+        });
+        if let Some(lease) = &mut self.lease {
+            lease.unnamed = None;
+        }
+        Ok(Taken::Head(bytes.len(), Rest::Pass(total - bytes.len())))
+    }
+
+    fn take_function_call(&mut self, total: usize, bytes: &[u8]) -> Result<Taken, End> {
+        if let Some(taken) = self.lease_or(true)? {
+            return Ok(without_rest(taken, total, bytes.len()));
+        }
+        self.env.tally.requests.add(1);
+        let note = Note {
+            writes: true,
+            ..Note::default()
+        };
+        self.send(Expect::FunctionCall, false, Some(note), |out| {
+            out.extend_from_slice(bytes)
+        });
+        Ok(Taken::Head(bytes.len(), Rest::Pass(total - bytes.len())))
+    }
+
+    fn note_pins(&mut self, class: &Class) {
+        for effect in class.effects.iter().flat_map(|effects| effects.iter()) {
+            match effect {
+                Effect::Pin(reason) => self.pin_to(*reason),
+                // A DEALLOCATE that is not translated may remove a statement of ours.
+                Effect::Deallocate(_) if class.statements > 1 => self.pin_to(PinReason::Prepare),
+                _ => {}
+            }
+        }
+    }
+
+    pub(super) fn pin_to(&mut self, reason: PinReason) {
+        if self.pin.is_none() {
+            tracing::debug!(
+                user = self.identity.user(),
+                reason = reason.label(),
+                "session pinned"
+            );
+            self.env.tally.pins.add(1);
+            self.pin = Some(reason);
+        }
+    }
+
+    /// The statement a single `DEALLOCATE name` means, when it was prepared by protocol.
+    fn deallocated(&self, class: &Class) -> Option<u64> {
+        match class.effects.as_deref() {
+            Some([Effect::Deallocate(name)]) => self.names.get(name).map(|prepared| prepared.id),
+            _ => None,
+        }
+    }
+
+    // ---- extended protocol -----------------------------------------------------------------
+
+    fn take_parse(&mut self, bytes: &[u8]) -> Result<Taken, End> {
+        let parse = frontend::parse(&bytes[HEADER..])?;
+        if let Some(taken) = self.lease_or(false)? {
+            return Ok(taken);
+        }
+        if parse.name.is_empty() {
+            self.parse_unnamed(&parse, bytes);
+        } else if self.names.get(parse.name).is_some() {
+            self.parse_duplicate(&parse);
+        } else {
+            self.parse_named(&parse);
+        }
+        Ok(Taken::All)
+    }
+
+    fn parse_unnamed(&mut self, parse: &frontend::Parse<'_>, bytes: &[u8]) {
+        let known = self
+            .names
+            .get(b"")
+            .filter(|known| known.is(parse.text, parse.types))
+            .cloned();
+        let prepared =
+            known.unwrap_or_else(|| Prepared::new(parse.text, parse.types, self.scope()));
+        self.note_pins(&prepared.class);
+        let id = prepared.id;
+        let name = self.names.set(b"", Some(prepared));
+        let note = Note {
+            name: Some(name),
+            ..Note::default()
+        };
+        self.send(Expect::Parse, false, Some(note), |out| {
+            out.extend_from_slice(bytes)
+        });
+        if let Some(lease) = &mut self.lease {
+            lease.unnamed = Some(id);
+        }
+    }
+
+    /// The name is taken: the server itself says so, once it has the older statement.
+    fn parse_duplicate(&mut self, parse: &frontend::Parse<'_>) {
+        let Some(older) = self.names.get(parse.name).cloned() else {
+            return;
+        };
+        self.prepare_again(&older);
+        self.send(Expect::Parse, false, Some(Note::default()), |out| {
+            frontend::put_parse(out, older.server_name().as_bytes(), parse.text, parse.types);
+        });
+    }
+
+    fn parse_named(&mut self, parse: &frontend::Parse<'_>) {
+        let shared = self
+            .env
+            .registry
+            .share(parse.text, parse.types, self.scope());
+        let known = self
+            .lease
+            .as_mut()
+            .is_some_and(|lease| lease.prepared.touch(shared.id));
+        let certain = self.owed.ready_due() == 0 && self.owed.status() != TransactionStatus::Failed;
+        // Two names of one session never share a statement, so that an error can name the right one.
+        let prepared = if self.names.uses(shared.id) || (known && !certain) {
+            shared.renewed()
+        } else {
+            shared
+        };
+        self.note_pins(&prepared.class);
+        let (id, server_name) = (prepared.id, prepared.server_name());
+        let present =
+            known && certain && self.lease.as_ref().is_some_and(|l| l.prepared.contains(id));
+        let name = self.names.set(parse.name, Some(prepared));
+        if present {
+            self.answer_locally(
+                b'1',
+                Note {
+                    name: Some(name),
+                    ..Note::default()
+                },
+            );
+            return;
+        }
+        self.make_room();
+        let note = Note {
+            name: Some(name),
+            makes: Some(id),
+            ..Note::default()
+        };
+        self.send(Expect::Parse, false, Some(note), |out| {
+            frontend::put_parse(out, server_name.as_bytes(), parse.text, parse.types);
+        });
+        if let Some(lease) = &mut self.lease {
+            lease.prepared.insert(id);
+        }
+    }
+
+    /// An answer of five bytes, given when its turn comes.
+    fn answer_locally(&mut self, tag: u8, note: Note) {
+        let frame = vec![tag, 0, 0, 0, 4];
+        self.send(Expect::Local, false, Some(Note { frame, ..note }), |_| {});
+        self.answer_local();
+    }
+
+    /// Closes the statement that was not used for the longest time, when there are too many.
+    fn make_room(&mut self) {
+        let limit = self.env.pool.prepared_limit().max(1) - 1;
+        let Some(lease) = &mut self.lease else { return };
+        let Some(evicted) = lease.prepared.evict(limit) else {
+            return;
+        };
+        let note = Note {
+            own: Some(Own::Evict),
+            removes: Some(evicted),
+            ..Note::default()
+        };
+        self.send(Expect::Close, true, Some(note), |out| {
+            frontend::put_close_statement(out, statement_name(evicted).as_bytes());
+        });
+    }
+
+    /// Prepares a statement of the client on this connection, if it is not there.
+    fn prepare_again(&mut self, prepared: &Rc<Prepared>) -> bool {
+        let Some(lease) = &mut self.lease else {
+            return false;
+        };
+        if lease.prepared.touch(prepared.id) {
+            return false;
+        }
+        self.make_room();
+        self.env.tally.reprepared.add(1);
+        let note = Note {
+            own: Some(Own::Prepare),
+            makes: Some(prepared.id),
+            ..Note::default()
+        };
+        self.send(Expect::Parse, true, Some(note), |out| {
+            let name = prepared.server_name();
+            frontend::put_parse(out, name.as_bytes(), &prepared.text, &prepared.types);
+        });
+        if let Some(lease) = &mut self.lease {
+            lease.prepared.insert(prepared.id);
+        }
+        true
+    }
+
+    fn prepare_again_by_id(&mut self, id: u64) -> bool {
+        let name = self.names.client_name(id).map(<[u8]>::to_vec);
+        let prepared = name.and_then(|name| self.names.get(&name).cloned());
+        prepared.is_some_and(|prepared| self.prepare_again(&prepared))
+    }
+
+    /// The server-side name for a client's statement name, prepared on this connection.
+    fn resolve(&mut self, name: &[u8]) -> Resolved {
+        match self.names.get(name).cloned() {
+            Some(prepared) if name.is_empty() => {
+                self.restore_unnamed(&prepared);
+                Resolved {
+                    name: Vec::new(),
+                    prepared: Some(prepared),
+                    instead: None,
+                }
+            }
+            Some(prepared) => {
+                self.prepare_again(&prepared);
+                let name = prepared.server_name().into_bytes();
+                Resolved {
+                    name,
+                    prepared: Some(prepared),
+                    instead: None,
+                }
+            }
+            None => self.resolve_missing(name),
+        }
+    }
+
+    /// The unnamed statement lives on one connection; on another it is parsed again.
+    fn restore_unnamed(&mut self, prepared: &Rc<Prepared>) {
+        if self
+            .lease
+            .as_ref()
+            .is_some_and(|lease| lease.unnamed == Some(prepared.id))
+        {
+            return;
+        }
+        self.env.tally.reprepared.add(1);
+        self.send(Expect::Parse, true, Self::own(Own::Prepare), |out| {
+            frontend::put_parse(out, b"", &prepared.text, &prepared.types);
+        });
+        if let Some(lease) = &mut self.lease {
+            lease.unnamed = Some(prepared.id);
+        }
+    }
+
+    /// A name the client never prepared must fail upstream too, so that its transaction fails, and
+    /// must not reach a statement of somebody else.
+    fn resolve_missing(&mut self, name: &[u8]) -> Resolved {
+        if !name.is_empty() && !name.starts_with(STATEMENT_PREFIX.as_bytes()) {
+            return Resolved {
+                name: name.to_vec(),
+                prepared: None,
+                instead: None,
+            };
+        }
+        let message = if name.is_empty() {
+            "unnamed prepared statement does not exist".to_owned()
+        } else {
+            format!(
+                "prepared statement \"{}\" does not exist",
+                String::from_utf8_lossy(name)
+            )
+        };
+        Resolved {
+            name: statement_name(NO_STATEMENT).into_bytes(),
+            prepared: None,
+            instead: Some(ClientError::error(
+                sqlstate::INVALID_SQL_STATEMENT_NAME,
+                message,
+            )),
+        }
+    }
+
+    fn take_bind(&mut self, total: usize, bytes: &[u8]) -> Result<Taken, End> {
+        let body = &bytes[HEADER..];
+        let head = frontend::bind_head(body)?;
+        if let Some(taken) = self.lease_or(false)? {
+            return Ok(without_rest(taken, total, bytes.len()));
+        }
+        let resolved = self.resolve(head.statement);
+        self.note_portal(head.portal, resolved.prepared.as_ref());
+        let note = resolved.instead.map(|error| Note {
+            instead: Some(error),
+            ..Note::default()
+        });
+        let length = total - 1 - head.statement.len() + resolved.name.len();
+        let rest = &body[head.length..];
+        self.send(Expect::Bind, false, note, |out| {
+            out.push(b'B');
+            // The frame was within the limit; a name adds at most a few bytes to it.
+            out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
+            for piece in [head.portal, b"\0", &resolved.name, b"\0", rest] {
+                out.extend_from_slice(piece);
+            }
+        });
+        Ok(Taken::Head(bytes.len(), Rest::Pass(total - bytes.len())))
+    }
+
+    /// Remembers what a portal does, if it does anything.
+    fn note_portal(&mut self, portal: &[u8], prepared: Option<&Rc<Prepared>>) {
+        if !self.portals.is_empty() {
+            self.portals.retain(|(name, _)| name != portal);
+        }
+        self.last_bound_writes = prepared.is_none_or(|prepared| prepared.class.may_write);
+        if let Some(prepared) = prepared.filter(|prepared| prepared.class.effects.is_some()) {
+            self.portals.push((portal.to_vec(), Rc::clone(prepared)));
+        }
+    }
+
+    fn take_describe(&mut self, bytes: &[u8]) -> Result<Taken, End> {
+        let (kind, name) = frontend::target(&bytes[HEADER..])?;
+        if let Some(taken) = self.lease_or(false)? {
+            return Ok(taken);
+        }
+        if kind == b'P' {
+            self.send(Expect::DescribePortal, false, None, |out| {
+                out.extend_from_slice(bytes)
+            });
+            return Ok(Taken::All);
+        }
+        let resolved = self.resolve(name);
+        let note = resolved.instead.map(|error| Note {
+            instead: Some(error),
+            ..Note::default()
+        });
+        self.send(Expect::DescribeStatement, false, note, |out| {
+            frontend::put(out, b'D', &[b"S", &resolved.name, b"\0"]);
+        });
+        Ok(Taken::All)
+    }
+
+    fn take_execute(&mut self, bytes: &[u8]) -> Result<Taken, End> {
+        let (portal, _) = frontend::execute(&bytes[HEADER..])?;
+        if let Some(taken) = self.lease_or(false)? {
+            return Ok(taken);
+        }
+        let effects = self
+            .portals
+            .iter()
+            .find(|(name, _)| name == portal)
+            .and_then(|(_, prepared)| prepared.class.effects.clone());
+        let writes = self.last_bound_writes;
+        self.unsettled_writes |= writes;
+        let note = (effects.is_some() || writes).then(|| Note {
+            effects,
+            writes,
+            ..Note::default()
+        });
+        self.send(Expect::Execute, false, note, |out| {
+            out.extend_from_slice(bytes)
+        });
+        Ok(Taken::All)
+    }
+
+    /// A statement's Close is answered here: its server-side twin may serve others.
+    fn take_close(&mut self, bytes: &[u8]) -> Result<Taken, End> {
+        let (kind, name) = frontend::target(&bytes[HEADER..])?;
+        if kind == b'P' {
+            if let Some(taken) = self.lease_or(false)? {
+                return Ok(taken);
+            }
+            self.send(Expect::Close, false, None, |out| {
+                out.extend_from_slice(bytes)
+            });
+            return Ok(Taken::All);
+        }
+        let name = self.names.set(name, None);
+        if self.lease.is_some() {
+            self.answer_locally(
+                b'3',
+                Note {
+                    name: Some(name),
+                    ..Note::default()
+                },
+            );
+        } else {
+            frontend::put(self.cout.tail(), b'3', &[]);
+        }
+        Ok(Taken::All)
+    }
+
+    fn take_sync(&mut self, bytes: &[u8]) -> Taken {
+        if std::mem::take(&mut self.discarding) || self.lease.is_none() {
+            reply::put_ready(self.cout.tail(), self.status);
+            return Taken::All;
+        }
+        self.env.tally.requests.add(1);
+        self.send(Expect::Sync, false, None, |out| {
+            out.extend_from_slice(bytes)
+        });
+        Taken::All
+    }
+
+    // ---- COPY ------------------------------------------------------------------------------
+
+    /// Copy data without a COPY is ignored, as the server does after a failed COPY.
+    fn take_copy_data(&mut self, total: usize, bytes: &[u8]) -> Taken {
+        let Some(lease) = &mut self.lease else {
+            return skip(total, bytes.len());
+        };
+        lease.output.tail().extend_from_slice(bytes);
+        Taken::Head(bytes.len(), Rest::Pass(total - bytes.len()))
+    }
+
+    fn take_copy_end(&mut self, bytes: &[u8]) -> Taken {
+        if self.lease.is_some() {
+            self.send(Expect::CopyEnd, false, None, |out| {
+                out.extend_from_slice(bytes)
+            });
+            self.answer_local();
+        }
+        Taken::All
+    }
+
+    // ---- refusals --------------------------------------------------------------------------
+
+    /// Refuses a message that is too long, in a way that fails the client's transaction too: the
+    /// server gets a statement that cannot be parsed.
+    fn refuse_long(&mut self, tag: u8, total: usize, there: usize) -> Result<Taken, End> {
+        let simple = matches!(tag, b'Q' | b'F');
+        if let Some(taken) = self.lease_or(simple)? {
+            return Ok(without_rest(taken, total, there));
+        }
+        let limit = if self.env.pool.kind() == ClusterKind::Dsql {
+            DSQL_MESSAGE
+        } else {
+            MAX_PARSE
+        };
+        let error = ClientError::error(
+            sqlstate::PROGRAM_LIMIT_EXCEEDED,
+            format!("message of {total} bytes exceeds the limit of {limit} bytes"),
+        )
+        .hint("Send the data in smaller statements, as parameters, or with COPY.");
+        let note = Note {
+            instead: Some(error),
+            ..Note::default()
+        };
+        if simple {
+            self.send(Expect::Query, false, Some(note), |out| {
+                frontend::put_query(out, b".")
+            });
+        } else {
+            self.send(Expect::Parse, false, Some(note), |out| {
+                frontend::put_parse(out, b"", b".", b"\0\0");
+            });
+        }
+        if let Some(lease) = &mut self.lease {
+            lease.unnamed = None;
+        }
+        Ok(Taken::Head(there, Rest::Drop(total - there)))
+    }
+}
+
+struct Resolved {
+    name: Vec<u8>,
+    prepared: Option<Rc<Prepared>>,
+    instead: Option<ClientError>,
+}
+
+/// Drops a frame of which `there` bytes have come.
+fn skip(total: usize, there: usize) -> Taken {
+    Taken::Head(there, Rest::Drop(total - there))
+}
+
+/// A frame that was answered without reading it whole.
+fn without_rest(taken: Taken, total: usize, there: usize) -> Taken {
+    match taken {
+        Taken::All => skip(total, there),
+        other => other,
+    }
+}
+
+fn begin_tag(text: &[u8]) -> &'static str {
+    let first = crate::sql::scan::Tokens::new(text).next();
+    if first.is_some_and(|token| token.is("start")) {
+        "START TRANSACTION"
+    } else {
+        "BEGIN"
+    }
+}

@@ -1,0 +1,626 @@
+//! The session as a task: one turn reads what is there, does what can be done, writes once.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use crate::auth::Identity;
+use crate::config::PoolMode;
+use crate::net::{ReadBuffer, Stream, WriteBuffer};
+use crate::pool::{Lease, Pool, Ticket};
+use crate::sql::{Effect, PinReason};
+use crate::telemetry::tally::WorkerTally;
+use crate::upstream::{OwedQueue, SharedSettings, same};
+use crate::wire::backend::TransactionStatus;
+use crate::wire::frame::FrameError;
+use crate::wire::frontend;
+use crate::wire::reply::{self, ClientError};
+use crate::wire::sqlstate;
+
+use super::control::Control;
+use super::names::{NameChange, Names, Prepared, Registry, Scope};
+use super::state::SettingsState;
+use super::welcome::Profiles;
+
+/// Reading from one side stops while more than this many bytes wait to be written to the other.
+pub(super) const HIGH_WATER: usize = 256 * 1024;
+
+/// Turns of the inner loop before other sessions of the worker get their turn.
+const FAIR_TURNS: usize = 32;
+
+/// One turn in this many is timed.
+const SAMPLE: u64 = 16;
+
+/// What a session needs from its worker.
+#[derive(Debug, Clone)]
+pub struct SessionEnv {
+    /// The pool of its database entry.
+    pub pool: Rc<Pool>,
+    /// Index of that pool.
+    pub pool_index: usize,
+    /// How long it keeps a connection.
+    pub mode: PoolMode,
+    /// Statements shared by the worker's sessions.
+    pub registry: Rc<Registry>,
+    /// Start-up parameters as servers reported them.
+    pub profiles: Rc<Profiles>,
+    /// Counters.
+    pub tally: Arc<WorkerTally>,
+}
+
+/// Why a session ends.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The client said Terminate or is gone.
+    Client,
+    /// The client gets this error first.
+    Refuse(ClientError),
+    /// The upstream said why; its error is already on the way to the client.
+    Told,
+}
+
+impl From<FrameError> for End {
+    fn from(error: FrameError) -> Self {
+        violation(error.to_string())
+    }
+}
+
+/// The client broke the protocol.
+pub(super) fn violation(message: impl Into<String>) -> End {
+    End::Refuse(ClientError::fatal(sqlstate::PROTOCOL_VIOLATION, message))
+}
+
+/// What the session noted about an owed response.
+#[derive(Debug, Default)]
+pub(super) struct Note {
+    /// What each statement does when it succeeds.
+    pub effects: Option<Rc<[Effect]>>,
+    /// Statements of the text that have succeeded.
+    pub done: usize,
+    /// How to undo a change of a name.
+    pub name: Option<NameChange>,
+    /// The server-side statement that a Parse makes.
+    pub makes: Option<u64>,
+    /// The server-side statement that a Close or DEALLOCATE removes.
+    pub removes: Option<u64>,
+    /// The frame a local answer consists of.
+    pub frame: Vec<u8>,
+    /// What the proxy itself wanted.
+    pub own: Option<Own>,
+    /// The error the client sees instead of the server's.
+    pub instead: Option<ClientError>,
+    /// A Query behind extended messages of the proxy: when those fail, it needs a Sync.
+    pub guarded: bool,
+    /// May have written: when the connection is lost, the outcome is unknown.
+    pub writes: bool,
+}
+
+/// What the proxy asks for on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Own {
+    /// Settings statements.
+    Settings,
+    /// A deferred BEGIN.
+    Begin,
+    /// A statement prepared again.
+    Prepare,
+    /// A statement evicted.
+    Evict,
+}
+
+/// Where the rest of a frame goes that is passed on in pieces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// To the other side.
+    Pass(usize),
+    /// Nowhere.
+    Drop(usize),
+}
+
+impl Rest {
+    pub fn left(self) -> usize {
+        match self {
+            Self::Pass(left) | Self::Drop(left) => left,
+        }
+    }
+
+    pub fn reduce(&mut self, by: usize) {
+        match self {
+            Self::Pass(left) | Self::Drop(left) => *left -= by,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Login is done, the server's parameters are still to be told.
+    Welcome,
+    Serving,
+    /// Only what is buffered is still written.
+    Closing,
+}
+
+/// One client's conversation; a future that ends with it.
+pub struct Session {
+    pub(super) client: Stream,
+    pub(super) cin: ReadBuffer,
+    pub(super) cout: WriteBuffer,
+    /// Rest of a client's frame.
+    pub(super) from_client: Rest,
+    /// Rest of an upstream frame.
+    pub(super) from_upstream: Rest,
+    pub(super) env: SessionEnv,
+    pub(super) control: Rc<Control>,
+    pub(super) identity: Identity,
+    pub(super) key: (u32, Vec<u8>),
+    phase: Phase,
+    pub(super) lease: Option<Lease>,
+    pub(super) ticket: Option<Ticket>,
+    pub(super) refusal: Option<ClientError>,
+    pub(super) owed: OwedQueue<Note>,
+    pub(super) names: Names,
+    pub(super) settings: SettingsState,
+    /// Portals whose statement has an effect.
+    pub(super) portals: Vec<(Vec<u8>, Rc<Prepared>)>,
+    pub(super) last_bound_writes: bool,
+    /// Status as the client was last told.
+    pub(super) status: TransactionStatus,
+    /// A BEGIN that was answered and not yet sent.
+    pub(super) begin: Option<Vec<u8>>,
+    /// The session answered an error itself and discards up to the next Sync.
+    pub(super) discarding: bool,
+    pub(super) pin: Option<PinReason>,
+    /// A statement that may write was executed since the last ReadyForQuery.
+    pub(super) unsettled_writes: bool,
+    /// The frame that takes the place of the one at hand.
+    pub(super) replacement: Vec<u8>,
+    /// Body of the ErrorResponse the session ends with.
+    pub(super) final_words: Option<Vec<u8>>,
+    turns: u64,
+}
+
+impl Session {
+    /// A session for a client that has logged in; `key` is what it will cancel with.
+    #[must_use]
+    pub fn new(
+        client: Stream,
+        identity: Identity,
+        key: (u32, Vec<u8>),
+        control: Rc<Control>,
+        env: SessionEnv,
+    ) -> Self {
+        env.tally.clients.add(1);
+        let defaults = super::welcome::startup_settings(&identity);
+        Self {
+            client,
+            cin: ReadBuffer::default(),
+            cout: WriteBuffer::default(),
+            from_client: Rest::Drop(0),
+            from_upstream: Rest::Drop(0),
+            env,
+            control,
+            identity,
+            key,
+            phase: Phase::Welcome,
+            lease: None,
+            ticket: None,
+            refusal: None,
+            owed: OwedQueue::default(),
+            names: Names::default(),
+            settings: SettingsState::new(defaults),
+            portals: Vec::new(),
+            last_bound_writes: true,
+            status: TransactionStatus::Idle,
+            begin: None,
+            discarding: false,
+            pin: None,
+            unsettled_writes: false,
+            replacement: Vec::new(),
+            final_words: None,
+            turns: 0,
+        }
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..FAIR_TURNS {
+            let outcome = match self.phase {
+                Phase::Closing => return self.poll_close(cx),
+                Phase::Welcome => self.step_welcome(cx),
+                Phase::Serving => self.step(cx),
+            };
+            match outcome {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.control.set_idle(self.is_at_rest());
+                    return Poll::Pending;
+                }
+                Err(end) => self.close(end),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn step_welcome(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        if let Some(error) = self.control.take_end() {
+            return Err(End::Refuse(error));
+        }
+        if self.welcome()? {
+            self.phase = Phase::Serving;
+            return Ok(true);
+        }
+        let mut progress = self.poll_ticket(cx);
+        progress |= self.write_upstream(cx)?;
+        progress |= self.read_upstream(cx)?;
+        progress |= self.relay()?;
+        // Also sees a client that leaves while it waits.
+        progress |= self.read_client(cx)?;
+        Ok(progress)
+    }
+
+    fn step(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        self.obey()?;
+        let mut progress = self.read_client(cx)?;
+        progress |= self.take_frames()?;
+        // Behind the frames: one of them may just have joined the queue.
+        progress |= self.poll_ticket(cx);
+        progress |= self.write_upstream(cx)?;
+        progress |= self.read_upstream(cx)?;
+        progress |= self.relay()?;
+        progress |= self.write_client(cx)?;
+        Ok(progress)
+    }
+
+    /// Does what others asked for.
+    fn obey(&mut self) -> Result<(), End> {
+        if let Some(error) = self.control.take_end() {
+            return Err(End::Refuse(error));
+        }
+        if self.control.is_draining() && self.is_at_rest() {
+            return Err(End::Refuse(
+                ClientError::fatal(
+                    sqlstate::ADMIN_SHUTDOWN,
+                    "terminating connection due to administrator command",
+                )
+                .hint("Reconnect: the proxy is shutting down or being replaced."),
+            ));
+        }
+        if self.control.has_cancels() {
+            self.obey_cancels();
+        }
+        Ok(())
+    }
+
+    fn obey_cancels(&mut self) {
+        let Some(lease) = &self.lease else {
+            drop(self.control.take_cancels());
+            if self.leave_queue() {
+                self.refusal = Some(ClientError::error(
+                    sqlstate::QUERY_CANCELED,
+                    "canceling statement due to user request",
+                ));
+            }
+            return;
+        };
+        match self.owed.front() {
+            // Not the client's statement that runs: wait until it does.
+            Some(entry) if entry.hidden => {}
+            Some(_) => {
+                for done in self.control.take_cancels() {
+                    self.env.tally.cancels.add(1);
+                    lease.cancel(move || drop(done));
+                }
+            }
+            None => drop(self.control.take_cancels()),
+        }
+    }
+
+    /// Gives up waiting for a connection; tells whether it did wait.
+    fn leave_queue(&mut self) -> bool {
+        let waited = self.ticket.take().is_some();
+        self.env.tally.waiting.sub(u64::from(waited));
+        waited
+    }
+
+    /// Outside a transaction with nothing under way.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.ticket.is_none()
+            && self.owed.is_empty()
+            && !self.owed.is_unsynced()
+            && self.begin.is_none()
+            && self.status == TransactionStatus::Idle
+            && self.cin.is_empty()
+            && self.phase == Phase::Serving
+    }
+
+    fn poll_ticket(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(ticket) = &mut self.ticket else {
+            return false;
+        };
+        let outcome = ticket.poll(cx);
+        if ticket.should_tell() {
+            reply::put_notice(
+                self.cout.tail(),
+                "00000",
+                "waiting for an upstream connection: all connections of the pool are in use",
+            );
+        }
+        match outcome {
+            Poll::Pending => false,
+            Poll::Ready(outcome) => {
+                self.ticket = None;
+                self.env.tally.waiting.sub(1);
+                match outcome {
+                    Ok(lease) => self.begin_lease(lease),
+                    Err(error) => self.refusal = Some(error),
+                }
+                true
+            }
+        }
+    }
+
+    /// Makes sure there is a lease. `Ok(false)`: it has to wait for one.
+    ///
+    /// # Errors
+    /// The reason why there will be none.
+    pub(super) fn ensure_lease(&mut self) -> Result<bool, ClientError> {
+        if self.lease.is_some() {
+            return Ok(true);
+        }
+        if let Some(error) = self.refusal.take() {
+            return Err(error);
+        }
+        if self.ticket.is_some() {
+            return Ok(false);
+        }
+        if let Some(lease) = self.env.pool.take() {
+            self.begin_lease(lease);
+            return Ok(true);
+        }
+        self.ticket = Some(self.env.pool.wait()?);
+        self.env.tally.waiting.add(1);
+        Ok(false)
+    }
+
+    fn begin_lease(&mut self, lease: Lease) {
+        self.env.tally.leases.add(1);
+        self.owed = OwedQueue::default();
+        self.settings.attach(Arc::clone(&lease.label));
+        self.lease = Some(lease);
+        self.sync_settings();
+        self.send_deferred_begin();
+    }
+
+    /// The settings of session and connection differ.
+    pub(super) fn needs_sync(&self) -> bool {
+        !same(self.settings.label(), self.settings.wanted())
+    }
+
+    /// Gives the lease back when nothing is owed on it.
+    pub(super) fn release_if_settled(&mut self) {
+        if self.pin.is_some() || self.phase == Phase::Welcome {
+            return;
+        }
+        if self.env.mode == PoolMode::Session {
+            return;
+        }
+        self.release();
+    }
+
+    pub(super) fn release(&mut self) {
+        let Some(settled) = self.owed.settle() else {
+            return;
+        };
+        if let Some(mut lease) = self.lease.take() {
+            lease.label = SharedSettings::clone(self.settings.label());
+            let waiting = lease.input.passing().to_vec();
+            if !waiting.is_empty() {
+                self.cout.tail().extend_from_slice(&waiting);
+                lease.input.advance(waiting.len());
+            }
+            lease.input.release();
+            lease.give_back(settled);
+        }
+    }
+
+    /// What the meaning of a statement text depends on in this session.
+    pub(super) fn scope(&self) -> Scope {
+        Scope {
+            pool: self.env.pool_index,
+            search_path: self.settings.search_path(),
+        }
+    }
+
+    fn read_client(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        if self
+            .lease
+            .as_ref()
+            .is_some_and(|lease| lease.output.len() > HIGH_WATER)
+            || self.cout.len() > HIGH_WATER
+        {
+            return Ok(false);
+        }
+        match self.cin.poll_fill(&mut self.client, cx) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Ok(0)) => Err(End::Client),
+            Poll::Ready(Ok(count)) => {
+                self.env.tally.bytes_in.add(count as u64);
+                Ok(true)
+            }
+            Poll::Ready(Err(_)) => Err(End::Client),
+        }
+    }
+
+    fn write_client(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        match self.poll_write_client(cx) {
+            Poll::Ready(Ok(wrote)) => Ok(wrote),
+            Poll::Ready(Err(_)) => Err(End::Client),
+            Poll::Pending => Ok(false),
+        }
+    }
+
+    fn poll_write_client(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let passing = self.lease.as_mut().map(|lease| &mut lease.input);
+        let Some(input) = passing.filter(|input| !input.passing().is_empty()) else {
+            let blocked = self.cout.len() > HIGH_WATER;
+            return self
+                .cout
+                .poll_drain(&mut self.client, cx)
+                .map_ok(|()| blocked);
+        };
+        if !self.cout.is_empty() {
+            // One write for both; what is passing is at most one buffer.
+            if self.cout.len() < HIGH_WATER {
+                self.cout.tail().extend_from_slice(input.passing());
+                input.advance(input.passing().len());
+                input.release();
+            }
+            return self.cout.poll_drain(&mut self.client, cx).map_ok(|()| true);
+        }
+        let blocked = input.is_full();
+        match self.cout.poll_pass(&mut self.client, cx, input.passing()) {
+            Poll::Ready(Ok(count)) => {
+                let all = count == input.passing().len();
+                input.advance(count);
+                if all {
+                    // Pending: the waker is registered, and the next turn flushes again.
+                    let _ = self.cout.poll_flush(&mut self.client, cx)?;
+                }
+                Poll::Ready(Ok(blocked || !all))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn write_upstream(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let Some(lease) = self.lease.as_deref_mut() else {
+            return Ok(false);
+        };
+        let waiting = lease.output.len();
+        match lease.output.poll_drain(&mut lease.stream, cx) {
+            Poll::Ready(Ok(())) => Ok(waiting > HIGH_WATER),
+            // The read tells more than the write: the server may have said why it closed.
+            Poll::Ready(Err(_)) | Poll::Pending => Ok(false),
+        }
+    }
+
+    fn read_upstream(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let Some(lease) = self.lease.as_deref_mut() else {
+            return Ok(false);
+        };
+        if self.cout.len() > HIGH_WATER {
+            return Ok(false);
+        }
+        match lease.input.poll_fill(&mut lease.stream, cx) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Ok(count)) if count > 0 => {
+                self.env.tally.bytes_out.add(count as u64);
+                Ok(true)
+            }
+            Poll::Ready(Ok(_)) => Err(self.upstream_lost("closed the connection")),
+            Poll::Ready(Err(error)) => Err(self.upstream_lost(&error.to_string())),
+        }
+    }
+
+    /// Starts to close: what was decided is told, the connection is dealt with.
+    fn close(&mut self, end: End) {
+        // Rows that are already here belong before the error.
+        if let Some(lease) = &mut self.lease {
+            let passing = lease.input.passing().to_vec();
+            lease.input.advance(passing.len());
+            self.cout.tail().extend_from_slice(&passing);
+        }
+        self.end_lease();
+        self.leave_queue();
+        match end {
+            End::Client => self.cout = WriteBuffer::default(),
+            End::Told => {
+                if let Some(body) = self
+                    .final_words
+                    .take()
+                    .filter(|_| self.from_upstream.left() == 0)
+                {
+                    frontend::put(self.cout.tail(), b'E', &[&body]);
+                }
+            }
+            End::Refuse(error) => {
+                tracing::info!(
+                    user = self.identity.user(),
+                    database = self.identity.database(),
+                    sqlstate = error.code,
+                    reason = %error.message,
+                    "session ended by the proxy"
+                );
+                if error.code == sqlstate::PROTOCOL_VIOLATION {
+                    self.env.tally.client_violations.add(1);
+                }
+                // A frame that was cut in the middle leaves no place for an error.
+                if self.from_upstream.left() == 0 {
+                    error.put(self.cout.tail());
+                }
+            }
+        }
+        self.phase = Phase::Closing;
+    }
+
+    fn end_lease(&mut self) {
+        let Some(mut lease) = self.lease.take() else {
+            return;
+        };
+        lease.tainted |= self.pin.is_some();
+        if let Some(settled) = self.owed.settle() {
+            lease.label = SharedSettings::clone(self.settings.label());
+            lease.give_back(settled);
+        } else if self.owed.is_empty() && !self.owed.is_unsynced() && lease.output.is_empty() {
+            lease.label = SharedSettings::clone(self.settings.label_at_start());
+            lease.unnamed = None;
+            lease.roll_back();
+        } else {
+            lease.abandon();
+        }
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.control.take_end().is_some() {
+            return Poll::Ready(());
+        }
+        match self.cout.poll_drain(&mut self.client, cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(_) => {
+                let _ = tokio::io::AsyncWrite::poll_shutdown(Pin::new(&mut self.client), cx);
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+impl Future for Session {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let session = self.get_mut();
+        session.control.register(cx.waker());
+        session.turns += 1;
+        if session.turns % SAMPLE != 0 {
+            return session.turn(cx);
+        }
+        let start = Instant::now();
+        let outcome = session.turn(cx);
+        session.env.tally.turn.observe(start.elapsed());
+        outcome
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.end_lease();
+        self.leave_queue();
+        self.env.tally.clients.sub(1);
+        self.env.tally.sessions_ended.add(1);
+    }
+}

@@ -1,0 +1,327 @@
+//! The session's settings, and how transactions undo their changes.
+
+use std::sync::Arc;
+
+use crate::sql::Effect;
+use crate::upstream::{Settings, SharedSettings, value_of};
+
+/// Settings of the session and the label of its connection at one moment.
+#[derive(Debug, Clone, Default)]
+struct Snapshot {
+    session: SharedSettings,
+    label: SharedSettings,
+}
+
+/// Parameters a server reports that no SET changes.
+const FIXED: [&str; 6] = [
+    "server_version",
+    "server_encoding",
+    "integer_datetimes",
+    "is_superuser",
+    "session_authorization",
+    "in_hot_standby",
+];
+
+/// The settings of a session: what it wants and what its connection has.
+#[derive(Debug, Default)]
+pub struct SettingsState {
+    /// What RESET goes back to: the client's startup parameters.
+    defaults: SharedSettings,
+    now: Snapshot,
+    /// At the start of the transaction.
+    base: Snapshot,
+    savepoints: Vec<(Vec<u8>, Snapshot)>,
+    failed: bool,
+    reported: Vec<(String, String)>,
+}
+
+impl SettingsState {
+    /// Settings of a new session.
+    #[must_use]
+    pub fn new(defaults: SharedSettings) -> Self {
+        let now = Snapshot {
+            session: Arc::clone(&defaults),
+            label: SharedSettings::default(),
+        };
+        Self {
+            base: now.clone(),
+            now,
+            defaults,
+            ..Self::default()
+        }
+    }
+
+    /// The start-up settings in the server's own spelling.
+    pub fn adopt(&mut self, settings: SharedSettings) {
+        self.defaults = Arc::clone(&settings);
+        self.now.session = settings;
+        self.base = self.now.clone();
+    }
+
+    /// What the session wants.
+    #[must_use]
+    pub fn wanted(&self) -> &SharedSettings {
+        &self.now.session
+    }
+
+    /// What the connection has.
+    #[must_use]
+    pub fn label(&self) -> &SharedSettings {
+        &self.now.label
+    }
+
+    /// What the connection had when its transaction began.
+    #[must_use]
+    pub fn label_at_start(&self) -> &SharedSettings {
+        &self.base.label
+    }
+
+    /// The session's search_path, if it set one.
+    #[must_use]
+    pub fn search_path(&self) -> Option<String> {
+        self.now.session.get("search_path").cloned()
+    }
+
+    /// A connection was leased.
+    pub fn attach(&mut self, label: SharedSettings) {
+        self.now.label = label;
+        self.base = self.now.clone();
+        self.savepoints.clear();
+        self.reported.clear();
+        self.failed = false;
+    }
+
+    /// The proxy's own SET statements succeeded.
+    pub fn synced(&mut self) {
+        self.now.label = Arc::clone(&self.now.session);
+    }
+
+    /// A statement of the client succeeded.
+    pub fn apply(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Set {
+                name,
+                value,
+                local: false,
+            } => {
+                self.change(|settings| {
+                    settings.insert(name.clone(), value.clone());
+                });
+            }
+            Effect::Reset(name) => self.reset(name),
+            Effect::ResetAll | Effect::DiscardAll => {
+                self.now.label = SharedSettings::default();
+                self.now.session = Arc::clone(&self.defaults);
+            }
+            Effect::Commit { .. } => self.base = self.now.clone(),
+            Effect::Rollback { .. } => self.now = self.base.clone(),
+            Effect::Savepoint(name) => self.savepoints.push((name.clone(), self.now.clone())),
+            Effect::Release(name) => self.drop_savepoint(name, false),
+            Effect::RollbackTo(name) => self.drop_savepoint(name, true),
+            _ => {}
+        }
+    }
+
+    fn reset(&mut self, name: &str) {
+        self.change(|settings| {
+            settings.remove(name);
+        });
+        if let Some(value) = self.defaults.get(name) {
+            let value = value.clone();
+            Arc::make_mut(&mut self.now.session).insert(name.to_owned(), value);
+        }
+    }
+
+    fn drop_savepoint(&mut self, name: &[u8], restore: bool) {
+        let Some(at) = self.savepoints.iter().rposition(|(known, _)| known == name) else {
+            return;
+        };
+        if restore {
+            self.now = self.savepoints[at].1.clone();
+            self.savepoints.truncate(at + 1);
+        } else {
+            self.savepoints.truncate(at);
+        }
+    }
+
+    /// Changes session and label alike; equal sets stay one set.
+    fn change(&mut self, change: impl Fn(&mut Settings)) {
+        let shared = Arc::ptr_eq(&self.now.session, &self.now.label);
+        change(Arc::make_mut(&mut self.now.session));
+        if shared {
+            self.now.label = Arc::clone(&self.now.session);
+        } else {
+            change(Arc::make_mut(&mut self.now.label));
+        }
+    }
+
+    /// The server reported a parameter.
+    pub fn report(&mut self, name: &str, value: &str) {
+        if FIXED.contains(&name) {
+            return;
+        }
+        let name = name.to_lowercase();
+        match self.reported.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, old)) => value.clone_into(old),
+            None => self.reported.push((name, value.to_owned())),
+        }
+    }
+
+    /// A statement failed.
+    pub fn fail(&mut self) {
+        self.failed = true;
+    }
+
+    /// The transaction goes on.
+    pub fn stay_open(&mut self) {
+        self.failed = false;
+    }
+
+    /// The transaction ended: an implicit one that failed is undone, and what the server reported
+    /// is the truth in its own spelling.
+    pub fn settle(&mut self, baseline: &[(String, String)]) {
+        if std::mem::take(&mut self.failed) {
+            self.now = self.base.clone();
+        }
+        for (name, value) in std::mem::take(&mut self.reported) {
+            let fresh = baseline
+                .iter()
+                .any(|(known, fresh)| known.eq_ignore_ascii_case(&name) && *fresh == value);
+            self.change(|settings| {
+                if fresh {
+                    settings.remove(&name);
+                } else {
+                    settings.insert(name.clone(), value_of(&name, &value));
+                }
+            });
+        }
+        self.savepoints.clear();
+        self.base = self.now.clone();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::classify;
+
+    /// Runs statements as one session; `|` ends a transaction, `!` fails the batch.
+    fn run(script: &[&str]) -> (Vec<String>, Vec<String>) {
+        let defaults = [("timezone".to_owned(), "'Asia/Tokyo'".to_owned())];
+        let mut state = SettingsState::new(Arc::new(defaults.into()));
+        state.attach(SharedSettings::default());
+        state.synced();
+        state.settle(&[]);
+        for statement in script {
+            match *statement {
+                "|" => state.settle(&[]),
+                "!" => state.fail(),
+                "E" => {
+                    state.fail();
+                    state.stay_open();
+                }
+                text => {
+                    for effect in classify(text.as_bytes())
+                        .effects
+                        .iter()
+                        .flat_map(|e| e.iter())
+                    {
+                        state.apply(effect);
+                    }
+                }
+            }
+        }
+        let show = |set: &Settings| set.iter().map(|(n, v)| format!("{n}={v}")).collect();
+        (show(state.wanted()), show(state.label()))
+    }
+
+    #[test]
+    fn s2_settings_follow_the_transaction() {
+        let tokyo = "timezone='Asia/Tokyo'";
+        let cases: &[(&[&str], &[&str])] = &[
+            (&["SET a = 1", "|"], &["a=1", tokyo]),
+            (&["BEGIN", "SET a = 1", "ROLLBACK", "|"], &[tokyo]),
+            (&["BEGIN", "SET a = 1", "COMMIT", "|"], &["a=1", tokyo]),
+            (&["BEGIN", "SET LOCAL a = 1", "COMMIT", "|"], &[tokyo]),
+            (&["SET a = 1", "!", "|"], &[tokyo]),
+            (
+                &["SET a = 1", "COMMIT", "SET b = 2", "!", "|"],
+                &["a=1", tokyo],
+            ),
+            (
+                &[
+                    "BEGIN",
+                    "SET a = 1",
+                    "SAVEPOINT s",
+                    "SET a = 2",
+                    "ROLLBACK TO s",
+                    "COMMIT",
+                    "|",
+                ],
+                &["a=1", tokyo],
+            ),
+            (
+                &[
+                    "BEGIN",
+                    "SAVEPOINT s",
+                    "SET a = 2",
+                    "RELEASE s",
+                    "COMMIT",
+                    "|",
+                ],
+                &["a=2", tokyo],
+            ),
+            (
+                &[
+                    "BEGIN",
+                    "SAVEPOINT s",
+                    "SET a = 1",
+                    "E",
+                    "ROLLBACK TO s",
+                    "SET a = 3",
+                    "COMMIT",
+                    "|",
+                ],
+                &["a=3", tokyo],
+            ),
+        ];
+        for (script, expected) in cases {
+            let (wanted, label) = run(script);
+            assert_eq!(wanted, *expected, "{script:?}");
+            assert_eq!(label, *expected, "{script:?}");
+        }
+    }
+
+    #[test]
+    fn reset_goes_back_to_the_startup_parameter() {
+        let (wanted, label) = run(&["SET timezone = 'UTC'", "|", "RESET timezone", "|"]);
+        assert_eq!(wanted, ["timezone='Asia/Tokyo'"]);
+        assert!(
+            label.is_empty(),
+            "the connection went back to its own default"
+        );
+        let (wanted, label) = run(&["SET a = 1", "RESET ALL", "|"]);
+        assert_eq!(wanted, ["timezone='Asia/Tokyo'"]);
+        assert!(label.is_empty());
+    }
+
+    #[test]
+    fn s3_the_servers_spelling_is_kept() {
+        let mut state = SettingsState::new(SharedSettings::default());
+        state.attach(SharedSettings::default());
+        state.apply(&Effect::Set {
+            name: "datestyle".into(),
+            value: "iso, dmy".into(),
+            local: false,
+        });
+        state.report("DateStyle", "ISO, DMY");
+        state.settle(&[("DateStyle".into(), "ISO, MDY".into())]);
+        assert_eq!(
+            state.wanted().get("datestyle").map(String::as_str),
+            Some("'ISO, DMY'")
+        );
+        state.report("DateStyle", "ISO, MDY");
+        state.settle(&[("DateStyle".into(), "ISO, MDY".into())]);
+        assert!(state.wanted().is_empty() && state.label().is_empty());
+    }
+}

@@ -1,0 +1,3 @@
+//! What is counted and logged. A sink: nothing here decides anything.
+
+pub mod tally;
