@@ -55,7 +55,7 @@ const SELECTS: &[&str] = &[
     "select {s}.note(id) from {s}.t where id < 4 order by id",
     "do $$ begin raise warning 'careful'; end $$",
     "drop table if exists {s}.absent",
-    "explain (costs off) select * from {s}.t where id = 1",
+    "explain (costs off) select 1",
     "select array_agg(id order by id), now() = now() from {s}.t",
 ];
 
@@ -91,7 +91,7 @@ const ERRORS: &[&str] = &[
 const WRITES: &[&str] = &[
     "insert into {s}.t (id, v) values ({n}, 'new') on conflict (id) do update set v = 'again' returning id, v",
     "update {s}.t set n = coalesce(n, 0) + 1 where id = {n}",
-    "update {s}.t set v = 'w{n}' where id < 4 returning *",
+    "update {s}.t set v = 'w{n}' where id = {n} returning *",
     "delete from {s}.t where id = {n} and id > 10",
     "insert into {s}.u select i, 'u' || i from generate_series({n}, {n} + 3) i on conflict do nothing",
     "delete from {s}.u",
@@ -198,7 +198,7 @@ const SHOWS: &[&str] = &[
     "show intervalstyle",
     "show my.own",
     "select current_setting('work_mem'), current_setting('my.own', true), current_user, session_user",
-    "select current_schemas(true)",
+    "select current_schemas(false)",
     "select interval '1 day 2 hours', timestamptz '2024-02-03 04:05:06+00', 0.1::float8, '\\x00ff'::bytea",
     "select count(*) from t",
 ];
@@ -257,7 +257,6 @@ const STATEMENTS_OF_SQL: &[&str] = &[
     "deallocate a",
     "deallocate prepare one",
     "deallocate all",
-    "explain (costs off) execute one(1)",
 ];
 
 const SESSION_ONLY: &[&str] = &[
@@ -308,7 +307,7 @@ const PREPARED: &[Prepared] = &[
     ("select 1; select 2", &[]),
     ("select 1/0", &[]),
     ("insert into {s}.c values ($1, 999)", &[INT4]),
-    ("delete from {s}.t where id > 30 returning id", &[]),
+    ("delete from {s}.t where id = 33 returning id", &[]),
     ("select count(*) from t", &[]),
     ("explain (costs off) select 1", &[]),
     ("create table {s}.t (id int)", &[]),
@@ -320,6 +319,9 @@ const PREPARED: &[Prepared] = &[
 
 const STATEMENTS: &[&str] = &["", "", "a", "b", "c", "a longer name with \"quotes\""];
 const PORTALS: &[&str] = &["", "", "", "p", "q"];
+/// For Execute and Describe without a Bind before them: PostgreSQL 15 crashes when, in a failed
+/// transaction, they meet the unnamed portal that a failed simple query left behind.
+const NAMED_PORTALS: &[&str] = &["p", "q", "absent"];
 
 /// Makes conversations of one seed.
 pub struct Generator {
@@ -343,19 +345,21 @@ impl Generator {
         }
     }
 
-    /// One conversation: how it logs in and what it does.
-    pub fn conversation(mut self) -> (Login, Vec<Step>) {
+    /// One conversation: how it logs in and what it does, in parts each of which may be left out.
+    pub fn conversation(mut self) -> (Login, Vec<Vec<Step>>) {
         let login = self.login();
+        let mut parts = Vec::new();
         for _ in 0..self.random.random_range(1..12) {
             self.unit();
+            parts.push(std::mem::take(&mut self.steps));
         }
         let end = match self.random.random_range(0..10) {
             0..6 => End::Orderly,
             6..8 => End::TerminateNow,
             _ => End::Vanish,
         };
-        self.steps.push(Step::End(end));
-        (login, self.steps)
+        parts.push(vec![Step::End(end)]);
+        (login, parts)
     }
 
     fn login(&mut self) -> Login {
@@ -549,8 +553,14 @@ impl Generator {
             0 => self.parse(at),
             1 => self.bind(at, portal),
             2 => describe(b'S', STATEMENTS[at]),
-            3 => describe(b'P', portal),
-            4 => execute(portal, self.random.random_range(0..3)),
+            3 => {
+                let portal = *self.pick(NAMED_PORTALS);
+                describe(b'P', portal)
+            }
+            4 => {
+                let portal = *self.pick(NAMED_PORTALS);
+                execute(portal, self.random.random_range(0..3))
+            }
             5 => {
                 self.known[at] = None;
                 close(b'S', STATEMENTS[at])

@@ -111,7 +111,10 @@ fn compare(name: &str, proxied: &str, count: usize, scope: Scope) {
         began.elapsed().as_secs_f64(),
         comparison.seed
     );
-    assert!(reports.is_empty(), "{}", reports.join("\n"));
+    for report in &reports {
+        println!("{report}");
+    }
+    assert!(reports.is_empty(), "{} differences, see above", reports.len());
 }
 
 fn only() -> Option<usize> {
@@ -134,14 +137,14 @@ impl Comparison<'_> {
 
     fn hold_both(&self, slot: usize, number: usize) -> Option<String> {
         let seed = self.seed.wrapping_add((number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let (login, steps) = Generator::new(seed, self.scope, &self.schema(slot)).conversation();
-        let (direct, proxied) = self.outcomes(&login, &steps)?;
-        let (steps, direct, proxied, note) = self.shrink(slot, &login, steps, direct, proxied);
+        let (login, parts) = Generator::new(seed, self.scope, &self.schema(slot)).conversation();
+        let (direct, proxied) = self.outcomes(&login, &parts)?;
+        let (parts, direct, proxied, note) = self.shrink(slot, &login, parts, direct, proxied);
         let mut report = format!(
             "=== conversation {number} of DSQLPROXY_SEED={} ({}), {note} ===\n  startup {:?}\n",
             self.seed, self.name, login.parameters
         );
-        for (at, step) in steps.iter().enumerate() {
+        for (at, step) in parts.concat().iter().enumerate() {
             let _ = write!(report, "  step {at}: {step}");
         }
         let _ = write!(report, "{}", differing(&direct, &proxied));
@@ -149,30 +152,30 @@ impl Comparison<'_> {
     }
 
     /// The two outcomes, unless they are the same.
-    fn outcomes(&self, login: &Login, steps: &[Step]) -> Option<(Outcome, Outcome)> {
-        let mut login = login.clone();
+    fn outcomes(&self, login: &Login, parts: &[Vec<Step>]) -> Option<(Outcome, Outcome)> {
+        let (mut login, steps) = (login.clone(), parts.concat());
         login.database = "direct".into();
-        let direct = hold(&self.cluster.address(), &login, steps);
+        let direct = hold(&self.cluster.address(), &login, &steps);
         login.database = "proxied".into();
-        let proxied = hold(self.proxied, &login, steps);
+        let proxied = hold(self.proxied, &login, &steps);
         (direct != proxied || direct.failed()).then_some((direct, proxied))
     }
 
-    /// Leaves out one step after the other as long as the difference stays.
+    /// Leaves out one part after the other as long as the difference stays.
     fn shrink(
         &self,
         slot: usize,
         login: &Login,
-        mut steps: Vec<Step>,
+        mut parts: Vec<Vec<Step>>,
         mut direct: Outcome,
         mut proxied: Outcome,
-    ) -> (Vec<Step>, Outcome, Outcome, &'static str) {
+    ) -> (Vec<Vec<Step>>, Outcome, Outcome, &'static str) {
         let mut note = "seen once, not when repeated";
         let began = Instant::now();
-        let mut at = steps.len();
+        let mut at = parts.len();
         while began.elapsed().as_secs() < 60 {
-            let mut fewer = steps.clone();
-            if at < steps.len() {
+            let mut fewer = parts.clone();
+            if at < parts.len() {
                 fewer.remove(at);
             }
             self.prepare(slot);
@@ -180,15 +183,15 @@ impl Comparison<'_> {
             // Without its cancel a conversation would wait in vain: that is another failure.
             if let Some(outcomes) = outcomes.filter(|(new, _)| new.failed() == direct.failed()) {
                 (direct, proxied) = outcomes;
-                steps = fewer;
+                parts = fewer;
                 note = "shrunk";
             }
             if at == 0 {
                 break;
             }
-            at = (at - 1).min(steps.len().saturating_sub(1));
+            at = (at - 1).min(parts.len().saturating_sub(1));
         }
-        (steps, direct, proxied, note)
+        (parts, direct, proxied, note)
     }
 }
 
