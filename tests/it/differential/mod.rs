@@ -1,0 +1,219 @@
+//! Random legal conversations, held with PostgreSQL directly and through the proxy: the messages
+//! must be the same.
+//!
+//! `DSQLPROXY_SEED` repeats a run, `DSQLPROXY_CONVERSATIONS` sets how many there are,
+//! `DSQLPROXY_ONLY` holds a single one of them, by its number.
+
+mod conversation;
+mod generator;
+
+use std::fmt::Write;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use conversation::{Outcome, Step, hold};
+use generator::{Generator, Scope};
+
+use crate::client::Login;
+use crate::postgres::{self, Postgres};
+use crate::proxy::{Plan, plan};
+
+/// Conversations held at the same time.
+const SLOTS: usize = 4;
+/// Differences after which a run stops.
+const ENOUGH: usize = 5;
+
+fn conversations() -> usize {
+    let given = std::env::var("DSQLPROXY_CONVERSATIONS").ok();
+    given.map_or(10_000, |text| text.parse().expect("DSQLPROXY_CONVERSATIONS is a number"))
+}
+
+fn seed() -> u64 {
+    let given = std::env::var("DSQLPROXY_SEED").ok();
+    given.map_or_else(rand::random, |text| text.parse().expect("DSQLPROXY_SEED is a number"))
+}
+
+#[test]
+fn postgres_against_itself() {
+    compare("itself", &postgres::cluster().address(), conversations() / 20, Scope::Session);
+}
+
+#[test]
+fn transaction_pool() {
+    through("pool", plan().size(2), conversations(), Scope::Transaction);
+}
+
+#[test]
+fn transaction_pool_of_two_workers_with_few_prepared_statements() {
+    let plan = plan().size(3).workers(2).pool("prepared_statements", 2);
+    through("few", plan, conversations() / 10, Scope::Transaction);
+}
+
+#[test]
+fn transaction_pool_of_one() {
+    through("one", plan().size(1), conversations() / 10, Scope::Transaction);
+}
+
+#[test]
+fn session_pool() {
+    through("session", plan().size(2).session_mode(), conversations() / 10, Scope::Session);
+}
+
+fn through(name: &str, plan: Plan, count: usize, scope: Scope) {
+    let proxy = plan.start();
+    compare(name, &proxy.address(), count, scope);
+    proxy.wait_base();
+}
+
+/// One comparison: who is compared with whom, and where its tables are.
+struct Comparison<'a> {
+    cluster: &'a Postgres,
+    proxied: &'a str,
+    name: &'a str,
+    scope: Scope,
+    seed: u64,
+}
+
+fn compare(name: &str, proxied: &str, count: usize, scope: Scope) {
+    let comparison = Comparison { cluster: postgres::cluster(), proxied, name, scope, seed: seed() };
+    println!("{name}: {count} conversations, DSQLPROXY_SEED={}", comparison.seed);
+    let reports = Mutex::new(Vec::new());
+    let stop = AtomicBool::new(false);
+    let began = Instant::now();
+    std::thread::scope(|threads| {
+        for slot in 0..SLOTS {
+            let (comparison, reports, stop) = (&comparison, &reports, &stop);
+            threads.spawn(move || {
+                comparison.prepare(slot);
+                for number in (slot..count).step_by(SLOTS) {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    if only().is_some_and(|only| only != number) {
+                        continue;
+                    }
+                    if let Some(report) = comparison.hold_both(slot, number) {
+                        let mut reports = reports.lock().expect("unpoisoned");
+                        reports.push(report);
+                        stop.store(reports.len() >= ENOUGH, Ordering::Relaxed);
+                        drop(reports);
+                        comparison.prepare(slot);
+                    }
+                }
+            });
+        }
+    });
+    let reports = reports.into_inner().expect("unpoisoned");
+    println!(
+        "{name}: {count} conversations, {} differences, {:.1} s, DSQLPROXY_SEED={}",
+        reports.len(),
+        began.elapsed().as_secs_f64(),
+        comparison.seed
+    );
+    for report in &reports {
+        println!("{report}");
+    }
+    assert!(reports.is_empty(), "{} differences, see above", reports.len());
+}
+
+fn only() -> Option<usize> {
+    std::env::var("DSQLPROXY_ONLY").ok()?.parse().ok()
+}
+
+impl Comparison<'_> {
+    fn schema(&self, slot: usize) -> String {
+        format!("{}{slot}", self.name)
+    }
+
+    /// Makes the slot's tables anew, in both databases.
+    fn prepare(&self, slot: usize) {
+        for database in ["direct", "proxied"] {
+            let mut client = self.cluster.connect(database);
+            client.run("set client_min_messages = error; set lock_timeout = '20s'");
+            client.run(&generator::SCHEMA.replace("{s}", &self.schema(slot)));
+        }
+    }
+
+    fn hold_both(&self, slot: usize, number: usize) -> Option<String> {
+        let seed = self.seed.wrapping_add((number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let (login, parts) = Generator::new(seed, self.scope, &self.schema(slot)).conversation();
+        let (direct, proxied) = self.outcomes(&login, &parts)?;
+        let (parts, direct, proxied, note) = self.shrink(slot, &login, parts, direct, proxied);
+        let mut report = format!(
+            "=== conversation {number} of DSQLPROXY_SEED={} ({}), {note} ===\n  startup {:?}\n",
+            self.seed, self.name, login.parameters
+        );
+        for (at, step) in parts.concat().iter().enumerate() {
+            let _ = write!(report, "  step {at}: {step}");
+        }
+        let _ = write!(report, "{}", differing(&direct, &proxied));
+        Some(report)
+    }
+
+    /// The two outcomes, unless they are the same.
+    fn outcomes(&self, login: &Login, parts: &[Vec<Step>]) -> Option<(Outcome, Outcome)> {
+        let (mut login, steps) = (login.clone(), parts.concat());
+        login.database = "direct".into();
+        let direct = hold(&self.cluster.address(), &login, &steps);
+        login.database = "proxied".into();
+        let proxied = hold(self.proxied, &login, &steps);
+        (direct != proxied || direct.failed()).then_some((direct, proxied))
+    }
+
+    /// Leaves out one part after the other as long as the difference stays.
+    fn shrink(
+        &self,
+        slot: usize,
+        login: &Login,
+        mut parts: Vec<Vec<Step>>,
+        mut direct: Outcome,
+        mut proxied: Outcome,
+    ) -> (Vec<Vec<Step>>, Outcome, Outcome, &'static str) {
+        let mut note = "seen once, not when repeated";
+        let began = Instant::now();
+        let mut at = parts.len();
+        while began.elapsed().as_secs() < 60 {
+            let mut fewer = parts.clone();
+            if at < parts.len() {
+                fewer.remove(at);
+            }
+            self.prepare(slot);
+            let outcomes = self.outcomes(login, &fewer);
+            // Without its cancel a conversation would wait in vain: that is another failure.
+            if let Some(outcomes) = outcomes.filter(|(new, _)| new.failed() == direct.failed()) {
+                (direct, proxied) = outcomes;
+                parts = fewer;
+                note = "shrunk";
+            }
+            if at == 0 {
+                break;
+            }
+            at = (at - 1).min(parts.len().saturating_sub(1));
+        }
+        (parts, direct, proxied, note)
+    }
+}
+
+fn differing(direct: &Outcome, proxied: &Outcome) -> String {
+    let (direct, proxied) = (direct.lines(), proxied.lines());
+    let same = direct.iter().zip(&proxied).take_while(|(left, right)| left == right).count();
+    let mut out = String::new();
+    for (at, line) in direct.iter().enumerate().take(same).skip(same.saturating_sub(8)) {
+        let _ = writeln!(out, "  {at:4}   both    {}", shorten(line));
+    }
+    for (name, lines) in [("direct ", &direct), ("proxied", &proxied)] {
+        for (at, line) in lines.iter().enumerate().skip(same).take(8) {
+            let _ = writeln!(out, "  {at:4}   {name} {}", shorten(line));
+        }
+    }
+    out
+}
+
+fn shorten(line: &str) -> String {
+    match line.char_indices().nth(400) {
+        None => line.to_owned(),
+        Some((at, _)) => format!("{}… ({} bytes)", &line[..at], line.len()),
+    }
+}
+
