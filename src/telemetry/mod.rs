@@ -1,3 +1,4 @@
 //! What is counted and logged. A sink: nothing here decides anything.
 
+pub mod metrics;
 pub mod tally;
