@@ -6,7 +6,10 @@ use rand::{Rng, SeedableRng};
 
 use super::conversation::{End, Step};
 use crate::client::Login;
-use crate::message::{self, bind, close, copy_data, copy_done, copy_fail, describe, execute, flush, parse, query, sync};
+use crate::message::{
+    self, bind, close, copy_data, copy_done, copy_fail, describe, execute, flush, parse, query,
+    sync,
+};
 use crate::postgres::ROLE;
 
 /// How long state lives that only a session could keep.
@@ -59,7 +62,15 @@ const SELECTS: &[&str] = &[
     "select array_agg(id order by id), now() = now() from {s}.t",
 ];
 
-const EMPTIES: &[&str] = &["", ";", "  ", "-- nothing", "/* a /* nested */ comment */", ";;", "\n"];
+const EMPTIES: &[&str] = &[
+    "",
+    ";",
+    "  ",
+    "-- nothing",
+    "/* a /* nested */ comment */",
+    ";;",
+    "\n",
+];
 
 const ERRORS: &[&str] = &[
     "select 1/0",
@@ -123,8 +134,14 @@ const TRANSACTION: &[&str] = &[
     "begin read only, read write",
 ];
 
-const SAVEPOINTS: &[&str] =
-    &["savepoint a", "savepoint b", "rollback to a", "rollback to savepoint b", "release a", "release savepoint b"];
+const SAVEPOINTS: &[&str] = &[
+    "savepoint a",
+    "savepoint b",
+    "rollback to a",
+    "rollback to savepoint b",
+    "release a",
+    "release savepoint b",
+];
 
 const SETTINGS: &[&str] = &[
     "set work_mem = '3MB'",
@@ -196,8 +213,7 @@ const SHOWS: &[&str] = &[
     "show statement_timeout",
     "show enable_seqscan",
     "show intervalstyle",
-    "show my.own",
-    "select current_setting('work_mem'), current_setting('my.own', true), current_user, session_user",
+    "select current_setting('work_mem'), nullif(current_setting('my.own', true), ''), current_user, session_user",
     "select current_schemas(false)",
     "select interval '1 day 2 hours', timestamptz '2024-02-03 04:05:06+00', 0.1::float8, '\\x00ff'::bytea",
     "select count(*) from t",
@@ -276,12 +292,21 @@ const PREPARED: &[Prepared] = &[
     ("select * from {s}.t where id = $1", &[INT4]),
     ("select * from {s}.t where id >= $1 order by id", &[INT4]),
     ("select id, v from {s}.t where v = $1 order by id", &[TEXT]),
-    ("insert into {s}.t (id, v) values ($1, $2) on conflict (id) do update set v = excluded.v returning id", &[INT4, TEXT]),
+    (
+        "insert into {s}.t (id, v) values ($1, $2) on conflict (id) do update set v = excluded.v returning id",
+        &[INT4, TEXT],
+    ),
     ("update {s}.t set v = $1 where id = $2", &[TEXT, INT4]),
     ("select i from generate_series(1, $1::int) i", &[INT4]),
-    ("select i, repeat('p', 500) from generate_series(1, 40) i where i > $1", &[INT4]),
+    (
+        "select i, repeat('p', 500) from generate_series(1, 40) i where i > $1",
+        &[INT4],
+    ),
     ("select 100 / $1::int", &[INT4]),
-    ("select {s}.boom(i, $1::int) from generate_series(1, 9) i", &[INT4]),
+    (
+        "select {s}.boom(i, $1::int) from generate_series(1, 9) i",
+        &[INT4],
+    ),
     ("select {s}.note($1::int)", &[INT4]),
     ("select $1", &[TEXT]),
     ("select 1", &[]),
@@ -374,7 +399,10 @@ impl Generator {
             ("search_path", "pg_catalog"),
             ("work_mem", "6MB"),
             ("options", "-c statement_timeout=290s -c work_mem=8MB"),
-            ("options", "-c application_name=by\\ options --enable_seqscan=off"),
+            (
+                "options",
+                "-c application_name=by\\ options --enable_seqscan=off",
+            ),
         ];
         while self.chance(4) {
             let (name, value) = *self.pick(&offered);
@@ -530,7 +558,11 @@ impl Generator {
         if self.chance(2) {
             messages.push(describe(b'P', portal));
         }
-        let rows = if self.chance(4) { self.random.random_range(1..6) } else { 0 };
+        let rows = if self.chance(4) {
+            self.random.random_range(1..6)
+        } else {
+            0
+        };
         messages.push(execute(portal, rows));
         if rows > 0 {
             while self.chance(2) {
@@ -685,11 +717,18 @@ impl Generator {
         let (command, data) = if self.chance(4) {
             ("copy {s}.u from stdin (format binary)", self.copy_binary())
         } else {
-            let options = ["", " (freeze off)", " (format csv, delimiter E'\\t')", " (header match)"];
+            let options = [
+                "",
+                " (freeze off)",
+                " (format csv, delimiter E'\\t')",
+                " (header match)",
+            ];
             let command = match *self.pick(&options) {
                 "" => "copy {s}.u from stdin",
                 " (freeze off)" => "copy {s}.u (id, v) from stdin",
-                " (format csv, delimiter E'\\t')" => "copy {s}.u from stdin (format csv, delimiter E'\\t')",
+                " (format csv, delimiter E'\\t')" => {
+                    "copy {s}.u from stdin (format csv, delimiter E'\\t')"
+                }
                 _ => "copy {s}.absent from stdin",
             };
             (command, self.copy_lines())
@@ -787,7 +826,13 @@ impl Generator {
         if self.chance(2) {
             self.send(vec![query(sql)]);
         } else {
-            self.send(vec![parse("", sql, &[]), bind("", "", &[], &[]), describe(b'P', ""), execute("", 0), sync()]);
+            self.send(vec![
+                parse("", sql, &[]),
+                bind("", "", &[], &[]),
+                describe(b'P', ""),
+                execute("", 0),
+                sync(),
+            ]);
         }
         self.maybe_read();
     }
@@ -819,7 +864,12 @@ impl Generator {
         if self.chance(2) {
             self.send(vec![query(sql)]);
         } else {
-            self.send(vec![parse("", sql, &[]), bind("", "", &[], &[]), execute("", 0), sync()]);
+            self.send(vec![
+                parse("", sql, &[]),
+                bind("", "", &[], &[]),
+                execute("", 0),
+                sync(),
+            ]);
         }
         self.steps.push(Step::CancelAtNotice);
         self.steps.push(Step::ReadAll);
