@@ -291,7 +291,9 @@ impl Session {
             }
             lease.report(&name, &value);
         }
-        self.settings.report(&name, &value);
+        if !resets {
+            self.settings.report(&name, &value);
+        }
         // The value of the connection, not the client's start-up parameter: told when that is set
         // again.
         Ok(if resets { Step::Hide } else { self.visible() })
@@ -500,8 +502,11 @@ impl Session {
         note.removes
             .iter()
             .for_each(|id| lease.prepared.insert(*id));
-        if entry.expect == Expect::Parse && note.makes.is_none() {
-            lease.unnamed = None;
+        if let Some((before, _)) = note.unnamed.filter(|(_, after)| lease.unnamed == *after) {
+            // A Parse that fails has destroyed the old statement; one that was skipped has not.
+            // Nor is it known when more requests are under way.
+            let known = !failed_itself && self.owed.ready_due() == 0;
+            lease.unnamed = before.filter(|_| known);
         }
         if let Some(forgotten) = note.forgets {
             self.names.undo(forgotten);

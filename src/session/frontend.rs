@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use crate::config::ClusterKind;
 use crate::net::ReadBuffer;
+use crate::pool::Lease;
 use crate::sql::{Class, Effect, PinReason, classify};
 use crate::upstream::{Expect, STATEMENT_PREFIX, difference, next_statement_id, statement_name};
 use crate::wire::backend::TransactionStatus;
@@ -154,6 +155,9 @@ impl Session {
             b'S' if self.copying_in => Ok(Taken::All),
             b'S' => Ok(self.take_sync(bytes)),
             _ if self.discarding || self.owed.is_skipping() => Ok(skip(header.total, bytes.len())),
+            b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' if self.must_wait_for_reset() => {
+                Ok(Taken::Wait)
+            }
             _ if self.copying_in => Ok(self.break_copy(header.total, bytes)),
             tag if too_long => self.refuse_long(tag, header.total, bytes.len()),
             b'Q' => self.take_query(header.total, bytes),
@@ -301,6 +305,8 @@ impl Session {
             ..Note::default()
         };
         self.note_effects(&mut note, class.effects);
+        let unnamed = self.replace_unnamed(None);
+        note.unnamed = (!alone).then_some(unnamed);
         let plain = alone && note.effects.is_none() && !guarded && !note.writes;
         self.env.tally.requests.add(1);
         self.send(
@@ -312,9 +318,6 @@ impl Session {
                 None => out.extend_from_slice(bytes),
             },
         );
-        if let Some(lease) = &mut self.lease {
-            lease.unnamed = None;
-        }
         Ok(Taken::All)
     }
 
@@ -385,6 +388,23 @@ impl Session {
                     || id.is_some_and(|id| note.makes == Some(id) || note.removes.contains(&id))
             })
         })
+    }
+
+    /// An earlier batch resets settings to the connection's defaults, and the client has others:
+    /// these must be set before anything else runs.
+    fn must_wait_for_reset(&self) -> bool {
+        let resets = |effect: &Effect| {
+            matches!(
+                effect,
+                Effect::Reset(_) | Effect::ResetAll | Effect::DiscardAll
+            )
+        };
+        self.owed.ready_due() > 0
+            && self.settings.has_defaults()
+            && self.owed.earlier_batches().any(|entry| {
+                let effects = entry.note.as_ref().and_then(|note| note.effects.as_ref());
+                effects.is_some_and(|effects| effects.iter().any(resets))
+            })
     }
 
     fn must_wait_for(&self, name: &[u8]) -> bool {
@@ -520,15 +540,22 @@ impl Session {
         let translated = (*prepared.text != *parse.text).then(|| prepared.text.clone());
         let note = Note {
             changes: vec![(0, self.names.set(b"", Some(prepared)))],
+            unnamed: Some(self.replace_unnamed(Some(id))),
             ..Note::default()
         };
         self.send(Expect::Parse, false, Some(note), |out| match translated {
             Some(text) => frontend::put_parse(out, b"", &text, parse.types),
             None => out.extend_from_slice(bytes),
         });
-        if let Some(lease) = &mut self.lease {
-            lease.unnamed = Some(id);
-        }
+    }
+
+    /// Notes what the unnamed statement of the connection becomes; gives before and after.
+    fn replace_unnamed(&mut self, after: Option<u64>) -> (Option<u64>, Option<u64>) {
+        let before = self
+            .lease
+            .as_mut()
+            .and_then(|lease| std::mem::replace(&mut lease.unnamed, after));
+        (before, after)
     }
 
     /// A statement of this session alone, with the server's names in a DEALLOCATE. One may
@@ -677,20 +704,19 @@ impl Session {
 
     /// The unnamed statement lives on one connection; on another it is parsed again.
     fn restore_unnamed(&mut self, prepared: &Rc<Prepared>) {
-        if self
-            .lease
-            .as_ref()
-            .is_some_and(|lease| lease.unnamed == Some(prepared.id))
-        {
+        let there = |lease: &Lease| lease.unnamed == Some(prepared.id);
+        if self.lease.as_ref().is_some_and(there) {
             return;
         }
         self.env.tally.reprepared.add(1);
-        self.send(Expect::Parse, true, Self::own(Own::Prepare), |out| {
+        let note = Note {
+            own: Some(Own::Prepare),
+            unnamed: Some(self.replace_unnamed(Some(prepared.id))),
+            ..Note::default()
+        };
+        self.send(Expect::Parse, true, Some(note), |out| {
             frontend::put_parse(out, b"", &prepared.text, &prepared.types);
         });
-        if let Some(lease) = &mut self.lease {
-            lease.unnamed = Some(prepared.id);
-        }
     }
 
     /// A name the client never prepared must fail upstream too, so that its transaction fails, and

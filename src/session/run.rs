@@ -89,6 +89,8 @@ pub(super) struct Note {
     pub makes: Option<u64>,
     /// Server-side statements that a Close or DEALLOCATE removes.
     pub removes: Vec<u64>,
+    /// For what replaces the unnamed statement of the connection: its id before and after.
+    pub unnamed: Option<(Option<u64>, Option<u64>)>,
     /// What a simple query did to the unnamed statement; undone only when it was skipped.
     pub forgets: Option<NameChange>,
     /// The client's ReadyForQuery comes when this is done.

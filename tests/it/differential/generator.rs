@@ -12,16 +12,6 @@ use crate::message::{
 };
 use crate::postgres::ROLE;
 
-/// How long state lives that only a session could keep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// Nothing is generated whose state a transaction pool does not promise to keep.
-    Transaction,
-    /// Also SQL-level state of sessions: cursors that outlive transactions, temporary tables,
-    /// advisory locks.
-    Session,
-}
-
 /// The tables of one slot.
 pub const SCHEMA: &str = "
     drop schema if exists {s} cascade;
@@ -213,7 +203,8 @@ const SHOWS: &[&str] = &[
     "show statement_timeout",
     "show enable_seqscan",
     "show intervalstyle",
-    "select current_setting('work_mem'), nullif(current_setting('my.own', true), ''), current_user, session_user",
+    "show my.own",
+    "select current_setting('work_mem'), current_setting('my.own', true), current_user, session_user",
     "select current_schemas(false)",
     "select interval '1 day 2 hours', timestamptz '2024-02-03 04:05:06+00', 0.1::float8, '\\x00ff'::bytea",
     "select count(*) from t",
@@ -275,7 +266,7 @@ const STATEMENTS_OF_SQL: &[&str] = &[
     "deallocate all",
 ];
 
-const SESSION_ONLY: &[&str] = &[
+const OF_A_SESSION: &[&str] = &[
     "create temp table if not exists own (a int)",
     "insert into own values (1) returning a",
     "select count(*) from own",
@@ -351,7 +342,6 @@ const NAMED_PORTALS: &[&str] = &["p", "q", "absent"];
 /// Makes conversations of one seed.
 pub struct Generator {
     random: StdRng,
-    scope: Scope,
     schema: String,
     /// What the client believes each of [`STATEMENTS`] to be.
     known: Vec<Option<Prepared>>,
@@ -360,10 +350,9 @@ pub struct Generator {
 
 impl Generator {
     /// A generator for the tables of `schema`.
-    pub fn new(seed: u64, scope: Scope, schema: &str) -> Self {
+    pub fn new(seed: u64, schema: &str) -> Self {
         Self {
             random: StdRng::seed_from_u64(seed),
-            scope,
             schema: schema.into(),
             known: vec![None; STATEMENTS.len()],
             steps: Vec::new(),
@@ -484,9 +473,8 @@ impl Generator {
             78..84 => SHOWS,
             84..93 => BLOCKS,
             93..97 => CURSORS,
-            97..99 if statements_of_sql(self.scope) => STATEMENTS_OF_SQL,
-            _ if self.scope == Scope::Session => SESSION_ONLY,
-            _ => SELECTS,
+            97..99 => STATEMENTS_OF_SQL,
+            _ => OF_A_SESSION,
         };
         let sql = *self.pick(table);
         self.fill(sql)
@@ -874,9 +862,4 @@ impl Generator {
         self.steps.push(Step::CancelAtNotice);
         self.steps.push(Step::ReadAll);
     }
-}
-
-/// Whether SQL-level prepared statements are part of what is compared.
-fn statements_of_sql(scope: Scope) -> bool {
-    scope == Scope::Session || std::env::var_os("DSQLPROXY_WITH_PREPARE").is_some()
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use conversation::{Outcome, Step, hold};
-use generator::{Generator, Scope};
+use generator::Generator;
 
 use crate::client::Login;
 use crate::postgres::{self, Postgres};
@@ -44,29 +44,23 @@ fn postgres_against_itself() {
         "itself",
         &postgres::cluster().address(),
         conversations() / 20,
-        Scope::Session,
     );
 }
 
 #[test]
 fn transaction_pool() {
-    through("pool", plan().size(2), conversations(), Scope::Transaction);
+    through("pool", plan().size(2), conversations());
 }
 
 #[test]
 fn transaction_pool_of_two_workers_with_few_prepared_statements() {
     let plan = plan().size(3).workers(2).pool("prepared_statements", 2);
-    through("few", plan, conversations() / 10, Scope::Transaction);
+    through("few", plan, conversations() / 10);
 }
 
 #[test]
 fn transaction_pool_of_one() {
-    through(
-        "one",
-        plan().size(1),
-        conversations() / 10,
-        Scope::Transaction,
-    );
+    through("one", plan().size(1), conversations() / 10);
 }
 
 #[test]
@@ -75,13 +69,12 @@ fn session_pool() {
         "session",
         plan().size(2).session_mode(),
         conversations() / 10,
-        Scope::Session,
     );
 }
 
-fn through(name: &str, plan: Plan, count: usize, scope: Scope) {
+fn through(name: &str, plan: Plan, count: usize) {
     let proxy = plan.start();
-    compare(name, &proxy.address(), count, scope);
+    compare(name, &proxy.address(), count);
     proxy.wait_base();
 }
 
@@ -90,16 +83,14 @@ struct Comparison<'a> {
     cluster: &'a Postgres,
     proxied: &'a str,
     name: &'a str,
-    scope: Scope,
     seed: u64,
 }
 
-fn compare(name: &str, proxied: &str, count: usize, scope: Scope) {
+fn compare(name: &str, proxied: &str, count: usize) {
     let comparison = Comparison {
         cluster: postgres::cluster(),
         proxied,
         name,
-        scope,
         seed: seed(),
     };
     println!(
@@ -171,7 +162,7 @@ impl Comparison<'_> {
         let seed = self
             .seed
             .wrapping_add((number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let (login, parts) = Generator::new(seed, self.scope, &self.schema(slot)).conversation();
+        let (login, parts) = Generator::new(seed, &self.schema(slot)).conversation();
         let (direct, proxied) = self.outcomes(&login, &parts)?;
         let (parts, direct, proxied, note) = self.shrink(slot, &login, parts, direct, proxied);
         let mut report = format!(
