@@ -411,7 +411,7 @@ impl Session {
 
     fn begin_lease(&mut self, lease: Lease) {
         self.env.tally.leases.add(1);
-        self.owed = OwedQueue::default();
+        self.owed.reset();
         self.settings.attach(Arc::clone(&lease.label));
         self.lease = Some(lease);
         self.sync_settings();

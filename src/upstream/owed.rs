@@ -83,6 +83,15 @@ impl<N> Default for OwedQueue<N> {
 }
 
 impl<N> OwedQueue<N> {
+    /// Begins anew for another connection.
+    pub fn reset(&mut self) {
+        self.entries.clear();
+        self.ready_due = 0;
+        self.status = TransactionStatus::Idle;
+        self.unsynced = false;
+        self.skipping = false;
+    }
+
     /// Notes a request that was sent.
     pub fn push(&mut self, expect: Expect, hidden: bool, note: Option<Box<N>>) {
         match expect {

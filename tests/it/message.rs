@@ -278,7 +278,11 @@ impl Frame {
             if (source || !b"FLR".contains(&code)) && !(cancelled && code == b'W') {
                 // How PL/pgSQL names a function depends on the search_path of the session that
                 // first called it on a connection.
-                let text = if code == b'W' { unqualified(&text) } else { text };
+                let text = if code == b'W' {
+                    unqualified(&text)
+                } else {
+                    text
+                };
                 let _ = write!(line, " {}={text:?}", code as char);
             }
         }
