@@ -4,6 +4,9 @@
 //! see `docs/architecture.md`.
 #![forbid(unsafe_code)]
 
+pub mod admin;
+pub mod cli;
 pub mod config;
 pub mod net;
+pub mod telemetry;
 pub mod wire;
