@@ -724,3 +724,22 @@ fn a_changed_certificate_is_live_and_a_new_tls_section_is_not() {
     assert_eq!(compare(&old, &new).live, ["listen.tls changed"]);
     assert_eq!(merge(&old, &new).listen.tls, new.listen.tls);
 }
+
+proptest::proptest! {
+    /// Cuts a piece out of a good file and puts another in: always an answer, never a panic.
+    #[test]
+    fn damaged_files_are_answered(
+        at in 0..GOOD.len(),
+        cut in 0..20_usize,
+        piece in "[-a-z0-9:{}\\[\\],&*!|>'\"%@#?~. \n\t\u{fe}-\u{ff}]{0,8}",
+    ) {
+        let end = (at + cut).min(GOOD.len());
+        let text = format!("{}{piece}{}", &GOOD[..at], &GOOD[end..]);
+        if let Err(problems) = Config::parse(Path::new("/nowhere/p.yaml"), &text) {
+            proptest::prop_assert!(!problems.is_empty());
+            for problem in problems {
+                proptest::prop_assert!(problem.line > 0 && problem.column > 0, "{problem}");
+            }
+        }
+    }
+}
