@@ -96,41 +96,11 @@ mod tests {
         let cases: &[(&[u8], Result<Option<Header>, FrameError>)] = &[
             (b"", Ok(None)),
             (b"Q\0\0\0", Ok(None)),
-            (
-                b"Q\0\0\0\x04",
-                Ok(Some(Header {
-                    tag: b'Q',
-                    total: 5,
-                })),
-            ),
-            (
-                b"Q\0\0\0\x03",
-                Err(FrameError::Length {
-                    tag: b'Q',
-                    length: 3,
-                }),
-            ),
-            (
-                b"Q\xff\xff\xff\xff",
-                Err(FrameError::Length {
-                    tag: b'Q',
-                    length: u32::MAX,
-                }),
-            ),
-            (
-                b"Q\x7f\xff\xff\xff",
-                Err(FrameError::Length {
-                    tag: b'Q',
-                    length: 0x7fff_ffff,
-                }),
-            ),
-            (
-                b"S\0\0\x27\x11",
-                Err(FrameError::Length {
-                    tag: b'S',
-                    length: 10_001,
-                }),
-            ),
+            (b"Q\0\0\0\x04", Ok(Some(Header { tag: b'Q', total: 5 }))),
+            (b"Q\0\0\0\x03", Err(FrameError::Length { tag: b'Q', length: 3 })),
+            (b"Q\xff\xff\xff\xff", Err(FrameError::Length { tag: b'Q', length: u32::MAX })),
+            (b"Q\x7f\xff\xff\xff", Err(FrameError::Length { tag: b'Q', length: 0x7fff_ffff })),
+            (b"S\0\0\x27\x11", Err(FrameError::Length { tag: b'S', length: 10_001 })),
             (b"\0\0\0\0\x04", Err(FrameError::UnknownType(0))),
         ];
         for (bytes, expected) in cases {

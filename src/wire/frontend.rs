@@ -159,20 +159,9 @@ mod tests {
     fn bodies_must_have_their_layout() {
         assert_eq!(
             parse(b"s\0SELECT 1\0\0\x01\0\0\0\x17"),
-            Ok(Parse {
-                name: b"s",
-                text: b"SELECT 1",
-                types: b"\0\x01\0\0\0\x17"
-            })
+            Ok(Parse { name: b"s", text: b"SELECT 1", types: b"\0\x01\0\0\0\x17" })
         );
-        for short in [
-            &b""[..],
-            b"s",
-            b"s\0t",
-            b"s\0t\0",
-            b"s\0t\0\0\x01",
-            b"s\0t\0\0\0x",
-        ] {
+        for short in [&b""[..], b"s", b"s\0t", b"s\0t\0", b"s\0t\0\0\x01", b"s\0t\0\0\0x"] {
             assert_eq!(parse(short), Err(LayoutError), "{short:?}");
         }
         assert_eq!(target(b"Sx\0"), Ok((b'S', &b"x"[..])));
@@ -191,21 +180,12 @@ mod tests {
         use crate::wire::startup::{Startup, parse};
         let mut out = Vec::new();
         put_cancel(&mut out, 9, &[1, 2, 3, 4]);
-        assert_eq!(
-            parse(&out[4..]),
-            Ok(Startup::Cancel {
-                pid: 9,
-                key: vec![1, 2, 3, 4]
-            })
-        );
+        assert_eq!(parse(&out[4..]), Ok(Startup::Cancel { pid: 9, key: vec![1, 2, 3, 4] }));
         out.clear();
         put_startup(&mut out, &[("user", "u")]);
         assert_eq!(
             parse(&out[4..]),
-            Ok(Startup::Start {
-                minor: 0,
-                parameters: vec![("user".into(), "u".into())]
-            })
+            Ok(Startup::Start { minor: 0, parameters: vec![("user".into(), "u".into())] })
         );
     }
 }

@@ -102,11 +102,7 @@ fn put_message(out: &mut Vec<u8>, message: &impl Message) {
     let mut bytes = BytesMut::new();
     // Encoding into memory has no failing path; an empty reply would hang the client, so say so.
     if message.encode(&mut bytes).is_err() {
-        put(
-            out,
-            b'E',
-            &[b"SFATAL\0VFATAL\0CXX000\0Mreply could not be encoded\0\0"],
-        );
+        put(out, b'E', &[b"SFATAL\0VFATAL\0CXX000\0Mreply could not be encoded\0\0"]);
         return;
     }
     out.extend_from_slice(&bytes);
@@ -125,10 +121,7 @@ pub fn put_notice(out: &mut Vec<u8>, code: SqlState, message: &str) {
 
 /// Appends a ParameterStatus.
 pub fn put_parameter(out: &mut Vec<u8>, name: &str, value: &str) {
-    put_message(
-        out,
-        &ParameterStatus::new(name.to_owned(), value.to_owned()),
-    );
+    put_message(out, &ParameterStatus::new(name.to_owned(), value.to_owned()));
 }
 
 /// Appends a BackendKeyData with a secret of 4 (protocol 3.0) to 256 bytes (3.2).

@@ -138,17 +138,11 @@ mod tests {
         cancel.extend_from_slice(&[0, 0, 0, 7, 1, 2, 3, 4]);
         assert_eq!(
             parse(&cancel),
-            Ok(Startup::Cancel {
-                pid: 7,
-                key: vec![1, 2, 3, 4]
-            })
+            Ok(Startup::Cancel { pid: 7, key: vec![1, 2, 3, 4] })
         );
         assert_eq!(
             parse(&start(2, b"user\0a\0\0")),
-            Ok(Startup::Start {
-                minor: 2,
-                parameters: vec![("user".into(), "a".into())]
-            })
+            Ok(Startup::Start { minor: 2, parameters: vec![("user".into(), "a".into())] })
         );
     }
 
@@ -162,14 +156,8 @@ mod tests {
             (start(0, b""), StartupError::Layout),
             (start(0, b"user\0\xff\0\0"), StartupError::Encoding),
             (vec![0, 2, 0, 0], StartupError::Version(2, 0)),
-            (
-                [SSL.to_be_bytes().as_slice(), b"x"].concat(),
-                StartupError::Layout,
-            ),
-            (
-                [CANCEL.to_be_bytes().as_slice(), &[0; 7]].concat(),
-                StartupError::Length,
-            ),
+            ([SSL.to_be_bytes().as_slice(), b"x"].concat(), StartupError::Layout),
+            ([CANCEL.to_be_bytes().as_slice(), &[0; 7]].concat(), StartupError::Length),
         ];
         for (body, expected) in cases {
             assert_eq!(parse(body).as_ref(), Err(expected), "{body:?}");
