@@ -322,7 +322,6 @@ fn rules_across_keys() {
             user("databases: [dsqlproxy]"),
             "13:48: users[0].databases[0]: the console is for users with admin: true; remove it",
         ),
-        (user("databases: []"),),
         (
             format!("{GOOD}  - {{name: app, password: x, admin: true}}\n"),
             "14:12: users[1].name: the same name as users[0]",
@@ -720,4 +719,23 @@ fn a_changed_certificate_is_live_and_a_new_tls_section_is_not() {
     old.listen.tls = Some(tls("b"));
     assert_eq!(compare(&old, &new).live, ["listen.tls changed"]);
     assert_eq!(merge(&old, &new).listen.tls, new.listen.tls);
+}
+
+proptest::proptest! {
+    /// Cuts a piece out of a good file and puts another in: always an answer, never a panic.
+    #[test]
+    fn damaged_files_are_answered(
+        at in 0..GOOD.len(),
+        cut in 0..20_usize,
+        piece in "[-a-z0-9:{}\\[\\],&*!|>'\"%@#?~. \n\t\u{fe}-\u{ff}]{0,8}",
+    ) {
+        let end = (at + cut).min(GOOD.len());
+        let text = format!("{}{piece}{}", &GOOD[..at], &GOOD[end..]);
+        if let Err(problems) = Config::parse(Path::new("/nowhere/p.yaml"), &text) {
+            proptest::prop_assert!(!problems.is_empty());
+            for problem in problems {
+                proptest::prop_assert!(problem.line > 0 && problem.column > 0, "{problem}");
+            }
+        }
+    }
 }
