@@ -675,13 +675,13 @@ fn reloads_tell_live_changes_from_others() {
         [
             "users.app changed",
             "users.second added",
-            "limits changed",
             "log.level changed"
         ]
     );
     assert_eq!(
         changes.restart,
         [
+            "limits changed",
             "listen.address changed",
             "workers changed",
             "log.format changed",
@@ -705,7 +705,7 @@ fn reloads_tell_live_changes_from_others() {
 }
 
 #[test]
-fn a_changed_certificate_is_live_and_a_new_tls_section_is_not() {
+fn tls_keys_need_a_restart() {
     let mut old = parse(GOOD).expect("right");
     let mut new = old.clone();
     let tls = |certificate: &str| ListenTls {
@@ -717,8 +717,8 @@ fn a_changed_certificate_is_live_and_a_new_tls_section_is_not() {
     assert_eq!(compare(&old, &new).restart, ["listen.tls changed"]);
     assert_eq!(merge(&old, &new).listen.tls, None);
     old.listen.tls = Some(tls("b"));
-    assert_eq!(compare(&old, &new).live, ["listen.tls changed"]);
-    assert_eq!(merge(&old, &new).listen.tls, new.listen.tls);
+    assert_eq!(compare(&old, &new).restart, ["listen.tls changed"]);
+    assert_eq!(merge(&old, &new).listen.tls, old.listen.tls);
 }
 
 proptest::proptest! {
