@@ -254,15 +254,13 @@ impl Session {
             effect,
             Effect::Reset(_) | Effect::ResetAll | Effect::DiscardAll
         );
-        match effect {
-            Effect::DiscardAll => {
-                self.pin = None;
-                if let Some(lease) = &mut self.lease {
-                    lease.unnamed = None;
-                    lease.tainted = false;
-                }
+        if *effect == Effect::DiscardAll {
+            let pinned = self.pin.take().is_some();
+            if let Some(lease) = &mut self.lease {
+                lease.unnamed = None;
+                // DISCARD ALL leaves the value of `role` as it is; the pool resets it.
+                lease.tainted = pinned;
             }
-            _ => {}
         }
     }
 

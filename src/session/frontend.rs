@@ -364,11 +364,11 @@ impl Session {
         let effects = class.effects.as_deref()?;
         let mut found = false;
         for effect in effects {
-            if let Effect::Deallocate(name) = effect {
-                if let Some(prepared) = self.names.get(name).cloned() {
-                    self.prepare_again(&prepared);
-                    found = true;
-                }
+            if let Effect::Deallocate(name) = effect
+                && let Some(prepared) = self.names.get(name).cloned()
+            {
+                self.prepare_again(&prepared);
+                found = true;
             }
         }
         let names = &self.names;

@@ -635,7 +635,7 @@ impl Future for Session {
         let session = self.get_mut();
         session.control.register(cx.waker());
         session.turns += 1;
-        if session.turns % SAMPLE != 0 {
+        if !session.turns.is_multiple_of(SAMPLE) {
             return session.turn(cx);
         }
         let start = Instant::now();
