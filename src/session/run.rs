@@ -184,6 +184,8 @@ pub struct Session {
     pub(super) pin: Option<PinReason>,
     /// The server reads copy data: what else is sent now, it takes for part of that.
     pub(super) copying_in: bool,
+    /// A COPY FROM STDIN began and has not been completed.
+    pub(super) copy_open: bool,
     /// The client said Terminate; what it sent before is still carried out.
     pub(super) terminating: bool,
     /// A statement that may write was executed since the last ReadyForQuery.
@@ -235,6 +237,7 @@ impl Session {
             discarding: false,
             pin: None,
             copying_in: false,
+            copy_open: false,
             terminating: false,
             unsettled_writes: false,
             resetting: false,

@@ -235,6 +235,17 @@ impl<N> OwedQueue<N> {
             .all(|entry| entry.hidden)
     }
 
+    /// The copy whose end was sent first is complete.
+    pub fn forget_copy_end(&mut self) {
+        if let Some(at) = self
+            .entries
+            .iter()
+            .position(|entry| entry.expect == Expect::CopyEnd)
+        {
+            self.entries.remove(at);
+        }
+    }
+
     /// The end of copy data was sent already.
     #[must_use]
     pub fn has_copy_end(&self) -> bool {
