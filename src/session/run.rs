@@ -184,6 +184,8 @@ pub struct Session {
     pub(super) pin: Option<PinReason>,
     /// The server reads copy data: what else is sent now, it takes for part of that.
     pub(super) copying_in: bool,
+    /// The last extended message was Flush.
+    pub(super) flushed: bool,
     /// A COPY FROM STDIN began and has not been completed.
     pub(super) copy_open: bool,
     /// The client said Terminate; what it sent before is still carried out.
@@ -238,6 +240,7 @@ impl Session {
             pin: None,
             copying_in: false,
             copy_open: false,
+            flushed: false,
             terminating: false,
             unsettled_writes: false,
             resetting: false,
@@ -295,10 +298,15 @@ impl Session {
         progress |= self.read_upstream(cx)?;
         progress |= self.relay()?;
         progress |= self.write_client(cx)?;
-        if self.terminating && self.owed.is_empty() {
+        if self.terminating && self.is_finished() {
             return Err(End::Finished);
         }
         Ok(progress)
+    }
+
+    /// Nothing more will be answered. Answers that no Sync and no Flush asks for are never sent.
+    fn is_finished(&self) -> bool {
+        self.owed.is_empty() || (self.owed.ready_due() == 0 && !self.flushed)
     }
 
     /// Does what others asked for.
