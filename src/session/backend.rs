@@ -330,8 +330,13 @@ impl Session {
             return Ok(Step::Hide);
         }
         self.status = status;
-        if self.before_reset.is_some() && self.resync_before_ready(status) {
-            return Ok(Step::Hide);
+        if self.before_reset.is_some() {
+            if !self.needs_sync() {
+                return Ok(self.tell_reset(Some(status)));
+            }
+            if self.resync_before_ready(status) {
+                return Ok(Step::Hide);
+            }
         }
         Ok(Step::Pass)
     }
@@ -439,13 +444,24 @@ impl Session {
     /// The client's name of a statement when the request at the head of the queue was sent; later
     /// requests may have changed it already.
     fn client_name(&self, id: u64) -> Option<&[u8]> {
-        self.names.client_name(id).or_else(|| {
+        let deallocated = || {
+            let note = self.owed.front()?.note.as_ref()?;
+            match note.effects.as_deref()?.get(note.done)? {
+                Effect::Deallocate(name) => Some(name.as_slice()),
+                _ => None,
+            }
+        };
+        let changed = || {
             self.owed
                 .iter()
                 .filter_map(|entry| entry.note.as_ref())
                 .flat_map(|note| note.changes.iter())
                 .find_map(|(_, change)| change.name_before(id))
-        })
+        };
+        self.names
+            .client_name(id)
+            .or_else(changed)
+            .or_else(deallocated)
     }
 
     /// A simple query failed: what its statements did not do to names is undone.

@@ -363,19 +363,23 @@ impl Session {
     /// The text with the server's names in each DEALLOCATE; the statements are on this connection
     /// then.
     fn translate_deallocate(&mut self, text: &[u8], class: &Class) -> Option<Vec<u8>> {
-        let effects = class.effects.as_deref()?;
-        let mut found = false;
-        for effect in effects {
+        self.prepare_deallocated(class.effects.as_deref());
+        class.effects.as_ref()?;
+        let names = &self.names;
+        translate(text, |name| {
+            names.get(name).map(|prepared| prepared.server_name())
+        })
+    }
+
+    /// What a DEALLOCATE names must be on this connection.
+    fn prepare_deallocated(&mut self, effects: Option<&[Effect]>) {
+        for effect in effects.unwrap_or_default() {
             if let Effect::Deallocate(name) = effect
                 && let Some(prepared) = self.names.get(name).cloned()
             {
                 self.prepare_again(&prepared);
-                found = true;
             }
         }
-        let names = &self.names;
-        let server_name = |name: &[u8]| names.get(name).map(|prepared| prepared.server_name());
-        found.then(|| translate(text, server_name)).flatten()
     }
 
     /// Whether an earlier batch may still change what a name means, or whether a statement is
@@ -566,9 +570,11 @@ impl Session {
         let class = classify(parse.text);
         let id = next_statement_id();
         let itself = |name: &[u8]| (name == parse.name).then(|| statement_name(id));
-        let text = self
-            .translate_deallocate(parse.text, &class)
-            .or_else(|| translate(parse.text, itself));
+        let names = &self.names;
+        let server_name = |name: &[u8]| {
+            itself(name).or_else(|| names.get(name).map(|prepared| prepared.server_name()))
+        };
+        let text = translate(parse.text, server_name);
         let text = text.as_deref().unwrap_or(parse.text);
         Prepared::translated(id, text, parse.types, class, self.scope())
     }
@@ -825,6 +831,7 @@ impl Session {
             .and_then(|(_, prepared)| prepared.class.effects.clone());
         let writes = self.last_bound_writes;
         self.unsettled_writes |= writes;
+        self.prepare_deallocated(effects.as_deref());
         let mut note = Note {
             writes,
             ..Note::default()
