@@ -15,7 +15,7 @@ use crate::wire::sqlstate;
 
 use super::deallocate::translate;
 use super::names::Prepared;
-use super::run::{End, HIGH_WATER, Note, Own, Rest, Session, violation};
+use super::run::{End, HIGH_WATER, Note, Own, Portals, Rest, Session, violation};
 
 /// A Query up to this many bytes is read whole before it is sent; a longer one is passed on as it
 /// comes, unread, and its session is pinned.
@@ -29,6 +29,10 @@ const BIND_HEAD: usize = 8 * 1024;
 
 /// Largest message DSQL takes (facts: quotas).
 const DSQL_MESSAGE: usize = 10 * 1024 * 1024;
+
+/// Requests that may be unanswered before more are taken. The answers to so many fill the server's
+/// send buffer (8 KiB) more than once, so that it sends them without being asked to.
+const MAX_OWED: usize = 4096;
 
 /// A name that no statement has: Binds to it fail.
 const NO_STATEMENT: u64 = 0;
@@ -69,6 +73,7 @@ impl Session {
                 .as_ref()
                 .is_some_and(|lease| lease.output.len() > HIGH_WATER)
                 || self.cout.len() > HIGH_WATER
+                || self.owed.len() >= MAX_OWED
             {
                 return Ok(progress);
             }
@@ -331,6 +336,10 @@ impl Session {
     /// Notes what statements do, and does at once what they do to names: requests behind them
     /// already see that.
     fn note_effects(&mut self, note: &mut Note, effects: Option<Rc<[Effect]>>) {
+        self.local_settings |= effects
+            .iter()
+            .flat_map(|effects| effects.iter())
+            .any(|effect| matches!(effect, Effect::Set { local: true, .. }));
         for (position, effect) in effects
             .iter()
             .flat_map(|effects| effects.iter())
@@ -365,10 +374,19 @@ impl Session {
     fn translate_deallocate(&mut self, text: &[u8], class: &Class) -> Option<Vec<u8>> {
         self.prepare_deallocated(class.effects.as_deref());
         class.effects.as_ref()?;
-        let names = &self.names;
-        translate(text, |name| {
-            names.get(name).map(|prepared| prepared.server_name())
-        })
+        translate(text, |name| self.server_name(name))
+    }
+
+    /// The server's name for a client's statement name in a text. One that looks like a name of ours
+    /// and is not the client's means nothing.
+    fn server_name(&self, name: &[u8]) -> Option<String> {
+        match self.names.get(name) {
+            Some(prepared) => Some(prepared.server_name()),
+            None if name.starts_with(STATEMENT_PREFIX.as_bytes()) => {
+                Some(statement_name(NO_STATEMENT))
+            }
+            None => None,
+        }
     }
 
     /// What a DEALLOCATE names must be on this connection.
@@ -570,22 +588,32 @@ impl Session {
         let class = classify(parse.text);
         let id = next_statement_id();
         let itself = |name: &[u8]| (name == parse.name).then(|| statement_name(id));
-        let names = &self.names;
-        let server_name = |name: &[u8]| {
-            itself(name).or_else(|| names.get(name).map(|prepared| prepared.server_name()))
-        };
-        let text = translate(parse.text, server_name);
+        let text = translate(parse.text, |name| {
+            itself(name).or_else(|| self.server_name(name))
+        });
         let text = text.as_deref().unwrap_or(parse.text);
         Prepared::translated(id, text, parse.types, class, self.scope())
     }
 
-    /// The name is taken: the server itself says so, once it has the older statement.
+    /// The name is taken: the server itself says so, under a name that nobody else uses.
     fn parse_duplicate(&mut self, parse: &frontend::Parse<'_>) {
-        let Some(older) = self.names.get(parse.name).cloned() else {
+        let Some(older) = self.names.get(parse.name) else {
             return;
         };
+        let older = older.renewed();
         self.prepare_again(&older);
-        self.send(Expect::Parse, false, Some(Note::default()), |out| {
+        let error = ClientError::error(
+            sqlstate::DUPLICATE_PREPARED_STATEMENT,
+            format!(
+                "prepared statement \"{}\" already exists",
+                String::from_utf8_lossy(parse.name)
+            ),
+        );
+        let note = Note {
+            duplicate: Some(error),
+            ..Note::default()
+        };
+        self.send(Expect::Parse, false, Some(note), |out| {
             frontend::put_parse(out, older.server_name().as_bytes(), parse.text, parse.types);
         });
     }
@@ -601,7 +629,9 @@ impl Session {
             .is_some_and(|lease| lease.prepared.touch(shared.id));
         let certain = self.owed.ready_due() == 0 && self.owed.status() != TransactionStatus::Failed;
         // Two names of one session never share a statement, so that an error can name the right one.
-        let prepared = if self.names.uses(shared.id) || (known && !certain) {
+        // What SET LOCAL or an untracked change did is not in the scope.
+        let private = self.pin.is_some() || self.local_settings;
+        let prepared = if private || self.names.uses(shared.id) || (known && !certain) {
             shared.renewed()
         } else if shared.class.effects.is_some() {
             self.prepared_of(parse)
@@ -765,9 +795,11 @@ impl Session {
             return Ok(Taken::Wait);
         }
         let resolved = self.resolve(head.statement);
-        self.note_portal(head.portal, resolved.prepared.as_ref());
-        let note = resolved.instead.map(|error| Note {
-            instead: Some(error),
+        let portal = self.note_portal(head.portal, resolved.prepared.as_ref());
+        let plain = portal.is_none() && resolved.instead.is_none();
+        let note = (!plain).then(|| Note {
+            instead: resolved.instead,
+            portal,
             ..Note::default()
         });
         let length = total - 1 - head.statement.len() + resolved.name.len();
@@ -783,15 +815,20 @@ impl Session {
         Ok(Taken::Head(bytes.len(), Rest::Pass(total - bytes.len())))
     }
 
-    /// Remembers what a portal does, if it does anything.
-    fn note_portal(&mut self, portal: &[u8], prepared: Option<&Rc<Prepared>>) {
-        if !self.portals.is_empty() {
-            self.portals.retain(|(name, _)| name != portal);
-        }
+    /// Remembers what a portal does, if it does anything; gives what to go back to should the Bind
+    /// fail.
+    fn note_portal(&mut self, portal: &[u8], prepared: Option<&Rc<Prepared>>) -> Option<Portals> {
         self.last_bound_writes = prepared.is_none_or(|prepared| prepared.class.may_write);
-        if let Some(prepared) = prepared.filter(|prepared| prepared.class.effects.is_some()) {
+        let effective = prepared.filter(|prepared| prepared.class.effects.is_some());
+        if effective.is_none() && self.portals.is_empty() {
+            return None;
+        }
+        let before = self.portals.clone();
+        self.portals.retain(|(name, _)| name != portal);
+        if let Some(prepared) = effective {
             self.portals.push((portal.to_vec(), Rc::clone(prepared)));
         }
+        Some(before)
     }
 
     fn take_describe(&mut self, bytes: &[u8]) -> Result<Taken, End> {

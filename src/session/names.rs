@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::{Rc, Weak};
 
 use crate::sql::{Class, classify};
-use crate::upstream::{next_statement_id, statement_name};
+use crate::upstream::{SharedSettings, next_statement_id, statement_name};
 
 /// A prepared statement; its id makes its server-side name.
 #[derive(Debug)]
@@ -23,13 +23,14 @@ pub struct Prepared {
     scope: Scope,
 }
 
-/// What the meaning of a text depends on: the same text under two search paths is two statements.
+/// What the meaning of a text depends on: the same text under two settings is two statements.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Scope {
     /// Index of the pool.
     pub pool: usize,
-    /// The session's search_path, when it set one.
-    pub search_path: Option<String>,
+    /// The session's settings: search_path, DateStyle, TimeZone and others decide at parse time what
+    /// names and constants mean.
+    pub settings: SharedSettings,
 }
 
 impl Prepared {
@@ -163,6 +164,18 @@ impl NameChange {
         }
     }
 
+    /// Ids of the named statements that had a name before the change.
+    #[must_use]
+    pub fn ids_before(&self) -> Vec<u64> {
+        match self {
+            Self::One { name, before, .. } if !name.is_empty() => {
+                before.iter().map(|before| before.id).collect()
+            }
+            Self::One { .. } => Vec::new(),
+            Self::All { named, .. } => named.values().map(|prepared| prepared.id).collect(),
+        }
+    }
+
     /// The name that a statement had before the change.
     #[must_use]
     pub fn name_before(&self, id: u64) -> Option<&[u8]> {
@@ -282,9 +295,10 @@ mod tests {
     use super::*;
 
     fn scope(path: Option<&str>) -> Scope {
+        let settings = path.map(|path| ("search_path".to_owned(), path.to_owned()));
         Scope {
             pool: 0,
-            search_path: path.map(str::to_owned),
+            settings: std::sync::Arc::new(settings.into_iter().collect()),
         }
     }
 

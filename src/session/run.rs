@@ -99,6 +99,10 @@ pub(super) struct Note {
     pub frame: Vec<u8>,
     /// What the proxy itself wanted.
     pub own: Option<Own>,
+    /// The portals before this Bind.
+    pub portal: Option<Portals>,
+    /// The error the client sees when the server finds that a name is taken.
+    pub duplicate: Option<ClientError>,
     /// The error the client sees instead of the server's.
     pub instead: Option<ClientError>,
     /// A Query behind extended messages of the proxy: when those fail, it needs a Sync.
@@ -106,6 +110,9 @@ pub(super) struct Note {
     /// May have written: when the connection is lost, the outcome is unknown.
     pub writes: bool,
 }
+
+/// Portals whose statement has an effect, by name.
+pub(super) type Portals = Vec<(Vec<u8>, Rc<Prepared>)>;
 
 /// What the proxy asks for on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,7 +180,11 @@ pub struct Session {
     pub(super) names: Names,
     pub(super) settings: SettingsState,
     /// Portals whose statement has an effect.
-    pub(super) portals: Vec<(Vec<u8>, Rc<Prepared>)>,
+    pub(super) portals: Portals,
+    /// SET LOCAL was sent in this transaction.
+    pub(super) local_settings: bool,
+    /// DISCARD ALL was done since the last ReadyForQuery.
+    pub(super) discarded: bool,
     pub(super) last_bound_writes: bool,
     /// Status as the client was last told.
     pub(super) status: TransactionStatus,
@@ -233,6 +244,8 @@ impl Session {
             names: Names::default(),
             settings: SettingsState::new(defaults),
             portals: Vec::new(),
+            local_settings: false,
+            discarded: false,
             last_bound_writes: true,
             status: TransactionStatus::Idle,
             begin: None,
@@ -306,7 +319,9 @@ impl Session {
 
     /// Nothing more will be answered. Answers that no Sync and no Flush asks for are never sent.
     fn is_finished(&self) -> bool {
-        self.owed.is_empty() || (self.owed.ready_due() == 0 && !self.flushed)
+        let unasked = self.owed.ready_due() == 0 && !self.flushed;
+        // A COPY that gets no more data would wait for ever.
+        self.owed.is_empty() || unasked || self.copying_in
     }
 
     /// Does what others asked for.
@@ -466,9 +481,17 @@ impl Session {
 
     /// What the meaning of a statement text depends on in this session.
     pub(super) fn scope(&self) -> Scope {
+        let wanted = self.settings.wanted();
+        let settings = if wanted.contains_key("application_name") {
+            let mut settings = (**wanted).clone();
+            settings.remove("application_name");
+            Arc::new(settings)
+        } else {
+            Arc::clone(wanted)
+        };
         Scope {
             pool: self.env.pool_index,
-            search_path: self.settings.search_path(),
+            settings,
         }
     }
 
