@@ -82,6 +82,10 @@ impl Session {
         let rest = header.total - there;
         let step = self.look_at(header, &input.unread()[HEADER..there])?;
         match step {
+            Step::Pass if self.muted && header.tag != b'E' => {
+                self.hide(input, there);
+                self.from_upstream = Rest::Drop(rest);
+            }
             Step::Pass => {
                 input.pass(there);
                 self.from_upstream = Rest::Pass(rest);

@@ -110,6 +110,19 @@ impl Session {
         }
     }
 
+    /// Answers that nobody asked for are never sent, but an error is: asks for them and shows only
+    /// that.
+    pub(super) fn mute_unasked(&mut self) -> bool {
+        if self.muted || self.flushed || self.owed.ready_due() > 0 {
+            return false;
+        }
+        if let Some(lease) = &mut self.lease {
+            frontend::put(lease.output.tail(), b'H', &[]);
+            self.muted = true;
+        }
+        self.muted
+    }
+
     /// Bytes of a frame that must be there before it is looked at.
     fn wanted(&self, header: frame::Header) -> usize {
         match header.tag {
@@ -556,7 +569,7 @@ impl Session {
         let known = self
             .names
             .get(b"")
-            .filter(|known| known.is(parse.text, parse.types))
+            .filter(|known| *known.source == *parse.text && *known.types == *parse.types)
             .cloned();
         let prepared = known.unwrap_or_else(|| self.prepared_of(parse));
         self.note_pins(&prepared.class);
@@ -592,7 +605,7 @@ impl Session {
             itself(name).or_else(|| self.server_name(name))
         });
         let text = text.as_deref().unwrap_or(parse.text);
-        Prepared::translated(id, text, parse.types, class, self.scope())
+        Prepared::translated(id, text, parse.text, parse.types, class, self.scope())
     }
 
     /// The name is taken: the server itself says so, under a name that nobody else uses.
@@ -631,10 +644,10 @@ impl Session {
         // Two names of one session never share a statement, so that an error can name the right one.
         // What SET LOCAL or an untracked change did is not in the scope.
         let private = self.pin.is_some() || self.local_settings;
-        let prepared = if private || self.names.uses(shared.id) || (known && !certain) {
-            shared.renewed()
-        } else if shared.class.effects.is_some() {
+        let prepared = if shared.class.effects.is_some() {
             self.prepared_of(parse)
+        } else if private || self.names.uses(shared.id) || (known && !certain) {
+            shared.renewed()
         } else {
             shared
         };
@@ -718,6 +731,7 @@ impl Session {
 
     /// The server-side name for a client's statement name, prepared on this connection.
     fn resolve(&mut self, name: &[u8]) -> Resolved {
+        self.translate_again(name);
         match self.names.get(name).cloned() {
             Some(prepared) if name.is_empty() => {
                 self.restore_unnamed(&prepared);
@@ -737,6 +751,31 @@ impl Session {
                 }
             }
             None => self.resolve_missing(name),
+        }
+    }
+
+    /// A DEALLOCATE means what its name means when it runs, not when it was prepared.
+    fn translate_again(&mut self, name: &[u8]) {
+        let Some(prepared) = self.names.get(name).filter(|prepared| {
+            let effects = prepared.class.effects.as_deref().unwrap_or_default();
+            effects
+                .iter()
+                .any(|effect| matches!(effect, Effect::Deallocate(_)))
+        }) else {
+            return;
+        };
+        let text = translate(&prepared.source, |name| self.server_name(name));
+        let text = text.as_deref().unwrap_or(&prepared.source);
+        if *prepared.text != *text {
+            let again = Prepared::translated(
+                next_statement_id(),
+                text,
+                &prepared.source,
+                &prepared.types,
+                prepared.class.clone(),
+                self.scope(),
+            );
+            self.names.set(name, Some(again));
         }
     }
 

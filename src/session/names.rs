@@ -13,8 +13,10 @@ use crate::upstream::{SharedSettings, next_statement_id, statement_name};
 pub struct Prepared {
     /// Never reused.
     pub id: u64,
-    /// Statement text.
+    /// Statement text for the server.
     pub text: Box<[u8]>,
+    /// Statement text of the client.
+    pub source: Box<[u8]>,
     /// Parameter types as in a Parse message.
     pub types: Box<[u8]>,
     /// What it does to the session.
@@ -41,6 +43,7 @@ impl Prepared {
             id: next_statement_id(),
             class: classify(text),
             text: text.into(),
+            source: text.into(),
             types: types.into(),
             scope,
         })
@@ -48,11 +51,19 @@ impl Prepared {
 
     /// A statement whose text for the server differs from the client's.
     #[must_use]
-    pub fn translated(id: u64, text: &[u8], types: &[u8], class: Class, scope: Scope) -> Rc<Self> {
+    pub fn translated(
+        id: u64,
+        text: &[u8],
+        source: &[u8],
+        types: &[u8],
+        class: Class,
+        scope: Scope,
+    ) -> Rc<Self> {
         Rc::new(Self {
             id,
             class,
             text: text.into(),
+            source: source.into(),
             types: types.into(),
             scope,
         })

@@ -197,6 +197,8 @@ pub struct Session {
     pub(super) copying_in: bool,
     /// The last extended message was Flush.
     pub(super) flushed: bool,
+    /// Only errors are still shown.
+    pub(super) muted: bool,
     /// A COPY FROM STDIN began and has not been completed.
     pub(super) copy_open: bool,
     /// The client said Terminate; what it sent before is still carried out.
@@ -253,6 +255,7 @@ impl Session {
             pin: None,
             copying_in: false,
             copy_open: false,
+            muted: false,
             flushed: false,
             terminating: false,
             unsettled_writes: false,
@@ -311,17 +314,19 @@ impl Session {
         progress |= self.read_upstream(cx)?;
         progress |= self.relay()?;
         progress |= self.write_client(cx)?;
-        if self.terminating && self.is_finished() {
-            return Err(End::Finished);
+        if self.terminating {
+            if self.is_finished() {
+                return Err(End::Finished);
+            }
+            progress |= self.mute_unasked();
         }
         Ok(progress)
     }
 
     /// Nothing more will be answered. Answers that no Sync and no Flush asks for are never sent.
     fn is_finished(&self) -> bool {
-        let unasked = self.owed.ready_due() == 0 && !self.flushed;
         // A COPY that gets no more data would wait for ever.
-        self.owed.is_empty() || unasked || self.copying_in
+        self.owed.is_empty() || self.copying_in
     }
 
     /// Does what others asked for.
@@ -356,8 +361,9 @@ impl Session {
             return;
         };
         match self.owed.front() {
-            // Not the client's statement that runs: wait until it does.
-            Some(entry) if entry.hidden => {}
+            // Not the client's statement that runs: wait until it does. Extended messages of the
+            // proxy are different: their answers come only with those of the client's.
+            Some(entry) if entry.hidden && !entry.expect.is_extended() => {}
             Some(_) => {
                 for done in self.control.take_cancels() {
                     self.env.tally.cancels.add(1);

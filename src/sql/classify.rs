@@ -641,7 +641,10 @@ mod tests {
                 "SET standard_conforming_strings = off",
                 vec![E::Pin(P::Setting)],
             ),
-            ("SELECT E'a'\n'\\''; SET x = 1 --'", vec![E::None]),
+            (
+                "SELECT E'a'\n'\\''; SET x = 1 --'",
+                vec![E::None, set("x", "1", false)],
+            ),
             (
                 "UPDATE pg_settings SET setting = 'x' WHERE name = 'y'",
                 vec![E::Pin(P::Setting)],
