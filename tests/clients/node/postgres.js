@@ -126,11 +126,12 @@ async function main() {
   await preparedFollowsTheConnection(one, two);
   await transactions(one);
   await errors(one);
-  await copies(one);
   await cursors(one);
   await settings(one, two);
   await many(pool);
-  await one`DROP TABLE postgres_js`;
+  // Last: a cursor after a readable COPY hangs in this driver, without a proxy too.
+  await copies(one);
+  await two`DROP TABLE postgres_js`;
   await Promise.all([one.end(), two.end(), pool.end()]);
   const { version } = require(`${require.resolve('postgres').replace(/\/cjs\/src\/index\.js$/, '')}/package.json`);
   console.log(`postgres.js ${version}, node ${process.versions.node}`);
