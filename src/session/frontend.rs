@@ -555,6 +555,9 @@ impl Session {
         if !parse.name.is_empty() && self.must_wait_for(parse.name) {
             return Ok(Taken::Wait);
         }
+        if self.owed.ready_due() > 0 && self.must_wait_for_names(&classify(parse.text)) {
+            return Ok(Taken::Wait);
+        }
         if parse.name.is_empty() {
             self.parse_unnamed(&parse, bytes);
         } else if self.names.get(parse.name).is_some() {
@@ -830,7 +833,13 @@ impl Session {
         if let Some(taken) = self.lease_or(false)? {
             return Ok(without_rest(taken, total, bytes.len()));
         }
-        if self.must_wait_for(head.statement) {
+        let class = self
+            .names
+            .get(head.statement)
+            .map(|prepared| &prepared.class);
+        if self.must_wait_for(head.statement)
+            || class.is_some_and(|class| self.must_wait_for_names(class))
+        {
             return Ok(Taken::Wait);
         }
         let resolved = self.resolve(head.statement);
