@@ -3,7 +3,10 @@
 
 mod client;
 mod differential;
+mod lessons_answers;
+mod lessons_statements;
 mod message;
 mod ports;
 mod postgres;
 mod proxy;
+mod upstream;
