@@ -4,6 +4,8 @@
 mod client;
 mod differential;
 mod lessons_answers;
+mod lessons_cancel;
+mod lessons_settings;
 mod lessons_statements;
 mod message;
 mod ports;
