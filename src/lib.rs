@@ -4,6 +4,7 @@
 //! see `docs/architecture.md`.
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod auth;
 pub mod cli;
 pub mod config;

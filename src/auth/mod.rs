@@ -124,7 +124,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Loads certificate and users. Plain passwords cost about 3 ms each.
+    /// Loads certificate and users. Plain passwords cost some milliseconds each, so not on a relay thread.
     ///
     /// # Errors
     /// A certificate, key or user that cannot be used.
@@ -146,6 +146,7 @@ impl Gate {
     }
 
     /// Replaces the users; logins that are under way finish with the old ones.
+    /// Costs as much as [`Gate::new`].
     ///
     /// # Errors
     /// An entry that cannot be used; the old users stay then.

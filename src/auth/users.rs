@@ -90,7 +90,7 @@ impl Disguise {
 }
 
 impl Users {
-    /// Takes the configured list. Plain passwords cost one derivation (about 3 ms) each.
+    /// Takes the configured list. Plain passwords cost one derivation (milliseconds) each.
     ///
     /// `secret` must stay the same for the life of the process, else reloads would show which
     /// salts belong to nobody.
@@ -191,6 +191,8 @@ mod tests {
             databases: vec!["app".into()],
             admin: false,
             valid_until: None,
+            tenant: None,
+            unrestricted: false,
         }
     }
 

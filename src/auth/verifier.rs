@@ -17,7 +17,7 @@ pub const SALT_LENGTH: usize = 16;
 
 const PREFIX: &str = "SCRAM-SHA-256$";
 const KEY_LENGTH: usize = 32;
-/// Hash rounds between two looks at the flag that says nobody waits any more (well under 1 ms).
+/// Hash rounds between two looks at the flag that says nobody waits any more (about a millisecond).
 const ROUNDS_PER_LOOK: u32 = 512;
 
 /// Salt, iteration count and the two keys derived from a password.
@@ -70,7 +70,7 @@ impl Verifier {
         })
     }
 
-    /// Derives a verifier; costs about 0.7 µs for each iteration.
+    /// Derives a verifier; takes some milliseconds with the default number of iterations.
     #[must_use]
     pub fn derive(password: &str, salt: &[u8], iterations: u32) -> Self {
         // Nobody can abandon this one, so the derivation always ends with a value.

@@ -1,3 +1,275 @@
 //! The commands of the binary, one file each.
 
+pub mod check;
+pub mod dev;
+pub mod emulate;
+pub mod hash_password;
+pub mod run;
 pub mod token;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, Problem};
+
+/// An ordinary PostgreSQL connection string in front of Amazon Aurora DSQL.
+#[derive(Debug, Parser)]
+#[command(name = "dsql-proxy", version, after_help = EXIT_CODES)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 the input was found wrong, 2 usage, 3 could not start (port, file, upstream).";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the proxy
+    Run(RunArguments),
+    /// Check a configuration file and name everything that is wrong in it
+    Check(CheckArguments),
+    /// Run a local PostgreSQL, the emulator and the proxy, with a sample database
+    Dev(DevArguments),
+    /// Run the emulator alone
+    Emulate(EmulateArguments),
+    /// Read a password from standard input and print its SCRAM-SHA-256 verifier
+    HashPassword(HashPasswordArguments),
+    /// Print a fresh DSQL token, to log in to a cluster by hand
+    Token(TokenArguments),
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// Arguments of `dev`.
+#[derive(Debug, Args)]
+pub struct DevArguments {
+    /// Folder for certificates, the configuration and the database; kept between runs
+    #[arg(long, value_name = "DIR", default_value = ".dsql-proxy-dev")]
+    pub dir: PathBuf,
+    /// Address of the proxy
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:6432")]
+    pub listen: SocketAddr,
+    /// Address of the emulator
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:6434")]
+    pub emulator_listen: SocketAddr,
+    /// Address of the proxy's HTTP endpoint
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:6433")]
+    pub admin: SocketAddr,
+    /// Address of the emulator's HTTP endpoint
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:6435")]
+    pub emulator_admin: SocketAddr,
+    /// Folder of initdb and postgres; searched for when left out
+    #[arg(long, value_name = "DIR")]
+    pub pg_bin: Option<PathBuf>,
+    /// Begin with an empty DIR
+    #[arg(long)]
+    pub fresh: bool,
+    /// Print one line of JSON when ready, in place of connection strings
+    #[arg(long)]
+    pub print_json: bool,
+}
+
+/// Arguments of `emulate`.
+#[derive(Debug, Args)]
+pub struct EmulateArguments {
+    /// Folder for certificates and the database; kept between runs
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Address for PostgreSQL clients
+    #[arg(long, value_name = "ADDR")]
+    pub listen: SocketAddr,
+    /// Address of the HTTP endpoint
+    #[arg(long, value_name = "ADDR")]
+    pub admin: SocketAddr,
+    /// Folder of initdb and postgres; searched for when left out
+    #[arg(long, value_name = "DIR")]
+    pub pg_bin: Option<PathBuf>,
+}
+
+/// Arguments of `hash-password`.
+#[derive(Debug, Args)]
+pub struct HashPasswordArguments {
+    /// Rounds of PBKDF2; clients run them at every login
+    #[arg(long, value_name = "N", default_value_t = 4096,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub iterations: u32,
+}
+
+/// Arguments of `token`.
+#[derive(Debug, Args)]
+pub struct TokenArguments {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Name of the cluster in it
+    #[arg(long, value_name = "C")]
+    pub cluster: String,
+}
+
+/// Why a command did not do what it was asked for; the text is for standard error.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The input was found wrong (exit code 1).
+    #[error("{0}")]
+    Wrong(String),
+    /// The command was called wrongly (exit code 2).
+    #[error("{0}")]
+    Usage(String),
+    /// A port, file or server it needs could not be had (exit code 3).
+    #[error("{0}")]
+    Start(String),
+}
+
+impl Failure {
+    /// The exit code of the process.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Wrong(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Start(_) => 3,
+        }
+    }
+}
+
+impl From<Vec<Problem>> for Failure {
+    fn from(problems: Vec<Problem>) -> Self {
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        Self::Wrong(lines.join("\n"))
+    }
+}
+
+/// Runs the command that `arguments` (the program's name first) ask for.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version come here too, with code 0; nothing is left to do if it fails.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match dispatch(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = writeln!(std::io::stderr(), "{failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Dev(arguments) => dev::run(&arguments),
+        Command::Emulate(arguments) => emulate::run(&arguments),
+        Command::HashPassword(arguments) => hash_password::run(&arguments),
+        Command::Token(arguments) => {
+            let config = Config::load(&arguments.config)?;
+            print(&token::run(&config, &arguments.cluster).map_err(Failure::Wrong)?)
+        }
+    }
+}
+
+/// Prints a line of result. A reader that went away is a failure, not a panic.
+pub(crate) fn print(line: &str) -> Result<(), Failure> {
+    let mut output = std::io::stdout().lock();
+    writeln!(output, "{line}")
+        .and_then(|()| output.flush())
+        .map_err(|error| Failure::Start(format!("cannot write to standard output: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, i32> {
+        let words = std::iter::once("dsql-proxy").chain(line.split_whitespace());
+        Arguments::try_parse_from(words)
+            .map(|arguments| arguments.command)
+            .map_err(|error| error.exit_code())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn usage_errors_are_2_and_help_is_0() {
+        let cases = [
+            ("", 2),
+            ("fly", 2),
+            ("run", 2),
+            ("run --config", 2),
+            ("check --config a b", 2),
+            ("emulate --dir d --listen here --admin 127.0.0.1:1", 2),
+            ("hash-password --iterations 0", 2),
+            ("hash-password --iterations 1000001", 2),
+            ("token --config a", 2),
+            ("--help", 0),
+            ("--version", 0),
+            ("dev --help", 0),
+        ];
+        for (line, code) in cases {
+            assert_eq!(parse(line).expect_err(line), code, "{line}");
+        }
+    }
+
+    #[test]
+    fn dev_has_the_addresses_of_the_contract() {
+        let Ok(Command::Dev(dev)) = parse("dev") else {
+            panic!("dev needs no arguments");
+        };
+        let addresses = [
+            dev.listen,
+            dev.admin,
+            dev.emulator_listen,
+            dev.emulator_admin,
+        ];
+        let expected = [
+            "127.0.0.1:6432",
+            "127.0.0.1:6433",
+            "127.0.0.1:6434",
+            "127.0.0.1:6435",
+        ];
+        assert_eq!(addresses.map(|address| address.to_string()), expected);
+        assert_eq!(dev.dir, PathBuf::from(".dsql-proxy-dev"));
+        assert!(!dev.fresh && !dev.print_json && dev.pg_bin.is_none());
+    }
+
+    #[test]
+    fn exit_codes() {
+        let text = String::new;
+        let failures = [
+            Failure::Wrong(text()),
+            Failure::Usage(text()),
+            Failure::Start(text()),
+        ];
+        assert_eq!(failures.map(|failure| failure.code()), [1, 2, 3]);
+    }
+}

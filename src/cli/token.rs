@@ -41,7 +41,7 @@ pub async fn token(config: &Config, cluster: &str) -> Result<Token, Error> {
     Ok(token::mint(entry).await?)
 }
 
-/// [`token`] on a runtime of its own, as the text to print.
+/// [`token()`] on a runtime of its own, as the text to print.
 ///
 /// # Errors
 /// A sentence for standard error.
@@ -53,4 +53,31 @@ pub fn run(config: &Config, cluster: &str) -> Result<String, String> {
         .block_on(token(config, cluster))
         .map(|token| token.expose().to_owned())
         .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = "
+listen: {address: '127.0.0.1:6432'}
+clusters:
+  main:
+    kind: dsql
+    endpoint: test.dsql.us-east-1.on.aws
+    credentials: {access_key_id: a, secret_access_key: s}
+  plain: {kind: postgres, endpoint: localhost}
+databases: {}
+";
+
+    #[test]
+    fn a_token_or_a_reason() {
+        let config: Config = serde_saphyr::from_str(CONFIG).expect("config");
+        let token = run(&config, "main").expect("token");
+        assert!(token.starts_with("test.dsql.us-east-1.on.aws/?Action=DbConnectAdmin&"));
+        let unknown = run(&config, "other").expect_err("unknown");
+        assert!(unknown.contains("it has: main, plain"), "{unknown}");
+        let plain = run(&config, "plain").expect_err("no tokens");
+        assert!(plain.contains("kind dsql"), "{plain}");
+    }
 }

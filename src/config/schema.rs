@@ -7,13 +7,34 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-/// A string of the configuration; may be given as `{env: NAME}` or `{file: PATH}`.
-#[derive(Clone, PartialEq, Eq)]
+/// A string of the configuration. Like every string there, it may be given as `{env: NAME}` or
+/// `{file: PATH}`, which [`Config::load`] resolves.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
 pub struct Text(pub String);
 
 /// A [`Text`] that must not be printed.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
 pub struct Secret(pub String);
+
+/// A key of the format whose feature this version does not have. Whatever its value is, the check
+/// refuses it: a restriction that is written down and not enforced would be worse than none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unsupported;
+
+impl<'de> Deserialize<'de> for Unsupported {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Self)
+    }
+}
+
+/// Reads a key that is there as `Some`, even when it has no value.
+fn present<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Unsupported>, D::Error> {
+    Unsupported::deserialize(deserializer).map(Some)
+}
 
 impl std::fmt::Debug for Text {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -28,7 +49,7 @@ impl std::fmt::Debug for Secret {
 }
 
 /// The whole file.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where clients connect.
@@ -40,8 +61,10 @@ pub struct Config {
     #[serde(default)]
     pub workers: usize,
     /// Upstreams by name.
+    #[serde(default)]
     pub clusters: BTreeMap<String, Cluster>,
     /// What clients may connect to, by the name they give as database.
+    #[serde(default)]
     pub databases: BTreeMap<String, Database>,
     /// Who may log in.
     #[serde(default)]
@@ -55,10 +78,13 @@ pub struct Config {
     /// Logging.
     #[serde(default)]
     pub log: Log,
+    /// Tenant policies by name. Not in this version.
+    #[serde(default, deserialize_with = "present")]
+    pub tenancy: Option<Unsupported>,
 }
 
 /// Where clients connect.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct Listen {
     /// Address of the listener.
@@ -91,7 +117,7 @@ pub struct ListenTls {
 }
 
 /// The HTTP endpoint for operators.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct Admin {
     /// Address of the HTTP listener.
@@ -124,7 +150,7 @@ pub enum UpstreamTls {
 }
 
 /// One upstream.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct Cluster {
     /// What it is.
@@ -162,7 +188,7 @@ pub struct Cluster {
 }
 
 /// Static AWS credentials.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct Credentials {
     /// Access key id.
@@ -175,7 +201,7 @@ pub struct Credentials {
 }
 
 /// Limits of the connections to one cluster and upstream database.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pool {
     /// Connections at most.
@@ -239,10 +265,14 @@ pub enum Dialect {
     /// Statements pass as they are.
     #[default]
     Off,
+    /// Only what means the same on DSQL. Not in this version.
+    Strict,
+    /// Whatever can be made to work on DSQL. Not in this version.
+    Compat,
 }
 
 /// One database as clients see it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct Database {
     /// Name of a cluster.
@@ -256,10 +286,22 @@ pub struct Database {
     /// When a connection goes back to the pool.
     #[serde(default)]
     pub pool_mode: PoolMode,
+    /// Tenant policy. Not in this version.
+    #[serde(default, deserialize_with = "present")]
+    pub tenancy: Option<Unsupported>,
+    /// DDL inside transactions. Not in this version.
+    #[serde(default, deserialize_with = "present")]
+    pub ddl_in_transaction: Option<Unsupported>,
+    /// Statements above the row limit. Not in this version.
+    #[serde(default, deserialize_with = "present")]
+    pub large_dml: Option<Unsupported>,
+    /// Repeating after conflicts. Not in this version.
+    #[serde(default, deserialize_with = "present")]
+    pub retry: Option<Unsupported>,
 }
 
 /// One login.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct User {
     /// Login name.
@@ -275,10 +317,16 @@ pub struct User {
     /// After this moment logins are refused (RFC 3339).
     #[serde(default)]
     pub valid_until: Option<Text>,
+    /// Tenant this user is bound to. Not in this version.
+    #[serde(default, deserialize_with = "present")]
+    pub tenant: Option<Unsupported>,
+    /// Sees every tenant. Not in this version.
+    #[serde(default, deserialize_with = "present")]
+    pub unrestricted: Option<Unsupported>,
 }
 
 /// Login rules.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Auth {
     /// Let clients send cleartext passwords, inside TLS only.
@@ -297,7 +345,7 @@ impl Default for Auth {
 }
 
 /// Limits on clients.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Clients at most, logged in or not.
@@ -332,7 +380,7 @@ pub enum LogFormat {
 }
 
 /// Logging.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// Shape of lines.
@@ -365,17 +413,5 @@ mod defaults {
     }
     pub(super) fn upstream_database() -> Text {
         Text("postgres".to_owned())
-    }
-}
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self)
     }
 }

@@ -231,10 +231,8 @@ impl Postgres {
     /// A libpq connection string for the superuser.
     #[must_use]
     pub fn connection_string(&self, database: &str) -> String {
-        format!(
-            "host={} port={PORT} user={SUPERUSER} dbname={database}",
-            self.socket_folder.display()
-        )
+        let folder = quote_value(&self.socket_folder.display().to_string());
+        format!("host={folder} port={PORT} user={SUPERUSER} dbname={database}")
     }
 
     /// How it ended, once it has.
@@ -312,6 +310,18 @@ fn end(child: &mut Child) -> Option<ExitStatus> {
         tracing::warn!(?signal, "PostgreSQL did not stop");
     }
     None
+}
+
+/// Quotes a value of a libpq connection string when it needs that.
+fn quote_value(value: &str) -> String {
+    if value
+        .chars()
+        .any(|c| c.is_whitespace() || matches!(c, '\'' | '\\'))
+    {
+        format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'"))
+    } else {
+        value.to_owned()
+    }
 }
 
 fn absolute(dir: &Path) -> Result<PathBuf, PostgresError> {
@@ -603,4 +613,35 @@ fn read_pid(lock: &Path) -> Option<Pid> {
 fn runs_in(pid: Pid, data: &Path) -> bool {
     std::fs::read_link(format!("/proc/{}/cwd", pid.as_raw_nonzero()))
         .is_ok_and(|folder| folder == data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connection_strings_are_quoted_when_needed() {
+        for (value, expected) in [
+            ("/a/b", "/a/b"),
+            ("/a b", "'/a b'"),
+            ("/it's", r"'/it\'s'"),
+            (r"/a\b", r"'/a\\b'"),
+        ] {
+            assert_eq!(quote_value(value), expected);
+        }
+    }
+
+    #[test]
+    fn the_socket_list_is_quoted() {
+        let options = PostgresOptions {
+            dir: "/d".into(),
+            pg_bin: None,
+            max_connections: 7,
+            fresh: false,
+        };
+        let settings = settings(&options, Path::new("/a, \"b"));
+        assert!(settings.contains(&"unix_socket_directories=\"/a, \"\"b\"".to_owned()));
+        assert!(settings.contains(&"max_connections=7".to_owned()));
+        assert!(settings.contains(&"listen_addresses=".to_owned()));
+    }
 }

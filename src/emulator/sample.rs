@@ -11,7 +11,8 @@ use super::postgres::{PORT, SUPERUSER};
 use super::verify::ADMIN;
 
 const SAMPLE: &str = include_str!("sample.sql");
-/// The database that the `bench` entry of `dev` leads to.
+/// The database that the `bench` entry of `dev` leads to, and the role that owns it. No superuser,
+/// for the reason told at [`prepare_cluster`].
 pub const BENCH: &str = "bench";
 
 /// Makes the role `admin` unless it is there.
@@ -45,12 +46,23 @@ pub async fn prepare_dev(socket_folder: &Path) -> Result<(), Error> {
     let superuser = connect(socket_folder, SUPERUSER, DATABASE).await?;
     if !exists(
         &superuser,
+        "SELECT 1 FROM pg_roles WHERE rolname = $1",
+        BENCH,
+    )
+    .await?
+    {
+        superuser.batch_execute("CREATE ROLE bench LOGIN").await?;
+    }
+    if !exists(
+        &superuser,
         "SELECT 1 FROM pg_database WHERE datname = $1",
         BENCH,
     )
     .await?
     {
-        superuser.batch_execute("CREATE DATABASE bench").await?;
+        superuser
+            .batch_execute("CREATE DATABASE bench OWNER bench")
+            .await?;
     }
     let admin = connect(socket_folder, ADMIN, DATABASE).await?;
     let table = "SELECT 1 FROM pg_tables WHERE schemaname = 'public' AND tablename = $1";

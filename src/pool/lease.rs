@@ -53,6 +53,9 @@ impl Lease {
     pub fn roll_back(mut self) {
         let Some(conn) = self.conn.take() else { return };
         let pool = Rc::clone(&self.pool);
+        if pool.is_stopped() {
+            return;
+        }
         let cancels = Rc::clone(&self.cancels);
         tokio::task::spawn_local(async move {
             match scrub::roll_back(conn).await {
@@ -76,7 +79,9 @@ impl Lease {
     /// Sends a cancel request for what runs on this connection; `done` is called when the server
     /// has taken it.
     pub fn cancel(&self, done: impl FnOnce() + 'static) {
-        let Some(conn) = &self.conn else { return };
+        let Some(conn) = self.conn.as_ref().filter(|_| !self.pool.is_stopped()) else {
+            return;
+        };
         let (pid, key) = (conn.pid, conn.key.clone());
         let pool = Rc::clone(&self.pool);
         let cancels = Rc::clone(&self.cancels);
@@ -107,6 +112,9 @@ impl Lease {
 fn restore(pool: Rc<Pool>, conn: Box<Conn>) {
     if !conn.tainted {
         pool.take_back(conn);
+        return;
+    }
+    if pool.is_stopped() {
         return;
     }
     tokio::task::spawn_local(async move {

@@ -43,6 +43,8 @@ pub struct Pool {
     /// Parameters of a fresh connection, as last seen.
     baseline: RefCell<Rc<[(String, String)]>>,
     tally: Arc<WorkerTally>,
+    /// The worker ends: nothing is spawned any more.
+    stopped: Cell<bool>,
 }
 
 impl Pool {
@@ -58,7 +60,18 @@ impl Pool {
             pause: RefCell::new(None),
             baseline: RefCell::new(Rc::from([])),
             tally,
+            stopped: Cell::new(false),
         })
+    }
+
+    /// The worker ends: leases that come back are closed.
+    pub fn stop(&self) {
+        self.stopped.set(true);
+        self.idle.borrow_mut().clear();
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.get()
     }
 
     /// Name for logs.
@@ -160,12 +173,8 @@ impl Pool {
     pub(super) fn pump(self: &Rc<Self>) {
         let waiting = self.waiters.borrow().len();
         let now = Instant::now();
-        if self
-            .pause
-            .borrow()
-            .as_ref()
-            .is_some_and(|pause| now < pause.until)
-        {
+        let paused = |pause: &Pause| now < pause.until;
+        if self.is_stopped() || self.pause.borrow().as_ref().is_some_and(paused) {
             return;
         }
         while usize::from(self.counts.get().connecting) < waiting

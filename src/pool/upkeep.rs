@@ -89,13 +89,19 @@ impl Pool {
     }
 
     fn fill(self: &Rc<Self>) {
-        if self.pause.borrow().is_some() && self.waiters.borrow().len() == 0 {
-            self.retry_quietly();
+        if self.pause.borrow().is_some() {
+            // Those who wait are looked after by `pump`.
+            if self.waiters.borrow().len() == 0 {
+                self.retry_quietly();
+            }
             return;
         }
         let counts = self.counts.get();
         let live = usize::from(counts.idle + counts.leased + counts.connecting);
-        if live < self.min() && counts.free > 0 && self.shared.take_token(Instant::now()) {
+        if live < self.min().max(self.first_ever())
+            && counts.free > 0
+            && self.shared.take_token(Instant::now())
+        {
             self.open();
         }
     }
@@ -115,6 +121,11 @@ impl Pool {
         {
             self.open();
         }
+    }
+
+    /// One connection is opened at the start, to find out whether it can be: readiness says so.
+    fn first_ever(&self) -> usize {
+        usize::from(self.worker == 0 && self.shared.connected() == 0)
     }
 
     /// This worker's part of `pool.min`, rounded up.

@@ -9,6 +9,8 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
 
 use crate::net::Peer;
+use crate::wire::reply::ClientError;
+use crate::wire::sqlstate;
 
 use super::proxy::Shared;
 use super::worker::Errand;
@@ -66,6 +68,7 @@ pub(super) async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>)
 fn deal(shared: &Shared, socket: tokio::net::TcpStream, peer: SocketAddr) {
     let prepared = socket.set_nodelay(true).and_then(|()| socket.into_std());
     match prepared {
+        Ok(socket) if shared.is_full() => refuse(socket),
         Ok(socket) => {
             keep_alive(&socket);
             let worker = shared.least_loaded();
@@ -78,6 +81,20 @@ fn deal(shared: &Shared, socket: tokio::net::TcpStream, peer: SocketAddr) {
             );
         }
         Err(cause) => tracing::debug!(%cause, "connection was lost at once"),
+    }
+}
+
+/// There are too many clients. Written as far as the fresh socket's buffer takes it.
+fn refuse(mut socket: std::net::TcpStream) {
+    let mut out = Vec::new();
+    ClientError::fatal(
+        sqlstate::TOO_MANY_CONNECTIONS,
+        "sorry, too many clients already",
+    )
+    .hint("limits.clients sets how many the proxy takes.")
+    .put(&mut out);
+    if let Err(cause) = std::io::Write::write_all(&mut socket, &out) {
+        tracing::debug!(%cause, "a client over the limit was not told");
     }
 }
 

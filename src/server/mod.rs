@@ -2,7 +2,9 @@
 
 mod cancels;
 mod listener;
+mod operations;
 mod proxy;
 mod worker;
 
+pub use operations::Operations;
 pub use proxy::{Proxy, StartError};

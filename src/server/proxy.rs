@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,7 @@ use crate::upstream::{Target, TargetError};
 
 use super::cancels::CancelKeys;
 use super::listener;
+use super::operations::Operations;
 use super::worker::{self, Errand};
 
 /// Why the proxy could not start.
@@ -81,9 +82,40 @@ pub(super) struct Shared {
     drain_timeout: Duration,
     max_clients: usize,
     started: Instant,
+    reloads: AtomicU64,
 }
 
 impl Shared {
+    pub fn pool_list(&self) -> &[Arc<PoolShared>] {
+        &self.pools
+    }
+
+    pub fn tallies(&self) -> impl Iterator<Item = &WorkerTally> {
+        self.workers.iter().map(|worker| &*worker.tally)
+    }
+
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    /// Stops accepting and ends sessions as they come to rest.
+    pub fn drain(&self) {
+        self.draining.send_replace(true);
+        self.broadcast(|| Errand::Drain);
+    }
+
+    pub fn note_reload(&self) {
+        self.reloads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn reloads(&self) -> u64 {
+        self.reloads.load(Ordering::Relaxed)
+    }
+
     pub fn gate(&self) -> &Gate {
         &self.gate
     }
@@ -136,6 +168,11 @@ impl Shared {
             .iter()
             .map(|worker| worker.load.load(Ordering::Relaxed))
             .sum()
+    }
+
+    /// `limits.clients` is reached.
+    pub fn is_full(&self) -> bool {
+        self.connections() >= self.max_clients
     }
 
     pub fn send(&self, worker: usize, errand: Errand) {
@@ -196,6 +233,7 @@ impl Proxy {
             drain_timeout: config.limits.drain_timeout,
             max_clients: config.limits.clients,
             started: Instant::now(),
+            reloads: AtomicU64::new(0),
         });
         let mut threads = Vec::new();
         for (index, inbox) in inboxes.into_iter().enumerate() {
@@ -222,12 +260,17 @@ impl Proxy {
         self.address
     }
 
+    /// The operators' hold on it.
+    #[must_use]
+    pub fn operations(&self) -> Operations {
+        Operations::new(Arc::clone(&self.shared))
+    }
+
     /// Stops accepting, lets open transactions end for at most `limits.drain_timeout` (or `at_most`,
     /// when shorter), ends the rest, stops all threads. Gives the number of clients that were cut.
     pub fn stop(self, at_most: Duration) -> usize {
         let limit = self.shared.drain_timeout.min(at_most);
-        self.shared.draining.send_replace(true);
-        self.shared.broadcast(|| Errand::Drain);
+        self.shared.drain();
         let deadline = Instant::now() + limit;
         while self.shared.connections() > 0 && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));

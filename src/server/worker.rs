@@ -25,6 +25,9 @@ use super::proxy::Shared;
 /// Time between two looks at the clock.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How long a client may take to read what was sent before the end.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 /// A cancel request is held open for at most this long.
 const CANCEL_LIMIT: Duration = Duration::from_secs(10);
 
@@ -64,6 +67,8 @@ struct Watched {
     control: Rc<Control>,
     /// Since when it has been seen idle at every look.
     idle_since: Cell<Option<Instant>>,
+    /// Since when it only waits for its client to take the last bytes.
+    closing_since: Cell<Option<Instant>>,
 }
 
 /// Runs a worker until it is told to stop.
@@ -90,7 +95,10 @@ pub(super) async fn run(
     loop {
         tokio::select! {
             errand = errands.recv() => match errand {
-                None | Some(Errand::Stop) => return,
+                None | Some(Errand::Stop) => {
+                    worker.pools.iter().for_each(|pool| pool.stop());
+                    return;
+                }
                 Some(errand) => worker.run_errand(errand),
             },
             _ = ticks.tick() => worker.tick(),
@@ -130,9 +138,27 @@ impl Worker {
         for pool in &self.pools {
             pool.tick(now);
         }
+        self.end_closing(now);
         let limit = self.shared.client_idle_timeout();
         if !limit.is_zero() {
             self.end_idle(now, limit);
+        }
+    }
+
+    /// A client that does not take its last bytes is not waited for longer than this.
+    fn end_closing(&self, now: Instant) {
+        for watched in self.sessions.borrow().values() {
+            if !watched.control.is_closing() {
+                continue;
+            }
+            let since = watched.closing_since.get().unwrap_or(now);
+            watched.closing_since.set(Some(since));
+            if now - since >= FAREWELL {
+                watched.control.end(ClientError::fatal(
+                    sqlstate::ADMIN_SHUTDOWN,
+                    "the client did not read its last messages",
+                ));
+            }
         }
     }
 
@@ -200,6 +226,7 @@ impl Worker {
         let watched = Watched {
             control: Rc::clone(&control),
             idle_since: Cell::new(None),
+            closing_since: Cell::new(None),
         };
         self.sessions.borrow_mut().insert(session, watched);
         let address = Address {

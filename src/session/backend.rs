@@ -359,7 +359,7 @@ impl Session {
         let renamed = self.rename(header, body);
         self.settings.fail();
         if extended {
-            self.fail_batch();
+            self.fail_batch()?;
         }
         match (instead, renamed) {
             (Some(error), _) => {
@@ -405,20 +405,25 @@ impl Session {
 
     /// An error ends the batch: names that were changed by messages the server did not carry out
     /// change back.
-    fn fail_batch(&mut self) {
+    fn fail_batch(&mut self) -> Result<(), End> {
         let dropped = self.owed.fail();
-        let mut guarded = false;
+        let mut guarded = 0;
         for (position, entry) in dropped.into_iter().enumerate().rev() {
-            guarded |= entry.note.as_ref().is_some_and(|note| note.guarded);
+            guarded += usize::from(entry.note.as_ref().is_some_and(|note| note.guarded));
             self.undo(entry, position == 0);
         }
-        if guarded {
+        if guarded > 1 {
+            // Several simple queries were skipped; their answers cannot be told apart any more.
+            return Err(self.desynchronised("a transaction could not be begun"));
+        }
+        if guarded == 1 {
             // The client sent a simple query; its ReadyForQuery comes from a Sync of ours.
             if let Some(lease) = &mut self.lease {
                 frontend::put(lease.output.tail(), b'S', &[]);
                 self.owed.push(Expect::Sync, false, None);
             }
         }
+        Ok(())
     }
 
     fn undo(&mut self, entry: Owed<Note>, failed_itself: bool) {
@@ -450,12 +455,7 @@ impl Session {
             message = %String::from_utf8_lossy(fields.message),
             "upstream ended the connection"
         );
-        if self.owed.is_empty() && self.status == TransactionStatus::Idle
-            || self.visible_is_hidden()
-        {
-            return Err(self.upstream_lost("ended the session"));
-        }
-        if self.outcome_unknown() {
+        if self.outcome_unknown() || self.visible_is_hidden() {
             return Err(self.upstream_lost(&String::from_utf8_lossy(fields.message)));
         }
         // The server's own words, then the end. Only what is whole can be told.
@@ -518,7 +518,9 @@ impl Session {
 
     /// A COMMIT, or a write outside a transaction block, was sent and not answered.
     fn outcome_unknown(&self) -> bool {
-        let implicit = self.owed.status() == TransactionStatus::Idle;
+        // A deferred BEGIN is on its way before the upstream says so.
+        let implicit =
+            self.owed.status() == TransactionStatus::Idle && self.status == TransactionStatus::Idle;
         let wrote = self.owed.iter().any(|entry| {
             entry
                 .note

@@ -19,6 +19,8 @@ pub struct Control {
     draining: Cell<bool>,
     /// Nothing is under way: no transaction, no request, no wait.
     idle: Cell<bool>,
+    /// Only what is buffered is still written.
+    closing: Cell<bool>,
 }
 
 impl Control {
@@ -44,6 +46,16 @@ impl Control {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.idle.get()
+    }
+
+    /// Whether the session has ended but for bytes that the client has not taken.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    pub(super) fn set_closing(&self) {
+        self.closing.set(true);
     }
 
     pub(super) fn set_idle(&self, idle: bool) {

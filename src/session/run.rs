@@ -566,6 +566,7 @@ impl Session {
             }
         }
         self.phase = Phase::Closing;
+        self.control.set_closing();
     }
 
     fn end_lease(&mut self) {

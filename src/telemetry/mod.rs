@@ -1,3 +1,5 @@
 //! What is counted and logged. A sink: nothing here decides anything.
 
+pub mod log;
+pub mod metrics;
 pub mod tally;

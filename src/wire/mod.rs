@@ -10,3 +10,5 @@ pub mod frontend;
 pub mod reply;
 pub mod sqlstate;
 pub mod startup;
+#[doc(hidden)]
+pub mod torture;

@@ -228,7 +228,7 @@ async fn scram(challenge: impl FnOnce(&str) -> String, last: Vec<u8>) -> Outcome
         .await;
         let first = String::from_utf8(password(&mut stream).await).expect("text");
         assert!(first.starts_with("SCRAM-SHA-256-PLUS\0"), "{first:?}");
-        let nonce = first.rsplit_once("r=").expect("nonce").1;
+        let nonce = first.rsplit_once(",r=").expect("nonce").1;
         say(&mut stream, &request(11, challenge(nonce).as_bytes())).await;
         // Where the challenge was refused nobody is there to hear more.
         let _ = stream.write_all(&last).await;

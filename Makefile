@@ -1,0 +1,17 @@
+# make dev    installs what is missing, builds, and runs PostgreSQL, the emulator and the proxy
+# make test   installs what is missing, then runs the whole test suite
+# DEV_FLAGS   further arguments of `dsql-proxy dev`, such as DEV_FLAGS=--fresh
+
+SHELL := /bin/bash
+DEV_FLAGS ?=
+
+.PHONY: dev test
+
+dev:
+	@scripts/install-needs build server
+	cargo build --release --locked
+	@exec "$${CARGO_TARGET_DIR:-target}/release/dsql-proxy" dev $(DEV_FLAGS)
+
+test:
+	@scripts/install-needs build server client
+	@scripts/test

@@ -1,0 +1,4 @@
+//! What operators use: the HTTP endpoint.
+
+pub mod http;
+mod page;
