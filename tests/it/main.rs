@@ -3,8 +3,11 @@
 
 mod client;
 mod differential;
+mod lessons_access;
 mod lessons_answers;
 mod lessons_cancel;
+mod lessons_copy;
+mod lessons_pool;
 mod lessons_settings;
 mod lessons_statements;
 mod message;
