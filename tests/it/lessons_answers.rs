@@ -20,7 +20,8 @@ fn q1_a_simple_query_behind_an_error_without_sync_is_skipped() {
     let proxy = plan().size(1).start();
     let mut client = proxy.connect();
     client.send(&[select("select 1/0"), query("select 'skipped'")].concat());
-    assert_eq!(tags(&client.until(b'E')), "12E");
+    // A division of constants fails when it is planned, at Bind.
+    assert_eq!(tags(&client.until(b'E')), "1E");
     client.send(&sync());
     assert_eq!(tags(&client.until_ready()), "Z");
     client.send(&[select("select 1"), query("select 2")].concat());
@@ -49,7 +50,7 @@ fn q3_an_error_in_one_batch_leaves_the_next_one_alone() {
     for _ in 0..50 {
         client.send(&[select("select 1/0"), sync(), select("select 2"), sync()].concat());
         other.send(&query("select 3"));
-        assert_eq!(tags(&client.until_ready()), "12EZ");
+        assert_eq!(tags(&client.until_ready()), "1EZ");
         assert_eq!(tags(&client.until_ready()), "12DCZ");
         assert_eq!(tags(&other.until_ready()), "TDCZ");
     }
@@ -65,7 +66,7 @@ fn q4_an_error_at_each_place_of_a_pipeline() {
             .chain(sync())
             .collect();
         client.send(&batch);
-        assert_eq!(tags(&client.until_ready()), format!("{}12EZ", "12DC".repeat(broken)));
+        assert_eq!(tags(&client.until_ready()), format!("{}1EZ", "12DC".repeat(broken)));
     }
     assert_eq!(client.scalar("select 1"), "1");
 }

@@ -158,7 +158,8 @@ fn c9_cancels_are_taken_plain_and_over_tls() {
     let mut canceller = proxy.open();
     canceller.start_tls(&proxy.tls_config(), false).expect("TLS");
     canceller.send(&cancel_request(client.pid, &client.key));
-    assert!(canceller.until_closed().is_ok_and(|frames| frames.is_empty()));
+    // Closed with or without a word of TLS.
+    assert!(canceller.next_frame().map_or(true, |frame| frame.is_none()));
     cancelled(&mut client);
 }
 

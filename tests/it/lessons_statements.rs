@@ -300,9 +300,10 @@ fn p14_pgbench_runs_in_every_mode() {
          update p14 set n = n + 1 where id = :id;\nselect n from p14 where id = :id;\ncommit;\nselect 1;\n",
     )
     .expect("a file");
+    // A thread for each client: pgbench waits for the answer to PREPARE with all others of its thread.
     for mode in ["simple", "extended", "prepared"] {
         let done = Command::new(&pgbench)
-            .args(["-n", "-h", "127.0.0.1", "-U", ROLE, "-M", mode, "-c", "5", "-t", "40", "-f"])
+            .args(["-n", "-h", "127.0.0.1", "-U", ROLE, "-M", mode, "-c", "5", "-j", "5", "-t", "40", "-f"])
             .arg(&script)
             .args(["-p", &proxy.port.to_string(), "app"])
             .env("PGPASSWORD", ROLE)

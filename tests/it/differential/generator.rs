@@ -9,16 +9,6 @@ use crate::client::Login;
 use crate::message::{self, bind, close, copy_data, copy_done, copy_fail, describe, execute, flush, parse, query, sync};
 use crate::postgres::ROLE;
 
-/// How long state lives that only a session could keep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// Nothing is generated whose state a transaction pool does not promise to keep.
-    Transaction,
-    /// Also SQL-level state of sessions: cursors that outlive transactions, temporary tables,
-    /// advisory locks.
-    Session,
-}
-
 /// The tables of one slot.
 pub const SCHEMA: &str = "
     drop schema if exists {s} cascade;
@@ -259,7 +249,7 @@ const STATEMENTS_OF_SQL: &[&str] = &[
     "deallocate all",
 ];
 
-const SESSION_ONLY: &[&str] = &[
+const OF_A_SESSION: &[&str] = &[
     "create temp table if not exists own (a int)",
     "insert into own values (1) returning a",
     "select count(*) from own",
@@ -326,7 +316,6 @@ const NAMED_PORTALS: &[&str] = &["p", "q", "absent"];
 /// Makes conversations of one seed.
 pub struct Generator {
     random: StdRng,
-    scope: Scope,
     schema: String,
     /// What the client believes each of [`STATEMENTS`] to be.
     known: Vec<Option<Prepared>>,
@@ -335,10 +324,9 @@ pub struct Generator {
 
 impl Generator {
     /// A generator for the tables of `schema`.
-    pub fn new(seed: u64, scope: Scope, schema: &str) -> Self {
+    pub fn new(seed: u64, schema: &str) -> Self {
         Self {
             random: StdRng::seed_from_u64(seed),
-            scope,
             schema: schema.into(),
             known: vec![None; STATEMENTS.len()],
             steps: Vec::new(),
@@ -456,9 +444,8 @@ impl Generator {
             78..84 => SHOWS,
             84..93 => BLOCKS,
             93..97 => CURSORS,
-            97..99 if statements_of_sql(self.scope) => STATEMENTS_OF_SQL,
-            _ if self.scope == Scope::Session => SESSION_ONLY,
-            _ => SELECTS,
+            97..99 => STATEMENTS_OF_SQL,
+            _ => OF_A_SESSION,
         };
         let sql = *self.pick(table);
         self.fill(sql)
@@ -824,9 +811,4 @@ impl Generator {
         self.steps.push(Step::CancelAtNotice);
         self.steps.push(Step::ReadAll);
     }
-}
-
-/// Whether SQL-level prepared statements are part of what is compared.
-fn statements_of_sql(scope: Scope) -> bool {
-    scope == Scope::Session || std::env::var_os("DSQLPROXY_WITH_PREPARE").is_some()
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use conversation::{Outcome, Step, hold};
-use generator::{Generator, Scope};
+use generator::Generator;
 
 use crate::client::Login;
 use crate::postgres::{self, Postgres};
@@ -36,33 +36,33 @@ fn seed() -> u64 {
 
 #[test]
 fn postgres_against_itself() {
-    compare("itself", &postgres::cluster().address(), conversations() / 20, Scope::Session);
+    compare("itself", &postgres::cluster().address(), conversations() / 20);
 }
 
 #[test]
 fn transaction_pool() {
-    through("pool", plan().size(2), conversations(), Scope::Transaction);
+    through("pool", plan().size(2), conversations());
 }
 
 #[test]
 fn transaction_pool_of_two_workers_with_few_prepared_statements() {
     let plan = plan().size(3).workers(2).pool("prepared_statements", 2);
-    through("few", plan, conversations() / 10, Scope::Transaction);
+    through("few", plan, conversations() / 10);
 }
 
 #[test]
 fn transaction_pool_of_one() {
-    through("one", plan().size(1), conversations() / 10, Scope::Transaction);
+    through("one", plan().size(1), conversations() / 10);
 }
 
 #[test]
 fn session_pool() {
-    through("session", plan().size(2).session_mode(), conversations() / 10, Scope::Session);
+    through("session", plan().size(2).session_mode(), conversations() / 10);
 }
 
-fn through(name: &str, plan: Plan, count: usize, scope: Scope) {
+fn through(name: &str, plan: Plan, count: usize) {
     let proxy = plan.start();
-    compare(name, &proxy.address(), count, scope);
+    compare(name, &proxy.address(), count);
     proxy.wait_base();
 }
 
@@ -71,12 +71,11 @@ struct Comparison<'a> {
     cluster: &'a Postgres,
     proxied: &'a str,
     name: &'a str,
-    scope: Scope,
     seed: u64,
 }
 
-fn compare(name: &str, proxied: &str, count: usize, scope: Scope) {
-    let comparison = Comparison { cluster: postgres::cluster(), proxied, name, scope, seed: seed() };
+fn compare(name: &str, proxied: &str, count: usize) {
+    let comparison = Comparison { cluster: postgres::cluster(), proxied, name, seed: seed() };
     println!("{name}: {count} conversations, DSQLPROXY_SEED={}", comparison.seed);
     let reports = Mutex::new(Vec::new());
     let stop = AtomicBool::new(false);
@@ -137,7 +136,7 @@ impl Comparison<'_> {
 
     fn hold_both(&self, slot: usize, number: usize) -> Option<String> {
         let seed = self.seed.wrapping_add((number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let (login, parts) = Generator::new(seed, self.scope, &self.schema(slot)).conversation();
+        let (login, parts) = Generator::new(seed, &self.schema(slot)).conversation();
         let (direct, proxied) = self.outcomes(&login, &parts)?;
         let (parts, direct, proxied, note) = self.shrink(slot, &login, parts, direct, proxied);
         let mut report = format!(
