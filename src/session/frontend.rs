@@ -62,10 +62,11 @@ impl Session {
     fn take_from(&mut self, input: &mut ReadBuffer) -> Result<bool, End> {
         let mut progress = false;
         loop {
-            if self
-                .lease
-                .as_ref()
-                .is_some_and(|lease| lease.output.len() > HIGH_WATER)
+            if self.leaving
+                || self
+                    .lease
+                    .as_ref()
+                    .is_some_and(|lease| lease.output.len() > HIGH_WATER)
                 || self.cout.len() > HIGH_WATER
             {
                 return Ok(progress);
@@ -130,7 +131,7 @@ impl Session {
     fn take_frame(&mut self, header: frame::Header, bytes: &[u8]) -> Result<Taken, End> {
         let too_long = self.env.pool.kind() == ClusterKind::Dsql && header.total > DSQL_MESSAGE;
         match header.tag {
-            b'X' => Err(End::Client),
+            b'X' => self.take_terminate(),
             b'p' => Err(violation("unexpected password message")),
             b'd' => Ok(self.take_copy_data(header.total, bytes)),
             b'c' | b'f' => Ok(self.take_copy_end(bytes)),
@@ -153,6 +154,18 @@ impl Session {
             b'C' => self.take_close(bytes),
             other => Err(violation(format!("invalid frontend message type {other}"))),
         }
+    }
+
+    /// Everything sent before Terminate is answered first; what was not flushed is flushed.
+    fn take_terminate(&mut self) -> Result<Taken, End> {
+        if self.owed.is_empty() {
+            return Err(End::Client);
+        }
+        if let Some(lease) = &mut self.lease {
+            frontend::put(lease.output.tail(), b'H', &[]);
+        }
+        self.leaving = true;
+        Ok(Taken::Wait)
     }
 
     // ---- sending ---------------------------------------------------------------------------

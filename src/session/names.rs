@@ -1,7 +1,7 @@
 //! The client's names for prepared statements, and the statements behind them.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::{Rc, Weak};
 
@@ -134,7 +134,12 @@ pub struct NameChange {
 pub struct Names {
     named: HashMap<Box<[u8]>, Rc<Prepared>>,
     unnamed: Option<Rc<Prepared>>,
+    /// Names that lost their meaning, and the id they had: an error about one may still be due.
+    gone: VecDeque<(u64, Box<[u8]>)>,
 }
+
+/// Entries of [`Names::gone`] kept at most.
+const GONE: usize = 64;
 
 impl Names {
     /// What a name means; the empty name is the unnamed statement.
@@ -157,6 +162,10 @@ impl Names {
                 None => self.named.remove(name),
             }
         };
+        if let Some(before) = before.as_ref().filter(|_| !name.is_empty()) {
+            self.gone.truncate(GONE - 1);
+            self.gone.push_front((before.id, name.into()));
+        }
         NameChange {
             name: name.into(),
             before,
@@ -191,6 +200,12 @@ impl Names {
             .iter()
             .find(|(_, prepared)| prepared.id == id)
             .map(|(name, _)| &**name)
+            .or_else(|| self.gone_name(id))
+    }
+
+    fn gone_name(&self, id: u64) -> Option<&[u8]> {
+        let found = self.gone.iter().find(|(gone, _)| *gone == id)?;
+        Some(&found.1)
     }
 
     /// Gives every statement a new server-side name, so that each is prepared again.

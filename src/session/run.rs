@@ -173,6 +173,8 @@ pub struct Session {
     pub(super) begin: Option<Vec<u8>>,
     /// The session answered an error itself and discards up to the next Sync.
     pub(super) discarding: bool,
+    /// The client said Terminate; it gets what is still owed.
+    pub(super) leaving: bool,
     pub(super) pin: Option<PinReason>,
     /// A statement that may write was executed since the last ReadyForQuery.
     pub(super) unsettled_writes: bool,
@@ -217,6 +219,7 @@ impl Session {
             status: TransactionStatus::Idle,
             begin: None,
             discarding: false,
+            leaving: false,
             pin: None,
             unsettled_writes: false,
             replacement: Vec::new(),
@@ -272,7 +275,19 @@ impl Session {
         progress |= self.read_upstream(cx)?;
         progress |= self.relay()?;
         progress |= self.write_client(cx)?;
+        if self.leaving && self.has_answered_all() {
+            return Err(End::Client);
+        }
         Ok(progress)
+    }
+
+    /// Nothing is owed to the client, and all of it was written.
+    fn has_answered_all(&self) -> bool {
+        let passing = self
+            .lease
+            .as_ref()
+            .is_some_and(|lease| !lease.input.passing().is_empty());
+        self.owed.is_empty() && self.from_upstream.left() == 0 && !passing && self.cout.is_empty()
     }
 
     /// Does what others asked for.
@@ -436,10 +451,11 @@ impl Session {
     }
 
     fn read_client(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        if self
-            .lease
-            .as_ref()
-            .is_some_and(|lease| lease.output.len() > HIGH_WATER)
+        if self.leaving
+            || self
+                .lease
+                .as_ref()
+                .is_some_and(|lease| lease.output.len() > HIGH_WATER)
             || self.cout.len() > HIGH_WATER
         {
             return Ok(false);
