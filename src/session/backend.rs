@@ -287,6 +287,8 @@ impl Session {
     fn copy_in(&mut self, header: Header) -> Result<Step, End> {
         let step = self.expect(header, &[Expect::Query, Expect::Execute])?;
         if self.owed.begin_copy_in() {
+            let ended = |entry: &Owed<Note>| entry.expect == Expect::CopyEnd;
+            self.copying = !self.owed.iter().any(ended);
             return Ok(step);
         }
         Err(self.desynchronised("requests were sent behind a COPY FROM STDIN before its data"))
@@ -336,6 +338,7 @@ impl Session {
     // ---- errors ----------------------------------------------------------------------------
 
     fn error(&mut self, header: Header, body: &[u8]) -> Result<Step, End> {
+        self.copying = false;
         let fields = error_fields(body);
         if fields.is_fatal() {
             return self.fatal(header, body);
@@ -407,9 +410,13 @@ impl Session {
     /// change back.
     fn fail_batch(&mut self) -> Result<(), End> {
         let dropped = self.owed.fail();
-        let mut guarded = 0;
+        // Behind an extended message of its own the client expects a simple query to be skipped.
+        let guarded = dropped
+            .iter()
+            .take_while(|entry| entry.hidden || !entry.expect.is_extended())
+            .filter(|entry| entry.note.as_ref().is_some_and(|note| note.guarded))
+            .count();
         for (position, entry) in dropped.into_iter().enumerate().rev() {
-            guarded += usize::from(entry.note.as_ref().is_some_and(|note| note.guarded));
             self.undo(entry, position == 0);
         }
         if guarded > 1 {

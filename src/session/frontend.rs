@@ -135,6 +135,7 @@ impl Session {
             b'p' => Err(violation("unexpected password message")),
             b'd' => Ok(self.take_copy_data(header.total, bytes)),
             b'c' | b'f' => Ok(self.take_copy_end(bytes)),
+            b'H' | b'S' if self.copying => Ok(Taken::All),
             b'H' => {
                 if let Some(lease) = &mut self.lease {
                     lease.output.tail().extend_from_slice(bytes);
@@ -418,6 +419,9 @@ impl Session {
         if let Some(taken) = self.lease_or(false)? {
             return Ok(taken);
         }
+        if self.is_uncertain(parse.name) {
+            return Ok(Taken::Wait);
+        }
         if parse.name.is_empty() {
             self.parse_unnamed(&parse, bytes);
         } else if self.names.get(parse.name).is_some() {
@@ -562,6 +566,17 @@ impl Session {
         prepared.is_some_and(|prepared| self.prepare_again(&prepared))
     }
 
+    /// What a name means is not certain yet: a batch that changed it, and may have failed before
+    /// that, is still to be answered.
+    fn is_uncertain(&self, name: &[u8]) -> bool {
+        !name.is_empty()
+            && self.owed.ready_due() > 0
+            && self.owed.iter().any(|entry| {
+                let change = entry.note.as_ref().and_then(|note| note.name.as_ref());
+                change.is_some_and(|change| *change.name == *name)
+            })
+    }
+
     /// The server-side name for a client's statement name, prepared on this connection.
     fn resolve(&mut self, name: &[u8]) -> Resolved {
         match self.names.get(name).cloned() {
@@ -638,6 +653,9 @@ impl Session {
         if let Some(taken) = self.lease_or(false)? {
             return Ok(without_rest(taken, total, bytes.len()));
         }
+        if self.is_uncertain(head.statement) {
+            return Ok(Taken::Wait);
+        }
         let resolved = self.resolve(head.statement);
         self.note_portal(head.portal, resolved.prepared.as_ref());
         let note = resolved.instead.map(|error| Note {
@@ -678,6 +696,9 @@ impl Session {
                 out.extend_from_slice(bytes)
             });
             return Ok(Taken::All);
+        }
+        if self.is_uncertain(name) {
+            return Ok(Taken::Wait);
         }
         let resolved = self.resolve(name);
         let note = resolved.instead.map(|error| Note {
@@ -764,6 +785,7 @@ impl Session {
     }
 
     fn take_copy_end(&mut self, bytes: &[u8]) -> Taken {
+        self.copying = false;
         if self.lease.is_some() {
             self.send(Expect::CopyEnd, false, None, |out| {
                 out.extend_from_slice(bytes)

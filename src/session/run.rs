@@ -173,6 +173,8 @@ pub struct Session {
     pub(super) begin: Option<Vec<u8>>,
     /// The session answered an error itself and discards up to the next Sync.
     pub(super) discarding: bool,
+    /// The server takes COPY data and ignores Flush and Sync until its end.
+    pub(super) copying: bool,
     /// The client said Terminate; it gets what is still owed.
     pub(super) leaving: bool,
     pub(super) pin: Option<PinReason>,
@@ -219,6 +221,7 @@ impl Session {
             status: TransactionStatus::Idle,
             begin: None,
             discarding: false,
+            copying: false,
             leaving: false,
             pin: None,
             unsettled_writes: false,
@@ -404,6 +407,7 @@ impl Session {
     fn begin_lease(&mut self, lease: Lease) {
         self.env.tally.leases.add(1);
         self.owed = OwedQueue::default();
+        self.copying = false;
         self.settings.attach(Arc::clone(&lease.label));
         self.lease = Some(lease);
         self.sync_settings();
