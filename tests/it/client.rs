@@ -146,7 +146,9 @@ impl Client {
 
     /// Asks for TLS (unless `direct`) and does the handshake.
     pub fn start_tls(&mut self, config: &Arc<ClientConfig>, direct: bool) -> io::Result<()> {
-        let Transport::Plain(stream) = &mut self.transport else { panic!("TLS twice") };
+        let Transport::Plain(stream) = &mut self.transport else {
+            panic!("TLS twice")
+        };
         if !direct {
             stream.write_all(&message::ssl_request())?;
             let mut answer = [0];
@@ -192,7 +194,10 @@ impl Client {
         let (code, rest) = body.split_first_chunk::<4>().expect("a code");
         let mut out = Vec::new();
         match u32::from_be_bytes(*code) {
-            0 => self.greeting.push(Frame { tag: b'R', body: body.to_vec() }),
+            0 => self.greeting.push(Frame {
+                tag: b'R',
+                body: body.to_vec(),
+            }),
             3 => {
                 let mut password = login.password.clone().into_bytes();
                 password.push(0);
@@ -202,9 +207,10 @@ impl Client {
                 let offered = String::from_utf8_lossy(rest);
                 let binding = self.channel_binding();
                 let (name, binding) = match binding {
-                    Some(hash) if offered.contains(SCRAM_SHA_256_PLUS) => {
-                        (SCRAM_SHA_256_PLUS, ChannelBinding::tls_server_end_point(hash))
-                    }
+                    Some(hash) if offered.contains(SCRAM_SHA_256_PLUS) => (
+                        SCRAM_SHA_256_PLUS,
+                        ChannelBinding::tls_server_end_point(hash),
+                    ),
                     Some(_) => (SCRAM_SHA_256, ChannelBinding::unrequested()),
                     None => (SCRAM_SHA_256, ChannelBinding::unsupported()),
                 };
@@ -229,7 +235,9 @@ impl Client {
 
     fn channel_binding(&self) -> Option<Vec<u8>> {
         use sha2::Digest;
-        let Transport::Tls(stream) = &self.transport else { return None };
+        let Transport::Tls(stream) = &self.transport else {
+            return None;
+        };
         let certificate = stream.conn.peer_certificates()?.first()?;
         Some(sha2::Sha256::digest(certificate).to_vec())
     }
@@ -260,7 +268,9 @@ impl Client {
 
     /// No more bytes from us.
     pub fn finish_sending(&self) {
-        self.socket().shutdown(Shutdown::Write).expect("an open socket");
+        self.socket()
+            .shutdown(Shutdown::Write)
+            .expect("an open socket");
     }
 
     /// Bytes that are here; empty at the end of the stream.
@@ -312,17 +322,26 @@ impl Client {
             return if self.start == self.buffer.len() {
                 Ok(None)
             } else {
-                Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed inside a message"))
+                Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "closed inside a message",
+                ))
             };
         }
         let header = &self.buffer[self.start..self.start + 5];
         let tag = header[0];
         let length = u32::from_be_bytes(header[1..].try_into().expect("four bytes")) as usize;
         if length < 4 {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "length below four"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "length below four",
+            ));
         }
         if !self.fill(length + 1)? {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed inside a message"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "closed inside a message",
+            ));
         }
         let body = self.buffer[self.start + 5..self.start + 1 + length].to_vec();
         self.start += length + 1;
@@ -331,13 +350,19 @@ impl Client {
 
     /// The next message; the end of the stream is an error.
     pub fn frame(&mut self) -> io::Result<Frame> {
-        self.next_frame()?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        self.next_frame()?
+            .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     /// The next message, which must be one of `tag`.
     pub fn expect(&mut self, tag: u8) -> Frame {
         let frame = self.frame().expect("a message");
-        assert_eq!(frame.tag as char, tag as char, "got {}", frame.render(false));
+        assert_eq!(
+            frame.tag as char,
+            tag as char,
+            "got {}",
+            frame.render(false)
+        );
         frame
     }
 
@@ -346,7 +371,11 @@ impl Client {
         let mut frames = Vec::new();
         loop {
             let frame = self.frame().unwrap_or_else(|error| {
-                panic!("{error} while waiting for {}; got {:?}", tag as char, render(&frames))
+                panic!(
+                    "{error} while waiting for {}; got {:?}",
+                    tag as char,
+                    render(&frames)
+                )
             });
             let found = frame.tag == tag;
             frames.push(frame);
@@ -392,7 +421,10 @@ impl Client {
     /// First value of the first row, as text.
     pub fn scalar(&mut self, sql: &str) -> String {
         let frames = self.run(sql);
-        let row = frames.iter().find(|frame| frame.tag == b'D').expect("a row");
+        let row = frames
+            .iter()
+            .find(|frame| frame.tag == b'D')
+            .expect("a row");
         let value = row.values().remove(0).unwrap_or_default();
         String::from_utf8(value).expect("text")
     }
@@ -400,9 +432,12 @@ impl Client {
     /// The SQLSTATE a simple query ends with.
     pub fn sqlstate(&mut self, sql: &str) -> String {
         let frames = self.query(sql);
-        let error = frames.iter().find(|frame| frame.tag == b'E').unwrap_or_else(|| {
-            panic!("{sql} went well: {:?}", render(&frames));
-        });
+        let error = frames
+            .iter()
+            .find(|frame| frame.tag == b'E')
+            .unwrap_or_else(|| {
+                panic!("{sql} went well: {:?}", render(&frames));
+            });
         error.sqlstate()
     }
 
@@ -414,7 +449,11 @@ impl Client {
 
     /// ParameterStatus of the greeting.
     pub fn parameters(&self) -> BTreeMap<String, String> {
-        self.greeting.iter().filter(|frame| frame.tag == b'S').map(parameter).collect()
+        self.greeting
+            .iter()
+            .filter(|frame| frame.tag == b'S')
+            .map(parameter)
+            .collect()
     }
 
     /// Sends a CancelRequest for this session and waits until the server closes that connection.
@@ -433,8 +472,12 @@ impl Client {
 /// Sends a CancelRequest and waits until the server closes the connection.
 pub fn cancel(address: &str, pid: u32, key: &[u8]) {
     let mut stream = TcpStream::connect(address).expect("a connection");
-    stream.set_read_timeout(Some(PATIENCE)).expect("an open socket");
-    stream.write_all(&message::cancel_request(pid, key)).expect("an open socket");
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("an open socket");
+    stream
+        .write_all(&message::cancel_request(pid, key))
+        .expect("an open socket");
     let mut rest = Vec::new();
     // A reset is as good an end as a close: no answer is owed.
     let _ = stream.read_to_end(&mut rest);
@@ -456,5 +499,9 @@ pub fn render(frames: &[Frame]) -> Vec<String> {
 
 /// Type bytes of messages, ParameterStatus left out.
 pub fn tags(frames: &[Frame]) -> String {
-    frames.iter().filter(|frame| frame.tag != b'S').map(|frame| frame.tag as char).collect()
+    frames
+        .iter()
+        .filter(|frame| frame.tag != b'S')
+        .map(|frame| frame.tag as char)
+        .collect()
 }

@@ -11,7 +11,9 @@ use crate::proxy::{Proxy, plan, verifier, verifier_of};
 use crate::upstream::{Upstream, error};
 
 fn parameters() -> Vec<(String, String)> {
-    [("user", ROLE), ("database", "app")].map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
+    [("user", ROLE), ("database", "app")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec()
 }
 
 fn refused(result: Result<Client, LoginError>) -> crate::message::Frame {
@@ -37,7 +39,13 @@ fn a1_bytes_behind_sslrequest_end_the_connection() {
             answer.escape_ascii()
         );
     }
-    assert_eq!(proxy.login(&proxy.tls_login()).expect("login").scalar("select 1"), "1");
+    assert_eq!(
+        proxy
+            .login(&proxy.tls_login())
+            .expect("login")
+            .scalar("select 1"),
+        "1"
+    );
 }
 
 #[test]
@@ -55,10 +63,19 @@ fn a2_impossible_startup_lengths_are_refused_at_once() {
 #[test]
 fn a5_credentials_that_expired_are_refused_like_wrong_ones() {
     let proxy = plan()
-        .user(&format!("name: old, password: \"{}\", valid_until: \"2020-01-01T00:00:00Z\"", verifier("old")))
-        .user(&format!("name: new, password: \"{}\", valid_until: \"2999-01-01T00:00:00Z\"", verifier("new")))
+        .user(&format!(
+            "name: old, password: \"{}\", valid_until: \"2020-01-01T00:00:00Z\"",
+            verifier("old")
+        ))
+        .user(&format!(
+            "name: new, password: \"{}\", valid_until: \"2999-01-01T00:00:00Z\"",
+            verifier("new")
+        ))
         .start();
-    assert_eq!(refused(proxy.login(&Login::new("old", "app"))).sqlstate(), "28P01");
+    assert_eq!(
+        refused(proxy.login(&Login::new("old", "app"))).sqlstate(),
+        "28P01"
+    );
     assert!(proxy.login(&Login::new("new", "app")).is_ok());
 }
 
@@ -83,8 +100,11 @@ fn a8_a_startup_packet_may_come_byte_by_byte() {
 #[test]
 fn a9_passwords_of_four_kibibytes_are_taken() {
     let long = "p".repeat(4096);
-    let proxy =
-        plan().tls().section("auth: {cleartext: true}").user(&format!("name: long, password: \"{long}\"")).start();
+    let proxy = plan()
+        .tls()
+        .section("auth: {cleartext: true}")
+        .user(&format!("name: long, password: \"{long}\""))
+        .start();
     let login = Login::new("long", "app").password(&long);
     assert_eq!(proxy.login(&login).expect("login").scalar("select 1"), "1");
     let mut tls = login.clone();
@@ -99,7 +119,13 @@ fn a10_half_open_connections_are_closed_at_the_deadline() {
     let proxy = plan().tls().listen("login_timeout", "500ms").start();
     let packet = startup(0, &parameters());
     let mut sockets: Vec<Client> = Vec::new();
-    for bytes in [Vec::new(), packet[..3].to_vec(), packet[..20].to_vec(), packet.clone(), ssl_request()] {
+    for bytes in [
+        Vec::new(),
+        packet[..3].to_vec(),
+        packet[..20].to_vec(),
+        packet.clone(),
+        ssl_request(),
+    ] {
         let mut client = proxy.open();
         client.send(&bytes);
         sockets.push(client);
@@ -110,15 +136,28 @@ fn a10_half_open_connections_are_closed_at_the_deadline() {
         let mut socket = client.socket();
         let _ = socket.read_to_end(&mut rest);
     }
-    assert!(began.elapsed() < Duration::from_secs(10), "closed after {:?}", began.elapsed());
-    assert_eq!(proxy.login(&Login::new(ROLE, "app")).expect("login").scalar("select 1"), "1");
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "closed after {:?}",
+        began.elapsed()
+    );
+    assert_eq!(
+        proxy
+            .login(&Login::new(ROLE, "app"))
+            .expect("login")
+            .scalar("select 1"),
+        "1"
+    );
     proxy.wait_base();
 }
 
 #[test]
 fn a11_a_flood_of_logins_leaves_queries_fast() {
     let slow = verifier_of("slow", 20_000);
-    let proxy = plan().section("auth: {max_failures: 100000}").user(&format!("name: slow, password: \"{slow}\"")).start();
+    let proxy = plan()
+        .section("auth: {max_failures: 100000}")
+        .user(&format!("name: slow, password: \"{slow}\""))
+        .start();
     let mut client = proxy.connect();
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|threads| {
@@ -145,7 +184,9 @@ fn a12_running_out_of_descriptors_is_survived() {
     let proxy = plan().size(2).descriptors(64).start();
     let mut client = proxy.connect();
     client.run("select 1");
-    let flood: Vec<_> = (0..150).map(|_| TcpStream::connect(("127.0.0.1", proxy.port))).collect();
+    let flood: Vec<_> = (0..150)
+        .map(|_| TcpStream::connect(("127.0.0.1", proxy.port)))
+        .collect();
     assert_eq!(client.scalar("select 'served'"), "served");
     drop(flood);
     let deadline = Instant::now() + PATIENCE;
@@ -164,15 +205,23 @@ fn a13_a_server_that_starts_up_kills_no_waiting_client() {
     let upstream = Upstream::start_raw(|conversation| {
         if conversation.number < 3 {
             conversation.take_startup()?;
-            return conversation.send(&error("FATAL", "57P03", "the database system is starting up"));
+            return conversation.send(&error(
+                "FATAL",
+                "57P03",
+                "the database system is starting up",
+            ));
         }
         conversation.greet()?;
         conversation.serve()
     });
     let proxy = plan().size(1).endpoint(&upstream.endpoint()).start();
     let mut clients: Vec<Client> = (0..5).map(|_| proxy.connect()).collect();
-    clients.iter_mut().for_each(|client| client.send(&query("select 1")));
-    clients.iter_mut().for_each(|client| assert_eq!(tags(&client.until_ready()), "CZ"));
+    clients
+        .iter_mut()
+        .for_each(|client| client.send(&query("select 1")));
+    clients
+        .iter_mut()
+        .for_each(|client| assert_eq!(tags(&client.until_ready()), "CZ"));
 }
 
 #[test]
@@ -200,18 +249,30 @@ fn a17_the_first_challenge_does_not_tell_users_apart() {
     let proxy = plan().start();
     let challenge = |user: &str| {
         let mut client = proxy.open();
-        let named = [("user", user), ("database", "app")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+        let named =
+            [("user", user), ("database", "app")].map(|(a, b)| (a.to_owned(), b.to_owned()));
         client.send(&startup(0, &named));
         let offered = client.expect(b'R');
-        client.send(&message(b'p', &[b"SCRAM-SHA-256\0\0\0\0\x0f", &b"n,,n=,r=abcdefg"[..]].concat()));
+        client.send(&message(
+            b'p',
+            &[b"SCRAM-SHA-256\0\0\0\0\x0f", &b"n,,n=,r=abcdefg"[..]].concat(),
+        ));
         let first = client.expect(b'R');
         let text = String::from_utf8_lossy(&first.body[4..]).into_owned();
-        let salt = text.split(',').find(|part| part.starts_with("s=")).expect("a salt").to_owned();
+        let salt = text
+            .split(',')
+            .find(|part| part.starts_with("s="))
+            .expect("a salt")
+            .to_owned();
         (offered, salt)
     };
     let (known, unknown) = (challenge(ROLE), challenge("nobody"));
     assert_eq!(known.0, unknown.0, "the same mechanisms");
-    assert_eq!(challenge("nobody").1, unknown.1, "an unknown user's salt is stable");
+    assert_eq!(
+        challenge("nobody").1,
+        unknown.1,
+        "an unknown user's salt is stable"
+    );
     assert_ne!(challenge("nobody else").1, unknown.1);
 }
 
@@ -226,7 +287,9 @@ fn a19_gss_then_ssl_then_startup() {
     assert_eq!(&answer, b"N");
     client.start_tls(&proxy.tls_config(), false).expect("TLS");
     client.send(&startup(0, &parameters()));
-    client.authenticate(&Login::new(ROLE, "app")).expect("login");
+    client
+        .authenticate(&Login::new(ROLE, "app"))
+        .expect("login");
     assert_eq!(client.scalar("select 1"), "1");
 }
 
@@ -242,7 +305,9 @@ fn a19_without_a_certificate_ssl_is_declined_and_plain_goes_on() {
         assert_eq!(&answer, b"N");
     }
     client.send(&startup(0, &parameters()));
-    client.authenticate(&Login::new(ROLE, "app")).expect("login");
+    client
+        .authenticate(&Login::new(ROLE, "app"))
+        .expect("login");
     assert_eq!(client.scalar("select 1"), "1");
 }
 
@@ -253,23 +318,39 @@ fn a20_protocol_versions_are_negotiated() {
         let mut login = Login::new(ROLE, "app");
         login.minor = minor;
         let mut client = proxy.login(&login).expect("login");
-        let negotiated: Vec<_> = client.greeting.iter().filter(|frame| frame.tag == b'v').cloned().collect();
+        let negotiated: Vec<_> = client
+            .greeting
+            .iter()
+            .filter(|frame| frame.tag == b'v')
+            .cloned()
+            .collect();
         match newest {
             None => assert!(negotiated.is_empty(), "3.{minor} needs no negotiation"),
             Some(newest) => {
                 assert_eq!(negotiated.len(), 1);
-                assert_eq!(negotiated[0].body[..4], ((3u32 << 16) | newest).to_be_bytes());
+                assert_eq!(
+                    negotiated[0].body[..4],
+                    ((3u32 << 16) | newest).to_be_bytes()
+                );
             }
         }
         assert_eq!(client.key.len(), key_length, "3.{minor}");
-        client.send(&query("do $$ begin raise notice 'asleep'; perform pg_sleep(600); end $$"));
+        client.send(&query(
+            "do $$ begin raise notice 'asleep'; perform pg_sleep(600); end $$",
+        ));
         client.expect(b'N');
         client.cancel();
         assert_eq!(tags(&client.until_ready()), "EZ");
     }
     // Unknown options of the protocol are listed, not refused.
-    let mut client = proxy.login(&Login::new(ROLE, "app").with("_pq_.unknown", "on")).expect("login");
-    let frame = client.greeting.iter().find(|frame| frame.tag == b'v').expect("NegotiateProtocolVersion");
+    let mut client = proxy
+        .login(&Login::new(ROLE, "app").with("_pq_.unknown", "on"))
+        .expect("login");
+    let frame = client
+        .greeting
+        .iter()
+        .find(|frame| frame.tag == b'v')
+        .expect("NegotiateProtocolVersion");
     assert!(frame.body.ends_with(b"_pq_.unknown\0"));
     assert_eq!(client.scalar("select 1"), "1");
 }
@@ -279,7 +360,9 @@ fn a20_other_major_versions_are_refused() {
     let proxy = plan().start();
     for version in [(2u32 << 16), (4 << 16), 0, 1] {
         let mut client = proxy.open();
-        client.send(&untyped(&[&version.to_be_bytes()[..], b"user\0app\0\0"].concat()));
+        client.send(&untyped(
+            &[&version.to_be_bytes()[..], b"user\0app\0\0"].concat(),
+        ));
         let frames = client.until_closed().expect("an end");
         assert_eq!(tags(&frames), "E", "version {version:#x}");
     }
@@ -312,37 +395,67 @@ fn a22_tls_can_be_required_and_begin_at_the_first_byte() {
     let frame = refused(proxy.login(&Login::new(ROLE, "app")));
     assert_eq!(frame.sqlstate(), "28000");
     let mut login = proxy.tls_login();
-    assert_eq!(proxy.login(&login).expect("login over TLS").scalar("select 1"), "1");
+    assert_eq!(
+        proxy
+            .login(&login)
+            .expect("login over TLS")
+            .scalar("select 1"),
+        "1"
+    );
     login.direct_tls = true;
-    assert_eq!(proxy.login(&login).expect("login over direct TLS").scalar("select 1"), "1");
+    assert_eq!(
+        proxy
+            .login(&login)
+            .expect("login over direct TLS")
+            .scalar("select 1"),
+        "1"
+    );
 }
 
 #[test]
 fn a23_repeated_failures_are_throttled_for_one_user_only() {
     let proxy = plan()
         .section("auth: {max_failures: 3}")
-        .user(&format!("name: second, password: \"{}\"", verifier("second")))
+        .user(&format!(
+            "name: second, password: \"{}\"",
+            verifier("second")
+        ))
         .start();
     let mut held: Proxy = proxy;
     for _ in 0..6 {
-        assert!(held.login(&Login::new("second", "app").password("wrong")).is_err());
+        assert!(
+            held.login(&Login::new("second", "app").password("wrong"))
+                .is_err()
+        );
     }
     let right = held.login(&Login::new("second", "app"));
     assert!(right.is_err(), "the right password comes too late");
-    assert!(held.login(&Login::new(ROLE, "app")).is_ok(), "other users are not affected");
+    assert!(
+        held.login(&Login::new(ROLE, "app")).is_ok(),
+        "other users are not affected"
+    );
     assert!(held.alive());
 }
 
 #[test]
 fn a24_a_password_message_out_of_place_is_refused() {
     let proxy = plan().start();
-    for wrong in [message(b'p', b""), message(b'p', b"SCRAM-SHA-256"), query("select 1"), message(b'p', &[0xff; 64])] {
+    for wrong in [
+        message(b'p', b""),
+        message(b'p', b"SCRAM-SHA-256"),
+        query("select 1"),
+        message(b'p', &[0xff; 64]),
+    ] {
         let mut client = proxy.open();
         client.send(&startup(0, &parameters()));
         client.expect(b'R');
         client.send(&wrong);
         let frames = client.until_closed().expect("an end");
-        assert!(frames.len() == 1 && frames[0].tag == b'E', "{:?}", tags(&frames));
+        assert!(
+            frames.len() == 1 && frames[0].tag == b'E',
+            "{:?}",
+            tags(&frames)
+        );
     }
     let mut socket = TcpStream::connect(("127.0.0.1", proxy.port)).expect("a connection");
     socket.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("sent");

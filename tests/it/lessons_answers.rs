@@ -12,7 +12,10 @@ fn select(text: &str) -> Vec<u8> {
 }
 
 fn usable(proxy: &Proxy) {
-    assert_eq!(proxy.connect().scalar("select 'still there'"), "still there");
+    assert_eq!(
+        proxy.connect().scalar("select 'still there'"),
+        "still there"
+    );
 }
 
 #[test]
@@ -33,12 +36,17 @@ fn q1_a_simple_query_behind_an_error_without_sync_is_skipped() {
 fn q2_five_queries_written_at_once_all_answer() {
     let proxy = plan().size(1).start();
     let mut client = proxy.connect();
-    let queries: Vec<u8> = (0..5).flat_map(|number| query(format!("select {number}"))).collect();
+    let queries: Vec<u8> = (0..5)
+        .flat_map(|number| query(format!("select {number}")))
+        .collect();
     client.send(&queries);
     for number in 0..5 {
         let frames = client.until_ready();
         assert_eq!(tags(&frames), "TDCZ");
-        assert_eq!(frames[1].values()[0].as_deref(), Some(number.to_string().as_bytes()));
+        assert_eq!(
+            frames[1].values()[0].as_deref(),
+            Some(number.to_string().as_bytes())
+        );
     }
 }
 
@@ -62,11 +70,20 @@ fn q4_an_error_at_each_place_of_a_pipeline() {
     let mut client = proxy.connect();
     for broken in 0..10 {
         let batch: Vec<u8> = (0..10)
-            .flat_map(|at| select(if at == broken { "select 1/0" } else { "select 1" }))
+            .flat_map(|at| {
+                select(if at == broken {
+                    "select 1/0"
+                } else {
+                    "select 1"
+                })
+            })
             .chain(sync())
             .collect();
         client.send(&batch);
-        assert_eq!(tags(&client.until_ready()), format!("{}1EZ", "12DC".repeat(broken)));
+        assert_eq!(
+            tags(&client.until_ready()),
+            format!("{}1EZ", "12DC".repeat(broken))
+        );
     }
     assert_eq!(client.scalar("select 1"), "1");
 }
@@ -91,7 +108,14 @@ fn q5_a_conversation_with_flush_only_keeps_its_connection() {
 fn q6_a_refused_setting_in_a_batch_leaves_no_trace() {
     let proxy = plan().size(1).start();
     let mut client = proxy.connect();
-    client.send(&[select("set work_mem = 'nonsense'"), select("set work_mem = '9MB'"), sync()].concat());
+    client.send(
+        &[
+            select("set work_mem = 'nonsense'"),
+            select("set work_mem = '9MB'"),
+            sync(),
+        ]
+        .concat(),
+    );
     assert_eq!(tags(&client.until_ready()), "12EZ");
     assert_eq!(client.scalar("show work_mem"), "4MB");
     let mut other = proxy.connect();
@@ -108,7 +132,10 @@ fn q7_terminate_in_a_transaction_rolls_back_and_frees_the_connection() {
     client.send(&terminate());
     let mut other = proxy.connect();
     assert_eq!(other.scalar("select count(*) from q7"), "0");
-    assert_eq!(other.scalar("select transaction_timestamp() = statement_timestamp()"), "t");
+    assert_eq!(
+        other.scalar("select transaction_timestamp() = statement_timestamp()"),
+        "t"
+    );
 }
 
 #[test]
@@ -117,16 +144,29 @@ fn q8_a_client_killed_at_each_byte_disturbs_nobody() {
     let mut other = proxy.connect();
     other.run("drop table if exists q8; create table q8 (a int)");
     let insert = "insert into q8 values (1) returning a";
-    let whole =
-        [parse("s", insert, &[]), bind_text("", "s", &[]), execute("", 0), query("select 'behind it'")].concat();
+    let whole = [
+        parse("s", insert, &[]),
+        bind_text("", "s", &[]),
+        execute("", 0),
+        query("select 'behind it'"),
+    ]
+    .concat();
     for length in 0..whole.len() {
         let mut client = proxy.connect();
         client.send(&whole[..length]);
         drop(client);
-        assert_eq!(other.scalar("select 'alive'"), "alive", "after {length} bytes");
+        assert_eq!(
+            other.scalar("select 'alive'"),
+            "alive",
+            "after {length} bytes"
+        );
     }
     other.run("begin; select count(*) from q8; commit");
-    assert_eq!(other.scalar("select count(*) from q8"), "0", "an unfinished batch does not commit");
+    assert_eq!(
+        other.scalar("select count(*) from q8"),
+        "0",
+        "an unfinished batch does not commit"
+    );
     drop(other);
     proxy.wait_base();
 }
@@ -177,7 +217,11 @@ fn q11_a_busy_client_does_not_starve_another() {
         while !reader.is_finished() {
             let began = Instant::now();
             assert_eq!(other.scalar("select 2"), "2");
-            assert!(began.elapsed() < Duration::from_secs(2), "starved for {:?}", began.elapsed());
+            assert!(
+                began.elapsed() < Duration::from_secs(2),
+                "starved for {:?}",
+                began.elapsed()
+            );
             served += 1;
         }
         assert!(served > 0);
@@ -251,7 +295,11 @@ fn q17_descriptors_return_to_base_after_many_connections() {
     proxy.wait_base();
     let deadline = Instant::now() + Duration::from_secs(10);
     while proxy.descriptors() > base + 2 {
-        assert!(Instant::now() < deadline, "{base} descriptors became {}", proxy.descriptors());
+        assert!(
+            Instant::now() < deadline,
+            "{base} descriptors became {}",
+            proxy.descriptors()
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -269,7 +317,13 @@ fn q18_every_answer_arrives_before_the_stream_ends() {
 fn q19_messages_cut_into_single_bytes_are_answered() {
     let proxy = plan().size(1).start();
     let mut client = proxy.connect();
-    let bytes = [select("select 1"), sync(), query("select 2"), message(b'H', &[])].concat();
+    let bytes = [
+        select("select 1"),
+        sync(),
+        query("select 2"),
+        message(b'H', &[]),
+    ]
+    .concat();
     bytes.iter().for_each(|byte| client.send(&[*byte]));
     assert_eq!(tags(&client.until_ready()), "12DCZ");
     assert_eq!(tags(&client.until_ready()), "TDCZ");
@@ -279,7 +333,9 @@ fn q19_messages_cut_into_single_bytes_are_answered() {
 fn q20_notices_arrive_before_the_statement_ends() {
     let proxy = plan().size(1).start();
     let mut client: Client = proxy.connect();
-    client.send(&query("do $$ begin raise notice 'early'; perform pg_sleep(600); end $$"));
+    client.send(&query(
+        "do $$ begin raise notice 'early'; perform pg_sleep(600); end $$",
+    ));
     client.expect(b'N');
     client.cancel();
     assert_eq!(tags(&client.until_ready()), "EZ");

@@ -9,7 +9,9 @@ use crate::proxy::{Proxy, plan};
 
 /// Starts something endless and waits until it runs.
 fn sleep(client: &mut Client) {
-    client.send(&query("do $$ begin raise notice 'asleep'; perform pg_sleep(600); end $$"));
+    client.send(&query(
+        "do $$ begin raise notice 'asleep'; perform pg_sleep(600); end $$",
+    ));
     client.expect(b'N');
 }
 
@@ -55,7 +57,11 @@ fn c1_a_cancel_storm_never_hits_another_client() {
             let frames = victim.until_ready();
             assert_eq!(tags(&frames), "TDCZ", "round {round}: a foreign cancel");
             let frames = attacking.until_ready();
-            assert!(["TDCZ", "TDEZ", "TEZ", "EZ"].contains(&tags(&frames).as_str()), "{}", tags(&frames));
+            assert!(
+                ["TDCZ", "TDEZ", "TEZ", "EZ"].contains(&tags(&frames).as_str()),
+                "{}",
+                tags(&frames)
+            );
         }
     });
     assert_eq!(attacking.scalar("select 'fine'"), "fine");
@@ -75,7 +81,11 @@ fn c3_a_cancel_while_settings_are_restored_breaks_nothing() {
             match tags(&frames).as_str() {
                 "TDCZ" => assert_eq!(frames[1].values()[0].as_deref(), Some(&b"11MB"[..])),
                 _ => assert_eq!(
-                    frames.iter().find(|frame| frame.tag == b'E').expect("an error").sqlstate(),
+                    frames
+                        .iter()
+                        .find(|frame| frame.tag == b'E')
+                        .expect("an error")
+                        .sqlstate(),
                     "57014"
                 ),
             }
@@ -91,11 +101,15 @@ fn c4_cancels_do_not_queue_behind_the_pool() {
     let mut holder = proxy.connect();
     sleep(&mut holder);
     let mut waiting: Vec<Client> = (0..5).map(|_| proxy.connect()).collect();
-    waiting.iter_mut().for_each(|client| client.send(&query("select 1")));
+    waiting
+        .iter_mut()
+        .for_each(|client| client.send(&query("select 1")));
     proxy.wait_waiters(5);
     holder.cancel();
     cancelled(&mut holder);
-    waiting.iter_mut().for_each(|client| assert_eq!(tags(&client.until_ready()), "TDCZ"));
+    waiting
+        .iter_mut()
+        .for_each(|client| assert_eq!(tags(&client.until_ready()), "TDCZ"));
 }
 
 #[test]
@@ -118,7 +132,9 @@ fn c6_after_a_cancel_within_a_result_the_next_query_is_clean() {
     let proxy = plan().size(1).start();
     let mut client = proxy.connect();
     for _ in 0..3 {
-        client.send(&query("select i, pg_sleep(0.0001) from generate_series(1, 10000000) i"));
+        client.send(&query(
+            "select i, pg_sleep(0.0001) from generate_series(1, 10000000) i",
+        ));
         for _ in 0..20 {
             client.frame().expect("a message");
         }
@@ -134,15 +150,28 @@ fn c6_after_a_cancel_within_a_result_the_next_query_is_clean() {
 fn c8_keys_differ_and_are_not_logged() {
     let proxy = plan().size(1).start();
     let clients: Vec<Client> = (0..100).map(|_| proxy.connect()).collect();
-    let keys: HashSet<_> = clients.iter().map(|client| (client.pid, client.key.clone())).collect();
+    let keys: HashSet<_> = clients
+        .iter()
+        .map(|client| (client.pid, client.key.clone()))
+        .collect();
     assert_eq!(keys.len(), 100);
     let secrets: HashSet<_> = clients.iter().map(|client| client.key.clone()).collect();
     assert!(secrets.len() > 98, "secrets are random");
-    let signs = clients.iter().filter(|client| client.key[0] & 0x80 != 0).count();
-    assert!((20..=80).contains(&signs), "the top bit is random too: {signs} of 100");
+    let signs = clients
+        .iter()
+        .filter(|client| client.key[0] & 0x80 != 0)
+        .count();
+    assert!(
+        (20..=80).contains(&signs),
+        "the top bit is random too: {signs} of 100"
+    );
     let log = proxy.log.text();
     for client in &clients {
-        let hex: String = client.key.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex: String = client
+            .key
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         assert!(!log.contains(&hex));
     }
 }
@@ -156,7 +185,9 @@ fn c9_cancels_are_taken_plain_and_over_tls() {
     cancelled(&mut client);
     sleep(&mut client);
     let mut canceller = proxy.open();
-    canceller.start_tls(&proxy.tls_config(), false).expect("TLS");
+    canceller
+        .start_tls(&proxy.tls_config(), false)
+        .expect("TLS");
     canceller.send(&cancel_request(client.pid, &client.key));
     // Closed with or without a word of TLS.
     assert!(canceller.next_frame().map_or(true, |frame| frame.is_none()));
@@ -173,7 +204,10 @@ fn c10_a_cancel_is_harmless_in_every_state_of_a_client() {
     client.cancel();
     client.run("select 1");
     client.cancel();
-    assert_eq!(client.scalar("select 'in a transaction'"), "in a transaction");
+    assert_eq!(
+        client.scalar("select 'in a transaction'"),
+        "in a transaction"
+    );
     client.query("select 1/0");
     client.cancel();
     client.run("rollback");
@@ -184,7 +218,11 @@ fn c10_a_cancel_is_harmless_in_every_state_of_a_client() {
     // A cancelled COPY ends with 57014, at the latest when its data comes.
     client.send(&[copy_data(b"1\n"), copy_done()].concat());
     let frames = client.until_ready();
-    assert!(["EZ", "CZ"].contains(&tags(&frames).as_str()), "{}", tags(&frames));
+    assert!(
+        ["EZ", "CZ"].contains(&tags(&frames).as_str()),
+        "{}",
+        tags(&frames)
+    );
     assert_eq!(client.scalar("select 'after'"), "after");
     let (pid, key) = (client.pid, client.key.clone());
     client.terminate();
@@ -223,7 +261,11 @@ fn c12_wrong_keys_do_nothing() {
         stranger.until_closed().expect("closed");
     }
     client.socket().set_nonblocking(true).expect("a socket");
-    assert!(client.frame().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
+    assert!(
+        client
+            .frame()
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    );
     client.socket().set_nonblocking(false).expect("a socket");
     client.cancel();
     cancelled(&mut client);

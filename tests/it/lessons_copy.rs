@@ -11,7 +11,9 @@ const MIB: usize = 1024 * 1024;
 #[test]
 fn d1_copy_data_never_goes_to_another_connection() {
     let proxy = plan().size(1).start();
-    proxy.connect().run("drop table if exists d1; create table d1 (who int, n int)");
+    proxy
+        .connect()
+        .run("drop table if exists d1; create table d1 (who int, n int)");
     std::thread::scope(|threads| {
         for who in 0..20 {
             let proxy = &proxy;
@@ -52,7 +54,10 @@ fn d2_a_copy_that_fails_early_in_a_transaction_does_not_wedge_it() {
     client.send(&copy_done());
     let frames = client.until_ready();
     assert_eq!(tags(&frames), "EZ");
-    assert_eq!((frames[0].sqlstate().as_str(), &frames[1].body[..]), ("23514", &b"E"[..]));
+    assert_eq!(
+        (frames[0].sqlstate().as_str(), &frames[1].body[..]),
+        ("23514", &b"E"[..])
+    );
     client.run("rollback");
     assert_eq!(client.scalar("select count(*) from d2"), "0");
     assert_eq!(proxy.connect().scalar("select 1"), "1");
@@ -63,14 +68,25 @@ fn d3_after_an_error_in_copy_the_session_goes_on() {
     let proxy = plan().size(1).start();
     let mut client = proxy.connect();
     client.run("drop table if exists d3; create table d3 (a int)");
-    for end in [copy_fail("no more"), [copy_data(b"x\n"), copy_done()].concat()] {
+    for end in [
+        copy_fail("no more"),
+        [copy_data(b"x\n"), copy_done()].concat(),
+    ] {
         client.send(&query("copy d3 from stdin"));
         client.expect(b'G');
         client.send(&end);
         assert_eq!(tags(&client.until_ready()), "EZ");
         assert_eq!(client.scalar("select count(*) from d3"), "0");
     }
-    client.send(&[parse("", "copy d3 from stdin", &[]), bind_text("", "", &[]), execute("", 0), sync()].concat());
+    client.send(
+        &[
+            parse("", "copy d3 from stdin", &[]),
+            bind_text("", "", &[]),
+            execute("", 0),
+            sync(),
+        ]
+        .concat(),
+    );
     assert_eq!(tags(&client.until(b'G')), "12G");
     client.send(&[copy_data(b"x\n"), copy_done(), sync()].concat());
     assert_eq!(tags(&client.until_ready()), "EZ");
@@ -82,14 +98,29 @@ fn d4_the_edges_of_copy() {
     let proxy = plan().size(1).start();
     let mut client = proxy.connect();
     client.run("drop table if exists d4; create table d4 (a text)");
-    let binary = [&b"PGCOPY\n\xff\r\n\0"[..], &[0; 8], &[0, 1, 0, 0, 0, 1], b"b", &[0xff, 0xff]].concat();
+    let binary = [
+        &b"PGCOPY\n\xff\r\n\0"[..],
+        &[0; 8],
+        &[0, 1, 0, 0, 0, 1],
+        b"b",
+        &[0xff, 0xff],
+    ]
+    .concat();
     let cases: &[(&str, &[u8], &str)] = &[
         ("copy d4 from stdin", b"", "COPY 0"),
         ("copy d4 from stdin", b"\\.\n", "COPY 0"),
         ("copy d4 from stdin", b"x\n\\.\n", "COPY 1"),
-        ("copy d4 from stdin (format csv, header)", b"a\nx\n", "COPY 1"),
+        (
+            "copy d4 from stdin (format csv, header)",
+            b"a\nx\n",
+            "COPY 1",
+        ),
         ("copy d4 from stdin (format csv, header)", b"a\n", "COPY 0"),
-        ("copy d4 from stdin (format csv)", b"\"two\nlines\"\n", "COPY 1"),
+        (
+            "copy d4 from stdin (format csv)",
+            b"\"two\nlines\"\n",
+            "COPY 1",
+        ),
         ("copy d4 from stdin (format binary)", &binary, "COPY 1"),
         ("copy d4 from stdin", b"no newline at the end", "COPY 1"),
     ];
@@ -98,12 +129,23 @@ fn d4_the_edges_of_copy() {
         client.expect(b'G');
         client.send(&[copy_data(data), copy_done()].concat());
         let frames = client.until_ready();
-        assert_eq!(frames[0].body, format!("{expected}\0").as_bytes(), "{sql} {}", data.escape_ascii());
+        assert_eq!(
+            frames[0].body,
+            format!("{expected}\0").as_bytes(),
+            "{sql} {}",
+            data.escape_ascii()
+        );
     }
-    for sql in ["copy (select 1 where false) to stdout", "copy (select 1 where false) to stdout (format binary)"] {
+    for sql in [
+        "copy (select 1 where false) to stdout",
+        "copy (select 1 where false) to stdout (format binary)",
+    ] {
         assert!(tags(&client.query(sql)).ends_with("cCZ"));
     }
-    assert_eq!(tags(&client.query("copy (select 1) to stdout (format csv, header)")), "HddcCZ");
+    assert_eq!(
+        tags(&client.query("copy (select 1) to stdout (format csv, header)")),
+        "HddcCZ"
+    );
 }
 
 #[test]
@@ -121,12 +163,20 @@ fn d5_copy_data_may_be_cut_anywhere() {
         client.send(&[copy_data(left), copy_data(right), copy_done()].concat());
         assert_eq!(tags(&client.until_ready()), "CZ");
         let sum = client.scalar("select md5(string_agg(d5::text, '|' order by d5::text)) from d5");
-        assert_eq!(&sum, whole.get_or_insert_with(|| sum.clone()), "cut at {cut}");
+        assert_eq!(
+            &sum,
+            whole.get_or_insert_with(|| sum.clone()),
+            "cut at {cut}"
+        );
     }
     client.run("truncate d5");
     client.send(&query("copy d5 from stdin"));
     client.expect(b'G');
-    let bytes: Vec<u8> = data.iter().flat_map(|byte| copy_data(&[*byte])).chain(copy_done()).collect();
+    let bytes: Vec<u8> = data
+        .iter()
+        .flat_map(|byte| copy_data(&[*byte]))
+        .chain(copy_done())
+        .collect();
     bytes.iter().for_each(|byte| client.send(&[*byte]));
     assert_eq!(tags(&client.until_ready()), "CZ");
     assert_eq!(client.scalar("select count(*) from d5"), "3");
@@ -136,7 +186,9 @@ fn d5_copy_data_may_be_cut_anywhere() {
 fn d6_memory_comes_back_after_big_messages() {
     let proxy = plan().size(40).start();
     let mut clients: Vec<_> = (0..40).map(|_| proxy.connect()).collect();
-    clients.iter_mut().for_each(|client| drop(client.run("select 1")));
+    clients
+        .iter_mut()
+        .for_each(|client| drop(client.run("select 1")));
     let base = proxy.resident();
     let big = query(format!("select length('{}')", "x".repeat(8 * MIB)));
     for client in &mut clients {
@@ -180,21 +232,34 @@ fn d9_large_values_pass_over_tls_in_linear_time() {
         assert_eq!(frames[1].body.len(), megabytes * MIB + 6);
         times.push(began.elapsed());
     }
-    assert!(times[1] < times[0] * 12 + Duration::from_secs(1), "{times:?}");
+    assert!(
+        times[1] < times[0] * 12 + Duration::from_secs(1),
+        "{times:?}"
+    );
     let text = "y".repeat(16 * MIB);
-    assert_eq!(client.scalar(&format!("select length('{text}')")), (16 * MIB).to_string());
+    assert_eq!(
+        client.scalar(&format!("select length('{text}')")),
+        (16 * MIB).to_string()
+    );
 }
 
 #[test]
 fn d11_copy_out_of_many_rows_arrives_whole() {
     let proxy = plan().size(1).start();
     let mut client = proxy.connect();
-    client.send(&query("copy (select i, repeat('x', i % 100) from generate_series(1, 100000) i) to stdout"));
+    client.send(&query(
+        "copy (select i, repeat('x', i % 100) from generate_series(1, 100000) i) to stdout",
+    ));
     let frames = client.until_ready();
     let rows = frames.iter().filter(|frame| frame.tag == b'd').count();
     assert_eq!(rows, 100_000);
-    let bytes: usize = frames.iter().filter(|frame| frame.tag == b'd').map(|frame| frame.body.len()).sum();
-    let expected = client.scalar("select sum(length(i::text) + 2 + i % 100) from generate_series(1, 100000) i");
+    let bytes: usize = frames
+        .iter()
+        .filter(|frame| frame.tag == b'd')
+        .map(|frame| frame.body.len())
+        .sum();
+    let expected = client
+        .scalar("select sum(length(i::text) + 2 + i % 100) from generate_series(1, 100000) i");
     assert_eq!(bytes.to_string(), expected);
 }
 

@@ -20,8 +20,13 @@ fn terminate_backends(proxy: &Proxy, application: &str) {
     let pid = client.scalar("select pg_backend_pid()");
     drop(client);
     proxy.wait_base();
-    admin.run(&format!("select pg_terminate_backend({pid}) /* {application} */"));
-    while admin.scalar(&format!("select count(*) from pg_stat_activity where pid = {pid}")) != "0" {}
+    admin.run(&format!(
+        "select pg_terminate_backend({pid}) /* {application} */"
+    ));
+    while admin.scalar(&format!(
+        "select count(*) from pg_stat_activity where pid = {pid}"
+    )) != "0"
+    {}
 }
 
 #[test]
@@ -70,7 +75,10 @@ fn l2_more_clients_than_connections_lose_little_throughput() {
     rate(4);
     let (saturated, crowded) = (rate(4), rate(12));
     // Nine tenths on a quiet machine; a shared one is given slack.
-    assert!(crowded > saturated * 0.6, "{saturated:.0}/s became {crowded:.0}/s");
+    assert!(
+        crowded > saturated * 0.6,
+        "{saturated:.0}/s became {crowded:.0}/s"
+    );
 }
 
 #[test]
@@ -78,9 +86,17 @@ fn l3_a_cold_pool_serves_64_sessions_in_time() {
     let proxy = plan().size(64).session_mode().start();
     let began = Instant::now();
     let mut clients: Vec<Client> = (0..64).map(|_| proxy.connect()).collect();
-    clients.iter_mut().for_each(|client| client.send(&query("select 1")));
-    clients.iter_mut().for_each(|client| assert_eq!(tags(&client.until_ready()), "TDCZ"));
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    clients
+        .iter_mut()
+        .for_each(|client| client.send(&query("select 1")));
+    clients
+        .iter_mut()
+        .for_each(|client| assert_eq!(tags(&client.until_ready()), "TDCZ"));
+    assert!(
+        began.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[test]
@@ -112,7 +128,10 @@ fn l7_metrics_say_what_happens() {
     second.run("rollback");
     proxy.wait_metrics("nobody leased", |metrics| {
         metrics.sum("dsqlproxy_servers", &[("state", "leased")]) == 0.0
-            && metrics.sum("dsqlproxy_servers", &[("pool", "main/app"), ("state", "idle")]) == 2.0
+            && metrics.sum(
+                "dsqlproxy_servers",
+                &[("pool", "main/app"), ("state", "idle")],
+            ) == 2.0
             && metrics.sum("dsqlproxy_clients", &[]) == 3.0
     });
     drop((first, second, third));
@@ -124,7 +143,12 @@ fn l8_a_peer_that_closes_does_not_make_the_proxy_spin() {
     let proxy = plan().size(2).start();
     let processor = || {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", proxy.pid())).expect("alive");
-        let fields: Vec<_> = stat.rsplit(") ").next().expect("fields").split(' ').collect();
+        let fields: Vec<_> = stat
+            .rsplit(") ")
+            .next()
+            .expect("fields")
+            .split(' ')
+            .collect();
         fields[11].parse::<u64>().expect("ticks") + fields[12].parse::<u64>().expect("ticks")
     };
     for _ in 0..5 {
@@ -145,7 +169,10 @@ fn l8_a_peer_that_closes_does_not_make_the_proxy_spin() {
 
 #[test]
 fn l11_sigterm_ends_in_bounded_time_with_exit_code_zero() {
-    let mut proxy = plan().size(2).section("limits: {drain_timeout: 2s}").start();
+    let mut proxy = plan()
+        .size(2)
+        .section("limits: {drain_timeout: 2s}")
+        .start();
     let mut idle = proxy.connect();
     idle.run("select 1");
     let mut busy = proxy.connect();
@@ -163,7 +190,10 @@ fn l11_sigterm_ends_in_bounded_time_with_exit_code_zero() {
 
 #[test]
 fn l11_sigterm_cuts_transactions_that_outlast_the_grace() {
-    let mut proxy = plan().size(2).section("limits: {drain_timeout: 500ms}").start();
+    let mut proxy = plan()
+        .size(2)
+        .section("limits: {drain_timeout: 500ms}")
+        .start();
     let mut busy = proxy.connect();
     busy.run("begin; select 1");
     proxy.signal("TERM");
@@ -178,11 +208,15 @@ fn l12_the_queue_has_a_limit() {
     let mut holder = proxy.connect();
     holder.run("begin; select 1");
     let mut waiting: Vec<Client> = (0..2).map(|_| proxy.connect()).collect();
-    waiting.iter_mut().for_each(|client| client.send(&query("select 1")));
+    waiting
+        .iter_mut()
+        .for_each(|client| client.send(&query("select 1")));
     proxy.wait_waiters(2);
     assert_eq!(proxy.connect().sqlstate("select 1"), "53300");
     holder.run("commit");
-    waiting.iter_mut().for_each(|client| assert_eq!(tags(&client.until_ready()), "TDCZ"));
+    waiting
+        .iter_mut()
+        .for_each(|client| assert_eq!(tags(&client.until_ready()), "TDCZ"));
 }
 
 #[test]
@@ -213,7 +247,10 @@ fn l14_waiters_are_served_in_the_order_they_came() {
     holder.run("commit");
     for (at, client) in waiting.iter_mut().enumerate() {
         let frames = client.until_ready();
-        assert_eq!(frames[1].values()[0].as_deref(), Some((at + 1).to_string().as_bytes()));
+        assert_eq!(
+            frames[1].values()[0].as_deref(),
+            Some((at + 1).to_string().as_bytes())
+        );
     }
 }
 
@@ -239,7 +276,11 @@ fn l16_a_deferred_begin_takes_no_connection() {
     assert_eq!(frames.last().expect("messages").body, b"T");
     assert_eq!(second.scalar("select 'free'"), "free");
     let before = first.scalar("select transaction_timestamp()");
-    assert_eq!(first.scalar("select transaction_timestamp()"), before, "one transaction");
+    assert_eq!(
+        first.scalar("select transaction_timestamp()"),
+        before,
+        "one transaction"
+    );
     first.run("commit");
     let login = Login::new(ROLE, "app");
     let mut third = proxy.login(&login).expect("login");

@@ -26,10 +26,16 @@ fn s1_a_role_is_gone_for_the_next_client() {
                 0 => drop(client.run("set role other")),
                 1 => drop(client.run("begin; set role other")),
                 2 => drop(client.run("set session authorization app; set role other")),
-                _ => drop(client.run("begin; set local role other; commit; set role other; reset all")),
+                _ => drop(
+                    client.run("begin; set local role other; commit; set role other; reset all"),
+                ),
             }
             drop(client);
-            assert_eq!(fresh(&proxy, "select current_user || session_user"), "appapp", "way {leave}");
+            assert_eq!(
+                fresh(&proxy, "select current_user || session_user"),
+                "appapp",
+                "way {leave}"
+            );
         }
     }
 }
@@ -44,7 +50,11 @@ fn s1_a_role_stays_with_its_client() {
     assert_eq!(client.scalar("select current_user"), "other");
     client.run("reset all");
     assert_eq!(other.scalar("select current_user"), "app");
-    assert_eq!(client.scalar("select current_user"), "other", "RESET ALL leaves the role");
+    assert_eq!(
+        client.scalar("select current_user"),
+        "other",
+        "RESET ALL leaves the role"
+    );
     client.run("reset role");
     assert_eq!(client.scalar("select current_user"), "app");
 }
@@ -81,7 +91,9 @@ fn s2_a_setting_of_a_rolled_back_transaction_is_gone_for_everybody() {
 fn s3_in_steady_state_no_setting_is_sent_again() {
     let upstream = Upstream::start(|conversation| conversation.serve());
     let proxy = plan().size(1).endpoint(&upstream.endpoint()).start();
-    let mut client = proxy.login(&Login::new(ROLE, "app").with("application_name", "steady")).expect("login");
+    let mut client = proxy
+        .login(&Login::new(ROLE, "app").with("application_name", "steady"))
+        .expect("login");
     client.run("set datestyle = 'iso'");
     client.run("select 'warm'");
     upstream.statements.lock().expect("unpoisoned").clear();
@@ -100,22 +112,70 @@ fn s4_each_form_of_set_lasts_as_long_as_it_should() {
     let forms: &[(&str, &str, &str)] = &[
         ("set work_mem = '9MB'", "show work_mem", "9MB"),
         ("set session work_mem to '9MB'", "show work_mem", "9MB"),
-        ("set work_mem = '9MB'; set work_mem to default", "show work_mem", "4MB"),
+        (
+            "set work_mem = '9MB'; set work_mem to default",
+            "show work_mem",
+            "4MB",
+        ),
         ("set local work_mem = '9MB'", "show work_mem", "4MB"),
-        ("begin; set local work_mem = '9MB'; commit", "show work_mem", "4MB"),
-        ("begin; set work_mem = '9MB'; commit", "show work_mem", "9MB"),
-        ("select set_config('work_mem', '9MB', false)", "show work_mem", "9MB"),
-        ("select set_config('work_mem', '9MB', true)", "show work_mem", "4MB"),
-        ("begin; set transaction isolation level serializable; commit", isolation, "read committed"),
-        ("begin isolation level serializable; commit", isolation, "read committed"),
-        ("set session characteristics as transaction isolation level serializable", isolation, "serializable"),
-        ("set default_transaction_isolation = 'serializable'", isolation, "serializable"),
-        ("set time zone 'Europe/Vienna'", "show timezone", "Europe/Vienna"),
+        (
+            "begin; set local work_mem = '9MB'; commit",
+            "show work_mem",
+            "4MB",
+        ),
+        (
+            "begin; set work_mem = '9MB'; commit",
+            "show work_mem",
+            "9MB",
+        ),
+        (
+            "select set_config('work_mem', '9MB', false)",
+            "show work_mem",
+            "9MB",
+        ),
+        (
+            "select set_config('work_mem', '9MB', true)",
+            "show work_mem",
+            "4MB",
+        ),
+        (
+            "begin; set transaction isolation level serializable; commit",
+            isolation,
+            "read committed",
+        ),
+        (
+            "begin isolation level serializable; commit",
+            isolation,
+            "read committed",
+        ),
+        (
+            "set session characteristics as transaction isolation level serializable",
+            isolation,
+            "serializable",
+        ),
+        (
+            "set default_transaction_isolation = 'serializable'",
+            isolation,
+            "serializable",
+        ),
+        (
+            "set time zone 'Europe/Vienna'",
+            "show timezone",
+            "Europe/Vienna",
+        ),
         ("set names 'LATIN1'", "show client_encoding", "LATIN1"),
-        ("set work_mem = '9MB'; reset work_mem", "show work_mem", "4MB"),
+        (
+            "set work_mem = '9MB'; reset work_mem",
+            "show work_mem",
+            "4MB",
+        ),
         ("set work_mem = '9MB'; reset all", "show work_mem", "4MB"),
         ("set work_mem = '9MB'; discard all", "show work_mem", "4MB"),
-        ("/* a comment */ set work_mem = '9MB' -- behind", "show work_mem", "9MB"),
+        (
+            "/* a comment */ set work_mem = '9MB' -- behind",
+            "show work_mem",
+            "9MB",
+        ),
         ("set my.own = 'x'", "show my.own", "x"),
     ];
     for (said, asked, expected) in forms {
@@ -137,12 +197,20 @@ fn s4_settings_through_the_extended_protocol_count_too() {
     let proxy = plan().size(1).start();
     let mut client = proxy.connect();
     let mut other = proxy.connect();
-    let messages = [parse("s", "set work_mem = '9MB'", &[]), bind_text("", "s", &[]), execute("", 0), sync()];
+    let messages = [
+        parse("s", "set work_mem = '9MB'", &[]),
+        bind_text("", "s", &[]),
+        execute("", 0),
+        sync(),
+    ];
     assert_eq!(client.exchange(&messages), "12CZ");
     assert_eq!(other.scalar("show work_mem"), DEFAULT_WORK_MEM);
     assert_eq!(client.scalar("show work_mem"), "9MB");
     client.run("reset work_mem");
-    assert_eq!(client.exchange(&[bind_text("", "s", &[]), execute("", 0), sync()]), "2CZ");
+    assert_eq!(
+        client.exchange(&[bind_text("", "s", &[]), execute("", 0), sync()]),
+        "2CZ"
+    );
     assert_eq!(other.scalar("show work_mem"), DEFAULT_WORK_MEM);
     assert_eq!(client.scalar("show work_mem"), "9MB");
 }
@@ -152,7 +220,16 @@ fn s5_values_are_quoted_when_they_are_restored() {
     let proxy = plan().size(1).start();
     let mut other = proxy.connect();
     other.run("drop table if exists s5; create table s5 (a int)");
-    for value in ["it's", "\"quoted\"", "a; drop table s5; --", "", "back\\slash", "E'\\x41'", "$$x$$", "été"] {
+    for value in [
+        "it's",
+        "\"quoted\"",
+        "a; drop table s5; --",
+        "",
+        "back\\slash",
+        "E'\\x41'",
+        "$$x$$",
+        "été",
+    ] {
         let literal = value.replace('\'', "''");
         let mut client = proxy.connect();
         client.run(&format!("set application_name = '{literal}'"));
@@ -161,10 +238,19 @@ fn s5_values_are_quoted_when_they_are_restored() {
         let expected = if value == "été" { "?t?" } else { value };
         // PostgreSQL replaces what is not ASCII in application_name, byte by byte.
         let name = client.scalar("show application_name");
-        assert!(name == expected || name == "??t??" || name.contains("\\x"), "{name:?}");
+        assert!(
+            name == expected || name == "??t??" || name.contains("\\x"),
+            "{name:?}"
+        );
         assert_eq!(client.scalar("show my.own"), value);
     }
-    for path in ["\"a b\", public", "\"it's\"", "\"semi;colon\"", "''", "\"$user\", public"] {
+    for path in [
+        "\"a b\", public",
+        "\"it's\"",
+        "\"semi;colon\"",
+        "''",
+        "\"$user\", public",
+    ] {
         let mut client = proxy.connect();
         client.run(&format!("set search_path = {path}"));
         let direct = client.scalar("show search_path");
@@ -196,7 +282,9 @@ fn s6_startup_parameters_are_data() {
 #[test]
 fn s6_startup_parameters_belong_to_one_client() {
     let proxy = plan().size(1).start();
-    let login = Login::new(ROLE, "app").with("application_name", "mine").with("TimeZone", "Asia/Tokyo");
+    let login = Login::new(ROLE, "app")
+        .with("application_name", "mine")
+        .with("TimeZone", "Asia/Tokyo");
     let mut client = proxy.login(&login).expect("login");
     let mut other = proxy.connect();
     assert_eq!(client.parameters()["application_name"], "mine");
@@ -207,7 +295,11 @@ fn s6_startup_parameters_belong_to_one_client() {
     assert_eq!(client.scalar("show timezone"), "Asia/Tokyo");
     client.run("set timezone = 'UTC'");
     client.run("reset timezone");
-    assert_eq!(client.scalar("show timezone"), "Asia/Tokyo", "RESET goes back to the startup packet's");
+    assert_eq!(
+        client.scalar("show timezone"),
+        "Asia/Tokyo",
+        "RESET goes back to the startup packet's"
+    );
 }
 
 #[test]
@@ -233,7 +325,9 @@ fn s8_set_config_in_odd_places_reaches_nobody_else() {
 #[test]
 fn s9_a_transaction_left_open_is_rolled_back_before_anybody_else() {
     let proxy = plan().size(1).start();
-    proxy.connect().run("drop table if exists s9; create table s9 (a int)");
+    proxy
+        .connect()
+        .run("drop table if exists s9; create table s9 (a int)");
     for last in ["select 1", "select 1/0"] {
         let mut client = proxy.connect();
         client.run("begin");
@@ -252,27 +346,59 @@ fn s10_nothing_of_a_session_stays_behind() {
     // What a client leaves, and a question whose answer must be what it is for a new session.
     let cases: &[(&str, &str, &str)] = &[
         ("set work_mem = '9MB'", "show work_mem", "4MB"),
-        ("create temp table left_over (a int)", "select to_regclass('left_over') is null", "t"),
-        ("prepare left_over as select 1", "select count(*) from pg_prepared_statements where name = 'left_over'", "0"),
-        ("declare left_over cursor with hold for select 1", "select count(*) from pg_cursors", "0"),
+        (
+            "create temp table left_over (a int)",
+            "select to_regclass('left_over') is null",
+            "t",
+        ),
+        (
+            "prepare left_over as select 1",
+            "select count(*) from pg_prepared_statements where name = 'left_over'",
+            "0",
+        ),
+        (
+            "declare left_over cursor with hold for select 1",
+            "select count(*) from pg_cursors",
+            "0",
+        ),
         (
             "select pg_advisory_lock(4711)",
             "select count(*) from pg_locks where locktype = 'advisory' and objid = 4711",
             "0",
         ),
-        ("listen left_over", "select count(*) from pg_listening_channels()", "0"),
-        ("set session characteristics as transaction read only", "show default_transaction_read_only", "off"),
+        (
+            "listen left_over",
+            "select count(*) from pg_listening_channels()",
+            "0",
+        ),
+        (
+            "set session characteristics as transaction read only",
+            "show default_transaction_read_only",
+            "off",
+        ),
         ("set role other", "select current_user", "app"),
-        ("set my.secret = 'x'", "select coalesce(current_setting('my.secret', true), '')", ""),
+        (
+            "set my.secret = 'x'",
+            "select coalesce(current_setting('my.secret', true), '')",
+            "",
+        ),
     ];
     for session_mode in [false, true] {
-        let plan = if session_mode { plan().size(1).session_mode() } else { plan().size(1) };
+        let plan = if session_mode {
+            plan().size(1).session_mode()
+        } else {
+            plan().size(1)
+        };
         let proxy = plan.start();
         for (left, question, expected) in cases {
             let mut client = proxy.connect();
             client.query(left);
             drop(client);
-            assert_eq!(fresh(&proxy, question), *expected, "after {left}, session mode {session_mode}");
+            assert_eq!(
+                fresh(&proxy, question),
+                *expected,
+                "after {left}, session mode {session_mode}"
+            );
         }
     }
 }
@@ -318,7 +444,10 @@ fn s14_reported_settings_reach_the_client_once_and_only_its_own() {
         for neighbour in [&mut other, &mut client] {
             neighbour.send(&query("select 1"));
             let frames = neighbour.until_ready();
-            assert!(frames.iter().all(|frame| frame.tag != b'S'), "no setting of this client changed");
+            assert!(
+                frames.iter().all(|frame| frame.tag != b'S'),
+                "no setting of this client changed"
+            );
         }
     }
 }
@@ -335,7 +464,9 @@ fn s15_settings_follow_their_client_over_many_connections() {
         })
         .collect();
     for _ in 0..20 {
-        clients.iter_mut().for_each(|(_, client)| client.send(&query("show work_mem")));
+        clients
+            .iter_mut()
+            .for_each(|(_, client)| client.send(&query("show work_mem")));
         for (value, client) in &mut clients {
             let frames = client.until_ready();
             assert_eq!(frames[1].values()[0].as_deref(), Some(value.as_bytes()));

@@ -5,7 +5,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, Login, render, tags};
-use crate::message::{bind, bind_text, close, describe, execute, flush, function_call, parse, query, sync};
+use crate::message::{
+    bind, bind_text, close, describe, execute, flush, function_call, parse, query, sync,
+};
 use crate::postgres::{self, ROLE};
 use crate::proxy::plan;
 
@@ -24,7 +26,11 @@ fn rows(frames: &[crate::message::Frame]) -> Vec<String> {
 fn run(client: &mut Client, statement: &str, parameters: &[&str]) -> Vec<String> {
     client.send(&[bind_text("", statement, parameters), execute("", 0), sync()].concat());
     let frames = client.until_ready();
-    assert!(frames.iter().all(|frame| frame.tag != b'E'), "{:?}", render(&frames));
+    assert!(
+        frames.iter().all(|frame| frame.tag != b'E'),
+        "{:?}",
+        render(&frames)
+    );
     rows(&frames)
 }
 
@@ -36,7 +42,10 @@ fn p1_server_side_names_are_never_reused() {
     let mut known: HashMap<String, String> = HashMap::new();
     for round in 0..30 {
         let text = format!("select {round}");
-        assert_eq!(client.exchange(&[close(b'S', "s"), parse("s", &text, &[]), sync()]), "31Z");
+        assert_eq!(
+            client.exchange(&[close(b'S', "s"), parse("s", &text, &[]), sync()]),
+            "31Z"
+        );
         assert_eq!(run(&mut client, "s", &[]), [round.to_string()]);
         let frames = observer.run("select name || '=' || statement from pg_prepared_statements");
         for line in rows(&frames) {
@@ -48,7 +57,10 @@ fn p1_server_side_names_are_never_reused() {
             );
         }
     }
-    assert!(!known.is_empty(), "the statements are prepared at the server");
+    assert!(
+        !known.is_empty(),
+        "the statements are prepared at the server"
+    );
 }
 
 #[test]
@@ -56,13 +68,20 @@ fn p2_one_text_under_two_search_paths_is_two_statements() {
     let proxy = plan().size(1).start();
     let mut setup = proxy.connect();
     for schema in ["p2_left", "p2_right"] {
-        setup.run(&format!("drop schema if exists {schema} cascade; create schema {schema}"));
-        setup.run(&format!("create table {schema}.t as select '{schema}'::text as v"));
+        setup.run(&format!(
+            "drop schema if exists {schema} cascade; create schema {schema}"
+        ));
+        setup.run(&format!(
+            "create table {schema}.t as select '{schema}'::text as v"
+        ));
     }
     let mut clients = ["p2_left", "p2_right"].map(|schema| {
         let mut client = proxy.connect();
         client.run(&format!("set search_path = {schema}"));
-        assert_eq!(client.exchange(&[parse("s", "select v from t", &[]), sync()]), "1Z");
+        assert_eq!(
+            client.exchange(&[parse("s", "select v from t", &[]), sync()]),
+            "1Z"
+        );
         (schema, client)
     });
     for _ in 0..3 {
@@ -76,10 +95,18 @@ fn p2_one_text_under_two_search_paths_is_two_statements() {
 fn p3_unnamed_statements_never_evict_a_named_one_that_is_bound_again() {
     let proxy = plan().size(1).pool("prepared_statements", 2).start();
     let mut client = proxy.connect();
-    assert_eq!(client.exchange(&[parse("kept", "select 'kept'", &[]), sync()]), "1Z");
+    assert_eq!(
+        client.exchange(&[parse("kept", "select 'kept'", &[]), sync()]),
+        "1Z"
+    );
     for round in 0..50 {
         let text = format!("select {round}");
-        let messages = [parse("", text, &[]), bind_text("", "", &[]), execute("", 0), sync()];
+        let messages = [
+            parse("", text, &[]),
+            bind_text("", "", &[]),
+            execute("", 0),
+            sync(),
+        ];
         assert_eq!(client.exchange(&messages), "12DCZ");
     }
     assert_eq!(run(&mut client, "kept", &[]), ["kept"]);
@@ -90,9 +117,15 @@ fn p4_an_unnamed_statement_works_in_a_full_cache() {
     let proxy = plan().size(1).pool("prepared_statements", 2).start();
     let mut client = proxy.connect();
     for name in ["a", "b", "c", "d"] {
-        assert_eq!(client.exchange(&[parse(name, format!("select '{name}'"), &[]), sync()]), "1Z");
+        assert_eq!(
+            client.exchange(&[parse(name, format!("select '{name}'"), &[]), sync()]),
+            "1Z"
+        );
     }
-    assert_eq!(client.exchange(&[parse("", "select 'unnamed'", &[]), sync()]), "1Z");
+    assert_eq!(
+        client.exchange(&[parse("", "select 'unnamed'", &[]), sync()]),
+        "1Z"
+    );
     assert_eq!(run(&mut client, "", &[]), ["unnamed"]);
     for name in ["a", "b", "c", "d"] {
         assert_eq!(run(&mut client, name, &[]), [name]);
@@ -104,10 +137,16 @@ fn p5_a_refused_parse_leaves_nothing_behind() {
     let proxy = plan().size(1).start();
     let mut client = proxy.connect();
     assert_eq!(client.exchange(&[parse("s", "selekt", &[]), sync()]), "EZ");
-    assert_eq!(client.exchange(&[parse("s", "select 'good'", &[]), sync()]), "1Z");
+    assert_eq!(
+        client.exchange(&[parse("s", "select 'good'", &[]), sync()]),
+        "1Z"
+    );
     assert_eq!(run(&mut client, "s", &[]), ["good"]);
     let mut other = proxy.connect();
-    assert_eq!(other.exchange(&[parse("s", "select 'other'", &[]), sync()]), "1Z");
+    assert_eq!(
+        other.exchange(&[parse("s", "select 'other'", &[]), sync()]),
+        "1Z"
+    );
     assert_eq!(run(&mut other, "s", &[]), ["other"]);
 }
 
@@ -115,8 +154,13 @@ fn p5_a_refused_parse_leaves_nothing_behind() {
 fn p6_close_of_a_portal_keeps_the_statement_of_the_same_name() {
     let proxy = plan().size(1).start();
     let mut client = proxy.connect();
-    let messages =
-        [parse("x", "select 6", &[]), bind_text("x", "x", &[]), execute("x", 0), close(b'P', "x"), sync()];
+    let messages = [
+        parse("x", "select 6", &[]),
+        bind_text("x", "x", &[]),
+        execute("x", 0),
+        close(b'P', "x"),
+        sync(),
+    ];
     assert_eq!(client.exchange(&messages), "12DC3Z");
     assert_eq!(run(&mut client, "x", &[]), ["6"]);
 }
@@ -125,8 +169,14 @@ fn p6_close_of_a_portal_keeps_the_statement_of_the_same_name() {
 fn p7_close_of_unknown_names_is_answered() {
     let proxy = plan().size(1).start();
     let mut client = proxy.connect();
-    assert_eq!(client.exchange(&[close(b'S', "none"), close(b'P', "none"), sync()]), "33Z");
-    assert_eq!(client.exchange(&[close(b'S', ""), close(b'P', ""), sync()]), "33Z");
+    assert_eq!(
+        client.exchange(&[close(b'S', "none"), close(b'P', "none"), sync()]),
+        "33Z"
+    );
+    assert_eq!(
+        client.exchange(&[close(b'S', ""), close(b'P', ""), sync()]),
+        "33Z"
+    );
 }
 
 #[test]
@@ -135,7 +185,15 @@ fn p8_an_open_portal_keeps_its_connection() {
     let mut client = proxy.connect();
     let mut other = proxy.connect();
     let select = "select i from generate_series(1, 6) i";
-    client.send(&[parse("", select, &[]), bind_text("p", "", &[]), execute("p", 2), flush()].concat());
+    client.send(
+        &[
+            parse("", select, &[]),
+            bind_text("p", "", &[]),
+            execute("p", 2),
+            flush(),
+        ]
+        .concat(),
+    );
     assert_eq!(rows(&client.until(b's')), ["1", "2"]);
     other.send(&query("select 'other'"));
     proxy.wait_waiters(1);
@@ -157,7 +215,11 @@ fn p9_parse_describe_and_errors_in_every_place_answer_as_postgresql_does() {
                 let mut batch = Vec::new();
                 if !prepared_before || broken == "parse" {
                     let name = if prepared_before { "s" } else { "fresh" };
-                    let text = if broken == "parse" { "selekt" } else { "select 10 / $1::int" };
+                    let text = if broken == "parse" {
+                        "selekt"
+                    } else {
+                        "select 10 / $1::int"
+                    };
                     batch.push(parse(name, text, &[]));
                 }
                 let name = if prepared_before { "s" } else { "fresh" };
@@ -168,12 +230,22 @@ fn p9_parse_describe_and_errors_in_every_place_answer_as_postgresql_does() {
                     batch.push(describe(b'S', name));
                 }
                 let parameter = if broken == "execute" { "0" } else { "5" };
-                let parameters = if broken == "bind" { vec!["5", "6"] } else { vec![parameter] };
+                let parameters = if broken == "bind" {
+                    vec!["5", "6"]
+                } else {
+                    vec![parameter]
+                };
                 batch.push(bind_text("", name, &parameters));
                 if describes.contains('P') {
                     batch.push(describe(b'P', ""));
                 }
-                batch.extend([execute("", 0), sync(), bind_text("", name, &["2"]), execute("", 0), sync()]);
+                batch.extend([
+                    execute("", 0),
+                    sync(),
+                    bind_text("", name, &["2"]),
+                    execute("", 0),
+                    sync(),
+                ]);
 
                 let mut direct = cluster.connect("app");
                 let mut proxied = proxy.connect();
@@ -200,7 +272,14 @@ fn p10_evictions_do_not_disturb_a_flush_driven_pipeline() {
     let mut client = proxy.connect();
     for round in 0..12 {
         let name = format!("s{round}");
-        client.send(&[parse(&name, format!("select {round}"), &[]), describe(b'S', &name), flush()].concat());
+        client.send(
+            &[
+                parse(&name, format!("select {round}"), &[]),
+                describe(b'S', &name),
+                flush(),
+            ]
+            .concat(),
+        );
         assert_eq!(tags(&client.until(b'T')), "1tT");
         client.send(&[bind_text("", &name, &[]), execute("", 0), flush()].concat());
         assert_eq!(tags(&client.until(b'C')), "2DC");
@@ -208,7 +287,10 @@ fn p10_evictions_do_not_disturb_a_flush_driven_pipeline() {
     client.send(&sync());
     assert_eq!(tags(&client.until_ready()), "Z");
     for round in 0..12 {
-        assert_eq!(run(&mut client, &format!("s{round}"), &[]), [round.to_string()]);
+        assert_eq!(
+            run(&mut client, &format!("s{round}"), &[]),
+            [round.to_string()]
+        );
     }
 }
 
@@ -223,9 +305,16 @@ fn p11_a_connection_never_holds_more_statements_than_configured() {
                 for round in 0..40 {
                     let name = format!("s{round}");
                     let text = format!("select {}", worker * 1000 + round);
-                    client.exchange(&[parse(&name, text, &[]), bind_text("", &name, &[]), execute("", 0), sync()]);
-                    let count: u32 =
-                        client.scalar("select count(*) from pg_prepared_statements").parse().expect("a number");
+                    client.exchange(&[
+                        parse(&name, text, &[]),
+                        bind_text("", &name, &[]),
+                        execute("", 0),
+                        sync(),
+                    ]);
+                    let count: u32 = client
+                        .scalar("select count(*) from pg_prepared_statements")
+                        .parse()
+                        .expect("a number");
                     assert!(count <= 5, "{count} statements");
                 }
             });
@@ -243,19 +332,32 @@ fn p12_thousands_of_statements_and_copies_cost_constant_time_each() {
         let began = Instant::now();
         for round in 0..1000 {
             let name = format!("s{part}_{round}");
-            let messages =
-                [parse(&name, format!("select {round}"), &[]), bind_text("", &name, &[]), execute("", 0), sync()];
+            let messages = [
+                parse(&name, format!("select {round}"), &[]),
+                bind_text("", &name, &[]),
+                execute("", 0),
+                sync(),
+            ];
             assert_eq!(client.exchange(&messages), "12DCZ");
         }
         times.push(began.elapsed());
         for _ in 0..50 {
             client.send(&query("copy p12 from stdin"));
             client.expect(b'G');
-            client.send(&[crate::message::copy_data(b"1\n"), crate::message::copy_done()].concat());
+            client.send(
+                &[
+                    crate::message::copy_data(b"1\n"),
+                    crate::message::copy_done(),
+                ]
+                .concat(),
+            );
             assert_eq!(tags(&client.until_ready()), "CZ");
         }
     }
-    assert!(times[3] < times[0] * 5 + Duration::from_millis(200), "{times:?}");
+    assert!(
+        times[3] < times[0] * 5 + Duration::from_millis(200),
+        "{times:?}"
+    );
 }
 
 #[test]
@@ -264,18 +366,28 @@ fn p13_a_changed_result_type_costs_at_most_one_clean_error() {
     let mut client = proxy.connect();
     let mut other = proxy.connect();
     other.run("drop table if exists p13; create table p13 as select 1 as a");
-    assert_eq!(client.exchange(&[parse("s", "select * from p13", &[]), sync()]), "1Z");
+    assert_eq!(
+        client.exchange(&[parse("s", "select * from p13", &[]), sync()]),
+        "1Z"
+    );
     assert_eq!(run(&mut client, "s", &[]), ["1"]);
     other.run("alter table p13 alter a type text using 'now text'");
     client.send(&[bind_text("", "s", &[]), execute("", 0), sync()].concat());
     let frames = client.until_ready();
     if let Some(error) = frames.iter().find(|frame| frame.tag == b'E') {
         assert_eq!(error.sqlstate(), "0A000");
-        client.exchange(&[close(b'S', "s"), parse("s", "select * from p13", &[]), sync()]);
+        client.exchange(&[
+            close(b'S', "s"),
+            parse("s", "select * from p13", &[]),
+            sync(),
+        ]);
     }
     assert_eq!(run(&mut client, "s", &[]), ["now text"]);
     let mut third = proxy.connect();
-    assert_eq!(third.exchange(&[parse("s", "select * from p13", &[]), sync()]), "1Z");
+    assert_eq!(
+        third.exchange(&[parse("s", "select * from p13", &[]), sync()]),
+        "1Z"
+    );
     assert_eq!(run(&mut third, "s", &[]), ["now text"]);
 }
 
@@ -303,7 +415,22 @@ fn p14_pgbench_runs_in_every_mode() {
     // A thread for each client: pgbench waits for the answer to PREPARE with all others of its thread.
     for mode in ["simple", "extended", "prepared"] {
         let done = Command::new(&pgbench)
-            .args(["-n", "-h", "127.0.0.1", "-U", ROLE, "-M", mode, "-c", "5", "-j", "5", "-t", "40", "-f"])
+            .args([
+                "-n",
+                "-h",
+                "127.0.0.1",
+                "-U",
+                ROLE,
+                "-M",
+                mode,
+                "-c",
+                "5",
+                "-j",
+                "5",
+                "-t",
+                "40",
+                "-f",
+            ])
             .arg(&script)
             .args(["-p", &proxy.port.to_string(), "app"])
             .env("PGPASSWORD", ROLE)
@@ -324,11 +451,17 @@ fn p14_pgbench_runs_in_every_mode() {
 fn p15_a_duplicate_parse_is_42p05_and_the_session_goes_on() {
     let proxy = plan().size(1).start();
     let mut client = proxy.connect();
-    assert_eq!(client.exchange(&[parse("s", "select 'first'", &[]), sync()]), "1Z");
+    assert_eq!(
+        client.exchange(&[parse("s", "select 'first'", &[]), sync()]),
+        "1Z"
+    );
     client.send(&[parse("s", "select 'second'", &[]), sync()].concat());
     let frames = client.until_ready();
     assert_eq!(frames[0].sqlstate(), "42P05");
-    assert_eq!(frames[0].field(b'M').expect("a message"), "prepared statement \"s\" already exists");
+    assert_eq!(
+        frames[0].field(b'M').expect("a message"),
+        "prepared statement \"s\" already exists"
+    );
     assert_eq!(run(&mut client, "s", &[]), ["first"]);
 }
 
@@ -351,7 +484,10 @@ fn p18_statements_of_two_clients_with_one_name_do_not_mix() {
     let proxy = plan().size(1).start();
     let mut clients: Vec<Client> = (0..4).map(|_| proxy.connect()).collect();
     for (at, client) in clients.iter_mut().enumerate() {
-        assert_eq!(client.exchange(&[parse("s", format!("select $1 || {at}"), &[25]), sync()]), "1Z");
+        assert_eq!(
+            client.exchange(&[parse("s", format!("select $1 || {at}"), &[25]), sync()]),
+            "1Z"
+        );
     }
     for (at, client) in clients.iter_mut().enumerate() {
         assert_eq!(run(client, "s", &["x"]), [format!("x{at}")]);

@@ -51,7 +51,9 @@ pub fn bind(
     let mut body = string(portal.as_bytes());
     body.extend(string(statement.as_bytes()));
     body.extend((parameters.len() as u16).to_be_bytes());
-    parameters.iter().for_each(|(format, _)| body.extend(format.to_be_bytes()));
+    parameters
+        .iter()
+        .for_each(|(format, _)| body.extend(format.to_be_bytes()));
     body.extend((parameters.len() as u16).to_be_bytes());
     for (_, value) in parameters {
         match value {
@@ -63,13 +65,18 @@ pub fn bind(
         }
     }
     body.extend((results.len() as u16).to_be_bytes());
-    results.iter().for_each(|format| body.extend(format.to_be_bytes()));
+    results
+        .iter()
+        .for_each(|format| body.extend(format.to_be_bytes()));
     message(b'B', &body)
 }
 
 /// `Bind` with text parameters and text results.
 pub fn bind_text(portal: &str, statement: &str, parameters: &[&str]) -> Vec<u8> {
-    let values: Vec<_> = parameters.iter().map(|value| (0, Some(value.as_bytes().to_vec()))).collect();
+    let values: Vec<_> = parameters
+        .iter()
+        .map(|value| (0, Some(value.as_bytes().to_vec())))
+        .collect();
     bind(portal, statement, &values, &[])
 }
 
@@ -130,7 +137,9 @@ pub fn copy_fail(reason: &str) -> Vec<u8> {
 pub fn function_call(oid: u32, arguments: &[(u16, Option<Vec<u8>>)], result: u16) -> Vec<u8> {
     let mut body = oid.to_be_bytes().to_vec();
     body.extend((arguments.len() as u16).to_be_bytes());
-    arguments.iter().for_each(|(format, _)| body.extend(format.to_be_bytes()));
+    arguments
+        .iter()
+        .for_each(|(format, _)| body.extend(format.to_be_bytes()));
     body.extend((arguments.len() as u16).to_be_bytes());
     for (_, value) in arguments {
         match value {
@@ -195,7 +204,10 @@ impl Frame {
 
     /// One field of an ErrorResponse or NoticeResponse.
     pub fn field(&self, code: u8) -> Option<String> {
-        self.fields().into_iter().find(|(found, _)| *found == code).map(|(_, text)| text)
+        self.fields()
+            .into_iter()
+            .find(|(found, _)| *found == code)
+            .map(|(_, text)| text)
     }
 
     /// The SQLSTATE of an ErrorResponse.
@@ -225,7 +237,9 @@ impl Frame {
     /// The NUL-terminated strings of the body.
     pub fn strings(&self) -> Vec<String> {
         let body = self.body.strip_suffix(&[0]).unwrap_or(&self.body);
-        body.split(|byte| *byte == 0).map(|text| String::from_utf8_lossy(text).into_owned()).collect()
+        body.split(|byte| *byte == 0)
+            .map(|text| String::from_utf8_lossy(text).into_owned())
+            .collect()
     }
 
     /// A line for people and for comparison. Where in the server's source an error was raised
@@ -244,12 +258,20 @@ impl Frame {
             b'S' => format!("ParameterStatus {}", self.strings().join("=")),
             b'D' => format!("DataRow {}", self.body.escape_ascii()),
             b'E' | b'N' => self.render_fields(source),
-            tag => format!("{} {}", (tag as char).escape_default(), self.body.escape_ascii()),
+            tag => format!(
+                "{} {}",
+                (tag as char).escape_default(),
+                self.body.escape_ascii()
+            ),
         }
     }
 
     fn render_fields(&self, source: bool) -> String {
-        let mut line = String::from(if self.tag == b'E' { "ErrorResponse" } else { "NoticeResponse" });
+        let mut line = String::from(if self.tag == b'E' {
+            "ErrorResponse"
+        } else {
+            "NoticeResponse"
+        });
         // Where a cancel hits is a matter of time.
         let cancelled = self.sqlstate() == "57014";
         for (code, text) in self.fields() {
@@ -266,7 +288,9 @@ pub fn render_frontend(mut bytes: &[u8]) -> String {
     let mut out = String::new();
     while bytes.len() >= 5 {
         let length = u32::from_be_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]) as usize + 1;
-        let Some(frame) = bytes.get(..length) else { break };
+        let Some(frame) = bytes.get(..length) else {
+            break;
+        };
         let name = match frame[0] {
             b'Q' => "Query",
             b'P' => "Parse",

@@ -111,7 +111,9 @@ fn start() -> Postgres {
     let mut keeper = spawn_keeper(&folder, port, unprivileged);
     let mut line = String::new();
     let stdout = keeper.stdout.take().expect("piped");
-    BufReader::new(stdout).read_line(&mut line).expect("a line from the keeper");
+    BufReader::new(stdout)
+        .read_line(&mut line)
+        .expect("a line from the keeper");
     assert_eq!(
         line.trim(),
         "ready",
@@ -130,7 +132,11 @@ fn start() -> Postgres {
 fn spawn_keeper(folder: &Path, port: u16, unprivileged: bool) -> Child {
     let bin = bin_folder();
     let tool = |name: &str| {
-        let path = if bin.as_os_str().is_empty() { PathBuf::from(name) } else { bin.join(name) };
+        let path = if bin.as_os_str().is_empty() {
+            PathBuf::from(name)
+        } else {
+            bin.join(name)
+        };
         path.display().to_string()
     };
     let script = format!(

@@ -155,7 +155,14 @@ impl Plan {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        Some(Proxy { child, port, admin_port, folder, tls, log })
+        Some(Proxy {
+            child,
+            port,
+            admin_port,
+            folder,
+            tls,
+            log,
+        })
     }
 
     fn command(&self, config: &std::path::Path) -> Command {
@@ -164,7 +171,11 @@ impl Plan {
             None => Command::new(binary),
             Some(limit) => {
                 let mut command = Command::new("sh");
-                command.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\""), binary]);
+                command.args([
+                    "-c",
+                    &format!("ulimit -n {limit}; exec \"$0\" \"$@\""),
+                    binary,
+                ]);
                 command
             }
         };
@@ -187,8 +198,11 @@ impl Plan {
                 self.tls_required
             );
         }
-        let pool: Vec<String> =
-            self.pool.iter().map(|(key, value)| format!("{key}: {value}")).collect();
+        let pool: Vec<String> = self
+            .pool
+            .iter()
+            .map(|(key, value)| format!("{key}: {value}"))
+            .collect();
         let _ = write!(
             yaml,
             "admin: {{address: 127.0.0.1:{admin_port}}}\nworkers: {}\nclusters:\n  main:\n    kind: postgres\n    \
@@ -197,7 +211,11 @@ impl Plan {
             self.endpoint,
             pool.join(", ")
         );
-        let mode = if self.session_mode { "session" } else { "transaction" };
+        let mode = if self.session_mode {
+            "session"
+        } else {
+            "transaction"
+        };
         for name in &self.databases {
             let _ = writeln!(
                 yaml,
@@ -232,7 +250,10 @@ pub fn verifier_of(password: &str, iterations: u32) -> String {
     let mut salted = block.clone();
     for _ in 1..iterations {
         block = mac(password.as_bytes(), &block);
-        salted.iter_mut().zip(&block).for_each(|(left, right)| *left ^= right);
+        salted
+            .iter_mut()
+            .zip(&block)
+            .for_each(|(left, right)| *left ^= right);
     }
     let stored = Sha256::digest(mac(&salted, b"Client Key"));
     format!(
@@ -253,10 +274,16 @@ fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::new();
     for chunk in bytes.chunks(3) {
-        let word = chunk.iter().enumerate().fold(0u32, |word, (at, byte)| word | u32::from(*byte) << (16 - 8 * at));
+        let word = chunk.iter().enumerate().fold(0u32, |word, (at, byte)| {
+            word | u32::from(*byte) << (16 - 8 * at)
+        });
         for at in 0..4 {
             let index = (word >> (18 - 6 * at)) as usize & 63;
-            out.push(if at <= chunk.len() { ALPHABET[index] as char } else { '=' });
+            out.push(if at <= chunk.len() {
+                ALPHABET[index] as char
+            } else {
+                '='
+            });
         }
     }
     out
@@ -304,7 +331,8 @@ impl Proxy {
 
     /// Logs in as [`ROLE`] to the database `app`.
     pub fn connect(&self) -> Client {
-        self.login(&Login::new(ROLE, "app")).expect("login through the proxy")
+        self.login(&Login::new(ROLE, "app"))
+            .expect("login through the proxy")
     }
 
     /// Logs in.
@@ -332,15 +360,34 @@ impl Proxy {
     /// Body of an HTTP GET at the admin port, with the status line's code.
     pub fn get(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.admin_port)).expect("admin port");
-        stream.set_read_timeout(Some(PATIENCE)).expect("an open socket");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("sent");
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("an open socket");
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )
+        .expect("sent");
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).expect("an answer");
         let answer = String::from_utf8_lossy(&answer).into_owned();
-        let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+        let code = answer
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok())
+            .unwrap_or(0);
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
-        (code, if chunked { unchunk(body) } else { body.to_owned() })
+        let chunked = head
+            .to_ascii_lowercase()
+            .contains("transfer-encoding: chunked");
+        (
+            code,
+            if chunked {
+                unchunk(body)
+            } else {
+                body.to_owned()
+            },
+        )
     }
 
     /// A scrape of `/metrics`.
@@ -358,7 +405,11 @@ impl Proxy {
             if accept(&metrics) {
                 return metrics;
             }
-            assert!(Instant::now() < deadline, "{what} never came true:\n{metrics:?}\n{}", self.log.text());
+            assert!(
+                Instant::now() < deadline,
+                "{what} never came true:\n{metrics:?}\n{}",
+                self.log.text()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -381,19 +432,33 @@ impl Proxy {
 
     /// Resident memory in bytes.
     pub fn resident(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("alive");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
-        line.split_whitespace().nth(1).expect("a number").parse::<u64>().expect("a number") * 1024
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("alive");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .expect("VmRSS");
+        line.split_whitespace()
+            .nth(1)
+            .expect("a number")
+            .parse::<u64>()
+            .expect("a number")
+            * 1024
     }
 
     /// Open file descriptors.
     pub fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("alive").count()
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid()))
+            .expect("alive")
+            .count()
     }
 
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
-        let done = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
+        let done = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.pid().to_string())
+            .status();
         assert!(done.expect("kill").success());
     }
 
@@ -429,8 +494,12 @@ impl Drop for Proxy {
 fn unchunk(mut body: &str) -> String {
     let mut out = String::new();
     while let Some((length, rest)) = body.split_once("\r\n") {
-        let Ok(length) = usize::from_str_radix(length.trim(), 16) else { break };
-        let Some(chunk) = rest.get(..length).filter(|chunk| !chunk.is_empty()) else { break };
+        let Ok(length) = usize::from_str_radix(length.trim(), 16) else {
+            break;
+        };
+        let Some(chunk) = rest.get(..length).filter(|chunk| !chunk.is_empty()) else {
+            break;
+        };
         out.push_str(chunk);
         body = rest.get(length + 2..).unwrap_or("");
     }
@@ -480,7 +549,11 @@ impl Log {
                 !lines.iter().skip(from).any(|line| line.contains(text))
             })
             .expect("unpoisoned");
-        assert!(!timeout.timed_out(), "no log line with {text:?}:\n{}", lines.join("\n"));
+        assert!(
+            !timeout.timed_out(),
+            "no log line with {text:?}:\n{}",
+            lines.join("\n")
+        );
     }
 }
 
@@ -490,11 +563,18 @@ pub struct Metrics(Vec<(String, String, f64)>);
 
 impl Metrics {
     fn read(text: &str) -> Self {
-        let samples = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
-            let (series, value) = line.rsplit_once(' ')?;
-            let (name, labels) = series.split_once('{').unwrap_or((series, ""));
-            Some((name.to_owned(), labels.trim_end_matches('}').to_owned(), value.parse().ok()?))
-        });
+        let samples = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| {
+                let (series, value) = line.rsplit_once(' ')?;
+                let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+                Some((
+                    name.to_owned(),
+                    labels.trim_end_matches('}').to_owned(),
+                    value.parse().ok()?,
+                ))
+            });
         Self(samples.collect())
     }
 
@@ -509,7 +589,9 @@ impl Metrics {
             .iter()
             .filter(|(found, text, _)| {
                 found == name
-                    && labels.iter().all(|(label, value)| text.contains(&format!("{label}=\"{value}\"")))
+                    && labels
+                        .iter()
+                        .all(|(label, value)| text.contains(&format!("{label}=\"{value}\"")))
             })
             .map(|(_, _, value)| value)
             .sum()

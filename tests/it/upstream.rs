@@ -24,7 +24,9 @@ pub struct Conversation {
 
 impl Upstream {
     /// Starts one; `script` is called for each connection that logged in.
-    pub fn start(script: impl Fn(&mut Conversation) -> io::Result<()> + Send + Sync + 'static) -> Self {
+    pub fn start(
+        script: impl Fn(&mut Conversation) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         Self::start_raw(move |conversation| {
             conversation.greet()?;
             script(conversation)
@@ -47,7 +49,11 @@ impl Upstream {
                 let statements = Arc::clone(&shared);
                 let script = Arc::clone(&script);
                 std::thread::spawn(move || {
-                    let mut conversation = Conversation { stream, number, statements };
+                    let mut conversation = Conversation {
+                        stream,
+                        number,
+                        statements,
+                    };
                     // However the proxy leaves, the test looks at its other side.
                     let _ = script(&mut conversation);
                 });
@@ -103,7 +109,10 @@ impl Conversation {
         let length = u32::from_be_bytes(header[1..].try_into().expect("four bytes")) as usize;
         let mut body = vec![0; length - 4];
         self.stream.read_exact(&mut body)?;
-        let frame = Frame { tag: header[0], body };
+        let frame = Frame {
+            tag: header[0],
+            body,
+        };
         let text = match frame.tag {
             b'Q' => frame.strings().into_iter().next(),
             b'P' => frame.strings().into_iter().nth(1),
@@ -155,7 +164,10 @@ impl Conversation {
 
 /// An ErrorResponse.
 pub fn error(severity: &str, code: &str, text: &str) -> Vec<u8> {
-    message(b'E', format!("S{severity}\0V{severity}\0C{code}\0M{text}\0\0").as_bytes())
+    message(
+        b'E',
+        format!("S{severity}\0V{severity}\0C{code}\0M{text}\0\0").as_bytes(),
+    )
 }
 
 /// A RowDescription of one text column.

@@ -39,10 +39,18 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Send(messages, piece) => {
-                write!(f, "send (pieces of {piece})\n{}", message::render_frontend(&messages.concat()))
+                write!(
+                    f,
+                    "send (pieces of {piece})\n{}",
+                    message::render_frontend(&messages.concat())
+                )
             }
             Self::Copy(messages, piece) => {
-                write!(f, "copy (pieces of {piece})\n{}", message::render_frontend(&messages.concat()))
+                write!(
+                    f,
+                    "copy (pieces of {piece})\n{}",
+                    message::render_frontend(&messages.concat())
+                )
             }
             other => writeln!(f, "{other:?}"),
         }
@@ -64,7 +72,11 @@ impl Outcome {
 
     /// Every line, the failure last.
     pub fn lines(&self) -> Vec<String> {
-        self.lines.iter().cloned().chain(self.failure.clone()).collect()
+        self.lines
+            .iter()
+            .cloned()
+            .chain(self.failure.clone())
+            .collect()
     }
 }
 
@@ -73,10 +85,16 @@ pub fn hold(address: &str, login: &Login, steps: &[Step]) -> Outcome {
     let client = match Client::login(address, login) {
         Ok(client) => client,
         Err(LoginError::Refused(frame)) => {
-            return Outcome { lines: vec![frame.render(false)], failure: None };
+            return Outcome {
+                lines: vec![frame.render(false)],
+                failure: None,
+            };
         }
         Err(LoginError::Io(error)) => {
-            return Outcome { lines: Vec::new(), failure: Some(format!("login: {error}")) };
+            return Outcome {
+                lines: Vec::new(),
+                failure: Some(format!("login: {error}")),
+            };
         }
     };
     let mut conversation = Conversation::new(client);
@@ -84,10 +102,16 @@ pub fn hold(address: &str, login: &Login, steps: &[Step]) -> Outcome {
     greeting.iter().for_each(|frame| conversation.record(frame));
     let failure = steps.iter().enumerate().find_map(|(at, step)| {
         let error = conversation.take(step).err()?;
-        Some(format!("FAILED at step {at}: {error}; still owed {:?}", conversation.owed))
+        Some(format!(
+            "FAILED at step {at}: {error}; still owed {:?}",
+            conversation.owed
+        ))
     });
     conversation.place_parameters();
-    Outcome { lines: conversation.lines, failure }
+    Outcome {
+        lines: conversation.lines,
+        failure,
+    }
 }
 
 /// A request that has not been answered in full.
@@ -158,8 +182,14 @@ impl Conversation {
     fn send(&mut self, messages: &[Vec<u8>], piece: usize) -> io::Result<()> {
         messages.iter().for_each(|message| self.owe(message));
         let bytes = messages.concat();
-        let piece = if piece == 0 { bytes.len().max(1) } else { piece };
-        bytes.chunks(piece).try_for_each(|chunk| self.client.try_send(chunk))
+        let piece = if piece == 0 {
+            bytes.len().max(1)
+        } else {
+            piece
+        };
+        bytes
+            .chunks(piece)
+            .try_for_each(|chunk| self.client.try_send(chunk))
     }
 
     fn owe(&mut self, message: &[u8]) {
@@ -220,7 +250,9 @@ impl Conversation {
     /// Notes a message and what it settles.
     fn settle(&mut self, frame: &Frame) {
         self.record(frame);
-        let Some(front) = self.owed.front().copied() else { return };
+        let Some(front) = self.owed.front().copied() else {
+            return;
+        };
         match (front, frame.tag) {
             (_, b'E') => self.settle_error(front, frame),
             (Owed::Parse, b'1') | (Owed::Bind, b'2') | (Owed::Close, b'3') => self.pop(),
@@ -239,7 +271,10 @@ impl Conversation {
     }
 
     fn settle_error(&mut self, front: Owed, frame: &Frame) {
-        if frame.field(b'V').is_some_and(|severity| severity != "ERROR") {
+        if frame
+            .field(b'V')
+            .is_some_and(|severity| severity != "ERROR")
+        {
             self.closed = true;
             return;
         }
@@ -290,7 +325,8 @@ impl Conversation {
     fn place_parameters(&mut self) {
         self.parameters.sort();
         let parameters = self.parameters.drain(..);
-        self.lines.extend(parameters.map(|(name, value)| format!("ParameterStatus {name}={value}")));
+        self.lines
+            .extend(parameters.map(|(name, value)| format!("ParameterStatus {name}={value}")));
     }
 
     fn cancel_at_notice(&mut self) -> io::Result<()> {

@@ -6,7 +6,10 @@ use rand::{Rng, SeedableRng};
 
 use super::conversation::{End, Step};
 use crate::client::Login;
-use crate::message::{self, bind, close, copy_data, copy_done, copy_fail, describe, execute, flush, parse, query, sync};
+use crate::message::{
+    self, bind, close, copy_data, copy_done, copy_fail, describe, execute, flush, parse, query,
+    sync,
+};
 use crate::postgres::ROLE;
 
 /// The tables of one slot.
@@ -49,7 +52,15 @@ const SELECTS: &[&str] = &[
     "select array_agg(id order by id), now() = now() from {s}.t",
 ];
 
-const EMPTIES: &[&str] = &["", ";", "  ", "-- nothing", "/* a /* nested */ comment */", ";;", "\n"];
+const EMPTIES: &[&str] = &[
+    "",
+    ";",
+    "  ",
+    "-- nothing",
+    "/* a /* nested */ comment */",
+    ";;",
+    "\n",
+];
 
 const ERRORS: &[&str] = &[
     "select 1/0",
@@ -113,8 +124,14 @@ const TRANSACTION: &[&str] = &[
     "begin read only, read write",
 ];
 
-const SAVEPOINTS: &[&str] =
-    &["savepoint a", "savepoint b", "rollback to a", "rollback to savepoint b", "release a", "release savepoint b"];
+const SAVEPOINTS: &[&str] = &[
+    "savepoint a",
+    "savepoint b",
+    "rollback to a",
+    "rollback to savepoint b",
+    "release a",
+    "release savepoint b",
+];
 
 const SETTINGS: &[&str] = &[
     "set work_mem = '3MB'",
@@ -266,12 +283,21 @@ const PREPARED: &[Prepared] = &[
     ("select * from {s}.t where id = $1", &[INT4]),
     ("select * from {s}.t where id >= $1 order by id", &[INT4]),
     ("select id, v from {s}.t where v = $1 order by id", &[TEXT]),
-    ("insert into {s}.t (id, v) values ($1, $2) on conflict (id) do update set v = excluded.v returning id", &[INT4, TEXT]),
+    (
+        "insert into {s}.t (id, v) values ($1, $2) on conflict (id) do update set v = excluded.v returning id",
+        &[INT4, TEXT],
+    ),
     ("update {s}.t set v = $1 where id = $2", &[TEXT, INT4]),
     ("select i from generate_series(1, $1::int) i", &[INT4]),
-    ("select i, repeat('p', 500) from generate_series(1, 40) i where i > $1", &[INT4]),
+    (
+        "select i, repeat('p', 500) from generate_series(1, 40) i where i > $1",
+        &[INT4],
+    ),
     ("select 100 / $1::int", &[INT4]),
-    ("select {s}.boom(i, $1::int) from generate_series(1, 9) i", &[INT4]),
+    (
+        "select {s}.boom(i, $1::int) from generate_series(1, 9) i",
+        &[INT4],
+    ),
     ("select {s}.note($1::int)", &[INT4]),
     ("select $1", &[TEXT]),
     ("select 1", &[]),
@@ -362,7 +388,10 @@ impl Generator {
             ("search_path", "pg_catalog"),
             ("work_mem", "6MB"),
             ("options", "-c statement_timeout=290s -c work_mem=8MB"),
-            ("options", "-c application_name=by\\ options --enable_seqscan=off"),
+            (
+                "options",
+                "-c application_name=by\\ options --enable_seqscan=off",
+            ),
         ];
         while self.chance(4) {
             let (name, value) = *self.pick(&offered);
@@ -517,7 +546,11 @@ impl Generator {
         if self.chance(2) {
             messages.push(describe(b'P', portal));
         }
-        let rows = if self.chance(4) { self.random.random_range(1..6) } else { 0 };
+        let rows = if self.chance(4) {
+            self.random.random_range(1..6)
+        } else {
+            0
+        };
         messages.push(execute(portal, rows));
         if rows > 0 {
             while self.chance(2) {
@@ -672,11 +705,18 @@ impl Generator {
         let (command, data) = if self.chance(4) {
             ("copy {s}.u from stdin (format binary)", self.copy_binary())
         } else {
-            let options = ["", " (freeze off)", " (format csv, delimiter E'\\t')", " (header match)"];
+            let options = [
+                "",
+                " (freeze off)",
+                " (format csv, delimiter E'\\t')",
+                " (header match)",
+            ];
             let command = match *self.pick(&options) {
                 "" => "copy {s}.u from stdin",
                 " (freeze off)" => "copy {s}.u (id, v) from stdin",
-                " (format csv, delimiter E'\\t')" => "copy {s}.u from stdin (format csv, delimiter E'\\t')",
+                " (format csv, delimiter E'\\t')" => {
+                    "copy {s}.u from stdin (format csv, delimiter E'\\t')"
+                }
                 _ => "copy {s}.absent from stdin",
             };
             (command, self.copy_lines())
@@ -774,7 +814,13 @@ impl Generator {
         if self.chance(2) {
             self.send(vec![query(sql)]);
         } else {
-            self.send(vec![parse("", sql, &[]), bind("", "", &[], &[]), describe(b'P', ""), execute("", 0), sync()]);
+            self.send(vec![
+                parse("", sql, &[]),
+                bind("", "", &[], &[]),
+                describe(b'P', ""),
+                execute("", 0),
+                sync(),
+            ]);
         }
         self.maybe_read();
     }
@@ -806,7 +852,12 @@ impl Generator {
         if self.chance(2) {
             self.send(vec![query(sql)]);
         } else {
-            self.send(vec![parse("", sql, &[]), bind("", "", &[], &[]), execute("", 0), sync()]);
+            self.send(vec![
+                parse("", sql, &[]),
+                bind("", "", &[], &[]),
+                execute("", 0),
+                sync(),
+            ]);
         }
         self.steps.push(Step::CancelAtNotice);
         self.steps.push(Step::ReadAll);

@@ -26,17 +26,25 @@ const ENOUGH: usize = 5;
 
 fn conversations() -> usize {
     let given = std::env::var("DSQLPROXY_CONVERSATIONS").ok();
-    given.map_or(10_000, |text| text.parse().expect("DSQLPROXY_CONVERSATIONS is a number"))
+    given.map_or(10_000, |text| {
+        text.parse().expect("DSQLPROXY_CONVERSATIONS is a number")
+    })
 }
 
 fn seed() -> u64 {
     let given = std::env::var("DSQLPROXY_SEED").ok();
-    given.map_or_else(rand::random, |text| text.parse().expect("DSQLPROXY_SEED is a number"))
+    given.map_or_else(rand::random, |text| {
+        text.parse().expect("DSQLPROXY_SEED is a number")
+    })
 }
 
 #[test]
 fn postgres_against_itself() {
-    compare("itself", &postgres::cluster().address(), conversations() / 20);
+    compare(
+        "itself",
+        &postgres::cluster().address(),
+        conversations() / 20,
+    );
 }
 
 #[test]
@@ -57,7 +65,11 @@ fn transaction_pool_of_one() {
 
 #[test]
 fn session_pool() {
-    through("session", plan().size(2).session_mode(), conversations() / 10);
+    through(
+        "session",
+        plan().size(2).session_mode(),
+        conversations() / 10,
+    );
 }
 
 fn through(name: &str, plan: Plan, count: usize) {
@@ -75,8 +87,16 @@ struct Comparison<'a> {
 }
 
 fn compare(name: &str, proxied: &str, count: usize) {
-    let comparison = Comparison { cluster: postgres::cluster(), proxied, name, seed: seed() };
-    println!("{name}: {count} conversations, DSQLPROXY_SEED={}", comparison.seed);
+    let comparison = Comparison {
+        cluster: postgres::cluster(),
+        proxied,
+        name,
+        seed: seed(),
+    };
+    println!(
+        "{name}: {count} conversations, DSQLPROXY_SEED={}",
+        comparison.seed
+    );
     let reports = Mutex::new(Vec::new());
     let stop = AtomicBool::new(false);
     let began = Instant::now();
@@ -113,7 +133,11 @@ fn compare(name: &str, proxied: &str, count: usize) {
     for report in &reports {
         println!("{report}");
     }
-    assert!(reports.is_empty(), "{} differences, see above", reports.len());
+    assert!(
+        reports.is_empty(),
+        "{} differences, see above",
+        reports.len()
+    );
 }
 
 fn only() -> Option<usize> {
@@ -135,7 +159,9 @@ impl Comparison<'_> {
     }
 
     fn hold_both(&self, slot: usize, number: usize) -> Option<String> {
-        let seed = self.seed.wrapping_add((number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let seed = self
+            .seed
+            .wrapping_add((number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let (login, parts) = Generator::new(seed, &self.schema(slot)).conversation();
         let (direct, proxied) = self.outcomes(&login, &parts)?;
         let (parts, direct, proxied, note) = self.shrink(slot, &login, parts, direct, proxied);
@@ -196,9 +222,18 @@ impl Comparison<'_> {
 
 fn differing(direct: &Outcome, proxied: &Outcome) -> String {
     let (direct, proxied) = (direct.lines(), proxied.lines());
-    let same = direct.iter().zip(&proxied).take_while(|(left, right)| left == right).count();
+    let same = direct
+        .iter()
+        .zip(&proxied)
+        .take_while(|(left, right)| left == right)
+        .count();
     let mut out = String::new();
-    for (at, line) in direct.iter().enumerate().take(same).skip(same.saturating_sub(8)) {
+    for (at, line) in direct
+        .iter()
+        .enumerate()
+        .take(same)
+        .skip(same.saturating_sub(8))
+    {
         let _ = writeln!(out, "  {at:4}   both    {}", shorten(line));
     }
     for (name, lines) in [("direct ", &direct), ("proxied", &proxied)] {
@@ -215,4 +250,3 @@ fn shorten(line: &str) -> String {
         Some((at, _)) => format!("{}… ({} bytes)", &line[..at], line.len()),
     }
 }
-
