@@ -6,7 +6,7 @@ use crate::upstream::{Expect, Owed, STATEMENT_PREFIX};
 use crate::wire::backend::{TransactionStatus, command_tag, error_fields, two_strings};
 use crate::wire::frame::{self, HEADER, Header};
 use crate::wire::frontend;
-use crate::wire::reply::ClientError;
+use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
 use super::run::{End, HIGH_WATER, Note, Own, Rest, Session};
@@ -250,45 +250,27 @@ impl Session {
             // ROLLBACK TO outside its transaction is an error; inside, its tag is ROLLBACK too.
             effect => self.settings.apply(effect),
         }
+        self.resetting |= matches!(
+            effect,
+            Effect::Reset(_) | Effect::ResetAll | Effect::DiscardAll
+        );
         match effect {
             Effect::DiscardAll => {
-                self.names.clear();
-                self.names.forget_unnamed();
                 self.pin = None;
                 if let Some(lease) = &mut self.lease {
-                    lease.prepared.clear();
                     lease.unnamed = None;
                     lease.tainted = false;
                 }
             }
-            Effect::DeallocateAll => {
-                self.names.clear();
-                if let Some(lease) = &mut self.lease {
-                    lease.prepared.clear();
-                }
-            }
-            Effect::Deallocate(name) => self.deallocate(name),
             _ => {}
-        }
-    }
-
-    fn deallocate(&mut self, name: &[u8]) {
-        let removed = self
-            .owed
-            .front()
-            .and_then(|entry| entry.note.as_ref())
-            .and_then(|note| note.removes);
-        if let (Some(id), Some(lease)) = (removed, &mut self.lease) {
-            lease.prepared.remove(id);
-            self.names.set(name, None);
         }
     }
 
     fn copy_in(&mut self, header: Header) -> Result<Step, End> {
         let step = self.expect(header, &[Expect::Query, Expect::Execute])?;
-        if self.owed.begin_copy_in() {
-            let ended = |entry: &Owed<Note>| entry.expect == Expect::CopyEnd;
-            self.copying = !self.owed.iter().any(ended);
+        let clean = self.owed.begin_copy_in();
+        self.copying_in = !self.owed.has_copy_end();
+        if clean {
             return Ok(step);
         }
         Err(self.desynchronised("requests were sent behind a COPY FROM STDIN before its data"))
@@ -302,11 +284,19 @@ impl Session {
             String::from_utf8_lossy(name),
             String::from_utf8_lossy(value),
         );
+        let resets = self.resetting && self.settings.has_defaults();
         if let Some(lease) = &mut self.lease {
+            if resets && self.before_reset.is_none() {
+                self.before_reset = Some(lease.parameters.clone());
+            }
             lease.report(&name, &value);
         }
-        self.settings.report(&name, &value);
-        Ok(self.visible())
+        if !resets {
+            self.settings.report(&name, &value);
+        }
+        // The value of the connection, not the client's start-up parameter: told when that is set
+        // again.
+        Ok(if resets { Step::Hide } else { self.visible() })
     }
 
     fn ready(&mut self, body: &[u8]) -> Result<Step, End> {
@@ -317,6 +307,8 @@ impl Session {
             return Err(self.desynchronised("ReadyForQuery out of turn"));
         };
         let own = entry.note.as_ref().and_then(|note| note.own);
+        self.resetting = false;
+        let resumes = entry.note.as_ref().and_then(|note| note.resumes);
         if own == Some(Own::Settings) {
             self.settings.synced();
         }
@@ -328,11 +320,43 @@ impl Session {
         } else {
             self.settings.stay_open();
         }
+        if own == Some(Own::Settings) {
+            return Ok(self.tell_reset(resumes));
+        }
         if entry.hidden {
             return Ok(Step::Hide);
         }
         self.status = status;
+        if self.before_reset.is_some() && self.resync_before_ready(status) {
+            return Ok(Step::Hide);
+        }
         Ok(Step::Pass)
+    }
+
+    /// Sets the client's start-up parameters again before it learns that its RESET is done.
+    fn resync_before_ready(&mut self, status: TransactionStatus) -> bool {
+        let possible = self.owed.is_empty()
+            && !self.owed.is_unsynced()
+            && status != TransactionStatus::Failed
+            && self.needs_sync();
+        if possible {
+            self.sync_settings_then(Some(status));
+        }
+        possible
+    }
+
+    /// Tells the client which parameters a RESET changed in the end.
+    fn tell_reset(&mut self, resumes: Option<TransactionStatus>) -> Step {
+        let before = self.before_reset.take();
+        if let (Some(before), Some(lease)) = (before, &self.lease) {
+            for (name, value) in lease.parameters.iter().filter(|now| !before.contains(now)) {
+                reply::put_parameter(&mut self.replacement, name, value);
+            }
+        }
+        if let Some(status) = resumes {
+            reply::put_ready(&mut self.replacement, status);
+        }
+        Step::Replaced
     }
 
     // ---- errors ----------------------------------------------------------------------------
@@ -359,10 +383,13 @@ impl Session {
         }
         let instead = front.note.as_ref().and_then(|note| note.instead.clone());
         let extended = front.expect.is_extended();
+        self.copying_in = false;
         let renamed = self.rename(header, body);
         self.settings.fail();
         if extended {
             self.fail_batch()?;
+        } else {
+            self.undo_rest();
         }
         match (instead, renamed) {
             (Some(error), _) => {
@@ -396,7 +423,7 @@ impl Session {
                 .ok()
                 .and_then(|id| id.parse().ok());
             renamed.extend_from_slice(&rest[..=at]);
-            match id.and_then(|id| self.names.client_name(id)) {
+            match id.and_then(|id| self.client_name(id)) {
                 Some(name) => renamed.extend_from_slice(name),
                 None => renamed.extend_from_slice(&rest[at + 1..at + quoted.len() + length]),
             }
@@ -404,6 +431,44 @@ impl Session {
         }
         renamed.extend_from_slice(rest);
         Some(renamed)
+    }
+
+    /// The client's name of a statement when the request at the head of the queue was sent; later
+    /// requests may have changed it already.
+    fn client_name(&self, id: u64) -> Option<&[u8]> {
+        self.names.client_name(id).or_else(|| {
+            self.owed
+                .iter()
+                .filter_map(|entry| entry.note.as_ref())
+                .flat_map(|note| note.changes.iter())
+                .find_map(|(_, change)| change.name_before(id))
+        })
+    }
+
+    /// A simple query failed: what its statements did not do to names is undone.
+    fn undo_rest(&mut self) {
+        let Some(note) = self
+            .owed
+            .front_mut()
+            .and_then(|entry| entry.note.as_deref_mut())
+        else {
+            return;
+        };
+        let done = note.done;
+        let changes = std::mem::take(&mut note.changes);
+        let removes = std::mem::take(&mut note.removes);
+        let undone = changes
+            .into_iter()
+            .rev()
+            .filter(|(position, _)| *position >= done);
+        let mut any = false;
+        for (_, change) in undone {
+            any = true;
+            self.names.undo(change);
+        }
+        if let (true, Some(lease)) = (any, &mut self.lease) {
+            removes.into_iter().for_each(|id| lease.prepared.insert(id));
+        }
     }
 
     /// An error ends the batch: names that were changed by messages the server did not carry out
@@ -439,18 +504,24 @@ impl Session {
         if let Some(id) = note.makes {
             lease.prepared.remove(id);
         }
-        if let (Some(id), Some(Own::Evict)) = (note.removes, note.own) {
-            lease.prepared.insert(id);
+        note.removes
+            .iter()
+            .for_each(|id| lease.prepared.insert(*id));
+        if let Some((before, _)) = note.unnamed.filter(|(_, after)| lease.unnamed == *after) {
+            // A Parse that fails has destroyed the old statement; one that was skipped has not.
+            // Nor is it known when more requests are under way.
+            let known = !failed_itself && self.owed.ready_due() == 0;
+            lease.unnamed = before.filter(|_| known);
         }
-        if entry.expect == Expect::Parse && note.makes.is_none() {
-            lease.unnamed = None;
+        if let Some(forgotten) = note.forgets {
+            self.names.undo(forgotten);
         }
-        let Some(change) = note.name else { return };
-        let unnamed = change.name.is_empty();
-        self.names.undo(change);
-        // A Parse of the unnamed statement destroys the old one even when it fails.
-        if unnamed && failed_itself && entry.expect == Expect::Parse {
-            self.names.forget_unnamed();
+        for (_, change) in note.changes.into_iter().rev() {
+            // A Parse of the unnamed statement destroys the old one even when it fails.
+            let destroyed = failed_itself && entry.expect == Expect::Parse && change.touches(b"");
+            if self.names.undo(change) && destroyed {
+                self.names.forget_unnamed();
+            }
         }
     }
 

@@ -4,14 +4,16 @@ use std::rc::Rc;
 
 use crate::config::ClusterKind;
 use crate::net::ReadBuffer;
+use crate::pool::Lease;
 use crate::sql::{Class, Effect, PinReason, classify};
-use crate::upstream::{Expect, STATEMENT_PREFIX, difference, statement_name};
+use crate::upstream::{Expect, STATEMENT_PREFIX, difference, next_statement_id, statement_name};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frame::{self, HEADER};
 use crate::wire::frontend::{self, LayoutError};
 use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
+use super::deallocate::translate;
 use super::names::Prepared;
 use super::run::{End, HIGH_WATER, Note, Own, Rest, Session, violation};
 
@@ -50,7 +52,7 @@ impl From<LayoutError> for End {
 impl Session {
     /// Deals with the frames that are there.
     pub(super) fn take_frames(&mut self) -> Result<bool, End> {
-        if self.cin.unread().is_empty() {
+        if self.cin.unread().is_empty() || self.terminating {
             return Ok(false);
         }
         let mut input = std::mem::take(&mut self.cin);
@@ -97,6 +99,9 @@ impl Session {
                 }
                 Taken::Wait => return Ok(progress),
             }
+            if self.terminating {
+                return Ok(true);
+            }
             progress = true;
         }
     }
@@ -125,13 +130,20 @@ impl Session {
         }
         input.drop_unread(count);
         self.from_client.reduce(count);
+        if self.from_client.left() == 0 {
+            // The answer may have come before the end of the frame.
+            self.release_if_settled();
+        }
         true
     }
 
     fn take_frame(&mut self, header: frame::Header, bytes: &[u8]) -> Result<Taken, End> {
         let too_long = self.env.pool.kind() == ClusterKind::Dsql && header.total > DSQL_MESSAGE;
         match header.tag {
-            b'X' => self.take_terminate(),
+            b'X' => {
+                self.terminating = true;
+                Ok(Taken::All)
+            }
             b'p' => Err(violation("unexpected password message")),
             b'd' => Ok(self.take_copy_data(header.total, bytes)),
             b'c' | b'f' => Ok(self.take_copy_end(bytes)),
@@ -142,8 +154,13 @@ impl Session {
                 }
                 Ok(Taken::All)
             }
+            b'S' if self.copying_in => Ok(Taken::All),
             b'S' => Ok(self.take_sync(bytes)),
             _ if self.discarding || self.owed.is_skipping() => Ok(skip(header.total, bytes.len())),
+            b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' if self.must_wait_for_reset() => {
+                Ok(Taken::Wait)
+            }
+            _ if self.copying_in => Ok(self.break_copy(header.total, bytes)),
             tag if too_long => self.refuse_long(tag, header.total, bytes.len()),
             b'Q' => self.take_query(header.total, bytes),
             b'F' => self.take_function_call(header.total, bytes),
@@ -194,12 +211,21 @@ impl Session {
 
     /// Brings the connection's settings in line with the session's.
     pub(super) fn sync_settings(&mut self) {
-        if !self.needs_sync() {
-            return;
+        if self.needs_sync() {
+            self.sync_settings_then(None);
         }
+    }
+
+    /// The same, and then the client's ReadyForQuery.
+    pub(super) fn sync_settings_then(&mut self, resumes: Option<TransactionStatus>) {
         let sql = difference(self.settings.label(), self.settings.wanted());
         self.env.tally.settings_synced.add(1);
-        self.send(Expect::Query, true, Self::own(Own::Settings), |out| {
+        let note = Note {
+            own: Some(Own::Settings),
+            resumes,
+            ..Note::default()
+        };
+        self.send(Expect::Query, true, Some(note), |out| {
             frontend::put_query(out, sql.as_bytes());
         });
         if let Some(lease) = &mut self.lease {
@@ -278,39 +304,134 @@ impl Session {
         if let Some(taken) = self.lease_or(true)? {
             return Ok(without_rest(taken, total, bytes.len()));
         }
-        self.names.forget_unnamed();
+        if self.must_wait_for_names(&class) {
+            return Ok(Taken::Wait);
+        }
         self.note_pins(&class);
-        let removes = self.deallocated(&class);
-        let guarded = self
-            .owed
-            .iter()
-            .any(|entry| entry.hidden && entry.expect.is_extended())
-            || removes.is_some_and(|id| self.prepare_again_by_id(id));
-        let note = Note {
-            effects: class.effects,
-            removes,
+        let alone = !self.has_unsynced_messages();
+        let forgotten = self.names.set(b"", None);
+        let translated = self.translate_deallocate(text, &class);
+        let guarded = alone && self.owed.is_unsynced();
+        let mut note = Note {
             guarded,
             writes: class.may_write,
+            forgets: (!alone).then_some(forgotten),
             ..Note::default()
         };
-        let plain = note.effects.is_none() && !guarded && !note.writes;
+        self.note_effects(&mut note, class.effects);
+        let unnamed = self.replace_unnamed(None);
+        note.unnamed = (!alone).then_some(unnamed);
+        let plain = alone && note.effects.is_none() && !guarded && !note.writes;
         self.env.tally.requests.add(1);
         self.send(
             Expect::Query,
             false,
             (!plain).then_some(note),
-            |out| match removes {
-                Some(id) => {
-                    let sql = format!("DEALLOCATE \"{}\"", statement_name(id));
-                    frontend::put_query(out, sql.as_bytes());
-                }
+            |out| match translated {
+                Some(text) => frontend::put_query(out, &text),
                 None => out.extend_from_slice(bytes),
             },
         );
-        if let Some(lease) = &mut self.lease {
-            lease.unnamed = None;
-        }
         Ok(Taken::All)
+    }
+
+    /// The client itself sent extended messages and no Sync yet.
+    fn has_unsynced_messages(&self) -> bool {
+        self.owed.is_unsynced() && !self.owed.ends_with_own()
+    }
+
+    /// Notes what statements do, and does at once what they do to names: requests behind them
+    /// already see that.
+    fn note_effects(&mut self, note: &mut Note, effects: Option<Rc<[Effect]>>) {
+        for (position, effect) in effects
+            .iter()
+            .flat_map(|effects| effects.iter())
+            .enumerate()
+        {
+            match effect {
+                Effect::Deallocate(name) => {
+                    if let Some(prepared) = self.names.get(name) {
+                        note.removes.push(prepared.id);
+                        note.changes.push((position, self.names.set(name, None)));
+                    }
+                }
+                Effect::DeallocateAll | Effect::DiscardAll => {
+                    note.changes.push((position, self.names.clear()));
+                    if let Some(lease) = &mut self.lease {
+                        note.removes.extend(lease.prepared.ids());
+                    }
+                }
+                _ => {}
+            }
+        }
+        if let Some(lease) = &mut self.lease {
+            note.removes
+                .iter()
+                .for_each(|id| lease.prepared.remove(*id));
+        }
+        note.effects = effects;
+    }
+
+    /// The text with the server's names in each DEALLOCATE; the statements are on this connection
+    /// then.
+    fn translate_deallocate(&mut self, text: &[u8], class: &Class) -> Option<Vec<u8>> {
+        let effects = class.effects.as_deref()?;
+        let mut found = false;
+        for effect in effects {
+            if let Effect::Deallocate(name) = effect {
+                if let Some(prepared) = self.names.get(name).cloned() {
+                    self.prepare_again(&prepared);
+                    found = true;
+                }
+            }
+        }
+        let names = &self.names;
+        let server_name = |name: &[u8]| names.get(name).map(|prepared| prepared.server_name());
+        found.then(|| translate(text, server_name)).flatten()
+    }
+
+    /// Whether an earlier batch may still change what a name means, or whether a statement is
+    /// there: then it must be known first.
+    fn must_wait(&self, name: &[u8], id: Option<u64>) -> bool {
+        if self.owed.ready_due() == 0 {
+            return false;
+        }
+        self.owed.earlier_batches().any(|entry| {
+            entry.note.as_ref().is_some_and(|note| {
+                note.changes.iter().any(|(_, change)| change.touches(name))
+                    || id.is_some_and(|id| note.makes == Some(id) || note.removes.contains(&id))
+            })
+        })
+    }
+
+    /// An earlier batch resets settings to the connection's defaults, and the client has others:
+    /// these must be set before anything else runs.
+    fn must_wait_for_reset(&self) -> bool {
+        let resets = |effect: &Effect| {
+            matches!(
+                effect,
+                Effect::Reset(_) | Effect::ResetAll | Effect::DiscardAll
+            )
+        };
+        self.owed.ready_due() > 0
+            && self.settings.has_defaults()
+            && self.owed.earlier_batches().any(|entry| {
+                let effects = entry.note.as_ref().and_then(|note| note.effects.as_ref());
+                effects.is_some_and(|effects| effects.iter().any(resets))
+            })
+    }
+
+    fn must_wait_for(&self, name: &[u8]) -> bool {
+        self.must_wait(name, self.names.get(name).map(|prepared| prepared.id))
+    }
+
+    fn must_wait_for_names(&self, class: &Class) -> bool {
+        let effects = class.effects.iter().flat_map(|effects| effects.iter());
+        effects.into_iter().any(|effect| match effect {
+            Effect::Deallocate(name) => self.must_wait_for(name),
+            Effect::DeallocateAll | Effect::DiscardAll => self.owed.ready_due() > 0,
+            _ => false,
+        })
     }
 
     /// Answers a BEGIN without sending it, and the end of a transaction that never was begun.
@@ -348,10 +469,7 @@ impl Session {
         self.names.forget_unnamed();
         self.pin_to(PinReason::LongText);
         self.env.tally.requests.add(1);
-        let guarded = self
-            .owed
-            .iter()
-            .any(|entry| entry.hidden && entry.expect.is_extended());
+        let guarded = self.owed.is_unsynced() && !self.has_unsynced_messages();
         let note = Note {
             writes: true,
             guarded,
@@ -404,14 +522,6 @@ impl Session {
         }
     }
 
-    /// The statement a single `DEALLOCATE name` means, when it was prepared by protocol.
-    fn deallocated(&self, class: &Class) -> Option<u64> {
-        match class.effects.as_deref() {
-            Some([Effect::Deallocate(name)]) => self.names.get(name).map(|prepared| prepared.id),
-            _ => None,
-        }
-    }
-
     // ---- extended protocol -----------------------------------------------------------------
 
     fn take_parse(&mut self, bytes: &[u8]) -> Result<Taken, End> {
@@ -419,7 +529,7 @@ impl Session {
         if let Some(taken) = self.lease_or(false)? {
             return Ok(taken);
         }
-        if self.is_uncertain(parse.name) {
+        if !parse.name.is_empty() && self.must_wait_for(parse.name) {
             return Ok(Taken::Wait);
         }
         if parse.name.is_empty() {
@@ -438,21 +548,41 @@ impl Session {
             .get(b"")
             .filter(|known| known.is(parse.text, parse.types))
             .cloned();
-        let prepared =
-            known.unwrap_or_else(|| Prepared::new(parse.text, parse.types, self.scope()));
+        let prepared = known.unwrap_or_else(|| self.prepared_of(parse));
         self.note_pins(&prepared.class);
         let id = prepared.id;
-        let name = self.names.set(b"", Some(prepared));
+        let translated = (*prepared.text != *parse.text).then(|| prepared.text.clone());
         let note = Note {
-            name: Some(name),
+            changes: vec![(0, self.names.set(b"", Some(prepared)))],
+            unnamed: Some(self.replace_unnamed(Some(id))),
             ..Note::default()
         };
-        self.send(Expect::Parse, false, Some(note), |out| {
-            out.extend_from_slice(bytes)
+        self.send(Expect::Parse, false, Some(note), |out| match translated {
+            Some(text) => frontend::put_parse(out, b"", &text, parse.types),
+            None => out.extend_from_slice(bytes),
         });
-        if let Some(lease) = &mut self.lease {
-            lease.unnamed = Some(id);
-        }
+    }
+
+    /// Notes what the unnamed statement of the connection becomes; gives before and after.
+    fn replace_unnamed(&mut self, after: Option<u64>) -> (Option<u64>, Option<u64>) {
+        let before = self
+            .lease
+            .as_mut()
+            .and_then(|lease| std::mem::replace(&mut lease.unnamed, after));
+        (before, after)
+    }
+
+    /// A statement of this session alone, with the server's names in a DEALLOCATE. One may
+    /// deallocate itself.
+    fn prepared_of(&mut self, parse: &frontend::Parse<'_>) -> Rc<Prepared> {
+        let class = classify(parse.text);
+        let id = next_statement_id();
+        let itself = |name: &[u8]| (name == parse.name).then(|| statement_name(id));
+        let text = self
+            .translate_deallocate(parse.text, &class)
+            .or_else(|| translate(parse.text, itself));
+        let text = text.as_deref().unwrap_or(parse.text);
+        Prepared::translated(id, text, parse.types, class, self.scope())
     }
 
     /// The name is taken: the server itself says so, once it has the older statement.
@@ -479,19 +609,21 @@ impl Session {
         // Two names of one session never share a statement, so that an error can name the right one.
         let prepared = if self.names.uses(shared.id) || (known && !certain) {
             shared.renewed()
+        } else if shared.class.effects.is_some() {
+            self.prepared_of(parse)
         } else {
             shared
         };
         self.note_pins(&prepared.class);
-        let (id, server_name) = (prepared.id, prepared.server_name());
+        let (id, server_name, text) = (prepared.id, prepared.server_name(), prepared.text.clone());
         let present =
             known && certain && self.lease.as_ref().is_some_and(|l| l.prepared.contains(id));
-        let name = self.names.set(parse.name, Some(prepared));
+        let changes = vec![(0, self.names.set(parse.name, Some(prepared)))];
         if present {
             self.answer_locally(
                 b'1',
                 Note {
-                    name: Some(name),
+                    changes,
                     ..Note::default()
                 },
             );
@@ -499,12 +631,12 @@ impl Session {
         }
         self.make_room();
         let note = Note {
-            name: Some(name),
+            changes,
             makes: Some(id),
             ..Note::default()
         };
         self.send(Expect::Parse, false, Some(note), |out| {
-            frontend::put_parse(out, server_name.as_bytes(), parse.text, parse.types);
+            frontend::put_parse(out, server_name.as_bytes(), &text, parse.types);
         });
         if let Some(lease) = &mut self.lease {
             lease.prepared.insert(id);
@@ -527,7 +659,7 @@ impl Session {
         };
         let note = Note {
             own: Some(Own::Evict),
-            removes: Some(evicted),
+            removes: vec![evicted],
             ..Note::default()
         };
         self.send(Expect::Close, true, Some(note), |out| {
@@ -560,23 +692,6 @@ impl Session {
         true
     }
 
-    fn prepare_again_by_id(&mut self, id: u64) -> bool {
-        let name = self.names.client_name(id).map(<[u8]>::to_vec);
-        let prepared = name.and_then(|name| self.names.get(&name).cloned());
-        prepared.is_some_and(|prepared| self.prepare_again(&prepared))
-    }
-
-    /// What a name means is not certain yet: a batch that changed it, and may have failed before
-    /// that, is still to be answered.
-    fn is_uncertain(&self, name: &[u8]) -> bool {
-        !name.is_empty()
-            && self.owed.ready_due() > 0
-            && self.owed.iter().any(|entry| {
-                let change = entry.note.as_ref().and_then(|note| note.name.as_ref());
-                change.is_some_and(|change| *change.name == *name)
-            })
-    }
-
     /// The server-side name for a client's statement name, prepared on this connection.
     fn resolve(&mut self, name: &[u8]) -> Resolved {
         match self.names.get(name).cloned() {
@@ -603,20 +718,19 @@ impl Session {
 
     /// The unnamed statement lives on one connection; on another it is parsed again.
     fn restore_unnamed(&mut self, prepared: &Rc<Prepared>) {
-        if self
-            .lease
-            .as_ref()
-            .is_some_and(|lease| lease.unnamed == Some(prepared.id))
-        {
+        let there = |lease: &Lease| lease.unnamed == Some(prepared.id);
+        if self.lease.as_ref().is_some_and(there) {
             return;
         }
         self.env.tally.reprepared.add(1);
-        self.send(Expect::Parse, true, Self::own(Own::Prepare), |out| {
+        let note = Note {
+            own: Some(Own::Prepare),
+            unnamed: Some(self.replace_unnamed(Some(prepared.id))),
+            ..Note::default()
+        };
+        self.send(Expect::Parse, true, Some(note), |out| {
             frontend::put_parse(out, b"", &prepared.text, &prepared.types);
         });
-        if let Some(lease) = &mut self.lease {
-            lease.unnamed = Some(prepared.id);
-        }
     }
 
     /// A name the client never prepared must fail upstream too, so that its transaction fails, and
@@ -653,7 +767,7 @@ impl Session {
         if let Some(taken) = self.lease_or(false)? {
             return Ok(without_rest(taken, total, bytes.len()));
         }
-        if self.is_uncertain(head.statement) {
+        if self.must_wait_for(head.statement) {
             return Ok(Taken::Wait);
         }
         let resolved = self.resolve(head.statement);
@@ -697,7 +811,7 @@ impl Session {
             });
             return Ok(Taken::All);
         }
-        if self.is_uncertain(name) {
+        if self.must_wait_for(name) {
             return Ok(Taken::Wait);
         }
         let resolved = self.resolve(name);
@@ -723,13 +837,14 @@ impl Session {
             .and_then(|(_, prepared)| prepared.class.effects.clone());
         let writes = self.last_bound_writes;
         self.unsettled_writes |= writes;
-        let note = (effects.is_some() || writes).then(|| Note {
-            effects,
+        let mut note = Note {
             writes,
             ..Note::default()
-        });
-        self.send(Expect::Execute, false, note, |out| {
-            out.extend_from_slice(bytes)
+        };
+        self.note_effects(&mut note, effects);
+        let plain = note.effects.is_none() && !writes;
+        self.send(Expect::Execute, false, (!plain).then_some(note), |out| {
+            out.extend_from_slice(bytes);
         });
         Ok(Taken::All)
     }
@@ -746,12 +861,16 @@ impl Session {
             });
             return Ok(Taken::All);
         }
-        let name = self.names.set(name, None);
+        if self.must_wait_for(name) {
+            return Ok(Taken::Wait);
+        }
+        let change = self.names.set(name, None);
         if self.lease.is_some() {
+            let changes = vec![(0, change)];
             self.answer_locally(
                 b'3',
                 Note {
-                    name: Some(name),
+                    changes,
                     ..Note::default()
                 },
             );
@@ -785,7 +904,7 @@ impl Session {
     }
 
     fn take_copy_end(&mut self, bytes: &[u8]) -> Taken {
-        self.copying = false;
+        self.copying_in = false;
         if self.lease.is_some() {
             self.send(Expect::CopyEnd, false, None, |out| {
                 out.extend_from_slice(bytes)
@@ -793,6 +912,13 @@ impl Session {
             self.answer_local();
         }
         Taken::All
+    }
+
+    /// Anything but copy data ends a COPY FROM STDIN with an error; the server takes the message for
+    /// part of the copy and answers it with that error alone.
+    fn break_copy(&mut self, total: usize, bytes: &[u8]) -> Taken {
+        self.copying_in = false;
+        self.take_copy_data(total, bytes)
     }
 
     // ---- refusals --------------------------------------------------------------------------

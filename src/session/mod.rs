@@ -6,6 +6,7 @@
 
 mod backend;
 mod control;
+mod deallocate;
 mod frontend;
 mod names;
 mod run;

@@ -45,6 +45,18 @@ impl Prepared {
         })
     }
 
+    /// A statement whose text for the server differs from the client's.
+    #[must_use]
+    pub fn translated(id: u64, text: &[u8], types: &[u8], class: Class, scope: Scope) -> Rc<Self> {
+        Rc::new(Self {
+            id,
+            class,
+            text: text.into(),
+            types: types.into(),
+            scope,
+        })
+    }
+
     /// The same statement under a name that was never used.
     #[must_use]
     pub fn renewed(&self) -> Rc<Self> {
@@ -120,13 +132,55 @@ fn hash(text: &[u8], types: &[u8], scope: &Scope) -> u64 {
     hasher.finish()
 }
 
-/// A change of a name that is undone when the server did not carry it out.
+/// A change of names that is undone when the server did not carry it out.
 #[derive(Debug)]
-pub struct NameChange {
-    /// Client's name; empty for the unnamed statement.
-    pub name: Box<[u8]>,
-    /// What it meant before.
-    pub before: Option<Rc<Prepared>>,
+pub enum NameChange {
+    /// One name.
+    One {
+        /// Client's name; empty for the unnamed statement.
+        name: Box<[u8]>,
+        /// What it meant before.
+        before: Option<Rc<Prepared>>,
+        /// Id of what it means now.
+        after: Option<u64>,
+    },
+    /// All names were taken.
+    All {
+        /// What they meant.
+        named: HashMap<Box<[u8]>, Rc<Prepared>>,
+        /// What the unnamed statement was.
+        unnamed: Option<Rc<Prepared>>,
+    },
+}
+
+impl NameChange {
+    /// Whether the change is about this name.
+    #[must_use]
+    pub fn touches(&self, name: &[u8]) -> bool {
+        match self {
+            Self::One { name: changed, .. } => **changed == *name,
+            Self::All { .. } => true,
+        }
+    }
+
+    /// The name that a statement had before the change.
+    #[must_use]
+    pub fn name_before(&self, id: u64) -> Option<&[u8]> {
+        match self {
+            Self::One { name, before, .. } => before
+                .as_ref()
+                .is_some_and(|before| before.id == id)
+                .then_some(&**name),
+            Self::All { named, .. } => name_of(named, id),
+        }
+    }
+}
+
+fn name_of(named: &HashMap<Box<[u8]>, Rc<Prepared>>, id: u64) -> Option<&[u8]> {
+    named
+        .iter()
+        .find(|(_, prepared)| prepared.id == id)
+        .map(|(name, _)| &**name)
 }
 
 /// One client's names.
@@ -154,6 +208,7 @@ impl Names {
 
     /// Gives a name a meaning, or takes it; tells how to undo that.
     pub fn set(&mut self, name: &[u8], prepared: Option<Rc<Prepared>>) -> NameChange {
+        let after = prepared.as_ref().map(|prepared| prepared.id);
         let before = if name.is_empty() {
             std::mem::replace(&mut self.unnamed, prepared)
         } else {
@@ -162,19 +217,43 @@ impl Names {
                 None => self.named.remove(name),
             }
         };
-        if let Some(before) = before.as_ref().filter(|_| !name.is_empty()) {
-            self.gone.truncate(GONE - 1);
-            self.gone.push_front((before.id, name.into()));
-        }
-        NameChange {
+        NameChange::One {
             name: name.into(),
             before,
+            after,
         }
     }
 
-    /// Undoes a change.
-    pub fn undo(&mut self, change: NameChange) {
-        self.set(&change.name, change.before);
+    /// Takes all names; tells how to undo that.
+    pub fn clear(&mut self) -> NameChange {
+        NameChange::All {
+            named: std::mem::take(&mut self.named),
+            unnamed: self.unnamed.take(),
+        }
+    }
+
+    /// Undoes a change, unless a later one has overwritten it; tells whether it did.
+    pub fn undo(&mut self, change: NameChange) -> bool {
+        match change {
+            NameChange::One {
+                name,
+                before,
+                after,
+            } => {
+                if self.get(&name).map(|prepared| prepared.id) == after {
+                    self.set(&name, before);
+                    return true;
+                }
+                false
+            }
+            NameChange::All { named, unnamed } => {
+                for (name, prepared) in named {
+                    self.named.entry(name).or_insert(prepared);
+                }
+                self.unnamed = self.unnamed.take().or(unnamed);
+                true
+            }
+        }
     }
 
     /// The unnamed statement is gone: a simple query destroys it.
@@ -182,30 +261,16 @@ impl Names {
         self.unnamed = None;
     }
 
-    /// DEALLOCATE ALL.
-    pub fn clear(&mut self) {
-        self.named.clear();
-    }
-
     /// Whether a name means the statement with this id.
     #[must_use]
     pub fn uses(&self, id: u64) -> bool {
-        self.named.values().any(|prepared| prepared.id == id)
+        self.client_name(id).is_some()
     }
 
     /// The client's name of a server-side statement.
     #[must_use]
     pub fn client_name(&self, id: u64) -> Option<&[u8]> {
-        self.named
-            .iter()
-            .find(|(_, prepared)| prepared.id == id)
-            .map(|(name, _)| &**name)
-            .or_else(|| self.gone_name(id))
-    }
-
-    fn gone_name(&self, id: u64) -> Option<&[u8]> {
-        let found = self.gone.iter().find(|(gone, _)| *gone == id)?;
-        Some(&found.1)
+        name_of(&self.named, id)
     }
 
     /// Gives every statement a new server-side name, so that each is prepared again.

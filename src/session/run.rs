@@ -55,8 +55,10 @@ pub struct SessionEnv {
 /// Why a session ends.
 #[derive(Debug)]
 pub(super) enum End {
-    /// The client said Terminate or is gone.
+    /// The client is gone.
     Client,
+    /// The client said Terminate and everything before it is done.
+    Finished,
     /// The client gets this error first.
     Refuse(ClientError),
     /// The upstream said why; its error is already on the way to the client.
@@ -81,12 +83,18 @@ pub(super) struct Note {
     pub effects: Option<Rc<[Effect]>>,
     /// Statements of the text that have succeeded.
     pub done: usize,
-    /// How to undo a change of a name.
-    pub name: Option<NameChange>,
+    /// Changes of names and the statement of the text that makes each, to be undone should it fail.
+    pub changes: Vec<(usize, NameChange)>,
     /// The server-side statement that a Parse makes.
     pub makes: Option<u64>,
-    /// The server-side statement that a Close or DEALLOCATE removes.
-    pub removes: Option<u64>,
+    /// Server-side statements that a Close or DEALLOCATE removes.
+    pub removes: Vec<u64>,
+    /// For what replaces the unnamed statement of the connection: its id before and after.
+    pub unnamed: Option<(Option<u64>, Option<u64>)>,
+    /// What a simple query did to the unnamed statement; undone only when it was skipped.
+    pub forgets: Option<NameChange>,
+    /// The client's ReadyForQuery comes when this is done.
+    pub resumes: Option<TransactionStatus>,
     /// The frame a local answer consists of.
     pub frame: Vec<u8>,
     /// What the proxy itself wanted.
@@ -178,8 +186,16 @@ pub struct Session {
     /// The client said Terminate; it gets what is still owed.
     pub(super) leaving: bool,
     pub(super) pin: Option<PinReason>,
+    /// The server reads copy data: what else is sent now, it takes for part of that.
+    pub(super) copying_in: bool,
+    /// The client said Terminate; what it sent before is still carried out.
+    pub(super) terminating: bool,
     /// A statement that may write was executed since the last ReadyForQuery.
     pub(super) unsettled_writes: bool,
+    /// A RESET was done since the last ReadyForQuery.
+    pub(super) resetting: bool,
+    /// The connection's parameters before a RESET that went to other defaults than the client's.
+    pub(super) before_reset: Option<Vec<(String, String)>>,
     /// The frame that takes the place of the one at hand.
     pub(super) replacement: Vec<u8>,
     /// Body of the ErrorResponse the session ends with.
@@ -224,7 +240,11 @@ impl Session {
             copying: false,
             leaving: false,
             pin: None,
+            copying_in: false,
+            terminating: false,
             unsettled_writes: false,
+            resetting: false,
+            before_reset: None,
             replacement: Vec::new(),
             final_words: None,
             turns: 0,
@@ -278,8 +298,8 @@ impl Session {
         progress |= self.read_upstream(cx)?;
         progress |= self.relay()?;
         progress |= self.write_client(cx)?;
-        if self.leaving && self.has_answered_all() {
-            return Err(End::Client);
+        if self.terminating && self.owed.is_empty() {
+            return Err(End::Finished);
         }
         Ok(progress)
     }
@@ -421,13 +441,16 @@ impl Session {
 
     /// Gives the lease back when nothing is owed on it.
     pub(super) fn release_if_settled(&mut self) {
-        if self.pin.is_some() || self.phase == Phase::Welcome {
-            return;
-        }
-        if self.env.mode == PoolMode::Session {
+        let keeps = self.pin.is_some() || self.env.mode == PoolMode::Session;
+        if keeps || self.phase == Phase::Welcome || self.is_passing() {
             return;
         }
         self.release();
+    }
+
+    /// A frame of the client was sent in part: the connection cannot serve anyone else.
+    fn is_passing(&self) -> bool {
+        matches!(self.from_client, Rest::Pass(left) if left > 0)
     }
 
     pub(super) fn release(&mut self) {
@@ -455,13 +478,11 @@ impl Session {
     }
 
     fn read_client(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        if self.leaving
-            || self
-                .lease
-                .as_ref()
-                .is_some_and(|lease| lease.output.len() > HIGH_WATER)
-            || self.cout.len() > HIGH_WATER
-        {
+        let upstream_is_slow = self
+            .lease
+            .as_ref()
+            .is_some_and(|lease| lease.output.len() > HIGH_WATER);
+        if upstream_is_slow || self.cout.len() > HIGH_WATER || self.terminating {
             return Ok(false);
         }
         match self.cin.poll_fill(&mut self.client, cx) {
@@ -559,6 +580,7 @@ impl Session {
         self.leave_queue();
         match end {
             End::Client => self.cout = WriteBuffer::default(),
+            End::Finished => {}
             End::Told => {
                 if let Some(body) = self
                     .final_words
@@ -594,7 +616,9 @@ impl Session {
             return;
         };
         lease.tainted |= self.pin.is_some();
-        if let Some(settled) = self.owed.settle() {
+        if self.is_passing() {
+            lease.abandon();
+        } else if let Some(settled) = self.owed.settle() {
             lease.label = SharedSettings::clone(self.settings.label());
             lease.give_back(settled);
         } else if self.owed.is_empty() && !self.owed.is_unsynced() && lease.output.is_empty() {

@@ -58,6 +58,12 @@ impl SettingsState {
         self.base = self.now.clone();
     }
 
+    /// The client gave start-up parameters.
+    #[must_use]
+    pub fn has_defaults(&self) -> bool {
+        !self.defaults.is_empty()
+    }
+
     /// What the session wants.
     #[must_use]
     pub fn wanted(&self) -> &SharedSettings {

@@ -34,13 +34,24 @@ impl Token<'_> {
 pub struct Tokens<'a> {
     text: &'a [u8],
     at: usize,
+    start: usize,
 }
 
 impl<'a> Tokens<'a> {
     /// Tokens of `text`.
     #[must_use]
     pub fn new(text: &'a [u8]) -> Self {
-        Self { text, at: 0 }
+        Self {
+            text,
+            at: 0,
+            start: 0,
+        }
+    }
+
+    /// Where in the text the last token stands.
+    #[must_use]
+    pub fn span(&self) -> std::ops::Range<usize> {
+        self.start..self.at
     }
 
     fn skip_blank(&mut self) {
@@ -178,6 +189,7 @@ impl<'a> Iterator for Tokens<'a> {
     fn next(&mut self) -> Option<Token<'a>> {
         self.skip_blank();
         let start = self.at;
+        self.start = start;
         let token = match *self.text.get(start)? {
             byte if is_word_start(byte) => self.word(start),
             b'\'' => self.string(start, false),

@@ -45,6 +45,11 @@ impl PreparedSet {
         self.used.get_mut(&id).map(|used| *used = tick).is_some()
     }
 
+    /// Ids of all statements held.
+    pub fn ids(&self) -> impl Iterator<Item = u64> + '_ {
+        self.used.keys().copied()
+    }
+
     /// Whether the statement is there.
     #[must_use]
     pub fn contains(&self, id: u64) -> bool {

@@ -206,6 +206,34 @@ impl<N> OwedQueue<N> {
         self.status
     }
 
+    /// Entries of batches that are complete: those before the last ReadyForQuery due.
+    pub fn earlier_batches(&self) -> impl Iterator<Item = &Owed<N>> {
+        let last = self
+            .entries
+            .iter()
+            .rposition(|entry| !entry.expect.is_extended());
+        self.entries.iter().take(last.map_or(0, |last| last + 1))
+    }
+
+    /// The messages sent since the last request that ends with ReadyForQuery are all the proxy's
+    /// own.
+    #[must_use]
+    pub fn ends_with_own(&self) -> bool {
+        self.entries
+            .iter()
+            .rev()
+            .take_while(|entry| entry.expect.is_extended())
+            .all(|entry| entry.hidden)
+    }
+
+    /// The end of copy data was sent already.
+    #[must_use]
+    pub fn has_copy_end(&self) -> bool {
+        self.entries
+            .iter()
+            .any(|entry| entry.expect == Expect::CopyEnd)
+    }
+
     /// All entries, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Owed<N>> {
         self.entries.iter()
