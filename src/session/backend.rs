@@ -362,7 +362,6 @@ impl Session {
     // ---- errors ----------------------------------------------------------------------------
 
     fn error(&mut self, header: Header, body: &[u8]) -> Result<Step, End> {
-        self.copying = false;
         let fields = error_fields(body);
         if fields.is_fatal() {
             return self.fatal(header, body);
@@ -475,13 +474,9 @@ impl Session {
     /// change back.
     fn fail_batch(&mut self) -> Result<(), End> {
         let dropped = self.owed.fail();
-        // Behind an extended message of its own the client expects a simple query to be skipped.
-        let guarded = dropped
-            .iter()
-            .take_while(|entry| entry.hidden || !entry.expect.is_extended())
-            .filter(|entry| entry.note.as_ref().is_some_and(|note| note.guarded))
-            .count();
+        let mut guarded = 0;
         for (position, entry) in dropped.into_iter().enumerate().rev() {
+            guarded += usize::from(entry.note.as_ref().is_some_and(|note| note.guarded));
             self.undo(entry, position == 0);
         }
         if guarded > 1 {

@@ -64,11 +64,10 @@ impl Session {
     fn take_from(&mut self, input: &mut ReadBuffer) -> Result<bool, End> {
         let mut progress = false;
         loop {
-            if self.leaving
-                || self
-                    .lease
-                    .as_ref()
-                    .is_some_and(|lease| lease.output.len() > HIGH_WATER)
+            if self
+                .lease
+                .as_ref()
+                .is_some_and(|lease| lease.output.len() > HIGH_WATER)
                 || self.cout.len() > HIGH_WATER
             {
                 return Ok(progress);
@@ -147,7 +146,6 @@ impl Session {
             b'p' => Err(violation("unexpected password message")),
             b'd' => Ok(self.take_copy_data(header.total, bytes)),
             b'c' | b'f' => Ok(self.take_copy_end(bytes)),
-            b'H' | b'S' if self.copying => Ok(Taken::All),
             b'H' => {
                 if let Some(lease) = &mut self.lease {
                     lease.output.tail().extend_from_slice(bytes);
@@ -172,18 +170,6 @@ impl Session {
             b'C' => self.take_close(bytes),
             other => Err(violation(format!("invalid frontend message type {other}"))),
         }
-    }
-
-    /// Everything sent before Terminate is answered first; what was not flushed is flushed.
-    fn take_terminate(&mut self) -> Result<Taken, End> {
-        if self.owed.is_empty() {
-            return Err(End::Client);
-        }
-        if let Some(lease) = &mut self.lease {
-            frontend::put(lease.output.tail(), b'H', &[]);
-        }
-        self.leaving = true;
-        Ok(Taken::Wait)
     }
 
     // ---- sending ---------------------------------------------------------------------------

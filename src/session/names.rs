@@ -1,7 +1,7 @@
 //! The client's names for prepared statements, and the statements behind them.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::{Rc, Weak};
 
@@ -188,12 +188,7 @@ fn name_of(named: &HashMap<Box<[u8]>, Rc<Prepared>>, id: u64) -> Option<&[u8]> {
 pub struct Names {
     named: HashMap<Box<[u8]>, Rc<Prepared>>,
     unnamed: Option<Rc<Prepared>>,
-    /// Names that lost their meaning, and the id they had: an error about one may still be due.
-    gone: VecDeque<(u64, Box<[u8]>)>,
 }
-
-/// Entries of [`Names::gone`] kept at most.
-const GONE: usize = 64;
 
 impl Names {
     /// What a name means; the empty name is the unnamed statement.

@@ -181,10 +181,6 @@ pub struct Session {
     pub(super) begin: Option<Vec<u8>>,
     /// The session answered an error itself and discards up to the next Sync.
     pub(super) discarding: bool,
-    /// The server takes COPY data and ignores Flush and Sync until its end.
-    pub(super) copying: bool,
-    /// The client said Terminate; it gets what is still owed.
-    pub(super) leaving: bool,
     pub(super) pin: Option<PinReason>,
     /// The server reads copy data: what else is sent now, it takes for part of that.
     pub(super) copying_in: bool,
@@ -237,8 +233,6 @@ impl Session {
             status: TransactionStatus::Idle,
             begin: None,
             discarding: false,
-            copying: false,
-            leaving: false,
             pin: None,
             copying_in: false,
             terminating: false,
@@ -302,15 +296,6 @@ impl Session {
             return Err(End::Finished);
         }
         Ok(progress)
-    }
-
-    /// Nothing is owed to the client, and all of it was written.
-    fn has_answered_all(&self) -> bool {
-        let passing = self
-            .lease
-            .as_ref()
-            .is_some_and(|lease| !lease.input.passing().is_empty());
-        self.owed.is_empty() && self.from_upstream.left() == 0 && !passing && self.cout.is_empty()
     }
 
     /// Does what others asked for.
@@ -427,7 +412,6 @@ impl Session {
     fn begin_lease(&mut self, lease: Lease) {
         self.env.tally.leases.add(1);
         self.owed = OwedQueue::default();
-        self.copying = false;
         self.settings.attach(Arc::clone(&lease.label));
         self.lease = Some(lease);
         self.sync_settings();
