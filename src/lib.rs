@@ -15,5 +15,7 @@ pub mod server;
 pub mod session;
 pub mod sql;
 pub mod telemetry;
+#[doc(hidden)]
+pub mod torture;
 pub mod upstream;
 pub mod wire;

@@ -27,18 +27,14 @@ const BESIDE: [(&str, &[&str]); 5] = [
 
 /// Modules that bring the others together, and may import all of them. Nothing on the road, below
 /// it or beside it may import these.
-const ABOVE: [&str; 4] = ["main", "lib", "cli", "admin"];
+const ABOVE: [&str; 5] = ["main", "lib", "cli", "admin", "torture"];
 
 /// Values made by one module for those to its right, which must name their type to take them.
 const BORDER: [(&str, &str); 2] = [("auth", "Identity"), ("sql", "Statement")];
 
 /// Breaches that exist and are to go: file and imported path. An entry whose breach is gone fails
 /// the test, so that the list can only shrink.
-const KNOWN: [(&str, &str); 3] = [
-    ("upstream/settings.rs", "sql::scan"),
-    ("wire/torture.rs", "sql::classify"),
-    ("wire/torture.rs", "sql::scan"),
-];
+const KNOWN: [(&str, &str); 0] = [];
 
 /// One path found in a file, as its first two segments below the crate root.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,4 +1,4 @@
 //! Any bytes: no panic, no endless loop. Run with `cargo +nightly fuzz run frontend`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dsql_proxy::wire::torture::frontend(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dsql_proxy::torture::frontend(bytes));

@@ -192,7 +192,7 @@ mod tests {
             admin: false,
             valid_until: None,
             tenant: None,
-            unrestricted: false,
+            unrestricted: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! `dsql-proxy hash-password`: a SCRAM-SHA-256 verifier for a password from standard input.
 
-use std::io::{IsTerminal as _, Read};
+use std::io::{IsTerminal as _, Read, Write as _};
 
 use pgwire::api::auth::sasl::scram::{ScramSecret, gen_salted_password};
 use rand::RngCore as _;
@@ -20,7 +20,8 @@ const SALT_SIZE: usize = 16;
 pub fn run(arguments: &HashPasswordArguments) -> Result<(), Failure> {
     let input = std::io::stdin();
     if input.is_terminal() {
-        eprintln!("Password (it will show), then Enter and Ctrl-D:");
+        let hint = "Password (it will show), then Enter and Ctrl-D:";
+        let _ = writeln!(std::io::stderr(), "{hint}");
     }
     let password = read_password(input.lock()).map_err(Failure::Wrong)?;
     let mut salt = [0; SALT_SIZE];

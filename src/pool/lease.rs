@@ -13,6 +13,8 @@ use super::slots::Pool;
 #[derive(Debug, Default)]
 struct Cancels {
     pending: usize,
+    /// One failed, so that it is not known when or whether the server sees it.
+    doubtful: bool,
     parked: Option<Box<Conn>>,
 }
 
@@ -44,7 +46,12 @@ impl Lease {
             cancels.parked = Some(conn);
             return;
         }
+        let doubtful = cancels.doubtful;
         drop(cancels);
+        if doubtful {
+            self.pool.lose();
+            return;
+        }
         restore(Rc::clone(&self.pool), conn);
     }
 
@@ -87,16 +94,22 @@ impl Lease {
         let cancels = Rc::clone(&self.cancels);
         cancels.borrow_mut().pending += 1;
         tokio::task::spawn_local(async move {
-            if let Err(cause) = upstream::cancel(pool.target(), pid, &key).await {
-                tracing::warn!(pool = pool.name(), %cause, "cancel request failed");
-            }
+            let outcome = upstream::cancel(pool.target(), pid, &key).await;
             done();
             let mut state = cancels.borrow_mut();
             state.pending -= 1;
+            if let Err(cause) = outcome {
+                tracing::warn!(pool = pool.name(), %cause, "cancel request failed");
+                // It may still arrive, and would hit whoever has the connection then.
+                state.doubtful = true;
+            }
             if state.pending == 0 {
-                if let Some(conn) = state.parked.take() {
-                    drop(state);
-                    restore(pool, conn);
+                let (parked, doubtful) = (state.parked.take(), state.doubtful);
+                drop(state);
+                match parked {
+                    Some(_) if doubtful => pool.lose(),
+                    Some(conn) => restore(pool, conn),
+                    None => {}
                 }
             }
         });

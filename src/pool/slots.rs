@@ -37,6 +37,10 @@ pub struct Pool {
     pub(super) shared: Arc<PoolShared>,
     pub(super) worker: usize,
     pub(super) counts: Cell<Counts>,
+    #[expect(
+        clippy::vec_box,
+        reason = "connections move between lists and leases as boxes"
+    )]
     pub(super) idle: RefCell<Vec<Box<Conn>>>,
     pub(super) waiters: RefCell<Waiters>,
     pub(super) pause: RefCell<Option<Pause>>,

@@ -163,7 +163,7 @@ impl Operations {
             .iter()
             .map(|pool| (pool.name.as_str(), pool.census()))
             .collect();
-        let states: [(&str, fn(&Census) -> usize); 5] = [
+        let states: [(&str, CountOf); 5] = [
             ("free", |census| census.free),
             ("connecting", |census| census.connecting),
             ("idle", |census| census.idle),
@@ -289,7 +289,7 @@ impl Operations {
     fn traffic_metrics(&self) -> Vec<MetricFamily> {
         let bytes_in = self.sum(|tally| &tally.bytes_in);
         let bytes_out = self.sum(|tally| &tally.bytes_out);
-        let simple: [(&str, &str, fn(&WorkerTally) -> &Tally); 8] = [
+        let simple: [(&str, &str, TallyOf); 8] = [
             (
                 "queries_total",
                 "Queries, function calls and Syncs sent upstream.",
@@ -380,6 +380,8 @@ impl Operations {
     }
 }
 
+type CountOf = fn(&Census) -> usize;
+type TallyOf = fn(&WorkerTally) -> &Tally;
 type Row<'a> = (&'a [(&'a str, &'a str)], u64);
 
 fn borrowed<'a, const N: usize>(rows: &'a [([(&'a str, &'a str); N], u64)]) -> Vec<Row<'a>> {

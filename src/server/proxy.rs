@@ -363,7 +363,8 @@ where
     F: Future<Output = ()>,
 {
     let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
+        .enable_io()
+        .enable_time()
         .build()
         .map_err(StartError::Worker)?;
     std::thread::Builder::new()

@@ -222,6 +222,10 @@ impl Session {
 
     fn complete(&mut self, header: Header, body: &[u8]) -> Result<Step, End> {
         let step = self.expect(header, &[Expect::Query, Expect::Execute])?;
+        if std::mem::take(&mut self.copy_open) {
+            // The next COPY of the same text waits for an end of its own.
+            self.owed.forget_copy_end();
+        }
         let is_execute = self
             .owed
             .front()
@@ -254,20 +258,19 @@ impl Session {
             effect,
             Effect::Reset(_) | Effect::ResetAll | Effect::DiscardAll
         );
-        match effect {
-            Effect::DiscardAll => {
-                self.pin = None;
-                if let Some(lease) = &mut self.lease {
-                    lease.unnamed = None;
-                    lease.tainted = false;
-                }
+        if *effect == Effect::DiscardAll {
+            let pinned = self.pin.take().is_some();
+            if let Some(lease) = &mut self.lease {
+                lease.unnamed = None;
+                // DISCARD ALL leaves the value of `role` as it is; the pool resets it.
+                lease.tainted = pinned;
             }
-            _ => {}
         }
     }
 
     fn copy_in(&mut self, header: Header) -> Result<Step, End> {
         let step = self.expect(header, &[Expect::Query, Expect::Execute])?;
+        self.copy_open = true;
         let clean = self.owed.begin_copy_in();
         self.copying_in = !self.owed.has_copy_end();
         if clean {
@@ -383,6 +386,7 @@ impl Session {
         let instead = front.note.as_ref().and_then(|note| note.instead.clone());
         let extended = front.expect.is_extended();
         self.copying_in = false;
+        self.copy_open = false;
         let renamed = self.rename(header, body);
         self.settings.fail();
         if extended {

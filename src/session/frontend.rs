@@ -147,6 +147,7 @@ impl Session {
             b'd' => Ok(self.take_copy_data(header.total, bytes)),
             b'c' | b'f' => Ok(self.take_copy_end(bytes)),
             b'H' => {
+                self.flushed = true;
                 if let Some(lease) = &mut self.lease {
                     lease.output.tail().extend_from_slice(bytes);
                 }
@@ -182,6 +183,7 @@ impl Session {
         note: Option<Note>,
         put: impl FnOnce(&mut Vec<u8>),
     ) {
+        self.flushed = false;
         if let Some(lease) = &mut self.lease {
             put(lease.output.tail());
             self.owed.push(expect, hidden, note.map(Box::new));
@@ -364,11 +366,11 @@ impl Session {
         let effects = class.effects.as_deref()?;
         let mut found = false;
         for effect in effects {
-            if let Effect::Deallocate(name) = effect {
-                if let Some(prepared) = self.names.get(name).cloned() {
-                    self.prepare_again(&prepared);
-                    found = true;
-                }
+            if let Effect::Deallocate(name) = effect
+                && let Some(prepared) = self.names.get(name).cloned()
+            {
+                self.prepare_again(&prepared);
+                found = true;
             }
         }
         let names = &self.names;

@@ -184,6 +184,10 @@ pub struct Session {
     pub(super) pin: Option<PinReason>,
     /// The server reads copy data: what else is sent now, it takes for part of that.
     pub(super) copying_in: bool,
+    /// The last extended message was Flush.
+    pub(super) flushed: bool,
+    /// A COPY FROM STDIN began and has not been completed.
+    pub(super) copy_open: bool,
     /// The client said Terminate; what it sent before is still carried out.
     pub(super) terminating: bool,
     /// A statement that may write was executed since the last ReadyForQuery.
@@ -235,6 +239,8 @@ impl Session {
             discarding: false,
             pin: None,
             copying_in: false,
+            copy_open: false,
+            flushed: false,
             terminating: false,
             unsettled_writes: false,
             resetting: false,
@@ -292,10 +298,15 @@ impl Session {
         progress |= self.read_upstream(cx)?;
         progress |= self.relay()?;
         progress |= self.write_client(cx)?;
-        if self.terminating && self.owed.is_empty() {
+        if self.terminating && self.is_finished() {
             return Err(End::Finished);
         }
         Ok(progress)
+    }
+
+    /// Nothing more will be answered. Answers that no Sync and no Flush asks for are never sent.
+    fn is_finished(&self) -> bool {
+        self.owed.is_empty() || (self.owed.ready_due() == 0 && !self.flushed)
     }
 
     /// Does what others asked for.
@@ -411,7 +422,7 @@ impl Session {
 
     fn begin_lease(&mut self, lease: Lease) {
         self.env.tally.leases.add(1);
-        self.owed = OwedQueue::default();
+        self.owed.reset();
         self.settings.attach(Arc::clone(&lease.label));
         self.lease = Some(lease);
         self.sync_settings();
@@ -635,7 +646,7 @@ impl Future for Session {
         let session = self.get_mut();
         session.control.register(cx.waker());
         session.turns += 1;
-        if session.turns % SAMPLE != 0 {
+        if !session.turns.is_multiple_of(SAMPLE) {
             return session.turn(cx);
         }
         let start = Instant::now();

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::sql::Effect;
-use crate::upstream::{Settings, SharedSettings, value_of};
+use crate::upstream::{Settings, SharedSettings};
+
+use super::value::value_of;
 
 /// Settings of the session and the label of its connection at one moment.
 #[derive(Debug, Clone, Default)]

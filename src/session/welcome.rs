@@ -6,10 +6,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::auth::Identity;
-use crate::upstream::{Settings, SharedSettings, value_of};
+use crate::upstream::{Settings, SharedSettings};
 use crate::wire::reply;
 
 use super::run::{End, Session};
+use super::value::value_of;
 
 /// Start-up parameters that are not settings.
 const NOT_SETTINGS: [&str; 4] = ["user", "database", "options", "replication"];
@@ -52,12 +53,11 @@ impl Session {
     /// Tells the client the server's parameters. False while a connection is needed and not there.
     pub(super) fn welcome(&mut self) -> Result<bool, End> {
         let asked = Arc::clone(self.settings.wanted());
-        if self.lease.is_none() && self.ticket.is_none() {
-            if let Some(profile) = self.profile(&asked) {
-                self.settings.adopt(Arc::clone(&profile.settings));
-                self.greet(&profile.parameters);
-                return Ok(true);
-            }
+        let first = self.lease.is_none() && self.ticket.is_none();
+        if let Some(profile) = first.then(|| self.profile(&asked)).flatten() {
+            self.settings.adopt(Arc::clone(&profile.settings));
+            self.greet(&profile.parameters);
+            return Ok(true);
         }
         match self.ensure_lease() {
             Ok(true) => {}

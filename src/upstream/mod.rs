@@ -24,5 +24,5 @@ pub use conn::{Conn, PreparedSet, STATEMENT_PREFIX, next_statement_id, statement
 pub use connect::{Backend, connect};
 pub use error::{Backoff, ConnectError, Refusal, Stage};
 pub use owed::{Expect, Owed, OwedQueue, Settled};
-pub use settings::{Settings, SharedSettings, difference, same, value_of};
+pub use settings::{Settings, SharedSettings, difference, same};
 pub use target::{Target, TargetError};

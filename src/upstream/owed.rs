@@ -83,6 +83,15 @@ impl<N> Default for OwedQueue<N> {
 }
 
 impl<N> OwedQueue<N> {
+    /// Begins anew for another connection.
+    pub fn reset(&mut self) {
+        self.entries.clear();
+        self.ready_due = 0;
+        self.status = TransactionStatus::Idle;
+        self.unsynced = false;
+        self.skipping = false;
+    }
+
     /// Notes a request that was sent.
     pub fn push(&mut self, expect: Expect, hidden: bool, note: Option<Box<N>>) {
         match expect {
@@ -224,6 +233,17 @@ impl<N> OwedQueue<N> {
             .rev()
             .take_while(|entry| entry.expect.is_extended())
             .all(|entry| entry.hidden)
+    }
+
+    /// The copy whose end was sent first is complete.
+    pub fn forget_copy_end(&mut self) {
+        if let Some(at) = self
+            .entries
+            .iter()
+            .position(|entry| entry.expect == Expect::CopyEnd)
+        {
+            self.entries.remove(at);
+        }
     }
 
     /// The end of copy data was sent already.

@@ -3,18 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::sql::scan::{Token, Tokens};
-
 /// Settings that differ from what a fresh upstream connection has: lower-case name → right side of
 /// `SET name TO`.
 pub type Settings = BTreeMap<String, String>;
 
 /// A shared set of settings; equal pointers are equal sets.
 pub type SharedSettings = Arc<Settings>;
-
-/// Settings whose string value is a list of identifiers (`GUC_LIST_QUOTE` in PostgreSQL): a single
-/// literal would be read as one name.
-const IDENTIFIER_LISTS: [&str; 2] = ["search_path", "temp_tablespaces"];
 
 /// Whether two sets are equal.
 #[must_use]
@@ -36,49 +30,6 @@ pub fn difference(from: &Settings, to: &Settings) -> String {
         sql.push_str(&format!("SET {} TO {value};", quote_name(name)));
     }
     sql
-}
-
-/// The right side of SET for a value that came as a plain string (startup parameter, or a value
-/// the server reported).
-#[must_use]
-pub fn value_of(name: &str, text: &str) -> String {
-    if IDENTIFIER_LISTS.contains(&name) {
-        if let Some(list) = identifier_list(text) {
-            return list;
-        }
-    }
-    quote_literal(text)
-}
-
-fn identifier_list(text: &str) -> Option<String> {
-    let mut list = Vec::new();
-    let mut expect_name = true;
-    for token in Tokens::new(text.as_bytes()) {
-        match token {
-            Token::Word(name) if expect_name => list.push(quote_identifier(
-                &std::str::from_utf8(name).ok()?.to_lowercase(),
-            )),
-            Token::Quoted(name) if expect_name && name[0] == b'"' => {
-                list.push(std::str::from_utf8(name).ok()?.to_owned());
-            }
-            Token::Symbol(b',') if !expect_name => {}
-            _ => return None,
-        }
-        expect_name = !expect_name;
-    }
-    if list.is_empty() {
-        return text.trim().is_empty().then(|| "''".to_owned());
-    }
-    (!expect_name).then(|| list.join(", "))
-}
-
-fn quote_literal(text: &str) -> String {
-    let doubled = text.replace('\'', "''");
-    if text.contains('\\') {
-        format!("E'{}'", doubled.replace('\\', "\\\\"))
-    } else {
-        format!("'{doubled}'")
-    }
 }
 
 fn quote_identifier(name: &str) -> String {
@@ -118,26 +69,6 @@ mod tests {
         ];
         for (from, to, expected) in cases {
             assert_eq!(difference(&from, &to), expected);
-        }
-    }
-
-    #[test]
-    fn strings_become_values_that_cannot_break_out() {
-        let cases = [
-            ("timezone", "UTC", "'UTC'"),
-            ("application_name", "it's; DROP", "'it''s; DROP'"),
-            ("application_name", r"a\' b", r"E'a\\'' b'"),
-            (
-                "search_path",
-                "a, \"B c\",public",
-                "\"a\", \"B c\", \"public\"",
-            ),
-            ("search_path", "", "''"),
-            ("search_path", "a; DROP TABLE x", "'a; DROP TABLE x'"),
-            ("search_path", "a,", "'a,'"),
-        ];
-        for (name, text, expected) in cases {
-            assert_eq!(value_of(name, text), expected, "{text}");
         }
     }
 }

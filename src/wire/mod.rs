@@ -10,5 +10,3 @@ pub mod frontend;
 pub mod reply;
 pub mod sqlstate;
 pub mod startup;
-#[doc(hidden)]
-pub mod torture;

@@ -276,11 +276,34 @@ impl Frame {
         let cancelled = self.sqlstate() == "57014";
         for (code, text) in self.fields() {
             if (source || !b"FLR".contains(&code)) && !(cancelled && code == b'W') {
+                // How PL/pgSQL names a function depends on the search_path of the session that
+                // first called it on a connection.
+                let text = if code == b'W' {
+                    unqualified(&text)
+                } else {
+                    text
+                };
                 let _ = write!(line, " {}={text:?}", code as char);
             }
         }
         line
     }
+}
+
+/// A context line without the schema of a PL/pgSQL function.
+fn unqualified(context: &str) -> String {
+    let begin = "PL/pgSQL function ";
+    context
+        .split(begin)
+        .map(|part| match part.split_once('(') {
+            Some((name, rest)) => {
+                let plain = name.rsplit('.').next().unwrap_or(name);
+                format!("{plain}({rest}")
+            }
+            None => part.to_owned(),
+        })
+        .collect::<Vec<_>>()
+        .join(begin)
 }
 
 /// A readable form of bytes a frontend sends after startup.

@@ -2,7 +2,7 @@
 
 use crate::sql::{classify, scan::Tokens};
 
-use super::{backend, frame, frontend, startup};
+use crate::wire::{backend, frame, frontend, startup};
 
 /// The startup packet's decoder.
 pub fn startup(bytes: &[u8]) {
