@@ -3,6 +3,7 @@
 
 mod client;
 mod differential;
+mod drivers;
 mod fairness;
 mod hostile;
 mod lessons_access;
