@@ -452,6 +452,8 @@ impl Visit<'_> {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
         };
+        // Others may have failed while this one waited for its turn.
+        self.admit_verdict(name)?;
         self.judge(
             name,
             candidate.standing,

@@ -72,8 +72,13 @@ impl Lease {
                         state.parked = Some(conn);
                         return;
                     }
+                    let doubtful = state.doubtful;
                     drop(state);
-                    restore(pool, conn);
+                    if doubtful {
+                        pool.lose();
+                    } else {
+                        restore(pool, conn);
+                    }
                 }
                 Err(cause) => {
                     tracing::warn!(pool = pool.name(), %cause, "rollback failed, connection closed");

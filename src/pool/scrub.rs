@@ -25,17 +25,18 @@ pub(super) async fn roll_back(mut conn: Box<Conn>) -> io::Result<Box<Conn>> {
 pub(super) async fn reset(mut conn: Box<Conn>, kind: ClusterKind) -> io::Result<Box<Conn>> {
     match kind {
         ClusterKind::Dsql => {
-            // DSQL has no DISCARD; settings are the only state its sessions have.
+            // DSQL has no DISCARD.
             command(&mut conn, "RESET ALL").await?;
             command(&mut conn, "RESET ROLE").await?;
+            command(&mut conn, "DEALLOCATE ALL").await?;
         }
         ClusterKind::Postgres => {
             // RESET ROLE first: DISCARD ALL leaves the value of `role` as it is.
             command(&mut conn, "RESET ROLE").await?;
             command(&mut conn, "DISCARD ALL").await?;
-            conn.prepared.clear();
         }
     }
+    conn.prepared.clear();
     conn.unnamed = None;
     conn.label = Arc::new(Settings::new());
     conn.tainted = false;

@@ -1,7 +1,7 @@
 //! Frames of the upstream: matched with what is owed, passed on from where they lie.
 
 use crate::net::ReadBuffer;
-use crate::sql::Effect;
+use crate::sql::{Effect, PinReason, reads_otherwise};
 use crate::upstream::{Expect, Owed, STATEMENT_PREFIX};
 use crate::wire::backend::{TransactionStatus, command_tag, error_fields, two_strings};
 use crate::wire::frame::{self, HEADER, Header};
@@ -82,6 +82,10 @@ impl Session {
         let rest = header.total - there;
         let step = self.look_at(header, &input.unread()[HEADER..there])?;
         match step {
+            Step::Pass if self.muted && header.tag != b'E' => {
+                self.hide(input, there);
+                self.from_upstream = Rest::Drop(rest);
+            }
             Step::Pass => {
                 input.pass(there);
                 self.from_upstream = Rest::Pass(rest);
@@ -259,12 +263,21 @@ impl Session {
             Effect::Reset(_) | Effect::ResetAll | Effect::DiscardAll
         );
         if *effect == Effect::DiscardAll {
-            let pinned = self.pin.take().is_some();
+            self.discarded = true;
             if let Some(lease) = &mut self.lease {
                 lease.unnamed = None;
-                // DISCARD ALL leaves the value of `role` as it is; the pool resets it.
-                lease.tainted = pinned;
             }
+        }
+    }
+
+    /// After DISCARD ALL with nothing sent behind it there is no state left that pins.
+    fn unpin_discarded(&mut self) {
+        if !self.discarded || self.pin.take().is_none() {
+            return;
+        }
+        if let Some(lease) = &mut self.lease {
+            // DISCARD ALL leaves the value of `role` as it is; the pool resets it.
+            lease.tainted = true;
         }
     }
 
@@ -287,6 +300,9 @@ impl Session {
             String::from_utf8_lossy(name),
             String::from_utf8_lossy(value),
         );
+        if reads_otherwise(&name.to_lowercase(), &value) {
+            self.pin_to(PinReason::Setting);
+        }
         let resets = self.resetting && self.settings.has_defaults();
         if let Some(lease) = &mut self.lease {
             if resets && self.before_reset.is_none() {
@@ -316,8 +332,13 @@ impl Session {
             self.settings.synced();
         }
         if status == TransactionStatus::Idle {
-            self.portals.clear();
+            if self.owed.is_empty() && !self.owed.is_unsynced() {
+                self.portals.clear();
+                self.local_settings = false;
+                self.unpin_discarded();
+            }
             self.unsettled_writes = false;
+            self.discarded = false;
             let baseline = self.env.pool.baseline();
             self.settings.settle(&baseline);
         } else {
@@ -330,8 +351,13 @@ impl Session {
             return Ok(Step::Hide);
         }
         self.status = status;
-        if self.before_reset.is_some() && self.resync_before_ready(status) {
-            return Ok(Step::Hide);
+        if self.before_reset.is_some() {
+            if !self.needs_sync() {
+                return Ok(self.tell_reset(Some(status)));
+            }
+            if self.resync_before_ready(status) {
+                return Ok(Step::Hide);
+            }
         }
         Ok(Step::Pass)
     }
@@ -383,7 +409,11 @@ impl Session {
         if fields.code == b"0A000" && fields.message.starts_with(b"cached plan must not change") {
             self.names.renew(&self.env.registry);
         }
-        let instead = front.note.as_ref().and_then(|note| note.instead.clone());
+        let taken = fields.code == sqlstate::DUPLICATE_PREPARED_STATEMENT.as_bytes();
+        let instead = front.note.as_ref().and_then(|note| {
+            let duplicate = note.duplicate.clone().filter(|_| taken);
+            note.instead.clone().or(duplicate)
+        });
         let extended = front.expect.is_extended();
         self.copying_in = false;
         self.copy_open = false;
@@ -439,13 +469,24 @@ impl Session {
     /// The client's name of a statement when the request at the head of the queue was sent; later
     /// requests may have changed it already.
     fn client_name(&self, id: u64) -> Option<&[u8]> {
-        self.names.client_name(id).or_else(|| {
+        let deallocated = || {
+            let note = self.owed.front()?.note.as_ref()?;
+            match note.effects.as_deref()?.get(note.done)? {
+                Effect::Deallocate(name) => Some(name.as_slice()),
+                _ => None,
+            }
+        };
+        let changed = || {
             self.owed
                 .iter()
                 .filter_map(|entry| entry.note.as_ref())
                 .flat_map(|note| note.changes.iter())
                 .find_map(|(_, change)| change.name_before(id))
-        })
+        };
+        self.names
+            .client_name(id)
+            .or_else(changed)
+            .or_else(deallocated)
     }
 
     /// A simple query failed: what its statements did not do to names is undone.
@@ -459,18 +500,16 @@ impl Session {
         };
         let done = note.done;
         let changes = std::mem::take(&mut note.changes);
-        let removes = std::mem::take(&mut note.removes);
         let undone = changes
             .into_iter()
             .rev()
             .filter(|(position, _)| *position >= done);
-        let mut any = false;
         for (_, change) in undone {
-            any = true;
+            let ids = change.ids_before();
             self.names.undo(change);
-        }
-        if let (true, Some(lease)) = (any, &mut self.lease) {
-            removes.into_iter().for_each(|id| lease.prepared.insert(id));
+            if let Some(lease) = &mut self.lease {
+                ids.into_iter().for_each(|id| lease.prepared.insert(id));
+            }
         }
     }
 
@@ -506,6 +545,9 @@ impl Session {
         note.removes
             .iter()
             .for_each(|id| lease.prepared.insert(*id));
+        if let Some(portals) = note.portal {
+            self.portals = portals;
+        }
         if let Some((before, _)) = note.unnamed.filter(|(_, after)| lease.unnamed == *after) {
             // A Parse that fails has destroyed the old statement; one that was skipped has not.
             // Nor is it known when more requests are under way.
@@ -529,7 +571,7 @@ impl Session {
         tracing::warn!(
             pool = self.env.pool.name(),
             sqlstate = %String::from_utf8_lossy(fields.code),
-            message = %String::from_utf8_lossy(fields.message),
+            upstream_message = ?String::from_utf8_lossy(fields.message),
             "upstream ended the connection"
         );
         if self.outcome_unknown() || self.visible_is_hidden() {
@@ -553,7 +595,7 @@ impl Session {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         tracing::info!(
             user = self.identity.user(),
-            message = %text(fields.message),
+            upstream_message = ?text(fields.message),
             "a session setting was refused upstream"
         );
         // The server's own refusal, as it refuses a start-up parameter: FATAL.

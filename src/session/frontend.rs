@@ -15,7 +15,7 @@ use crate::wire::sqlstate;
 
 use super::deallocate::translate;
 use super::names::Prepared;
-use super::run::{End, HIGH_WATER, Note, Own, Rest, Session, violation};
+use super::run::{End, HIGH_WATER, Note, Own, Portals, Rest, Session, violation};
 
 /// A Query up to this many bytes is read whole before it is sent; a longer one is passed on as it
 /// comes, unread, and its session is pinned.
@@ -29,6 +29,10 @@ const BIND_HEAD: usize = 8 * 1024;
 
 /// Largest message DSQL takes (facts: quotas).
 const DSQL_MESSAGE: usize = 10 * 1024 * 1024;
+
+/// Requests that may be unanswered before more are taken. The answers to so many fill the server's
+/// send buffer (8 KiB) more than once, so that it sends them without being asked to.
+const MAX_OWED: usize = 4096;
 
 /// A name that no statement has: Binds to it fail.
 const NO_STATEMENT: u64 = 0;
@@ -69,6 +73,7 @@ impl Session {
                 .as_ref()
                 .is_some_and(|lease| lease.output.len() > HIGH_WATER)
                 || self.cout.len() > HIGH_WATER
+                || self.owed.len() >= MAX_OWED
             {
                 return Ok(progress);
             }
@@ -103,6 +108,19 @@ impl Session {
             }
             progress = true;
         }
+    }
+
+    /// Answers that nobody asked for are never sent, but an error is: asks for them and shows only
+    /// that.
+    pub(super) fn mute_unasked(&mut self) -> bool {
+        if self.muted || self.flushed || self.owed.ready_due() > 0 {
+            return false;
+        }
+        if let Some(lease) = &mut self.lease {
+            frontend::put(lease.output.tail(), b'H', &[]);
+            self.muted = true;
+        }
+        self.muted
     }
 
     /// Bytes of a frame that must be there before it is looked at.
@@ -331,6 +349,10 @@ impl Session {
     /// Notes what statements do, and does at once what they do to names: requests behind them
     /// already see that.
     fn note_effects(&mut self, note: &mut Note, effects: Option<Rc<[Effect]>>) {
+        self.local_settings |= effects
+            .iter()
+            .flat_map(|effects| effects.iter())
+            .any(|effect| matches!(effect, Effect::Set { local: true, .. }));
         for (position, effect) in effects
             .iter()
             .flat_map(|effects| effects.iter())
@@ -363,19 +385,32 @@ impl Session {
     /// The text with the server's names in each DEALLOCATE; the statements are on this connection
     /// then.
     fn translate_deallocate(&mut self, text: &[u8], class: &Class) -> Option<Vec<u8>> {
-        let effects = class.effects.as_deref()?;
-        let mut found = false;
-        for effect in effects {
+        self.prepare_deallocated(class.effects.as_deref());
+        class.effects.as_ref()?;
+        translate(text, |name| self.server_name(name))
+    }
+
+    /// The server's name for a client's statement name in a text. One that looks like a name of ours
+    /// and is not the client's means nothing.
+    fn server_name(&self, name: &[u8]) -> Option<String> {
+        match self.names.get(name) {
+            Some(prepared) => Some(prepared.server_name()),
+            None if name.starts_with(STATEMENT_PREFIX.as_bytes()) => {
+                Some(statement_name(NO_STATEMENT))
+            }
+            None => None,
+        }
+    }
+
+    /// What a DEALLOCATE names must be on this connection.
+    fn prepare_deallocated(&mut self, effects: Option<&[Effect]>) {
+        for effect in effects.unwrap_or_default() {
             if let Effect::Deallocate(name) = effect
                 && let Some(prepared) = self.names.get(name).cloned()
             {
                 self.prepare_again(&prepared);
-                found = true;
             }
         }
-        let names = &self.names;
-        let server_name = |name: &[u8]| names.get(name).map(|prepared| prepared.server_name());
-        found.then(|| translate(text, server_name)).flatten()
     }
 
     /// Whether an earlier batch may still change what a name means, or whether a statement is
@@ -534,7 +569,7 @@ impl Session {
         let known = self
             .names
             .get(b"")
-            .filter(|known| known.is(parse.text, parse.types))
+            .filter(|known| *known.source == *parse.text && *known.types == *parse.types)
             .cloned();
         let prepared = known.unwrap_or_else(|| self.prepared_of(parse));
         self.note_pins(&prepared.class);
@@ -566,20 +601,32 @@ impl Session {
         let class = classify(parse.text);
         let id = next_statement_id();
         let itself = |name: &[u8]| (name == parse.name).then(|| statement_name(id));
-        let text = self
-            .translate_deallocate(parse.text, &class)
-            .or_else(|| translate(parse.text, itself));
+        let text = translate(parse.text, |name| {
+            itself(name).or_else(|| self.server_name(name))
+        });
         let text = text.as_deref().unwrap_or(parse.text);
-        Prepared::translated(id, text, parse.types, class, self.scope())
+        Prepared::translated(id, text, parse.text, parse.types, class, self.scope())
     }
 
-    /// The name is taken: the server itself says so, once it has the older statement.
+    /// The name is taken: the server itself says so, under a name that nobody else uses.
     fn parse_duplicate(&mut self, parse: &frontend::Parse<'_>) {
-        let Some(older) = self.names.get(parse.name).cloned() else {
+        let Some(older) = self.names.get(parse.name) else {
             return;
         };
+        let older = older.renewed();
         self.prepare_again(&older);
-        self.send(Expect::Parse, false, Some(Note::default()), |out| {
+        let error = ClientError::error(
+            sqlstate::DUPLICATE_PREPARED_STATEMENT,
+            format!(
+                "prepared statement \"{}\" already exists",
+                String::from_utf8_lossy(parse.name)
+            ),
+        );
+        let note = Note {
+            duplicate: Some(error),
+            ..Note::default()
+        };
+        self.send(Expect::Parse, false, Some(note), |out| {
             frontend::put_parse(out, older.server_name().as_bytes(), parse.text, parse.types);
         });
     }
@@ -595,10 +642,12 @@ impl Session {
             .is_some_and(|lease| lease.prepared.touch(shared.id));
         let certain = self.owed.ready_due() == 0 && self.owed.status() != TransactionStatus::Failed;
         // Two names of one session never share a statement, so that an error can name the right one.
-        let prepared = if self.names.uses(shared.id) || (known && !certain) {
-            shared.renewed()
-        } else if shared.class.effects.is_some() {
+        // What SET LOCAL or an untracked change did is not in the scope.
+        let private = self.pin.is_some() || self.local_settings;
+        let prepared = if shared.class.effects.is_some() {
             self.prepared_of(parse)
+        } else if private || self.names.uses(shared.id) || (known && !certain) {
+            shared.renewed()
         } else {
             shared
         };
@@ -682,6 +731,7 @@ impl Session {
 
     /// The server-side name for a client's statement name, prepared on this connection.
     fn resolve(&mut self, name: &[u8]) -> Resolved {
+        self.translate_again(name);
         match self.names.get(name).cloned() {
             Some(prepared) if name.is_empty() => {
                 self.restore_unnamed(&prepared);
@@ -701,6 +751,31 @@ impl Session {
                 }
             }
             None => self.resolve_missing(name),
+        }
+    }
+
+    /// A DEALLOCATE means what its name means when it runs, not when it was prepared.
+    fn translate_again(&mut self, name: &[u8]) {
+        let Some(prepared) = self.names.get(name).filter(|prepared| {
+            let effects = prepared.class.effects.as_deref().unwrap_or_default();
+            effects
+                .iter()
+                .any(|effect| matches!(effect, Effect::Deallocate(_)))
+        }) else {
+            return;
+        };
+        let text = translate(&prepared.source, |name| self.server_name(name));
+        let text = text.as_deref().unwrap_or(&prepared.source);
+        if *prepared.text != *text {
+            let again = Prepared::translated(
+                next_statement_id(),
+                text,
+                &prepared.source,
+                &prepared.types,
+                prepared.class.clone(),
+                self.scope(),
+            );
+            self.names.set(name, Some(again));
         }
     }
 
@@ -759,9 +834,11 @@ impl Session {
             return Ok(Taken::Wait);
         }
         let resolved = self.resolve(head.statement);
-        self.note_portal(head.portal, resolved.prepared.as_ref());
-        let note = resolved.instead.map(|error| Note {
-            instead: Some(error),
+        let portal = self.note_portal(head.portal, resolved.prepared.as_ref());
+        let plain = portal.is_none() && resolved.instead.is_none();
+        let note = (!plain).then(|| Note {
+            instead: resolved.instead,
+            portal,
             ..Note::default()
         });
         let length = total - 1 - head.statement.len() + resolved.name.len();
@@ -777,15 +854,20 @@ impl Session {
         Ok(Taken::Head(bytes.len(), Rest::Pass(total - bytes.len())))
     }
 
-    /// Remembers what a portal does, if it does anything.
-    fn note_portal(&mut self, portal: &[u8], prepared: Option<&Rc<Prepared>>) {
-        if !self.portals.is_empty() {
-            self.portals.retain(|(name, _)| name != portal);
-        }
+    /// Remembers what a portal does, if it does anything; gives what to go back to should the Bind
+    /// fail.
+    fn note_portal(&mut self, portal: &[u8], prepared: Option<&Rc<Prepared>>) -> Option<Portals> {
         self.last_bound_writes = prepared.is_none_or(|prepared| prepared.class.may_write);
-        if let Some(prepared) = prepared.filter(|prepared| prepared.class.effects.is_some()) {
+        let effective = prepared.filter(|prepared| prepared.class.effects.is_some());
+        if effective.is_none() && self.portals.is_empty() {
+            return None;
+        }
+        let before = self.portals.clone();
+        self.portals.retain(|(name, _)| name != portal);
+        if let Some(prepared) = effective {
             self.portals.push((portal.to_vec(), Rc::clone(prepared)));
         }
+        Some(before)
     }
 
     fn take_describe(&mut self, bytes: &[u8]) -> Result<Taken, End> {
@@ -825,6 +907,7 @@ impl Session {
             .and_then(|(_, prepared)| prepared.class.effects.clone());
         let writes = self.last_bound_writes;
         self.unsettled_writes |= writes;
+        self.prepare_deallocated(effects.as_deref());
         let mut note = Note {
             writes,
             ..Note::default()

@@ -6,15 +6,17 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::{Rc, Weak};
 
 use crate::sql::{Class, classify};
-use crate::upstream::{next_statement_id, statement_name};
+use crate::upstream::{SharedSettings, next_statement_id, statement_name};
 
 /// A prepared statement; its id makes its server-side name.
 #[derive(Debug)]
 pub struct Prepared {
     /// Never reused.
     pub id: u64,
-    /// Statement text.
+    /// Statement text for the server.
     pub text: Box<[u8]>,
+    /// Statement text of the client.
+    pub source: Box<[u8]>,
     /// Parameter types as in a Parse message.
     pub types: Box<[u8]>,
     /// What it does to the session.
@@ -23,13 +25,14 @@ pub struct Prepared {
     scope: Scope,
 }
 
-/// What the meaning of a text depends on: the same text under two search paths is two statements.
+/// What the meaning of a text depends on: the same text under two settings is two statements.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Scope {
     /// Index of the pool.
     pub pool: usize,
-    /// The session's search_path, when it set one.
-    pub search_path: Option<String>,
+    /// The session's settings: search_path, DateStyle, TimeZone and others decide at parse time what
+    /// names and constants mean.
+    pub settings: SharedSettings,
 }
 
 impl Prepared {
@@ -40,6 +43,7 @@ impl Prepared {
             id: next_statement_id(),
             class: classify(text),
             text: text.into(),
+            source: text.into(),
             types: types.into(),
             scope,
         })
@@ -47,11 +51,19 @@ impl Prepared {
 
     /// A statement whose text for the server differs from the client's.
     #[must_use]
-    pub fn translated(id: u64, text: &[u8], types: &[u8], class: Class, scope: Scope) -> Rc<Self> {
+    pub fn translated(
+        id: u64,
+        text: &[u8],
+        source: &[u8],
+        types: &[u8],
+        class: Class,
+        scope: Scope,
+    ) -> Rc<Self> {
         Rc::new(Self {
             id,
             class,
             text: text.into(),
+            source: source.into(),
             types: types.into(),
             scope,
         })
@@ -160,6 +172,18 @@ impl NameChange {
         match self {
             Self::One { name: changed, .. } => **changed == *name,
             Self::All { .. } => true,
+        }
+    }
+
+    /// Ids of the named statements that had a name before the change.
+    #[must_use]
+    pub fn ids_before(&self) -> Vec<u64> {
+        match self {
+            Self::One { name, before, .. } if !name.is_empty() => {
+                before.iter().map(|before| before.id).collect()
+            }
+            Self::One { .. } => Vec::new(),
+            Self::All { named, .. } => named.values().map(|prepared| prepared.id).collect(),
         }
     }
 
@@ -282,9 +306,10 @@ mod tests {
     use super::*;
 
     fn scope(path: Option<&str>) -> Scope {
+        let settings = path.map(|path| ("search_path".to_owned(), path.to_owned()));
         Scope {
             pool: 0,
-            search_path: path.map(str::to_owned),
+            settings: std::sync::Arc::new(settings.into_iter().collect()),
         }
     }
 

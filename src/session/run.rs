@@ -99,6 +99,10 @@ pub(super) struct Note {
     pub frame: Vec<u8>,
     /// What the proxy itself wanted.
     pub own: Option<Own>,
+    /// The portals before this Bind.
+    pub portal: Option<Portals>,
+    /// The error the client sees when the server finds that a name is taken.
+    pub duplicate: Option<ClientError>,
     /// The error the client sees instead of the server's.
     pub instead: Option<ClientError>,
     /// A Query behind extended messages of the proxy: when those fail, it needs a Sync.
@@ -106,6 +110,9 @@ pub(super) struct Note {
     /// May have written: when the connection is lost, the outcome is unknown.
     pub writes: bool,
 }
+
+/// Portals whose statement has an effect, by name.
+pub(super) type Portals = Vec<(Vec<u8>, Rc<Prepared>)>;
 
 /// What the proxy asks for on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,7 +180,11 @@ pub struct Session {
     pub(super) names: Names,
     pub(super) settings: SettingsState,
     /// Portals whose statement has an effect.
-    pub(super) portals: Vec<(Vec<u8>, Rc<Prepared>)>,
+    pub(super) portals: Portals,
+    /// SET LOCAL was sent in this transaction.
+    pub(super) local_settings: bool,
+    /// DISCARD ALL was done since the last ReadyForQuery.
+    pub(super) discarded: bool,
     pub(super) last_bound_writes: bool,
     /// Status as the client was last told.
     pub(super) status: TransactionStatus,
@@ -186,6 +197,8 @@ pub struct Session {
     pub(super) copying_in: bool,
     /// The last extended message was Flush.
     pub(super) flushed: bool,
+    /// Only errors are still shown.
+    pub(super) muted: bool,
     /// A COPY FROM STDIN began and has not been completed.
     pub(super) copy_open: bool,
     /// The client said Terminate; what it sent before is still carried out.
@@ -233,6 +246,8 @@ impl Session {
             names: Names::default(),
             settings: SettingsState::new(defaults),
             portals: Vec::new(),
+            local_settings: false,
+            discarded: false,
             last_bound_writes: true,
             status: TransactionStatus::Idle,
             begin: None,
@@ -240,6 +255,7 @@ impl Session {
             pin: None,
             copying_in: false,
             copy_open: false,
+            muted: false,
             flushed: false,
             terminating: false,
             unsettled_writes: false,
@@ -298,15 +314,19 @@ impl Session {
         progress |= self.read_upstream(cx)?;
         progress |= self.relay()?;
         progress |= self.write_client(cx)?;
-        if self.terminating && self.is_finished() {
-            return Err(End::Finished);
+        if self.terminating {
+            if self.is_finished() {
+                return Err(End::Finished);
+            }
+            progress |= self.mute_unasked();
         }
         Ok(progress)
     }
 
     /// Nothing more will be answered. Answers that no Sync and no Flush asks for are never sent.
     fn is_finished(&self) -> bool {
-        self.owed.is_empty() || (self.owed.ready_due() == 0 && !self.flushed)
+        // A COPY that gets no more data would wait for ever.
+        self.owed.is_empty() || self.copying_in
     }
 
     /// Does what others asked for.
@@ -341,8 +361,9 @@ impl Session {
             return;
         };
         match self.owed.front() {
-            // Not the client's statement that runs: wait until it does.
-            Some(entry) if entry.hidden => {}
+            // Not the client's statement that runs: wait until it does. Extended messages of the
+            // proxy are different: their answers come only with those of the client's.
+            Some(entry) if entry.hidden && !entry.expect.is_extended() => {}
             Some(_) => {
                 for done in self.control.take_cancels() {
                     self.env.tally.cancels.add(1);
@@ -466,9 +487,17 @@ impl Session {
 
     /// What the meaning of a statement text depends on in this session.
     pub(super) fn scope(&self) -> Scope {
+        let wanted = self.settings.wanted();
+        let settings = if wanted.contains_key("application_name") {
+            let mut settings = (**wanted).clone();
+            settings.remove("application_name");
+            Arc::new(settings)
+        } else {
+            Arc::clone(wanted)
+        };
         Scope {
             pool: self.env.pool_index,
-            search_path: self.settings.search_path(),
+            settings,
         }
     }
 

@@ -84,12 +84,6 @@ impl SettingsState {
         &self.base.label
     }
 
-    /// The session's search_path, if it set one.
-    #[must_use]
-    pub fn search_path(&self) -> Option<String> {
-        self.now.session.get("search_path").cloned()
-    }
-
     /// A connection was leased.
     pub fn attach(&mut self, label: SharedSettings) {
         self.now.label = label;

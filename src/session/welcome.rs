@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::auth::Identity;
+use crate::sql::{PinReason, reads_otherwise};
 use crate::upstream::{Settings, SharedSettings};
 use crate::wire::reply;
 
@@ -106,6 +107,11 @@ impl Session {
     }
 
     fn greet(&mut self, parameters: &[(String, String)]) {
+        for (name, value) in parameters {
+            if reads_otherwise(&name.to_lowercase(), value) {
+                self.pin_to(PinReason::Setting);
+            }
+        }
         let out = self.cout.tail();
         for (name, value) in parameters {
             reply::put_parameter(out, name, value);

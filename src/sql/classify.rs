@@ -147,6 +147,9 @@ struct Statement<'a> {
     may_write: bool,
     pin: Option<PinReason>,
     hold: bool,
+    updates: bool,
+    /// Names `pg_settings`, whose UPDATE is a SET.
+    names_settings: bool,
 }
 
 impl<'a> Statement<'a> {
@@ -159,6 +162,8 @@ impl<'a> Statement<'a> {
             may_write: true,
             pin: None,
             hold: false,
+            updates: false,
+            names_settings: false,
         };
         // SQL-standard routine bodies hold semicolons: BEGIN ATOMIC … END.
         let mut atomic = 0usize;
@@ -172,6 +177,10 @@ impl<'a> Statement<'a> {
                 Token::Word(word) => {
                     if statement.is_create() {
                         track_atomic(&mut atomic, previous, token);
+                        if atomic > 0 {
+                            // Where such a body ends takes a grammar to tell.
+                            statement.pin(PinReason::Setting);
+                        }
                     }
                     statement.look_at(word, previous);
                 }
@@ -220,6 +229,8 @@ impl<'a> Statement<'a> {
                     self.pin(PinReason::Temporary);
                 }
             }
+            (b'u', 6) if word.eq_ignore_ascii_case(b"update") => self.updates = true,
+            (b'p', 11) if word.eq_ignore_ascii_case(b"pg_settings") => self.names_settings = true,
             (b'h', 4) if word.eq_ignore_ascii_case(b"hold") && previous.is("with") => {
                 self.hold = true;
             }
@@ -229,6 +240,7 @@ impl<'a> Statement<'a> {
 
     fn look_at_quoted(&mut self, name: &[u8]) {
         let inner = &name[1..name.len() - 1];
+        self.names_settings |= inner == b"pg_settings";
         if name[0] != b'"' {
             // U&"…" may spell any name.
             self.pin(PinReason::Setting);
@@ -246,6 +258,9 @@ impl<'a> Statement<'a> {
     }
 
     fn effect(&mut self) -> Effect {
+        if self.updates && self.names_settings {
+            self.pin(PinReason::Setting);
+        }
         let head = &self.head[..self.kept];
         let rest = &head[1..];
         let whole = self.words == self.kept;
@@ -422,10 +437,42 @@ fn set_to(name: String, value: &[Token<'_>], local: bool) -> Effect {
             Some(_) if matches!(name.as_str(), "role" | "session_authorization") => {
                 Effect::Pin(PinReason::Role)
             }
+            Some(_) if !local && changes_lexing(&name, value) => Effect::Pin(PinReason::Setting),
+            // Not settings of a session.
+            Some(_) if name == "seed" || name.starts_with("transaction_") => Effect::None,
             Some(value) => Effect::Set { name, value, local },
             None => Effect::Pin(PinReason::Setting),
         },
     }
+}
+
+/// Encodings in which no byte of a quote or backslash is part of another character, as the clients
+/// spell them.
+const SAFE_ENCODINGS: [&str; 7] = [
+    "utf8",
+    "utf-8",
+    "unicode",
+    "sql_ascii",
+    "latin1",
+    "latin9",
+    "win1252",
+];
+
+/// Whether the server reads statement texts otherwise than [`super::scan`] with this setting.
+#[must_use]
+pub fn reads_otherwise(name: &str, value: &str) -> bool {
+    let value = value.trim_matches(|c: char| c == '\'' || c == '"' || c == ' ');
+    let is = |known: &str| value.eq_ignore_ascii_case(known);
+    match name {
+        "client_encoding" => !SAFE_ENCODINGS.iter().any(|safe| is(safe)),
+        "standard_conforming_strings" => !["on", "true", "yes", "1", "t"].iter().any(|on| is(on)),
+        "backslash_quote" => true,
+        _ => false,
+    }
+}
+
+fn changes_lexing(name: &str, value: &[Token<'_>]) -> bool {
+    print_value(value).is_none_or(|value| reads_otherwise(name, &value))
 }
 
 /// `name` or `prefix.name`, in lower case.
@@ -589,6 +636,20 @@ mod tests {
                 "SET TIME ZONE INTERVAL '1' HOUR TO MINUTE",
                 vec![E::Pin(P::Setting)],
             ),
+            ("SET NAMES 'SJIS'", vec![E::Pin(P::Setting)]),
+            (
+                "SET standard_conforming_strings = off",
+                vec![E::Pin(P::Setting)],
+            ),
+            (
+                "SELECT E'a'\n'\\''; SET x = 1 --'",
+                vec![E::None, set("x", "1", false)],
+            ),
+            (
+                "UPDATE pg_settings SET setting = 'x' WHERE name = 'y'",
+                vec![E::Pin(P::Setting)],
+            ),
+            ("SET seed = 0.5", vec![E::None]),
             (
                 "SET NAMES 'LATIN1'",
                 vec![set("client_encoding", "'LATIN1'", false)],
@@ -652,7 +713,7 @@ mod tests {
             ("SELECT pg_advisory_unlock(1)", vec![E::None]),
             (
                 "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT CASE WHEN true THEN 1 END; END; SELECT 2",
-                vec![E::None, E::None],
+                vec![E::Pin(P::Setting), E::None],
             ),
             (
                 "DO $$ BEGIN PERFORM set_config('a','b',false); END $$",

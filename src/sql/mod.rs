@@ -3,4 +3,4 @@
 pub mod classify;
 pub mod scan;
 
-pub use classify::{Class, Effect, PinReason, classify};
+pub use classify::{Class, Effect, PinReason, classify, reads_otherwise};

@@ -117,11 +117,33 @@ impl<'a> Tokens<'a> {
             match byte {
                 b'\\' if backslash => self.at += 1,
                 b'\'' if self.text.get(self.at) == Some(&b'\'') => self.at += 1,
-                b'\'' => return Token::Text(&self.text[start..self.at]),
+                b'\'' => match self.continuation() {
+                    Some(next) => self.at = next,
+                    None => return Token::Text(&self.text[start..self.at]),
+                },
                 _ => {}
             }
         }
         self.unterminated(start)
+    }
+
+    /// Where a string goes on behind its closing quote: a quote in a later line, with nothing but
+    /// blanks and `--` comments between. Manual: "String Constants".
+    fn continuation(&self) -> Option<usize> {
+        let mut at = self.at;
+        let mut newline = false;
+        loop {
+            match self.text.get(at..)? {
+                [b'\n' | b'\r', ..] => {
+                    newline = true;
+                    at += 1;
+                }
+                [b' ' | b'\t' | 0x0b | 0x0c, ..] => at += 1,
+                [b'-', b'-', rest @ ..] => at += 2 + memchr::memchr2(b'\n', b'\r', rest)?,
+                [b'\'', ..] if newline => return Some(at + 1),
+                _ => return None,
+            }
+        }
     }
 
     /// `self.at` stands on the opening quote.
@@ -173,7 +195,7 @@ impl<'a> Tokens<'a> {
         while let Some(&byte) = self.text.get(self.at) {
             let sign = matches!(byte, b'+' | b'-')
                 && matches!(self.text[self.at - 1], b'e' | b'E')
-                && !self.text[start..self.at].starts_with(b"0x");
+                && !matches!(&self.text[start..self.at], [b'0', b'x' | b'X', ..]);
             if !(is_word_byte(byte) || byte == b'.' || sign) {
                 break;
             }
@@ -268,6 +290,10 @@ mod tests {
             ("'it''s;' x", &["'it''s;'", "x"]),
             (r"'a\' ; b", &[r"'a\'", ";", "b"]),
             (r"E'a\';' b", &[r"E'a\';'", "b"]),
+            ("E'a'\n'\\'; x' b", &["E'a'\n'\\'; x'", "b"]),
+            ("'a' -- c\n 'b' c", &["'a' -- c\n 'b'", "c"]),
+            ("'a' 'b'", &["'a'", "'b'"]),
+            ("0X1E--1\n2", &["0X1E", "2"]),
             ("\"a;\"\"b\" c", &["\"a;\"\"b\"", "c"]),
             ("$$;$$ a", &["$$;$$", "a"]),
             ("$x$;$$;$x$ a", &["$x$;$$;$x$", "a"]),

@@ -191,6 +191,12 @@ impl<N> OwedQueue<N> {
         self.entries.is_empty()
     }
 
+    /// Requests not answered yet.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// ReadyForQuery messages due.
     #[must_use]
     pub fn ready_due(&self) -> usize {

@@ -1,116 +1,220 @@
-#!/bin/bash
-# Runs real drivers, unmodified, against a server: run.sh HOST PORT DATABASE USER PASSWORD [NAME…]
-# Installs them under DSQLPROXY_CLIENTS_CACHE (default: target/clients of this repository). A driver that
-# cannot be installed is skipped, with the reason. Ends with "N passed, N failed, N skipped".
-set -u
-if [ $# -lt 5 ]; then
-    echo "usage: $0 HOST PORT DATABASE USER PASSWORD [NAME...]" >&2
-    exit 2
-fi
+#!/usr/bin/env bash
+# Real drivers through the proxy: a local PostgreSQL, the emulated cluster and a proxy with pools
+# of two connections are started for the run and stopped after it.
+# Drivers are installed once, under ${XDG_CACHE_HOME:-~/.cache}/dsql-proxy/clients.
+# With arguments, only the drivers whose name starts with one of them: tests/clients/run.sh psycopg
+set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-cache=${DSQLPROXY_CLIENTS_CACHE:-$here/../../target/clients}
-mkdir -p "$cache" && cache=$(cd "$cache" && pwd) || exit 3
-export PGHOST=$1 PGPORT=$2 PGDATABASE=$3 PGUSER=$4 PGPASSWORD=$5
-export PGSSLMODE=${PGSSLMODE:-disable} PGSSLNEGOTIATION= PGCONNECT_TIMEOUT=10
-unset PGSSLNEGOTIATION PGSERVICE PGOPTIONS PGTZ
-shift 5
-wanted=" $* "
-passed=0 failed=0 skipped=0
-log=$cache/last.log
+cd "$here/../.."
 
-# run NAME COMMAND...: one driver's script.
-run() {
-    local name=$1 began=$SECONDS
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/dsql-proxy/clients
+jdbc=/usr/share/java/postgresql.jar
+binary=${CARGO_TARGET_DIR:-target}/debug/dsql-proxy
+wanted=("$@")
+passed=0 failed=0 skipped=0
+state='' dev='' proxy=''
+
+stop() {
+    local pid
+    for pid in $proxy $dev; do
+        kill -INT "$pid" 2>/dev/null || true
+    done
+    for pid in $proxy $dev; do
+        # `wait` gives up where it is not a child of this shell; `tail` waits for any process.
+        wait "$pid" 2>/dev/null || timeout 20 tail --pid="$pid" -f /dev/null || kill -KILL "$pid" 2>/dev/null || true
+    done
+    [ -z "$state" ] || rm -rf "$state"
+}
+trap stop EXIT
+trap 'exit 130' INT TERM HUP
+
+fail() {
+    echo "clients: $*" >&2
+    exit 1
+}
+
+start_all() {
+    [ -x "$binary" ] || cargo build --locked
+    # PostgreSQL runs as another user when this runs as root.
+    state=$(mktemp -d /tmp/dsql-clients.XXXXXX)
+    chmod 755 "$state"
+    local any=127.0.0.1:0 ready=''
+    exec {stdout}< <(exec "$binary" dev --dir "$state" --listen $any --admin $any --emulator-listen $any \
+        --emulator-admin $any --print-json 2>"$state/dev.log")
+    dev=$!
+    read -r -t 120 ready <&"$stdout" || true
+    [ -n "$ready" ] || { cat "$state/dev.log" >&2; fail "the set-up did not start"; }
+    start_proxy "$(sed -n 's/.*"config":"\([^"]*\)".*/\1/p' <<<"$ready")"
+}
+
+# The same set-up behind pools of two connections: clients have to share them.
+start_proxy() {
+    (
+        umask 077
+        sed -e 's/^listen: .*/listen: {address: "127.0.0.1:0"}\nworkers: 1\nlog: {format: json}/' -e '/^admin: /d' \
+            -e 's/^  \(main\|plain\):$/&\n    pool: {size: 2, wait_timeout: 20s}/' "$1" >"$state/small.yaml"
+    )
+    "$binary" run --config "$state/small.yaml" >/dev/null 2>"$state/proxy.log" &
+    proxy=$!
+    local address=''
+    for _ in $(seq 100); do
+        address=$(sed -n 's/.*"address":"\([^"]*\)".*/\1/p' "$state/proxy.log" | head -n 1)
+        [ -z "$address" ] || break
+        kill -0 "$proxy" 2>/dev/null || break
+        sleep 0.1
+    done
+    [ -n "$address" ] || { cat "$state/proxy.log" >&2; fail "the proxy did not start"; }
+    export PGHOST=${address%:*} PGPORT=${address##*:} PGUSER=app PGPASSWORD=app PGDATABASE=bench
+    export PGSSLMODE=disable PGCONNECT_TIMEOUT=10
+}
+
+is_wanted() {
+    local name
+    [ "${#wanted[@]}" -gt 0 ] || return 0
+    for name in "${wanted[@]}"; do
+        [[ $1 != "$name"* ]] || return 0
+    done
+    return 1
+}
+
+# check NAME COMMAND...: one driver; the last line it prints is shown.
+check() {
+    local name=$1 output="$state/output"
     shift
-    if timeout 180 "$@" >"$log" 2>&1; then
+    is_wanted "$name" || return 0
+    if timeout -k 5 60 "$@" >"$output" 2>&1; then
         passed=$((passed + 1))
-        echo "passed  $name ($((SECONDS - began)) s): $(tail -n 1 "$log")"
+        printf 'passed   %-14s %s\n' "$name" "$(tail -n 1 "$output")"
     else
         failed=$((failed + 1))
-        echo "FAILED  $name ($((SECONDS - began)) s):"
-        tail -n 40 "$log" | sed 's/^/        /'
+        printf 'FAILED   %-14s\n' "$name"
+        sed 's/^/    /' "$output"
     fi
 }
 
+# skip REASON NAME...
 skip() {
-    skipped=$((skipped + 1))
-    echo "skipped $1: $2"
+    local reason=$1 name
+    shift
+    for name in "$@"; do
+        is_wanted "$name" || continue
+        skipped=$((skipped + 1))
+        printf 'skipped  %-14s %s\n' "$name" "$reason"
+    done
 }
 
-asked() { [ "$wanted" = "  " ] || case $wanted in *" $1 "*) true ;; *) false ;; esac; }
-
-# Makes the Python environment once; prints nothing.
-python_ready() {
-    [ -e "$cache/python/done" ] && return 0
-    command -v python3 >/dev/null || { echo "no python3" >"$log"; return 1; }
-    rm -rf "$cache/python"
-    python3 -m venv "$cache/python" >"$log" 2>&1 || return 1
-    "$cache/python/bin/pip" install -q --disable-pip-version-check \
-        'psycopg[binary]==3.3.9' psycopg2-binary==2.9.13 asyncpg==0.32.0 >>"$log" 2>&1 || return 1
-    touch "$cache/python/done"
+# Installs into $cache/NAME unless what FILE asks for is there; a half installed folder is not used.
+install_into() {
+    local folder=$cache/$1 file=$2 install=$3
+    cmp -s "$file" "$folder/installed" && return
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    if ! "$install" "$folder" "$file" >"$cache/$1.log" 2>&1; then
+        rm -rf "$folder"
+        return 1
+    fi
+    cp "$file" "$folder/installed"
 }
 
-node_ready() {
-    [ -e "$cache/node/done" ] && return 0
-    command -v npm >/dev/null || { echo "no npm" >"$log"; return 1; }
-    rm -rf "$cache/node" && mkdir -p "$cache/node" && cd "$cache/node" || return 1
-    echo '{"private": true}' >package.json
-    npm install --no-audit --no-fund --silent pg@8.23.1 postgres@3.4.9 >"$log" 2>&1 || return 1
-    touch "$cache/node/done"
+install_python() {
+    python3 -m venv "$1/venv" && "$1/venv/bin/pip" install --quiet --disable-pip-version-check -r "$2"
 }
 
-java_ready() {
-    jar=${PGJDBC_JAR:-/usr/share/java/postgresql.jar}
-    command -v javac >/dev/null || { echo "no javac" >"$log"; return 1; }
-    [ -e "$jar" ] || { echo "no $jar (Debian: libpostgresql-jdbc-java)" >"$log"; return 1; }
-    mkdir -p "$cache/java" && javac -cp "$jar" -d "$cache/java" "$here/Jdbc.java" >"$log" 2>&1
+install_node() {
+    cp "$2" "$1/package.json" && npm install --prefix "$1" --no-audit --no-fund --no-package-lock --ignore-scripts
 }
 
-go_ready() {
+psql_script() {
+    local result=0
+    psql -X -q -f "$here/psql/$1.sql" >"$state/psql.out" 2>"$state/psql.err" || result=$?
+    if [ "$result" != 0 ] || ! diff "$here/psql/$1.out" "$state/psql.out"; then
+        cat "$state/psql.err"
+        return 1
+    fi
+    psql --version
+}
+
+check_psql() {
+    if ! command -v psql >/dev/null; then
+        skip 'psql is missing (apt-get install postgresql-client)' psql psql-dsql
+        return
+    fi
+    check psql bash -euo pipefail -c "$(declare -f psql_script); here=$here state=$state; psql_script bench"
+    PGDATABASE=app check psql-dsql bash -euo pipefail -c "$(declare -f psql_script); here=$here state=$state; psql_script app"
+}
+
+check_python() {
+    local all=(psycopg psycopg-dsql psycopg2 asyncpg)
+    if ! command -v python3 >/dev/null; then
+        skip 'python3 is missing' "${all[@]}"
+    elif ! install_into python "$here/python/requirements.txt" install_python; then
+        skip "cannot install (python3-venv missing, or no package registry): $cache/python.log" "${all[@]}"
+    else
+        local python=$cache/python/venv/bin/python
+        check psycopg "$python" "$here/python/psycopg3.py"
+        PGDATABASE=app check psycopg-dsql "$python" "$here/python/psycopg3_dsql.py"
+        check psycopg2 "$python" "$here/python/psycopg2_driver.py"
+        check asyncpg "$python" "$here/python/asyncpg_driver.py"
+    fi
+}
+
+check_node() {
+    local all=(pg postgres.js)
+    if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+        skip 'node or npm is missing' "${all[@]}"
+    elif ! install_into node "$here/node/package.json" install_node; then
+        skip "cannot install (no package registry?): $cache/node.log" "${all[@]}"
+    else
+        export NODE_PATH=$cache/node/node_modules
+        check pg node "$here/node/pg.js"
+        check postgres.js node "$here/node/postgres.js"
+    fi
+}
+
+check_java() {
+    if ! command -v java >/dev/null || ! command -v javac >/dev/null; then
+        skip 'java or javac is missing (apt-get install default-jdk-headless)' pgjdbc
+    elif [ ! -e "$jdbc" ]; then
+        skip "$jdbc is missing (apt-get install libpostgresql-jdbc-java)" pgjdbc
+    elif ! javac -encoding UTF-8 -cp "$jdbc" -d "$state/java" "$here/java/Pgjdbc.java"; then
+        fail 'Pgjdbc.java does not compile'
+    else
+        check pgjdbc java -Xshare:auto -XX:TieredStopAtLevel=1 -cp "$jdbc:$state/java" Pgjdbc
+    fi
+}
+
+# Debian's pgx: the Go module proxy is not needed.
+check_go() {
     local source=${PGX_GOPATH:-/usr/share/gocode}
-    command -v go >/dev/null || { echo "no go" >"$log"; return 1; }
-    [ -d "$source/src/github.com/jackc/pgx/v4" ] ||
-        { echo "no pgx (Debian: golang-github-jackc-pgx-v4-dev)" >"$log"; return 1; }
-    mkdir -p "$cache/go" &&
-        GO111MODULE=off GOPATH=$source GOCACHE=$cache/go/cache go build -o "$cache/go/pgx" "$here/pgx.go" >"$log" 2>&1
+    if ! command -v go >/dev/null; then
+        skip 'go is missing (apt-get install golang-go)' pgx
+    elif [ ! -d "$source/src/github.com/jackc/pgx/v4" ]; then
+        skip 'pgx is missing (apt-get install golang-github-jackc-pgx-v4-dev)' pgx
+    elif ! is_wanted pgx; then
+        return
+    elif ! GO111MODULE=off GOPATH=$source GOCACHE=$cache/go go build -o "$state/pgx" "$here/go/pgx.go"; then
+        fail 'pgx.go does not compile'
+    else
+        check pgx "$state/pgx"
+    fi
 }
 
-sqlx_ready() {
-    command -v cargo >/dev/null || { echo "no cargo" >"$log"; return 1; }
-    cargo build --quiet --manifest-path "$here/sqlx/Cargo.toml" --target-dir "$cache/sqlx" >"$log" 2>&1
+# A package of its own, so that the proxy's lock file does not carry sqlx.
+check_sqlx() {
+    is_wanted sqlx || return 0
+    if ! cargo build --quiet --locked --manifest-path "$here/sqlx/Cargo.toml" --target-dir "$cache/sqlx" 2>"$state/sqlx.log"; then
+        skip "cannot build (no crate registry?): $(tail -n 1 "$state/sqlx.log")" sqlx
+    else
+        check sqlx "$cache/sqlx/debug/sqlx-client"
+    fi
 }
 
-reason() { tail -n 1 "$log" | cut -c1-200; }
-
-if asked psql; then
-    if command -v psql >/dev/null; then run psql sh "$here/psql.sh"; else skip psql "no psql"; fi
-fi
-for one in psycopg3:psycopg3.py psycopg2:psycopg2_client.py asyncpg:asyncpg_client.py; do
-    asked "${one%%:*}" || continue
-    if python_ready; then
-        run "${one%%:*}" "$cache/python/bin/python" "$here/${one#*:}"
-    else
-        skip "${one%%:*}" "$(reason)"
-    fi
-done
-for one in node-postgres:node_postgres.js postgres.js:postgres_js.mjs; do
-    asked "${one%%:*}" || continue
-    if node_ready; then
-        # Node looks for packages beside the script.
-        cp "$here/${one#*:}" "$cache/node/"
-        run "${one%%:*}" node "$cache/node/${one#*:}"
-    else
-        skip "${one%%:*}" "$(reason)"
-    fi
-done
-if asked pgjdbc; then
-    if java_ready; then run pgjdbc java -cp "$jar:$cache/java" Jdbc; else skip pgjdbc "$(reason)"; fi
-fi
-if asked pgx; then
-    if go_ready; then run pgx "$cache/go/pgx"; else skip pgx "$(reason)"; fi
-fi
-if asked sqlx; then
-    if sqlx_ready; then run sqlx "$cache/sqlx/debug/sqlx-client"; else skip sqlx "$(reason)"; fi
-fi
+start_all
+check_psql
+check_python
+check_node
+check_java
+check_go
+check_sqlx
 echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" -eq 0 ]
+[ "$failed" = 0 ]

@@ -1,46 +1,11 @@
-//! Real drivers, unmodified, through the proxy: `tests/clients/run.sh`, and tokio-postgres here.
-//!
-//! `DSQLPROXY_DRIVERS` names those to run (default all; `none` for none), `DSQLPROXY_DRIVERS_DIRECT`
-//! runs them against PostgreSQL itself, which tells a wrong script from a wrong proxy.
+//! tokio-postgres through the proxy. Drivers of other languages: `tests/clients/run.sh`.
 
-use std::process::Command;
 use std::time::Duration;
 
 use tokio_postgres::{NoTls, SimpleQueryMessage, error::SqlState};
 
-use crate::postgres::{self, ROLE};
-use crate::proxy::{Plan, plan, verifier_of};
-
-fn run_scripts(plan: Plan) {
-    let wanted = std::env::var("DSQLPROXY_DRIVERS").unwrap_or_default();
-    if wanted == "none" {
-        println!("skipped: DSQLPROXY_DRIVERS=none");
-        return;
-    }
-    // pgjdbc insists on as many iterations as PostgreSQL's default.
-    let verifier = verifier_of("driver", 4096);
-    let proxy = plan
-        .user(&format!("name: driver, password: \"{verifier}\""))
-        .start();
-    let (port, user) = match std::env::var_os("DSQLPROXY_DRIVERS_DIRECT") {
-        Some(_) => (postgres::cluster().port, ROLE),
-        None => (proxy.port, "driver"),
-    };
-    let done = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/run.sh"))
-        .args(["127.0.0.1", &port.to_string(), "app", user, user])
-        .args(wanted.split_whitespace())
-        .output()
-        .expect("bash");
-    let text = String::from_utf8_lossy(&done.stdout);
-    println!("{text}{}", String::from_utf8_lossy(&done.stderr));
-    assert!(done.status.success(), "a driver failed");
-    proxy.wait_base();
-}
-
-#[test]
-fn drivers_of_other_languages() {
-    run_scripts(plan().size(10).workers(2));
-}
+use crate::postgres::ROLE;
+use crate::proxy::plan;
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()

@@ -314,7 +314,10 @@ const PREPARED: &[Prepared] = &[
     ("set work_mem = '27MB'", &[]),
     ("set local work_mem = '29MB'", &[]),
     ("set application_name = 'extended'", &[]),
-    ("select set_config('work_mem', $1, false)", &[TEXT]),
+    (
+        "select set_config('work_mem', coalesce($1, '7MB'), false)",
+        &[TEXT],
+    ),
     ("reset all", &[]),
     ("selekt 1", &[]),
     ("select $1::nope", &[]),

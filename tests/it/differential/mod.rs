@@ -183,7 +183,8 @@ impl Comparison<'_> {
         let direct = hold(&self.cluster.address(), &login, &steps);
         login.database = "proxied".into();
         let proxied = hold(self.proxied, &login, &steps);
-        (direct != proxied || direct.failed()).then_some((direct, proxied))
+        let same = direct == proxied || fails_alike(&direct, &proxied);
+        (!same || direct.failed()).then_some((direct, proxied))
     }
 
     /// Leaves out one part after the other as long as the difference stays.
@@ -218,6 +219,26 @@ impl Comparison<'_> {
         }
         (parts, direct, proxied, note)
     }
+}
+
+/// In a failed transaction nothing can be prepared: a statement that is on another connection of
+/// the pool is answered with 25P02, where PostgreSQL may first find another fault or describe it.
+/// From there the conversations are not compared.
+fn fails_alike(direct: &Outcome, proxied: &Outcome) -> bool {
+    let (direct, proxied) = (direct.lines(), proxied.lines());
+    let same = direct
+        .iter()
+        .zip(&proxied)
+        .take_while(|(left, right)| left == right)
+        .count();
+    let failed = direct[..same]
+        .iter()
+        .rev()
+        .find_map(|line| line.strip_prefix("ReadyForQuery "));
+    let told = proxied
+        .get(same)
+        .is_some_and(|line| line.contains("C=\"25P02\""));
+    failed == Some("E") && told
 }
 
 fn differing(direct: &Outcome, proxied: &Outcome) -> String {

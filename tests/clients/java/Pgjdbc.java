@@ -1,0 +1,319 @@
+import java.io.StringReader;
+import java.io.StringWriter;
+import java.math.BigDecimal;
+import java.sql.Connection;
+import java.sql.DriverManager;
+import java.sql.PreparedStatement;
+import java.sql.ResultSet;
+import java.sql.SQLException;
+import java.sql.Statement;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Properties;
+import java.util.Set;
+import java.util.UUID;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+
+import org.postgresql.PGConnection;
+
+/** pgjdbc: server-prepared statements, binary transfer, batches, fetch size, generated keys, COPY. */
+public final class Pgjdbc {
+    public static void main(String[] arguments) throws Exception {
+        try (Connection one = connect(); Connection two = connect()) {
+            values(one);
+            preparedFollowsTheConnection(one, two);
+            transactions(one);
+            batches(one);
+            fetchesInPortions(one);
+            errors(one);
+            copies(one);
+            settings(one, two);
+            metadata(one);
+            cancels(one);
+            run(one, "DROP TABLE pgjdbc");
+        }
+        many();
+        System.out.println("pgjdbc " + org.postgresql.util.DriverInfo.DRIVER_VERSION
+            + ", java " + System.getProperty("java.version"));
+    }
+
+    private static Connection connect() throws SQLException {
+        Properties login = new Properties();
+        login.setProperty("user", System.getenv("PGUSER"));
+        login.setProperty("password", System.getenv("PGPASSWORD"));
+        login.setProperty("sslmode", "disable");
+        login.setProperty("loginTimeout", "10");
+        return DriverManager.getConnection("jdbc:postgresql://" + System.getenv("PGHOST") + ":"
+            + System.getenv("PGPORT") + "/" + System.getenv("PGDATABASE"), login);
+    }
+
+    private static void values(Connection connection) throws SQLException {
+        UUID uuid = UUID.fromString("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11");
+        byte[] bytes = {0, -1, 7};
+        try (PreparedStatement statement = connection.prepareStatement(
+                "SELECT ?::int4, ?::int8, ?::float8, ?::text, ?::bytea, ?::numeric, ?::uuid, ?::text, ?::int4[]")) {
+            // After the fifth time the driver names the statement and asks for binary results.
+            for (int turn = 0; turn < 12; turn++) {
+                statement.setInt(1, turn);
+                statement.setLong(2, 1L << 40);
+                statement.setDouble(3, 1.5);
+                statement.setString(4, "häßlich");
+                statement.setBytes(5, bytes);
+                statement.setBigDecimal(6, new BigDecimal("12.34"));
+                statement.setObject(7, uuid);
+                statement.setString(8, null);
+                statement.setArray(9, connection.createArrayOf("int4", new Integer[] {1, 2, null}));
+                try (ResultSet row = statement.executeQuery()) {
+                    row.next();
+                    same(turn, row.getInt(1));
+                    same(1L << 40, row.getLong(2));
+                    same(1.5, row.getDouble(3));
+                    same("häßlich", row.getString(4));
+                    same(true, Arrays.equals(bytes, row.getBytes(5)));
+                    same(new BigDecimal("12.34"), row.getBigDecimal(6));
+                    same(uuid, row.getObject(7));
+                    same(null, row.getString(8));
+                    same(Arrays.asList(1, 2, null), Arrays.asList((Object[]) row.getArray(9).getArray()));
+                }
+            }
+        }
+    }
+
+    private static void preparedFollowsTheConnection(Connection one, Connection two) throws SQLException {
+        Set<Integer> processes = new HashSet<>();
+        one.setAutoCommit(false);
+        two.setAutoCommit(false);
+        try (PreparedStatement statement = one.prepareStatement("SELECT ?::int4 * 2, pg_backend_pid()")) {
+            for (int turn = 0; turn < 30; turn++) {
+                if (turn % 2 == 1) {
+                    run(two, "SELECT 1");
+                }
+                statement.setInt(1, turn);
+                try (ResultSet row = statement.executeQuery()) {
+                    row.next();
+                    same(turn * 2, row.getInt(1));
+                    processes.add(row.getInt(2));
+                }
+                one.commit();
+                two.rollback();
+            }
+            same(true, statement.unwrap(org.postgresql.PGStatement.class).isUseServerPrepare());
+        }
+        one.setAutoCommit(true);
+        two.setAutoCommit(true);
+        same(2, processes.size());
+    }
+
+    private static void transactions(Connection connection) throws SQLException {
+        run(connection, "DROP TABLE IF EXISTS pgjdbc");
+        run(connection, "CREATE TABLE pgjdbc (id int GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY, note text)");
+        connection.setAutoCommit(false);
+        run(connection, "INSERT INTO pgjdbc (note) VALUES ('stays')");
+        connection.commit();
+        run(connection, "INSERT INTO pgjdbc (note) VALUES ('goes')");
+        connection.rollback();
+        run(connection, "INSERT INTO pgjdbc (note) VALUES ('before')");
+        java.sql.Savepoint savepoint = connection.setSavepoint();
+        run(connection, "DELETE FROM pgjdbc");
+        connection.rollback(savepoint);
+        connection.commit();
+        connection.setAutoCommit(true);
+        same(2L, number(connection, "SELECT count(*) FROM pgjdbc"));
+    }
+
+    private static void batches(Connection connection) throws SQLException {
+        try (PreparedStatement statement = connection.prepareStatement(
+                "INSERT INTO pgjdbc (note) VALUES (?)", Statement.RETURN_GENERATED_KEYS)) {
+            for (int n = 0; n < 500; n++) {
+                statement.setString(1, "batch " + n);
+                statement.addBatch();
+            }
+            same(500, statement.executeBatch().length);
+            int keys = 0;
+            try (ResultSet generated = statement.getGeneratedKeys()) {
+                while (generated.next()) {
+                    keys++;
+                }
+            }
+            same(500, keys);
+        }
+        same(500L, number(connection, "SELECT count(*) FROM pgjdbc WHERE note LIKE 'batch %'"));
+    }
+
+    /** A portal with a row limit. */
+    private static void fetchesInPortions(Connection connection) throws SQLException {
+        connection.setAutoCommit(false);
+        try (PreparedStatement statement = connection.prepareStatement("SELECT generate_series(1, ?)")) {
+            statement.setFetchSize(10);
+            for (int turn = 0; turn < 8; turn++) {
+                statement.setInt(1, 95);
+                int rows = 0;
+                try (ResultSet result = statement.executeQuery()) {
+                    while (result.next()) {
+                        rows++;
+                    }
+                }
+                same(95, rows);
+            }
+        }
+        connection.commit();
+        connection.setAutoCommit(true);
+    }
+
+    private static void errors(Connection connection) throws SQLException {
+        try (PreparedStatement statement = connection.prepareStatement("SELECT 10 / ?::int4")) {
+            for (int turn = 0; turn < 12; turn++) {
+                statement.setInt(1, 0);
+                refused("22012", statement::executeQuery);
+                statement.setInt(1, 5);
+                try (ResultSet row = statement.executeQuery()) {
+                    row.next();
+                    same(2, row.getInt(1));
+                }
+            }
+        }
+        refused("23505", () -> run(connection, "INSERT INTO pgjdbc (id) SELECT min(id) FROM pgjdbc"));
+        connection.setAutoCommit(false);
+        refused("42P01", () -> run(connection, "SELECT * FROM not_there"));
+        refused("25P02", () -> run(connection, "SELECT 1"));
+        connection.rollback();
+        connection.setAutoCommit(true);
+        // A changed table: the driver's prepared statement must be described anew.
+        try (PreparedStatement statement = connection.prepareStatement("SELECT * FROM pgjdbc LIMIT 1")) {
+            for (int turn = 0; turn < 8; turn++) {
+                statement.executeQuery().close();
+            }
+            run(connection, "ALTER TABLE pgjdbc ADD COLUMN more int");
+            try (ResultSet row = statement.executeQuery()) {
+                same(3, row.getMetaData().getColumnCount());
+            }
+        }
+    }
+
+    private static void copies(Connection connection) throws Exception {
+        StringBuilder lines = new StringBuilder();
+        for (int n = 10000; n < 12000; n++) {
+            lines.append(n).append("\tcopied\n");
+        }
+        org.postgresql.copy.CopyManager copy = connection.unwrap(PGConnection.class).getCopyAPI();
+        same(2000L, copy.copyIn("COPY pgjdbc (id, note) FROM STDIN", new StringReader(lines.toString())));
+        StringWriter out = new StringWriter();
+        copy.copyOut("COPY (SELECT id, note FROM pgjdbc WHERE id >= 10000 ORDER BY id) TO STDOUT", out);
+        same(lines.toString(), out.toString());
+        refused("22P02", () -> copy.copyIn("COPY pgjdbc (id) FROM STDIN", new StringReader("x\n")));
+    }
+
+    private static void settings(Connection one, Connection two) throws SQLException {
+        run(one, "SET search_path TO pg_catalog");
+        two.setClientInfo("ApplicationName", "the other");
+        two.setReadOnly(true);
+        two.setTransactionIsolation(Connection.TRANSACTION_SERIALIZABLE);
+        one.setAutoCommit(false);
+        two.setAutoCommit(false);
+        for (int turn = 0; turn < 8; turn++) {
+            same("pg_catalog", text(one, "SHOW search_path"));
+            same("the other", text(two, "SHOW application_name"));
+            same("serializable", text(two, "SHOW transaction_isolation"));
+            same("on", text(two, "SHOW transaction_read_only"));
+            same("off", text(one, "SHOW transaction_read_only"));
+            two.commit();
+            one.commit();
+        }
+        two.setReadOnly(false);
+        one.setAutoCommit(true);
+        two.setAutoCommit(true);
+        run(one, "RESET search_path");
+    }
+
+    private static void metadata(Connection connection) throws SQLException {
+        List<String> columns = new ArrayList<>();
+        try (ResultSet rows = connection.getMetaData().getColumns(null, null, "pgjdbc", null)) {
+            while (rows.next()) {
+                columns.add(rows.getString("COLUMN_NAME"));
+            }
+        }
+        same(Arrays.asList("id", "note", "more"), columns);
+        same(true, connection.isValid(5));
+    }
+
+    private static void cancels(Connection connection) throws SQLException {
+        try (Statement statement = connection.createStatement()) {
+            statement.setQueryTimeout(1);
+            refused("57014", () -> statement.execute("SELECT pg_sleep(30)"));
+        }
+        same(1L, number(connection, "SELECT 1"));
+    }
+
+    /** More clients than the pool has connections. */
+    private static void many() throws Exception {
+        ExecutorService threads = Executors.newFixedThreadPool(8);
+        List<Future<Integer>> ends = new ArrayList<>();
+        for (int each = 0; each < 8; each++) {
+            int number = each;
+            ends.add(threads.submit(() -> work(number)));
+        }
+        for (int each = 0; each < 8; each++) {
+            same(each, ends.get(each).get());
+        }
+        threads.shutdown();
+    }
+
+    private static int work(int number) throws SQLException {
+        try (Connection connection = connect();
+                PreparedStatement statement = connection.prepareStatement("SELECT ?::int4 + ?::int4")) {
+            connection.setAutoCommit(false);
+            for (int turn = 0; turn < 20; turn++) {
+                statement.setInt(1, number);
+                statement.setInt(2, turn);
+                try (ResultSet row = statement.executeQuery()) {
+                    row.next();
+                    same(number + turn, row.getInt(1));
+                }
+                connection.commit();
+            }
+        }
+        return number;
+    }
+
+    private static Object run(Connection connection, String sql) throws SQLException {
+        try (Statement statement = connection.createStatement()) {
+            return statement.execute(sql);
+        }
+    }
+
+    private static String text(Connection connection, String sql) throws SQLException {
+        try (Statement statement = connection.createStatement(); ResultSet row = statement.executeQuery(sql)) {
+            row.next();
+            return row.getString(1);
+        }
+    }
+
+    private static long number(Connection connection, String sql) throws SQLException {
+        return Long.parseLong(text(connection, sql));
+    }
+
+    private static void refused(String state, Callable<?> action) throws SQLException {
+        try {
+            action.call();
+        } catch (SQLException error) {
+            if (!state.equals(error.getSQLState())) {
+                throw error;
+            }
+            return;
+        } catch (Exception error) {
+            throw new IllegalStateException(error);
+        }
+        throw new AssertionError("not refused with " + state);
+    }
+
+    private static void same(Object expected, Object actual) {
+        if (!java.util.Objects.equals(expected, actual)) {
+            throw new AssertionError("expected " + expected + ", got " + actual);
+        }
+    }
+}
