@@ -640,7 +640,8 @@ impl Session {
             return;
         };
         lease.tainted |= self.pin.is_some();
-        if self.is_passing() {
+        if self.is_passing() || !lease.input.is_empty() {
+            // In the middle of a message, or with messages that nobody asked for.
             lease.abandon();
         } else if let Some(settled) = self.owed.settle() {
             lease.label = SharedSettings::clone(self.settings.label());

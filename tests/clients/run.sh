@@ -183,12 +183,38 @@ check_java() {
     fi
 }
 
+# Debian's pgx: the Go module proxy is not needed.
+check_go() {
+    local source=${PGX_GOPATH:-/usr/share/gocode}
+    if ! command -v go >/dev/null; then
+        skip 'go is missing (apt-get install golang-go)' pgx
+    elif [ ! -d "$source/src/github.com/jackc/pgx/v4" ]; then
+        skip 'pgx is missing (apt-get install golang-github-jackc-pgx-v4-dev)' pgx
+    elif ! is_wanted pgx; then
+        return
+    elif ! GO111MODULE=off GOPATH=$source GOCACHE=$cache/go go build -o "$state/pgx" "$here/go/pgx.go"; then
+        fail 'pgx.go does not compile'
+    else
+        check pgx "$state/pgx"
+    fi
+}
+
+# A package of its own, so that the proxy's lock file does not carry sqlx.
+check_sqlx() {
+    is_wanted sqlx || return 0
+    if ! cargo build --quiet --locked --manifest-path "$here/sqlx/Cargo.toml" --target-dir "$cache/sqlx" 2>"$state/sqlx.log"; then
+        skip "cannot build (no crate registry?): $(tail -n 1 "$state/sqlx.log")" sqlx
+    else
+        check sqlx "$cache/sqlx/debug/sqlx-client"
+    fi
+}
+
 start_all
 check_psql
 check_python
 check_node
 check_java
-skip 'not installed by this script: many crates, to be added as a crate of its own' sqlx
-skip 'needs the Go module proxy' pgx
+check_go
+check_sqlx
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]

@@ -3,6 +3,9 @@
 
 mod client;
 mod differential;
+mod drivers;
+mod fairness;
+mod hostile;
 mod lessons_access;
 mod lessons_answers;
 mod lessons_cancel;
@@ -10,6 +13,7 @@ mod lessons_copy;
 mod lessons_pool;
 mod lessons_settings;
 mod lessons_statements;
+mod limits;
 mod message;
 mod ports;
 mod postgres;

@@ -156,6 +156,11 @@ impl Conversation {
         self.serve_until("\u{1}no query contains this\u{1}")
     }
 
+    /// Closes the connection.
+    pub fn close(&mut self) -> io::Result<()> {
+        self.stream.shutdown(std::net::Shutdown::Both)
+    }
+
     /// Waits until the proxy closes the connection.
     pub fn wait_closed(&mut self) -> io::Result<()> {
         io::copy(&mut self.stream, &mut io::sink()).map(|_| ())
