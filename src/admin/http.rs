@@ -44,7 +44,7 @@ pub trait Operations: Send + Sync {
     /// The reasons against.
     fn ready(&self) -> Result<(), Vec<String>>;
 
-    /// The text of a scrape; see [`crate::telemetry::metrics::Registry::render`].
+    /// The text of a scrape.
     fn metrics(&self) -> String;
 
     /// Numbers and names for people and scripts. No secrets.

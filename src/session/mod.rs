@@ -1,8 +1,8 @@
 //! One client's conversation, from its login to its end.
 //!
 //! A [`Session`] is one task that owns the client's stream and, while it needs one, a lease. It
-//! reads the client's frames ([`frontend`]), sends them on, notes what is owed for each, and relays
-//! the answers ([`backend`]).
+//! reads the client's frames (`frontend`), sends them on, notes what is owed for each, and relays
+//! the answers (`backend`).
 
 mod backend;
 mod control;

@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn headers_are_read_or_refused() {
-        let cases: &[(&[u8], Result<Option<Header>, FrameError>)] = &[
+        type Case = (&'static [u8], Result<Option<Header>, FrameError>);
+        let cases: &[Case] = &[
             (b"", Ok(None)),
             (b"Q\0\0\0", Ok(None)),
             (

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
 
-use crate::client::{Client, Login, PATIENCE, render, tags};
+use crate::client::{Client, Login, PATIENCE, tags};
 use crate::limits;
 use crate::message::{bind_text, execute, message, parse, query, sync};
 use crate::postgres::ROLE;
 use crate::proxy::{Proxy, plan};
-use crate::upstream::{Conversation, Upstream, error, one_column, row};
+use crate::upstream::{Conversation, Upstream, one_column, row};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -536,10 +536,10 @@ fn login_meets(
     mended.store(true, Ordering::SeqCst);
     let deadline = Instant::now() + PATIENCE;
     loop {
-        if let Ok(mut client) = proxy.login(&Login::new(ROLE, "app")) {
-            if tags(&client.query("select 1")) == "CZ" {
-                break;
-            }
+        if let Ok(mut client) = proxy.login(&Login::new(ROLE, "app"))
+            && tags(&client.query("select 1")) == "CZ"
+        {
+            break;
         }
         assert!(Instant::now() < deadline, "{name}: never connects again");
     }

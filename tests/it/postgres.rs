@@ -64,17 +64,6 @@ impl Postgres {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
-
-    /// Backends of [`ROLE`] in `database`, seen by the server, without those of `application`.
-    pub fn backends(&self, database: &str) -> usize {
-        let mut admin = self.connect_superuser("postgres");
-        admin
-            .scalar(&format!(
-                "select count(*) from pg_stat_activity where datname = '{database}' and usename = '{ROLE}'"
-            ))
-            .parse()
-            .expect("a count")
-    }
 }
 
 /// The folder with `initdb` and `postgres`: `PG_BIN`, else the newest of Debian's, else `PATH`.

@@ -538,23 +538,6 @@ impl Log {
     pub fn len(&self) -> usize {
         self.0.0.lock().expect("unpoisoned").len()
     }
-
-    /// Waits for a line behind the first `from` ones that contains `text`.
-    pub fn wait_for(&self, from: usize, text: &str) {
-        let lines = self.0.0.lock().expect("unpoisoned");
-        let (lines, timeout) = self
-            .0
-            .1
-            .wait_timeout_while(lines, PATIENCE, |lines| {
-                !lines.iter().skip(from).any(|line| line.contains(text))
-            })
-            .expect("unpoisoned");
-        assert!(
-            !timeout.timed_out(),
-            "no log line with {text:?}:\n{}",
-            lines.join("\n")
-        );
-    }
 }
 
 /// One scrape: every sample with its labels.
