@@ -6,6 +6,7 @@ mod differential;
 mod drivers;
 mod fairness;
 mod hostile;
+mod isolation;
 mod lessons_access;
 mod lessons_answers;
 mod lessons_cancel;
