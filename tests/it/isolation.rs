@@ -22,7 +22,7 @@ fn a_shared_statement_cannot_be_replaced() {
     let text = "select 'good'";
     attacker.exchange(&[parse("s", text, &[]), sync()]);
     for name in column(&attacker.run("select name from pg_prepared_statements")) {
-        attacker.send(&query(&format!("deallocate {name}")));
+        attacker.send(&query(format!("deallocate {name}")));
         attacker.until_ready();
     }
     attacker.exchange(&[parse("s", "select 'evil'", &[]), sync()]);
