@@ -1,0 +1,329 @@
+//! Statements as PostgreSQL's own grammar reads them (libpg_query), with the few forms that only
+//! DSQL knows: `CREATE INDEX ASYNC`, `ALTER TABLE ASYNC … VALIDATE CONSTRAINT`, `AWS IAM GRANT`.
+
+use std::ops::Range;
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{RawStmt, SelectStmt, TransactionStmtKind};
+use thiserror::Error;
+
+use super::dialect::{self, Extension};
+
+/// Longest text that is parsed, in bytes. DSQL takes no message above 10 MiB.
+pub const MAX_TEXT: usize = 10 * 1024 * 1024;
+
+/// Why a text is no list of statements.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum ParseError {
+    /// The text is not valid UTF-8 or holds a zero byte (SQLSTATE 22021).
+    #[error("invalid byte sequence for encoding \"UTF8\"")]
+    Encoding,
+    /// Longer than [`MAX_TEXT`] (54000).
+    #[error("statement text of {0} bytes is too long")]
+    TooLong(usize),
+    /// Nested deeper than the parser goes (54001).
+    #[error("stack depth limit exceeded")]
+    TooDeep,
+    /// PostgreSQL's parser does not take it (42601); its own words.
+    #[error("{0}")]
+    Syntax(String),
+}
+
+/// One statement of a text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Statement {
+    /// Where it stands in the whole text, in bytes, without its semicolon.
+    pub span: Range<usize>,
+    /// Its text as PostgreSQL's grammar takes it: DSQL's own words are blanked out, so offsets
+    /// are those of the client's text less `span.start`. Empty for [`Tree::Iam`].
+    pub text: String,
+    /// What it says.
+    pub tree: Tree,
+    /// `ASYNC` stood in a `CREATE INDEX` or `ALTER TABLE`.
+    pub asynchronous: bool,
+}
+
+/// A statement's syntax tree.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Tree {
+    /// PostgreSQL's.
+    Node(Box<NodeEnum>),
+    /// `AWS IAM GRANT role TO 'arn'` or `AWS IAM REVOKE role FROM 'arn'`.
+    Iam {
+        /// GRANT, not REVOKE.
+        grant: bool,
+        /// The role, folded as an identifier.
+        role: String,
+        /// The IAM principal.
+        arn: String,
+    },
+}
+
+/// What a statement is to transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Reads at most, as far as its text tells: a function may write.
+    Read,
+    /// `SELECT … FOR UPDATE` and its kin.
+    Lock,
+    /// INSERT, UPDATE, DELETE, MERGE, also inside WITH; COPY FROM; EXPLAIN ANALYZE of these.
+    Write,
+    /// Changes the catalog; GRANT and REVOKE too.
+    Ddl,
+    /// BEGIN, COMMIT, ROLLBACK, SAVEPOINT and their kin.
+    Transaction(TransactionStmtKind),
+    /// SET, RESET, SHOW, DISCARD, PREPARE, DECLARE, LISTEN: the session and no data.
+    Session,
+    /// Anything else: CALL, DO, VACUUM, LOCK, TRUNCATE …
+    Other,
+}
+
+/// Reads all statements of `text`. Empty statements are left out, so there may be none.
+///
+/// # Errors
+/// Why it cannot be read; the whole text is refused then, as PostgreSQL does.
+pub fn parse(text: &str) -> Result<Vec<Statement>, ParseError> {
+    if text.len() > MAX_TEXT {
+        return Err(ParseError::TooLong(text.len()));
+    }
+    if text.contains('\0') {
+        return Err(ParseError::Encoding);
+    }
+    let masked = dialect::mask(text);
+    let parsed = pg_query::parse(&masked.text, 0).map_err(refusal)?;
+    let mut statements: Vec<Statement> = parsed
+        .protobuf
+        .stmts
+        .into_iter()
+        .filter_map(|raw| statement(&masked.text, raw))
+        .collect();
+    for (span, extension) in masked.extensions {
+        extend(&mut statements, span, extension);
+    }
+    statements.sort_by_key(|statement| statement.span.start);
+    Ok(statements)
+}
+
+fn refusal(error: pg_query::Error) -> ParseError {
+    match error {
+        pg_query::Error::Conversion(_) => ParseError::Encoding,
+        pg_query::Error::Decode(_) => ParseError::TooDeep,
+        pg_query::Error::Parse(message)
+            if message.contains("stack depth")
+                || message.contains("nested too deep")
+                || message.contains("memory exhausted") =>
+        {
+            ParseError::TooDeep
+        }
+        other => ParseError::Syntax(other.to_string()),
+    }
+}
+
+fn statement(text: &str, raw: RawStmt) -> Option<Statement> {
+    let tree = raw.stmt?.node?;
+    let start = usize::try_from(raw.stmt_location).ok()?;
+    // Length 0 says "to the end of the text".
+    let end = match usize::try_from(raw.stmt_len) {
+        Ok(length) if length > 0 => start + length,
+        _ => text.len(),
+    };
+    Some(Statement {
+        text: text.get(start..end)?.to_owned(),
+        span: start..end,
+        tree: Tree::Node(Box::new(tree)),
+        asynchronous: false,
+    })
+}
+
+fn extend(statements: &mut Vec<Statement>, span: Range<usize>, extension: Extension) {
+    match extension {
+        Extension::Async => {
+            let owner = statements
+                .iter_mut()
+                .find(|statement| statement.span.contains(&span.start));
+            if let Some(statement) = owner {
+                statement.asynchronous = true;
+            }
+        }
+        Extension::Iam { grant, role, arn } => statements.push(Statement {
+            span,
+            text: String::new(),
+            tree: Tree::Iam { grant, role, arn },
+            asynchronous: false,
+        }),
+    }
+}
+
+impl Statement {
+    /// PostgreSQL's tree, unless the statement is DSQL's own.
+    #[must_use]
+    pub fn node(&self) -> Option<&NodeEnum> {
+        match &self.tree {
+            Tree::Node(node) => Some(node),
+            Tree::Iam { .. } => None,
+        }
+    }
+
+    /// What it is to transactions.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.node().map_or(Kind::Ddl, kind)
+    }
+}
+
+fn kind(node: &NodeEnum) -> Kind {
+    match node {
+        NodeEnum::SelectStmt(select) => select_kind(select),
+        NodeEnum::InsertStmt(_)
+        | NodeEnum::UpdateStmt(_)
+        | NodeEnum::DeleteStmt(_)
+        | NodeEnum::MergeStmt(_) => Kind::Write,
+        NodeEnum::CopyStmt(copy) if copy.is_from => Kind::Write,
+        NodeEnum::CopyStmt(copy) => copy
+            .query
+            .as_ref()
+            .and_then(|query| query.node.as_ref())
+            .map_or(Kind::Read, kind),
+        NodeEnum::ExplainStmt(explain) => explain
+            .query
+            .as_ref()
+            .and_then(|query| query.node.as_ref())
+            .filter(|_| analyzes(&explain.options))
+            .map_or(Kind::Read, kind),
+        NodeEnum::TransactionStmt(transaction) => Kind::Transaction(transaction.kind()),
+        NodeEnum::VariableSetStmt(_)
+        | NodeEnum::VariableShowStmt(_)
+        | NodeEnum::DiscardStmt(_)
+        | NodeEnum::PrepareStmt(_)
+        | NodeEnum::ExecuteStmt(_)
+        | NodeEnum::DeallocateStmt(_)
+        | NodeEnum::DeclareCursorStmt(_)
+        | NodeEnum::FetchStmt(_)
+        | NodeEnum::ClosePortalStmt(_)
+        | NodeEnum::ListenStmt(_)
+        | NodeEnum::NotifyStmt(_)
+        | NodeEnum::UnlistenStmt(_)
+        | NodeEnum::ConstraintsSetStmt(_)
+        | NodeEnum::LoadStmt(_) => Kind::Session,
+        NodeEnum::CallStmt(_)
+        | NodeEnum::DoStmt(_)
+        | NodeEnum::LockStmt(_)
+        | NodeEnum::TruncateStmt(_)
+        | NodeEnum::VacuumStmt(_)
+        | NodeEnum::CheckPointStmt(_)
+        | NodeEnum::ClusterStmt(_)
+        | NodeEnum::ReindexStmt(_)
+        | NodeEnum::ReturnStmt(_)
+        | NodeEnum::PlassignStmt(_) => Kind::Other,
+        _ => Kind::Ddl,
+    }
+}
+
+/// EXPLAIN runs its statement only with ANALYZE.
+fn analyzes(options: &[pg_query::Node]) -> bool {
+    options.iter().any(|option| {
+        matches!(&option.node, Some(NodeEnum::DefElem(option)) if option.defname == "analyze")
+    })
+}
+
+fn select_kind(select: &SelectStmt) -> Kind {
+    let SelectStmt {
+        into_clause,
+        with_clause,
+        locking_clause,
+        larg,
+        rarg,
+        ..
+    } = select;
+    if into_clause.is_some() {
+        return Kind::Ddl;
+    }
+    let writes = with_clause.iter().flat_map(|with| &with.ctes).any(|cte| {
+        matches!(&cte.node, Some(NodeEnum::CommonTableExpr(cte))
+            if cte.ctequery.as_ref().and_then(|query| query.node.as_ref())
+                .is_some_and(|query| kind(query) == Kind::Write))
+    });
+    if writes {
+        return Kind::Write;
+    }
+    if !locking_clause.is_empty() {
+        return Kind::Lock;
+    }
+    [larg, rarg]
+        .into_iter()
+        .flatten()
+        .map(|arm| select_kind(arm))
+        .find(|kind| *kind != Kind::Read)
+        .unwrap_or(Kind::Read)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(text: &str) -> Vec<Kind> {
+        parse(text).unwrap().iter().map(Statement::kind).collect()
+    }
+
+    #[test]
+    fn statements_are_told_apart() {
+        assert_eq!(kinds(""), []);
+        assert_eq!(kinds(";; -- nothing"), []);
+        assert_eq!(
+            kinds("SELECT 1; INSERT INTO t VALUES (1)"),
+            [Kind::Read, Kind::Write]
+        );
+        assert_eq!(
+            kinds("WITH x AS (DELETE FROM t RETURNING *) SELECT * FROM x"),
+            [Kind::Write]
+        );
+        assert_eq!(kinds("SELECT * FROM t FOR UPDATE"), [Kind::Lock]);
+        assert_eq!(kinds("SELECT 1 INTO t"), [Kind::Ddl]);
+        assert_eq!(kinds("EXPLAIN DELETE FROM t"), [Kind::Read]);
+        assert_eq!(kinds("EXPLAIN ANALYZE DELETE FROM t"), [Kind::Write]);
+        assert_eq!(
+            kinds("BEGIN; COMMIT"),
+            [
+                Kind::Transaction(TransactionStmtKind::TransStmtBegin),
+                Kind::Transaction(TransactionStmtKind::TransStmtCommit)
+            ]
+        );
+        assert_eq!(
+            kinds("AWS IAM GRANT app TO 'arn:aws:iam::1:role/x'"),
+            [Kind::Ddl]
+        );
+        assert_eq!(kinds("SET x = 1"), [Kind::Session]);
+    }
+
+    #[test]
+    fn dsql_words_are_understood() {
+        let text =
+            "SELECT 'ü'; CREATE UNIQUE INDEX ASYNC i ON t (a); AWS IAM REVOKE \"R\" FROM 'a''b'";
+        let statements = parse(text).unwrap();
+        assert_eq!(statements.len(), 3);
+        assert!(statements[1].asynchronous && !statements[0].asynchronous);
+        assert!(
+            matches!(statements[1].node(), Some(NodeEnum::IndexStmt(index)) if index.idxname == "i")
+        );
+        assert_eq!(
+            statements[2].tree,
+            Tree::Iam {
+                grant: false,
+                role: "R".to_owned(),
+                arn: "a'b".to_owned()
+            }
+        );
+        let statements = parse("ALTER TABLE ASYNC s.t VALIDATE CONSTRAINT c").unwrap();
+        assert!(statements[0].asynchronous);
+        let statements = parse("ALTER TABLE async VALIDATE CONSTRAINT c").unwrap();
+        assert!(!statements[0].asynchronous);
+    }
+
+    #[test]
+    fn bad_texts_are_refused() {
+        assert_eq!(parse("SELECT \0"), Err(ParseError::Encoding));
+        assert!(matches!(parse("SELEC 1"), Err(ParseError::Syntax(_))));
+        let deep = format!("SELECT {}1{}", "abs(".repeat(5000), ")".repeat(5000));
+        assert_eq!(parse(&deep), Err(ParseError::TooDeep));
+    }
+}
