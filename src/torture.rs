@@ -1,5 +1,6 @@
 //! Every decoder on any bytes: what the fuzz targets and the bounded random test call.
 
+use crate::sql::statement::parse;
 use crate::sql::{classify, scan::Tokens};
 
 use crate::wire::{backend, frame, frontend, startup};
@@ -71,6 +72,14 @@ fn statement(text: &[u8]) {
         Tokens::new(text).count() <= text.len(),
         "every token takes a byte"
     );
+    if let Ok(text) = std::str::from_utf8(text) {
+        for statement in parse(text).unwrap_or_default() {
+            assert!(
+                text.get(statement.span.clone()).is_some(),
+                "a statement is a part of its text"
+            );
+        }
+    }
 }
 
 #[cfg(test)]

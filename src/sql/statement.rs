@@ -32,7 +32,7 @@ pub enum ParseError {
 /// One statement of a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Statement {
-    /// Where it stands in the whole text, in bytes, without its semicolon.
+    /// Where it stands in the whole text, in bytes, from its first word, without its semicolon.
     pub span: Range<usize>,
     /// Its text as PostgreSQL's grammar takes it: DSQL's own words are blanked out, so offsets
     /// are those of the client's text less `span.start`. Empty for [`Tree::Iam`].
@@ -325,5 +325,70 @@ mod tests {
         assert!(matches!(parse("SELEC 1"), Err(ParseError::Syntax(_))));
         let deep = format!("SELECT {}1{}", "abs(".repeat(5000), ")".repeat(5000));
         assert_eq!(parse(&deep), Err(ParseError::TooDeep));
+    }
+
+    /// libpg_query measures the stack it has; the tree that comes back is at most 100 deep.
+    #[test]
+    fn hostile_nesting_ends_in_an_error() {
+        let shapes: [fn(usize) -> String; 8] = [
+            |n| format!("SELECT {}1{}", "(".repeat(n), ")".repeat(n)),
+            |n| format!("SELECT {}1", "NOT ".repeat(n)),
+            |n| format!("SELECT 1{}", " || 1".repeat(n)),
+            |n| format!("SELECT 1{}", " UNION SELECT 1".repeat(n)),
+            |n| format!("{}SELECT 1{}", "SELECT * FROM (".repeat(n), ") x".repeat(n)),
+            |n| format!("SELECT * FROM a{}", " JOIN b ON true".repeat(n)),
+            |n| format!("SELECT {}1{}", "ARRAY[".repeat(n), "]".repeat(n)),
+            |n| {
+                format!(
+                    "SELECT {}1{}",
+                    "CASE WHEN true THEN ".repeat(n),
+                    " END".repeat(n)
+                )
+            },
+        ];
+        for (number, shape) in shapes.iter().enumerate() {
+            for size in [10, 100, 1_000, 10_000, 100_000] {
+                let parsed = parse(&shape(size));
+                assert!(
+                    matches!(parsed, Ok(_) | Err(ParseError::TooDeep)),
+                    "shape {number} of {size}: {parsed:?}"
+                );
+            }
+            assert!(parse(&shape(10)).is_ok(), "shape {number}");
+        }
+    }
+
+    #[test]
+    fn spans_are_those_of_the_text() {
+        let text = "SELECT 'a;b' ; /* ; */ CREATE INDEX ASYNC ON t (a);AWS IAM GRANT r TO 'x';\nSELECT $$;$$";
+        let statements = parse(text).unwrap();
+        let found: Vec<&str> = statements
+            .iter()
+            .map(|statement| text[statement.span.clone()].trim())
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "SELECT 'a;b'",
+                "CREATE INDEX ASYNC ON t (a)",
+                "AWS IAM GRANT r TO 'x'",
+                "SELECT $$;$$"
+            ]
+        );
+    }
+
+    #[test]
+    fn words_of_dsql_elsewhere_are_names() {
+        for text in [
+            "SELECT async FROM aws",
+            "CREATE TABLE async (aws int)",
+            "ALTER TABLE async ADD COLUMN iam int",
+            "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; SELECT 2; END",
+        ] {
+            let statements = parse(text).unwrap();
+            assert_eq!(statements.len(), 1, "{text}");
+            assert!(!statements[0].asynchronous, "{text}");
+            assert_eq!(statements[0].text, text);
+        }
     }
 }
