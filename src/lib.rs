@@ -11,6 +11,7 @@ pub mod config;
 pub mod emulator;
 pub mod net;
 pub mod pool;
+pub mod retry;
 pub mod server;
 pub mod session;
 pub mod sql;

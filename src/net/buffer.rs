@@ -51,13 +51,17 @@ fn give(buffer: Vec<u8>) {
 /// Received bytes with three cursors: `sent ≤ at ≤ end`.
 ///
 /// Bytes before `sent` are gone; `sent..at` is read and waits to be passed on from this very
-/// memory; `at..end` is received and not yet looked at.
+/// memory; `at..limit` is received and not yet looked at; `limit..end` is held back, which happens
+/// only behind a gate.
 #[derive(Debug, Default)]
 pub struct ReadBuffer {
     data: Vec<u8>,
     sent: usize,
     at: usize,
+    limit: usize,
     end: usize,
+    /// What is received is held back until it is released.
+    gated: bool,
     /// A read has said that nothing more is there, so readiness of the socket can be waited for
     /// without a buffer. False at first: TLS may hold bytes that no socket event will announce.
     drained: bool,
@@ -68,7 +72,55 @@ impl ReadBuffer {
     /// Bytes received and not yet looked at.
     #[must_use]
     pub fn unread(&self) -> &[u8] {
-        &self.data[self.at..self.end]
+        &self.data[self.at..self.limit]
+    }
+
+    /// Sets up or takes away the gate; without it nothing is held back.
+    pub fn set_gate(&mut self, gated: bool) {
+        self.gated = gated;
+        if !gated {
+            self.limit = self.end;
+        }
+    }
+
+    /// Bytes received and held back.
+    #[must_use]
+    pub fn held(&self) -> &[u8] {
+        &self.data[self.limit..self.end]
+    }
+
+    /// Lets the first `count` bytes that are held back be looked at.
+    pub fn release_held(&mut self, count: usize) {
+        self.limit += count;
+    }
+
+    /// Drops the first `count` bytes that are held back.
+    pub fn drop_held(&mut self, count: usize) {
+        self.data
+            .copy_within(self.limit + count..self.end, self.limit);
+        self.end -= count;
+    }
+
+    /// Puts `bytes` where the upstream's would come; nothing may be held back.
+    pub fn inject(&mut self, bytes: &[u8]) {
+        self.grow(bytes.len());
+        self.data[self.end..self.end + bytes.len()].copy_from_slice(bytes);
+        self.end += bytes.len();
+        self.limit = self.end;
+    }
+
+    /// Makes room for `count` more bytes.
+    pub fn grow(&mut self, count: usize) {
+        if self.data.is_empty() {
+            self.data = take(SMALL);
+        }
+        if self.end + count > self.data.len() {
+            self.compact();
+        }
+        if self.end + count > self.data.len() {
+            let size = (self.end + count).next_power_of_two();
+            self.data.resize(size, 0);
+        }
     }
 
     /// Bytes looked at that wait to be passed on.
@@ -121,6 +173,7 @@ impl ReadBuffer {
         if self.sent > 0 {
             self.data.copy_within(self.sent..self.end, 0);
             self.at -= self.sent;
+            self.limit -= self.sent;
             self.end -= self.sent;
             self.sent = 0;
         }
@@ -142,7 +195,7 @@ impl ReadBuffer {
             }
             self.data = take(if self.filled { LARGE } else { SMALL });
         } else if self.is_empty() {
-            (self.sent, self.at, self.end) = (0, 0, 0);
+            (self.sent, self.at, self.limit, self.end) = (0, 0, 0, 0);
             if self.filled && self.data.len() == SMALL {
                 give(std::mem::replace(&mut self.data, take(LARGE)));
             }
@@ -159,6 +212,9 @@ impl ReadBuffer {
                 self.filled = room.remaining() == 0;
                 self.drained = false;
                 self.end += count;
+                if !self.gated {
+                    self.limit = self.end;
+                }
                 Poll::Ready(Ok(count))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
@@ -174,7 +230,7 @@ impl ReadBuffer {
     pub fn release(&mut self) {
         if self.is_empty() {
             give(std::mem::take(&mut self.data));
-            (self.sent, self.at, self.end) = (0, 0, 0);
+            (self.sent, self.at, self.limit, self.end) = (0, 0, 0, 0);
         }
     }
 }

@@ -15,6 +15,8 @@ pub const FEATURE_NOT_SUPPORTED: SqlState = "0A000";
 pub const INVALID_PARAMETER_VALUE: SqlState = "22023";
 /// `in_failed_sql_transaction`.
 pub const IN_FAILED_SQL_TRANSACTION: SqlState = "25P02";
+/// `serialization_failure`: DSQL aborted the transaction, nothing of it was applied.
+pub const SERIALIZATION_FAILURE: SqlState = "40001";
 /// `invalid_sql_statement_name`: no such prepared statement.
 pub const INVALID_SQL_STATEMENT_NAME: SqlState = "26000";
 /// `invalid_authorization_specification`.

@@ -1,0 +1,367 @@
+use super::*;
+
+const LIMITS: Limits = Limits {
+    attempts: 3,
+    hold_bytes: 1000,
+    journal_bytes: 10_000,
+};
+const WRITE: Sent = Sent {
+    ends: true,
+    simple: true,
+    writes: true,
+    begins: false,
+};
+const READ: Sent = Sent {
+    writes: false,
+    ..WRITE
+};
+const BEGIN: Sent = Sent {
+    begins: true,
+    ..READ
+};
+
+/// A session and its upstream, as far as bytes go.
+struct Bench {
+    replay: Replay,
+    held: Vec<u8>,
+    /// What the session got to see.
+    seen: Vec<u8>,
+    sent: Vec<Vec<u8>>,
+    told: Vec<Outcome>,
+    waits: usize,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self {
+            replay: Replay::new(LIMITS, Rc::new(Budget::new(20))),
+            held: Vec::new(),
+            seen: Vec::new(),
+            sent: Vec::new(),
+            told: Vec::new(),
+            waits: 0,
+        }
+    }
+
+    fn send(&mut self, text: &str, sent: Sent) {
+        let mut bytes = Vec::new();
+        frontend::put_query(&mut bytes, text.as_bytes());
+        self.replay.note(&bytes, sent);
+    }
+
+    /// The upstream answers, byte by byte.
+    fn answer(&mut self, frames: &[u8]) {
+        for byte in frames {
+            self.held.push(*byte);
+            self.turn();
+        }
+    }
+
+    fn turn(&mut self) {
+        loop {
+            match self.replay.look(&self.held) {
+                Action::More => return,
+                Action::Release(count) => self.seen.extend(self.held.drain(..count)),
+                Action::Drop(count) => drop(self.held.drain(..count)),
+                Action::Send(bytes) => self.sent.push(bytes),
+                Action::Inject(bytes) => self.seen.extend(bytes),
+                Action::Wait(_) => self.waits += 1,
+                Action::Tell(outcome) => self.told.push(outcome),
+            }
+        }
+    }
+
+    fn seen(&mut self) -> String {
+        shown(&std::mem::take(&mut self.seen))
+    }
+
+    fn sent(&mut self) -> String {
+        let sent = std::mem::take(&mut self.sent).concat();
+        let mut out = Vec::new();
+        let mut rest = sent.as_slice();
+        while let Ok(Some(header)) = frame::frontend_header(rest) {
+            let body = String::from_utf8_lossy(&rest[HEADER..header.total]);
+            out.push(body.trim_end_matches('\0').to_owned());
+            rest = &rest[header.total..];
+        }
+        out.join("; ")
+    }
+}
+
+fn shown(mut bytes: &[u8]) -> String {
+    let mut out = String::new();
+    while let Ok(Some(header)) = frame::backend_header(bytes) {
+        let body = &bytes[HEADER..header.total];
+        out.push(char::from(header.tag));
+        match header.tag {
+            b'E' => out.push_str(&String::from_utf8_lossy(error_fields(body).code)),
+            b'D' | b'C' | b'Z' => {
+                out.push_str(String::from_utf8_lossy(body).trim_end_matches('\0'))
+            }
+            _ => {}
+        }
+        out.push(' ');
+        bytes = &bytes[header.total..];
+    }
+    out.trim_end().to_owned()
+}
+
+/// Frames in short: `D1` a row, `CX` a tag, `E40001`, `ZI`.
+fn frames(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let (tag, body) = word.split_at(1);
+        let body = match tag {
+            "E" => format!("SERROR\0VERROR\0C{body}\0Mno\0\0").into_bytes(),
+            "C" => format!("{body}\0").into_bytes(),
+            _ => body.as_bytes().to_vec(),
+        };
+        frontend::put(&mut out, tag.as_bytes()[0], &[&body]);
+    }
+    out
+}
+
+#[test]
+fn an_autocommit_write_is_run_again_and_shown_once() {
+    let mut bench = Bench::new();
+    bench.send("UPDATE", WRITE);
+    bench.answer(&frames("D1 CUPDATE_1"));
+    assert_eq!(bench.seen(), "", "kept until it is committed");
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(
+        (bench.seen(), bench.sent()),
+        (String::new(), "UPDATE".to_owned())
+    );
+    assert!(bench.replay.is_repeating() && bench.waits == 1);
+    bench.answer(&frames("D2 CUPDATE_1 ZI"));
+    assert_eq!(bench.seen(), "D2 CUPDATE_1 ZI");
+    assert_eq!(bench.told, [Outcome::Repeated]);
+    assert!(!bench.replay.is_repeating());
+}
+
+#[test]
+fn reads_go_on_at_once_and_are_repeated_only_before_that() {
+    let mut bench = Bench::new();
+    bench.send("SELECT", READ);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(bench.sent(), "SELECT");
+    bench.answer(&frames("D1"));
+    assert_eq!(bench.seen(), "D1", "streams");
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(bench.seen(), "E40001 ZI", "the client has seen a row");
+    assert_eq!(bench.told, [Outcome::Ineligible]);
+}
+
+#[test]
+fn other_errors_are_not_repeated() {
+    let mut bench = Bench::new();
+    bench.send("UPDATE", WRITE);
+    bench.answer(&frames("E23505"));
+    assert_eq!(bench.seen(), "E23505");
+    bench.answer(&frames("ZI"));
+    assert_eq!(
+        (bench.seen(), bench.sent()),
+        ("ZI".to_owned(), String::new())
+    );
+}
+
+/// BEGIN, a read and a write that were answered, and a COMMIT that meets a conflict.
+fn transaction() -> Bench {
+    let mut bench = Bench::new();
+    for (text, sent, answer) in [
+        ("BEGIN", BEGIN, "CBEGIN ZT"),
+        ("SELECT", READ, "D1 CSELECT_1 ZT"),
+        ("UPDATE", WRITE, "S CUPDATE_1 ZT"),
+    ] {
+        bench.send(text, sent);
+        bench.answer(&frames(answer));
+    }
+    assert_eq!(bench.seen(), "CBEGIN ZT D1 CSELECT_1 ZT S CUPDATE_1 ZT");
+    bench.send("COMMIT", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(
+        (bench.seen(), bench.sent()),
+        (String::new(), "BEGIN; SELECT; UPDATE".to_owned())
+    );
+    bench
+}
+
+#[test]
+fn a_transaction_that_reads_the_same_commits() {
+    let mut bench = transaction();
+    bench.answer(&frames("CBEGIN ZT D1 CSELECT_1 ZT"));
+    assert_eq!(bench.sent(), "", "COMMIT is sent when all is verified");
+    assert!(bench.replay.is_before_commit());
+    bench.answer(&frames("N CUPDATE_1 ZT"));
+    assert_eq!(bench.sent(), "COMMIT");
+    assert!(!bench.replay.is_before_commit());
+    bench.answer(&frames("CCOMMIT ZI"));
+    assert_eq!(bench.seen(), "CCOMMIT ZI");
+    assert_eq!(bench.told, [Outcome::Repeated]);
+}
+
+#[test]
+fn a_transaction_that_reads_otherwise_fails_as_it_did() {
+    let mut bench = transaction();
+    bench.answer(&frames("CBEGIN ZT D2 CSELECT_1 ZT CUPDATE_1 ZT"));
+    assert_eq!(bench.sent(), "ROLLBACK");
+    assert_eq!(bench.seen(), "");
+    bench.answer(&frames("CROLLBACK ZI"));
+    let seen = std::mem::take(&mut bench.seen);
+    assert_eq!(shown(&seen), "E40001 ZI");
+    let text = String::from_utf8_lossy(&seen).into_owned();
+    assert!(
+        text.contains("request 2 of it") && text.contains("Mno\0"),
+        "{text}"
+    );
+    assert_eq!(bench.told, [Outcome::Diverged]);
+    // The next transaction starts afresh.
+    bench.send("UPDATE", WRITE);
+    bench.answer(&frames("CUPDATE_1 ZI"));
+    assert_eq!(bench.seen(), "CUPDATE_1 ZI");
+}
+
+#[test]
+fn conflicts_within_repetitions_count_as_attempts() {
+    let mut bench = transaction();
+    bench.answer(&frames("CBEGIN ZT D1 CSELECT_1 ZT CUPDATE_1 ZT"));
+    assert_eq!(bench.sent(), "COMMIT");
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(bench.sent(), "BEGIN; SELECT; UPDATE");
+    // In the middle: the rest of what was sent is answered too.
+    bench.answer(&frames("CBEGIN ZT E40001 ZE E25P02 ZE"));
+    assert_eq!(bench.sent(), "ROLLBACK; BEGIN; SELECT; UPDATE");
+    bench.answer(&frames(
+        "CROLLBACK ZI CBEGIN ZT D1 CSELECT_1 ZT CUPDATE_1 ZT",
+    ));
+    assert_eq!(bench.sent(), "COMMIT");
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(bench.seen(), "E40001 ZI");
+    assert_eq!(
+        (bench.told.clone(), bench.waits),
+        (vec![Outcome::Exhausted], 3)
+    );
+}
+
+#[test]
+fn a_conflict_inside_leaves_a_failed_transaction() {
+    let mut bench = Bench::new();
+    for (text, sent, answer) in [
+        ("BEGIN", BEGIN, "CBEGIN ZT"),
+        ("SELECT 1", READ, "D1 CSELECT_1 ZT"),
+    ] {
+        bench.send(text, sent);
+        bench.answer(&frames(answer));
+    }
+    bench.seen();
+    bench.send("SELECT 2", READ);
+    bench.answer(&frames("E40001 ZE"));
+    assert_eq!(bench.sent(), "ROLLBACK; BEGIN; SELECT 1");
+    bench.answer(&frames("CROLLBACK ZI CBEGIN ZT D2 CSELECT_1 ZT"));
+    assert_eq!(bench.sent(), String::from_utf8_lossy(FAILING));
+    bench.answer(&frames("E42601 ZE"));
+    assert_eq!(bench.seen(), "E40001 ZE");
+    bench.send("ROLLBACK", READ);
+    bench.answer(&frames("CROLLBACK ZI"));
+    assert_eq!(bench.seen(), "CROLLBACK ZI");
+}
+
+#[test]
+fn statements_that_outlive_the_abort_are_closed_first() {
+    let mut bench = Bench::new();
+    let mut bytes = Vec::new();
+    frontend::put_parse(&mut bytes, b"s1", b"UPDATE", b"\0\0");
+    bench.replay.note(
+        &bytes,
+        Sent {
+            ends: false,
+            simple: false,
+            ..WRITE
+        },
+    );
+    let mut sync = Vec::new();
+    frontend::put(&mut sync, b'S', &[]);
+    bench.replay.note(
+        &sync,
+        Sent {
+            simple: false,
+            ..READ
+        },
+    );
+    bench.answer(&frames("1 2 CUPDATE_1 E40001 ZI"));
+    let sent = std::mem::take(&mut bench.sent).concat();
+    let tags: String = tags(&sent);
+    assert_eq!(tags, "CSPS");
+    bench.answer(&frames("3 ZI 1 2 CUPDATE_1 ZI"));
+    assert_eq!(bench.seen(), "1 2 CUPDATE_1 ZI");
+}
+
+fn tags(mut bytes: &[u8]) -> String {
+    let mut out = String::new();
+    while let Ok(Some(header)) = frame::frontend_header(bytes) {
+        out.push(char::from(header.tag));
+        bytes = &bytes[header.total..];
+    }
+    out
+}
+
+#[test]
+fn copy_data_is_sent_again() {
+    let mut bench = Bench::new();
+    bench.send("COPY", WRITE);
+    bench.answer(&frames("G"));
+    assert_eq!(bench.seen(), "G");
+    let mut data = Vec::new();
+    frontend::put(&mut data, b'd', &[b"1"]);
+    frontend::put(&mut data, b'c', &[]);
+    bench.replay.note_rest(&data);
+    bench.answer(&frames("CCOPY_1 E40001 ZI"));
+    assert_eq!(tags(&std::mem::take(&mut bench.sent).concat()), "Qdc");
+    bench.answer(&frames("G CCOPY_1 ZI"));
+    assert_eq!(bench.seen(), "CCOPY_1 ZI");
+}
+
+#[test]
+fn what_is_too_long_is_not_repeated() {
+    // Answers beyond the hold go on.
+    let mut bench = Bench::new();
+    bench.send("UPDATE RETURNING", WRITE);
+    bench.answer(&frames(&format!("D{}", "x".repeat(2000))));
+    assert!(bench.seen.len() > 1000);
+    bench.answer(&frames("CUPDATE_1 E40001 ZI"));
+    assert!(bench.seen().ends_with(" CUPDATE_1 E40001 ZI"));
+    // A request beyond the journal.
+    let mut bench = Bench::new();
+    bench.send(&"x".repeat(20_000), WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(bench.seen(), "E40001 ZI");
+}
+
+#[test]
+fn requests_behind_the_failed_one_keep_it_from_being_repeated() {
+    let mut bench = Bench::new();
+    bench.send("UPDATE 1", WRITE);
+    bench.send("UPDATE 2", WRITE);
+    bench.answer(&frames("CUPDATE_1 E40001 ZI CUPDATE_1 ZI"));
+    assert_eq!(bench.seen(), "CUPDATE_1 E40001 ZI CUPDATE_1 ZI");
+}
+
+#[test]
+fn what_the_client_asks_for_early_goes_on_early() {
+    let mut bench = Bench::new();
+    let mut bytes = Vec::new();
+    frontend::put_parse(&mut bytes, b"", b"UPDATE", b"\0\0");
+    bench.replay.note(
+        &bytes,
+        Sent {
+            ends: false,
+            simple: false,
+            ..WRITE
+        },
+    );
+    let mut flush = Vec::new();
+    frontend::put(&mut flush, b'H', &[]);
+    bench.replay.flush(&flush);
+    bench.answer(&frames("1"));
+    assert_eq!(bench.seen(), "1");
+}
