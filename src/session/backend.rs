@@ -9,6 +9,7 @@ use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
+use super::names::NameChange;
 use super::run::{End, HIGH_WATER, Note, Own, Rest, Session};
 
 /// An ErrorResponse or NoticeResponse up to this many bytes is read whole; of a longer one only so
@@ -80,9 +81,10 @@ impl Session {
     fn relay_frame(&mut self, input: &mut ReadBuffer, header: Header) -> Result<(), End> {
         let there = input.unread().len().min(header.total);
         let rest = header.total - there;
+        let muted = self.is_muted();
         let step = self.look_at(header, &input.unread()[HEADER..there])?;
         match step {
-            Step::Pass if self.muted && header.tag != b'E' => {
+            Step::Pass if muted && header.tag != b'E' => {
                 self.hide(input, there);
                 self.from_upstream = Rest::Drop(rest);
             }
@@ -139,9 +141,14 @@ impl Session {
                 Expect::Local | Expect::CopyEnd => {}
                 _ => return,
             }
-            if let Some(note) = self.owed.pop().and_then(|entry| entry.note) {
-                self.take_passing_of_lease();
-                self.cout.tail().extend_from_slice(&note.frame);
+            let muted = self.is_muted();
+            let answered = self.owed.pop().and_then(|entry| entry.note);
+            if let Some(note) = answered {
+                self.keep(&note);
+                if !muted {
+                    self.take_passing_of_lease();
+                    self.cout.tail().extend_from_slice(&note.frame);
+                }
             }
         }
     }
@@ -197,8 +204,23 @@ impl Session {
     /// A message that answers the request at the head of the queue in full.
     fn answered(&mut self, header: Header, allowed: &[Expect]) -> Result<Step, End> {
         let step = self.expect(header, allowed)?;
-        self.owed.pop();
+        if let Some(note) = self.owed.pop().and_then(|entry| entry.note) {
+            self.keep(&note);
+        }
         Ok(step)
+    }
+
+    /// What the request did to the unnamed statement is done.
+    fn keep(&mut self, note: &Note) {
+        if let Some(number) = note.unnamed {
+            self.unnamed.keep(number);
+        }
+        for (_, change) in &note.changes {
+            self.names.keep(change);
+        }
+        if let Some(forgotten) = &note.forgets {
+            self.names.keep(forgotten);
+        }
     }
 
     fn described(&mut self, header: Header) -> Result<Step, End> {
@@ -264,9 +286,6 @@ impl Session {
         );
         if *effect == Effect::DiscardAll {
             self.discarded = true;
-            if let Some(lease) = &mut self.lease {
-                lease.unnamed = None;
-            }
         }
     }
 
@@ -325,6 +344,9 @@ impl Session {
         else {
             return Err(self.desynchronised("ReadyForQuery out of turn"));
         };
+        if let Some(note) = &entry.note {
+            self.keep(note);
+        }
         let own = entry.note.as_ref().and_then(|note| note.own);
         self.resetting = false;
         let resumes = entry.note.as_ref().and_then(|note| note.resumes);
@@ -352,7 +374,9 @@ impl Session {
         }
         self.status = status;
         if self.before_reset.is_some() {
-            if !self.needs_sync() {
+            // An error outside of savepoints has undone the RESET on the connection already.
+            let undone = status == TransactionStatus::Failed && !self.settings.is_in_savepoint();
+            if undone || !self.needs_sync() {
                 return Ok(self.tell_reset(Some(status)));
             }
             if self.resync_before_ready(status) {
@@ -483,9 +507,8 @@ impl Session {
                 .flat_map(|note| note.changes.iter())
                 .find_map(|(_, change)| change.name_before(id))
         };
-        self.names
-            .client_name(id)
-            .or_else(changed)
+        changed()
+            .or_else(|| self.names.client_name(id))
             .or_else(deallocated)
     }
 
@@ -500,15 +523,13 @@ impl Session {
         };
         let done = note.done;
         let changes = std::mem::take(&mut note.changes);
-        let undone = changes
-            .into_iter()
-            .rev()
-            .filter(|(position, _)| *position >= done);
-        for (_, change) in undone {
-            let ids = change.ids_before();
+        let removes = std::mem::take(&mut note.removes);
+        for (_, change) in changes.into_iter().rev().filter(|(at, _)| *at >= done) {
             self.names.undo(change);
-            if let Some(lease) = &mut self.lease {
-                ids.into_iter().for_each(|id| lease.prepared.insert(id));
+        }
+        if let Some(lease) = &mut self.lease {
+            for (_, id) in removes.into_iter().filter(|(at, _)| *at >= done) {
+                lease.prepared.insert(id);
             }
         }
     }
@@ -544,24 +565,24 @@ impl Session {
         }
         note.removes
             .iter()
-            .for_each(|id| lease.prepared.insert(*id));
-        if let Some(portals) = note.portal {
-            self.portals = portals;
-        }
-        if let Some((before, _)) = note.unnamed.filter(|(_, after)| lease.unnamed == *after) {
-            // A Parse that fails has destroyed the old statement; one that was skipped has not.
-            // Nor is it known when more requests are under way.
-            let known = !failed_itself && self.owed.ready_due() == 0;
-            lease.unnamed = before.filter(|_| known);
+            .for_each(|(_, id)| lease.prepared.insert(*id));
+        // A Parse that fails has destroyed the old unnamed statement; one that was skipped has not.
+        let destroyed = failed_itself && entry.expect == Expect::Parse;
+        match note.unnamed {
+            Some(number) if destroyed => self.unnamed.decide(number, None),
+            Some(number) => self.unnamed.undo(number),
+            None => {}
         }
         if let Some(forgotten) = note.forgets {
             self.names.undo(forgotten);
         }
+        if let Some(portals) = note.portal {
+            self.portals = portals;
+        }
         for (_, change) in note.changes.into_iter().rev() {
-            // A Parse of the unnamed statement destroys the old one even when it fails.
-            let destroyed = failed_itself && entry.expect == Expect::Parse && change.touches(b"");
-            if self.names.undo(change) && destroyed {
-                self.names.forget_unnamed();
+            match change {
+                NameChange::Unnamed(number) if destroyed => self.names.destroy_unnamed(number),
+                change => self.names.undo(change),
             }
         }
     }

@@ -11,6 +11,7 @@ mod frontend;
 mod names;
 mod run;
 mod state;
+mod tentative;
 mod value;
 mod welcome;
 

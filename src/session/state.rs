@@ -169,6 +169,12 @@ impl SettingsState {
         }
     }
 
+    /// The transaction has savepoints: an error undoes what was done behind the last.
+    #[must_use]
+    pub fn is_in_savepoint(&self) -> bool {
+        !self.savepoints.is_empty()
+    }
+
     /// A statement failed.
     pub fn fail(&mut self) {
         self.failed = true;

@@ -61,6 +61,8 @@ pub struct Settled(());
 #[derive(Debug)]
 pub struct OwedQueue<N> {
     entries: VecDeque<Owed<N>>,
+    /// How many entries, from the front, the server answers without being asked again.
+    asked: usize,
     /// ReadyForQuery messages due.
     ready_due: usize,
     status: TransactionStatus,
@@ -74,6 +76,7 @@ impl<N> Default for OwedQueue<N> {
     fn default() -> Self {
         Self {
             entries: VecDeque::new(),
+            asked: 0,
             ready_due: 0,
             status: TransactionStatus::Idle,
             unsynced: false,
@@ -86,6 +89,7 @@ impl<N> OwedQueue<N> {
     /// Begins anew for another connection.
     pub fn reset(&mut self) {
         self.entries.clear();
+        self.asked = 0;
         self.ready_due = 0;
         self.status = TransactionStatus::Idle;
         self.unsynced = false;
@@ -113,6 +117,27 @@ impl<N> OwedQueue<N> {
             hidden,
             note,
         });
+        if !expect.is_extended() {
+            self.asked = self.entries.len();
+        }
+    }
+
+    /// Notes a Flush that was sent: it asks for all answers that are due.
+    pub fn flush(&mut self) {
+        self.asked = self.entries.len();
+    }
+
+    /// A Sync, a Flush or a simple request asked for the answer of the front entry. Others the
+    /// server keeps back.
+    #[must_use]
+    pub fn front_is_asked(&self) -> bool {
+        self.asked > 0
+    }
+
+    /// The server keeps no answer back.
+    #[must_use]
+    pub fn all_asked(&self) -> bool {
+        self.asked == self.entries.len()
     }
 
     /// The entry whose answer comes next.
@@ -129,6 +154,7 @@ impl<N> OwedQueue<N> {
     /// Removes the entry that was answered in full.
     pub fn pop(&mut self) -> Option<Owed<N>> {
         let entry = self.entries.pop_front()?;
+        self.asked = self.asked.saturating_sub(1);
         if !entry.expect.is_extended() {
             self.ready_due -= 1;
         }
@@ -171,17 +197,20 @@ impl<N> OwedQueue<N> {
             .unwrap_or(self.entries.len());
         let mut kept = VecDeque::with_capacity(self.entries.len());
         let mut clean = true;
+        let mut asked = self.asked;
         for (position, entry) in self.entries.drain(..).enumerate() {
             let before_end = position > 0 && position < end;
             if before_end && entry.expect == Expect::Sync {
                 self.ready_due -= 1;
                 self.unsynced = true;
+                asked -= usize::from(position < self.asked);
             } else {
                 clean &= !before_end;
                 kept.push_back(entry);
             }
         }
         self.entries = kept;
+        self.asked = asked;
         clean
     }
 
@@ -249,6 +278,7 @@ impl<N> OwedQueue<N> {
             .position(|entry| entry.expect == Expect::CopyEnd)
         {
             self.entries.remove(at);
+            self.asked -= usize::from(at < self.asked);
         }
     }
 
@@ -327,6 +357,32 @@ mod tests {
         assert_eq!(q.fail().len(), 3);
         assert!(q.is_empty() && q.is_skipping() && q.ready_due() == 0);
         assert!(q.settle().is_none());
+    }
+
+    #[test]
+    fn sync_flush_and_query_ask_for_what_is_due() {
+        use Expect::{Bind, CopyEnd, Execute, Parse, Sync};
+        let mut q = queue(&[Parse, Bind]);
+        assert!(!q.front_is_asked() && !q.all_asked());
+        q.flush();
+        q.push(Execute, false, None);
+        assert!(q.front_is_asked() && !q.all_asked());
+        q.pop();
+        assert!(q.front_is_asked());
+        q.pop();
+        assert!(!q.front_is_asked(), "the Execute came behind the Flush");
+        q.push(Sync, false, None);
+        assert!(q.front_is_asked() && q.all_asked());
+
+        let mut q = queue(&[Execute, Sync]);
+        assert!(q.begin_copy_in() && q.all_asked());
+        let mut q = queue(&[Execute, CopyEnd, Sync, Parse]);
+        q.forget_copy_end();
+        q.pop();
+        q.pop();
+        assert!(!q.front_is_asked() && !q.all_asked());
+        q.fail();
+        assert!(q.all_asked());
     }
 
     #[test]

@@ -509,3 +509,189 @@ fn p19_errors_name_the_statement_as_the_client_does() {
         "bind message supplies 0 parameters, but prepared statement \"mine\" requires 1"
     );
 }
+
+fn message_of(frames: &[crate::message::Frame]) -> String {
+    let error = frames.iter().find(|frame| frame.tag == b'E');
+    let message = error.and_then(|frame| frame.field(b'M'));
+    message.expect("an error with a message")
+}
+
+#[test]
+fn p20_errors_name_a_statement_as_it_was_called_when_it_was_bound() {
+    let proxy = plan().size(1).start();
+    let mut client = proxy.connect();
+    let text = "select $1::int";
+    // The second name may mean the very same server-side statement.
+    let batch = [
+        parse("first", text, &[]),
+        bind("", "first", &[], &[]),
+        close(b'S', "first"),
+        parse("second", text, &[]),
+        sync(),
+    ];
+    client.send(&batch.concat());
+    assert!(message_of(&client.until_ready()).contains("\"first\""));
+
+    let batch = [
+        parse("gone", "select 1", &[]),
+        parse("mine", "deallocate gone", &[25]),
+        bind("", "mine", &[], &[]),
+        sync(),
+        close(b'S', "gone"),
+        bind("", "mine", &[], &[]),
+        sync(),
+    ];
+    client.send(&batch.concat());
+    for _ in 0..2 {
+        assert!(message_of(&client.until_ready()).contains("\"mine\""));
+    }
+}
+
+#[test]
+fn p21_an_unnamed_statement_that_a_query_destroyed_stays_destroyed() {
+    let proxy = plan().size(1).start();
+    let mut client = proxy.connect();
+    let failing = [
+        parse("", "select 1", &[]),
+        bind_text("", "", &["too many"]),
+        close(b'S', ""),
+        sync(),
+        query("select 2"),
+    ];
+    client.send(&failing.concat());
+    assert_eq!(tags(&client.until_ready()), "1EZ");
+    assert_eq!(tags(&client.until_ready()), "TDCZ");
+    client.send(&[bind_text("", "", &[]), sync()].concat());
+    assert!(message_of(&client.until_ready()).contains("does not exist"));
+}
+
+#[test]
+fn p22_an_unnamed_statement_survives_requests_that_were_skipped() {
+    let proxy = plan().size(1).start();
+    let mut client = proxy.connect();
+    let kept = || parse("", "select 'kept'", &[]);
+    let other = || parse("", "select 'other'", &[]);
+    let fault = || parse("", "selekt", &[]);
+    let unknown = || describe(b'S', "unknown");
+    // Batches written at once, and what the unnamed statement is behind them.
+    let cases = [
+        (
+            vec![unknown(), other(), sync(), kept(), sync()],
+            Some("kept"),
+        ),
+        (
+            vec![unknown(), kept(), sync(), kept(), sync()],
+            Some("kept"),
+        ),
+        (
+            vec![
+                kept(),
+                sync(),
+                unknown(),
+                other(),
+                sync(),
+                unknown(),
+                other(),
+                sync(),
+            ],
+            Some("kept"),
+        ),
+        (
+            vec![kept(), sync(), unknown(), query("select 1"), sync()],
+            Some("kept"),
+        ),
+        (
+            vec![kept(), sync(), unknown(), close(b'S', ""), sync()],
+            Some("kept"),
+        ),
+        (
+            vec![kept(), sync(), fault(), sync(), unknown(), other(), sync()],
+            None,
+        ),
+        (
+            vec![
+                kept(),
+                sync(),
+                unknown(),
+                other(),
+                sync(),
+                query("select 1"),
+            ],
+            None,
+        ),
+    ];
+    for (number, (messages, expected)) in cases.into_iter().enumerate() {
+        client.run("select 1");
+        client.send(&messages.concat());
+        let ends = messages
+            .iter()
+            .filter(|message| b"SQ".contains(&message[0]));
+        // A Query behind an error is skipped.
+        let skipped = usize::from(number == 3);
+        for _ in 0..ends.count() - skipped {
+            client.until_ready();
+        }
+        client.send(&[bind_text("", "", &[]), execute("", 0), sync()].concat());
+        let frames = client.until_ready();
+        assert_eq!(
+            rows(&frames),
+            Vec::from_iter(expected),
+            "case {number}: {:?}",
+            render(&frames)
+        );
+        if expected.is_none() {
+            assert!(message_of(&frames).contains("unnamed"), "case {number}");
+        }
+    }
+}
+
+#[test]
+fn p23_an_unnamed_statement_that_was_to_be_restored_in_a_failed_batch_is_restored_in_the_next() {
+    let proxy = plan().size(1).start();
+    let mut client = proxy.connect();
+    let mut other = proxy.connect();
+    client.send(&[parse("", "select 'mine'", &[]), sync()].concat());
+    client.until_ready();
+    // Their unnamed statement is on the connection now.
+    let theirs = [parse("", "select 'theirs'", &[]), sync()];
+    assert_eq!(other.exchange(&theirs), "1Z");
+    let bound = [bind_text("", "", &[]), execute("", 0), sync()].concat();
+    client.send(&[describe(b'S', "unknown"), bound.clone(), bound].concat());
+    assert_eq!(tags(&client.until_ready()), "EZ");
+    assert_eq!(rows(&client.until_ready()), ["mine"]);
+}
+
+#[test]
+fn p24_deallocate_all_takes_the_named_statements_only() {
+    let proxy = plan().size(1).start();
+    let mut client = proxy.connect();
+    let run = [bind_text("", "", &[]), execute("", 0), sync()].concat();
+    client.send(
+        &[
+            parse("s", "select 1", &[]),
+            parse("", "deallocate all", &[]),
+        ]
+        .concat(),
+    );
+    for _ in 0..2 {
+        client.send(&run);
+        let frames = client.until_ready();
+        assert!(tags(&frames).ends_with("2CZ"), "{:?}", render(&frames));
+    }
+    client.send(&[bind_text("", "s", &[]), sync()].concat());
+    assert!(message_of(&client.until_ready()).contains("\"s\" does not exist"));
+}
+
+#[test]
+fn p25_a_deallocate_all_that_is_not_reached_leaves_the_statements_of_others() {
+    let proxy = plan().size(1).start();
+    let mut client = proxy.connect();
+    let mut other = proxy.connect();
+    assert_eq!(
+        client.exchange(&[parse("s", "select 'mine'", &[]), sync()]),
+        "1Z"
+    );
+    other.send(&query("select 1/0; deallocate all"));
+    assert_eq!(tags(&other.until_ready()), "EZ");
+    assert_eq!(run(&mut client, "s", &[]), ["mine"]);
+}
