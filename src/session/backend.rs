@@ -446,7 +446,7 @@ impl Session {
         if extended {
             self.fail_batch()?;
         } else {
-            self.undo_rest();
+            self.undo_rest(fields.code);
         }
         match (instead, renamed) {
             (Some(error), _) => {
@@ -513,7 +513,7 @@ impl Session {
     }
 
     /// A simple query failed: what its statements did not do to names is undone.
-    fn undo_rest(&mut self) {
+    fn undo_rest(&mut self, code: &[u8]) {
         let Some(note) = self
             .owed
             .front_mut()
@@ -521,7 +521,7 @@ impl Session {
         else {
             return;
         };
-        let done = note.done;
+        let done = note.done + usize::from(!may_refuse_deallocate(code));
         let changes = std::mem::take(&mut note.changes);
         let removes = std::mem::take(&mut note.removes);
         for (_, change) in changes.into_iter().rev().filter(|(at, _)| *at >= done) {
@@ -707,6 +707,16 @@ impl Session {
                 .hint("See the proxy's log for the cause."),
         )
     }
+}
+
+/// Whether an error can come from a DEALLOCATE of a statement that is there, or from before it.
+/// Other errors come from the end of the implicit transaction (a deferred constraint): the server
+/// ends it before it says that its last statement is complete, and a DEALLOCATE is not undone.
+fn may_refuse_deallocate(code: &[u8]) -> bool {
+    code == sqlstate::QUERY_CANCELED.as_bytes()
+        || [b"25", b"26", b"42"]
+            .iter()
+            .any(|class| code.starts_with(*class))
 }
 
 /// The bytes of a frame that must be there before it is looked at.

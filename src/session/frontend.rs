@@ -313,10 +313,10 @@ impl Session {
             return Ok(Taken::Wait);
         }
         self.note_pins(&class);
-        let alone = !self.has_unsynced_messages();
+        let alone = !self.owed.may_skip();
         let (forgets, unnamed) = self.forget_unnamed(alone);
         let translated = self.translate_deallocate(text, &class);
-        let guarded = alone && self.owed.is_unsynced();
+        let guarded = alone && self.owed.may_skip_for_own();
         let mut note = Note {
             guarded,
             writes: class.may_write,
@@ -349,11 +349,6 @@ impl Session {
         }
         let forgets = self.names.set(b"", None);
         (Some(forgets), Some(self.unnamed.change(None)))
-    }
-
-    /// The client itself sent extended messages and no Sync yet.
-    fn has_unsynced_messages(&self) -> bool {
-        self.owed.is_unsynced() && !self.owed.ends_with_own()
     }
 
     /// Notes what statements do, and does at once what they do to names: requests behind them
@@ -505,11 +500,11 @@ impl Session {
         }
         self.pin_to(PinReason::LongText);
         self.env.tally.requests.add(1);
-        let alone = !self.has_unsynced_messages();
+        let alone = !self.owed.may_skip();
         let (forgets, unnamed) = self.forget_unnamed(alone);
         let note = Note {
             writes: true,
-            guarded: alone && self.owed.is_unsynced(),
+            guarded: alone && self.owed.may_skip_for_own(),
             forgets,
             unnamed,
             ..Note::default()
@@ -617,11 +612,9 @@ impl Session {
 
     /// The name is taken: the server itself says so, under a name that nobody else uses.
     fn parse_duplicate(&mut self, parse: &frontend::Parse<'_>) {
-        let Some(older) = self.names.get(parse.name) else {
-            return;
-        };
-        let older = older.renewed();
-        self.prepare_again(&older);
+        // The empty statement can be prepared in every state of role, settings and transaction.
+        let taken = Prepared::new(b"", b"\0\0", self.scope());
+        self.prepare_again(&taken);
         let error = ClientError::error(
             sqlstate::DUPLICATE_PREPARED_STATEMENT,
             format!(
@@ -634,7 +627,7 @@ impl Session {
             ..Note::default()
         };
         self.send(Expect::Parse, false, Some(note), |out| {
-            frontend::put_parse(out, older.server_name().as_bytes(), parse.text, parse.types);
+            frontend::put_parse(out, taken.server_name().as_bytes(), parse.text, parse.types);
         });
     }
 

@@ -53,6 +53,25 @@ pub struct Owed<N> {
     pub note: Option<Box<N>>,
 }
 
+/// Extended messages that may still fail.
+#[derive(Debug, Default)]
+struct Loose {
+    client: isize,
+    own: isize,
+}
+
+impl Loose {
+    fn count(&mut self, expect: Expect, hidden: bool, change: isize) {
+        if expect.is_extended() && !matches!(expect, Expect::Local | Expect::CopyEnd) {
+            *(if hidden {
+                &mut self.own
+            } else {
+                &mut self.client
+            }) += change;
+        }
+    }
+}
+
 /// Proof that a connection owes nothing and is outside a transaction.
 #[derive(Debug)]
 pub struct Settled(());
@@ -65,6 +84,10 @@ pub struct OwedQueue<N> {
     asked: usize,
     /// ReadyForQuery messages due.
     ready_due: usize,
+    /// Syncs among the entries.
+    syncs: usize,
+    /// Entries behind the last Sync whose failure makes the server skip what follows.
+    loose: Loose,
     status: TransactionStatus,
     /// Extended messages were sent since the last Sync.
     unsynced: bool,
@@ -78,6 +101,8 @@ impl<N> Default for OwedQueue<N> {
             entries: VecDeque::new(),
             asked: 0,
             ready_due: 0,
+            syncs: 0,
+            loose: Loose::default(),
             status: TransactionStatus::Idle,
             unsynced: false,
             skipping: false,
@@ -91,6 +116,8 @@ impl<N> OwedQueue<N> {
         self.entries.clear();
         self.asked = 0;
         self.ready_due = 0;
+        self.syncs = 0;
+        self.loose = Loose::default();
         self.status = TransactionStatus::Idle;
         self.unsynced = false;
         self.skipping = false;
@@ -108,10 +135,13 @@ impl<N> OwedQueue<N> {
                 self.ready_due += 1;
                 self.unsynced = false;
                 self.skipping = false;
+                self.syncs += 1;
+                self.loose = Loose::default();
             }
             Expect::CopyEnd => {}
             _ => self.unsynced = true,
         }
+        self.loose.count(expect, hidden, 1);
         self.entries.push_back(Owed {
             expect,
             hidden,
@@ -157,6 +187,11 @@ impl<N> OwedQueue<N> {
         self.asked = self.asked.saturating_sub(1);
         if !entry.expect.is_extended() {
             self.ready_due -= 1;
+        }
+        if entry.expect == Expect::Sync {
+            self.syncs -= 1;
+        } else if self.syncs == 0 {
+            self.loose.count(entry.expect, entry.hidden, -1);
         }
         Some(entry)
     }
@@ -211,6 +246,7 @@ impl<N> OwedQueue<N> {
         }
         self.entries = kept;
         self.asked = asked;
+        self.count_loose();
         clean
     }
 
@@ -259,15 +295,30 @@ impl<N> OwedQueue<N> {
         self.entries.iter().take(last.map_or(0, |last| last + 1))
     }
 
-    /// The messages sent since the last request that ends with ReadyForQuery are all the proxy's
-    /// own.
+    fn count_loose(&mut self) {
+        self.loose = Loose::default();
+        self.syncs = 0;
+        for entry in &self.entries {
+            if entry.expect == Expect::Sync {
+                self.syncs += 1;
+                self.loose = Loose::default();
+            } else {
+                self.loose.count(entry.expect, entry.hidden, 1);
+            }
+        }
+    }
+
+    /// Extended messages of the client were sent since the last Sync and may still fail: then
+    /// everything behind them is skipped, simple requests too.
     #[must_use]
-    pub fn ends_with_own(&self) -> bool {
-        self.entries
-            .iter()
-            .rev()
-            .take_while(|entry| entry.expect.is_extended())
-            .all(|entry| entry.hidden)
+    pub fn may_skip(&self) -> bool {
+        self.loose.client > 0
+    }
+
+    /// The same for extended messages of the proxy.
+    #[must_use]
+    pub fn may_skip_for_own(&self) -> bool {
+        self.loose.own > 0
     }
 
     /// The copy whose end was sent first is complete.
@@ -383,6 +434,34 @@ mod tests {
         assert!(!q.front_is_asked() && !q.all_asked());
         q.fail();
         assert!(q.all_asked());
+    }
+
+    #[test]
+    fn what_follows_unanswered_extended_messages_may_be_skipped() {
+        use Expect::{Bind, Execute, Local, Parse, Query, Sync};
+        let cases: [(&[Expect], usize, bool); 8] = [
+            (&[Query], 0, false),
+            (&[Parse, Query], 0, true),
+            (&[Parse, Query, Query], 0, true),
+            (&[Parse, Query, Query], 1, false),
+            (&[Parse, Bind, Execute, Sync], 0, false),
+            (&[Parse, Sync, Bind, Query], 0, true),
+            (&[Parse, Sync, Bind, Query], 2, true),
+            (&[Local, Query], 0, false),
+        ];
+        for (expects, answered, expected) in cases {
+            let mut q = queue(expects);
+            (0..answered).for_each(|_| drop(q.pop()));
+            assert_eq!(q.may_skip(), expected, "{expects:?} {answered}");
+            assert!(!q.may_skip_for_own());
+        }
+        let mut q = queue(&[Execute, Sync, Parse]);
+        q.pop();
+        q.pop();
+        q.push(Bind, true, None);
+        assert!(q.may_skip() && q.may_skip_for_own());
+        q.fail();
+        assert!(!q.may_skip() && !q.may_skip_for_own());
     }
 
     #[test]

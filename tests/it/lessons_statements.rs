@@ -573,64 +573,42 @@ fn p22_an_unnamed_statement_survives_requests_that_were_skipped() {
     let other = || parse("", "select 'other'", &[]);
     let fault = || parse("", "selekt", &[]);
     let unknown = || describe(b'S', "unknown");
-    // Batches written at once, and what the unnamed statement is behind them.
+    let skipped = |message| [unknown(), message, sync()].concat();
+    let begin = [kept(), sync()].concat();
+    // What is written at once, how many ReadyForQuery it brings, what the unnamed statement is then.
     let cases = [
+        ([skipped(other()), begin.clone()].concat(), 2, Some("kept")),
+        ([skipped(kept()), begin.clone()].concat(), 2, Some("kept")),
         (
-            vec![unknown(), other(), sync(), kept(), sync()],
+            [begin.clone(), skipped(other()), skipped(other())].concat(),
+            3,
             Some("kept"),
         ),
         (
-            vec![unknown(), kept(), sync(), kept(), sync()],
+            [begin.clone(), skipped(query("select 1").repeat(2))].concat(),
+            2,
             Some("kept"),
         ),
         (
-            vec![
-                kept(),
-                sync(),
-                unknown(),
-                other(),
-                sync(),
-                unknown(),
-                other(),
-                sync(),
-            ],
+            [begin.clone(), skipped(close(b'S', ""))].concat(),
+            2,
             Some("kept"),
         ),
         (
-            vec![kept(), sync(), unknown(), query("select 1"), sync()],
-            Some("kept"),
-        ),
-        (
-            vec![kept(), sync(), unknown(), close(b'S', ""), sync()],
-            Some("kept"),
-        ),
-        (
-            vec![kept(), sync(), fault(), sync(), unknown(), other(), sync()],
+            [begin.clone(), fault(), sync(), skipped(other())].concat(),
+            3,
             None,
         ),
         (
-            vec![
-                kept(),
-                sync(),
-                unknown(),
-                other(),
-                sync(),
-                query("select 1"),
-            ],
+            [begin, skipped(other()), query("select 1")].concat(),
+            3,
             None,
         ),
     ];
-    for (number, (messages, expected)) in cases.into_iter().enumerate() {
+    for (number, (bytes, readies, expected)) in cases.into_iter().enumerate() {
         client.run("select 1");
-        client.send(&messages.concat());
-        let ends = messages
-            .iter()
-            .filter(|message| b"SQ".contains(&message[0]));
-        // A Query behind an error is skipped.
-        let skipped = usize::from(number == 3);
-        for _ in 0..ends.count() - skipped {
-            client.until_ready();
-        }
+        client.send(&bytes);
+        (0..readies).for_each(|_| drop(client.until_ready()));
         client.send(&[bind_text("", "", &[]), execute("", 0), sync()].concat());
         let frames = client.until_ready();
         assert_eq!(
@@ -694,4 +672,38 @@ fn p25_a_deallocate_all_that_is_not_reached_leaves_the_statements_of_others() {
     other.send(&query("select 1/0; deallocate all"));
     assert_eq!(tags(&other.until_ready()), "EZ");
     assert_eq!(run(&mut client, "s", &[]), ["mine"]);
+}
+
+#[test]
+fn p26_a_deallocate_stands_when_its_implicit_transaction_fails_at_the_end() {
+    let proxy = plan().size(1).start();
+    let mut client = proxy.connect();
+    client.run(
+        "drop table if exists p26; create table p26 (a int unique deferrable initially deferred)",
+    );
+    client.send(&[parse("s", "select 1", &[]), sync()].concat());
+    client.until_ready();
+    let batch = [
+        parse("", "insert into p26 values (1), (1)", &[]),
+        bind_text("", "", &[]),
+        execute("", 0),
+        query("deallocate s"),
+    ];
+    client.send(&batch.concat());
+    assert_eq!(tags(&client.until_ready()), "12CEZ");
+    client.send(&[bind_text("", "s", &[]), sync()].concat());
+    assert!(message_of(&client.until_ready()).contains("\"s\" does not exist"));
+}
+
+#[test]
+fn p27_a_duplicate_parse_is_42p05_though_the_older_statement_could_not_be_parsed_now() {
+    let proxy = plan().size(1).start();
+    let mut client = proxy.connect();
+    client.run("drop table if exists p27; create table p27 (a int)");
+    client.send(&[parse("s", "select a from p27", &[]), sync()].concat());
+    client.until_ready();
+    client.run("drop table p27");
+    client.send(&[parse("s", "select 1", &[]), sync()].concat());
+    let frames = client.until_ready();
+    assert_eq!(frames[0].field(b'C').expect("a code"), "42P05");
 }
