@@ -256,8 +256,11 @@ impl Session {
             .owed
             .front()
             .is_some_and(|entry| entry.expect == Expect::Execute);
+        let mut inserted = false;
         let effect = self.owed.front_mut().and_then(|entry| {
             let note = entry.note.as_deref_mut()?;
+            let all = note.inserted.as_ref();
+            inserted = all.is_some_and(|all| all.has_statement(note.done));
             let effect = note.effects.as_ref()?.get(note.done).cloned();
             note.done += 1;
             effect
@@ -268,7 +271,7 @@ impl Session {
         if is_execute {
             self.owed.pop();
         }
-        Ok(step)
+        Ok(if inserted { Step::Hide } else { step })
     }
 
     fn take_effect(&mut self, effect: &Effect, tag: &[u8]) {
@@ -280,11 +283,8 @@ impl Session {
             // ROLLBACK TO outside its transaction is an error; inside, its tag is ROLLBACK too.
             effect => self.settings.apply(effect),
         }
-        self.resetting |= matches!(
-            effect,
-            Effect::Reset(_) | Effect::ResetAll | Effect::DiscardAll
-        );
         if *effect == Effect::DiscardAll {
+            self.resetting = !self.settings.defaults().is_empty();
             self.discarded = true;
         }
     }
@@ -322,7 +322,7 @@ impl Session {
         if reads_otherwise(&name.to_lowercase(), &value) {
             self.pin_to(PinReason::Setting);
         }
-        let resets = self.resetting && self.settings.has_defaults();
+        let resets = self.resetting;
         if let Some(lease) = &mut self.lease {
             if resets && self.before_reset.is_none() {
                 self.before_reset = Some(lease.parameters.clone());
@@ -332,9 +332,15 @@ impl Session {
         if !resets {
             self.settings.report(&name, &value);
         }
-        // The value of the connection, not the client's start-up parameter: told when that is set
-        // again.
-        Ok(if resets { Step::Hide } else { self.visible() })
+        let front = self.owed.front().and_then(|entry| entry.note.as_ref());
+        let restores = front.is_some_and(|note| note.own == Some(Own::Restore));
+        Ok(match resets {
+            // The value of the connection, not the client's start-up parameter: told when that is
+            // set again.
+            true => Step::Hide,
+            false if restores => Step::Pass,
+            false => self.visible(),
+        })
     }
 
     fn ready(&mut self, body: &[u8]) -> Result<Step, End> {
@@ -374,9 +380,7 @@ impl Session {
         }
         self.status = status;
         if self.before_reset.is_some() {
-            // An error outside of savepoints has undone the RESET on the connection already.
-            let undone = status == TransactionStatus::Failed && !self.settings.is_in_savepoint();
-            if undone || !self.needs_sync() {
+            if !self.needs_sync() {
                 return Ok(self.tell_reset(Some(status)));
             }
             if self.resync_before_ready(status) {
@@ -442,6 +446,8 @@ impl Session {
         self.copying_in = false;
         self.copy_open = false;
         let renamed = self.rename(header, body);
+        let placed = self.place(header, renamed.as_deref().unwrap_or(body));
+        let renamed = placed.or(renamed);
         self.settings.fail();
         if extended {
             self.fail_batch()?;
@@ -488,6 +494,29 @@ impl Session {
         }
         renamed.extend_from_slice(rest);
         Some(renamed)
+    }
+
+    /// The error with the position in the client's text, when another text was sent.
+    fn place(&self, header: Header, body: &[u8]) -> Option<Vec<u8>> {
+        let note = self.owed.front()?.note.as_ref()?;
+        let inserted = note.inserted.as_ref()?;
+        if body.len() + HEADER < header.total {
+            return None;
+        }
+        let mut placed = Vec::with_capacity(body.len());
+        for field in body.split_inclusive(|byte| *byte == 0) {
+            let sent = field
+                .strip_prefix(b"P")
+                .and_then(|rest| rest.strip_suffix(b"\0"))
+                .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+            match sent {
+                Some(sent) => {
+                    placed.extend_from_slice(format!("P{}\0", inserted.position(sent)).as_bytes());
+                }
+                None => placed.extend_from_slice(field),
+            }
+        }
+        Some(placed)
     }
 
     /// The client's name of a statement when the request at the head of the queue was sent; later

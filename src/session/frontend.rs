@@ -5,7 +5,9 @@ use std::rc::Rc;
 use crate::config::ClusterKind;
 use crate::net::ReadBuffer;
 use crate::sql::{Class, Effect, PinReason, classify};
-use crate::upstream::{Expect, STATEMENT_PREFIX, difference, next_statement_id, statement_name};
+use crate::upstream::{
+    Expect, STATEMENT_PREFIX, SharedSettings, difference, next_statement_id, statement_name,
+};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frame::{self, HEADER};
 use crate::wire::frontend::{self, LayoutError};
@@ -14,6 +16,7 @@ use crate::wire::sqlstate;
 
 use super::deallocate::translate;
 use super::names::{NameChange, Prepared};
+use super::reset::{restore, restoring, taken};
 use super::run::{End, HIGH_WATER, Note, Own, Portals, Rest, Session, violation};
 
 /// A Query up to this many bytes is read whole before it is sent; a longer one is passed on as it
@@ -176,6 +179,7 @@ impl Session {
                 Ok(Taken::All)
             }
             b'S' if self.copying_in => Ok(Taken::All),
+            b'S' if self.must_wait_for_reset() => Ok(Taken::Wait),
             b'S' => Ok(self.take_sync(bytes)),
             _ if self.discarding || self.owed.is_skipping() => Ok(skip(header.total, bytes.len())),
             b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' if self.must_wait_for_reset() => {
@@ -324,7 +328,18 @@ impl Session {
             unnamed,
             ..Note::default()
         };
-        self.note_effects(&mut note, class.effects);
+        let restored = class.effects.as_deref().and_then(|effects| {
+            let text = translated.as_deref().unwrap_or(text);
+            restore(text, effects, self.settings.defaults())
+        });
+        let (effects, translated) = match restored {
+            Some(restored) => {
+                note.inserted = Some(restored.inserted);
+                (Some(restored.effects), Some(restored.text))
+            }
+            None => (class.effects, translated),
+        };
+        self.note_effects(&mut note, effects);
         let plain = alone && note.effects.is_none() && !guarded && !note.writes;
         self.env.tally.requests.add(1);
         self.send(
@@ -436,21 +451,18 @@ impl Session {
         })
     }
 
-    /// An earlier batch resets settings to the connection's defaults, and the client has others:
-    /// these must be set before anything else runs.
+    /// An earlier batch discards all settings, and the client gave start-up parameters: these must
+    /// be set before anything else runs.
     fn must_wait_for_reset(&self) -> bool {
-        let resets = |effect: &Effect| {
-            matches!(
-                effect,
-                Effect::Reset(_) | Effect::ResetAll | Effect::DiscardAll
-            )
+        let discards = || {
+            self.owed.earlier_batches().any(|entry| {
+                let effects = entry.note.as_ref().and_then(|note| note.effects.as_ref());
+                effects.is_some_and(|effects| effects.contains(&Effect::DiscardAll))
+            })
         };
         self.owed.ready_due() > 0
-            && self.settings.has_defaults()
-            && self.owed.earlier_batches().any(|entry| {
-                let effects = entry.note.as_ref().and_then(|note| note.effects.as_ref());
-                effects.is_some_and(|effects| effects.iter().any(resets))
-            })
+            && !self.settings.defaults().is_empty()
+            && (self.resetting || discards())
     }
 
     fn must_wait_for(&self, name: &[u8]) -> bool {
@@ -917,12 +929,48 @@ impl Session {
             writes,
             ..Note::default()
         };
+        let effect = effects
+            .as_deref()
+            .and_then(|effects| effects.first().cloned());
         self.note_effects(&mut note, effects);
         let plain = note.effects.is_none() && !writes;
         self.send(Expect::Execute, false, (!plain).then_some(note), |out| {
             out.extend_from_slice(bytes);
         });
+        if let Some(effect) = effect {
+            self.restore_defaults(&effect);
+        }
         Ok(Taken::All)
+    }
+
+    /// Sets the start-up parameters again that a statement takes away, in its transaction. Under
+    /// names of their own, so that the client's statements and portals stay what they are.
+    fn restore_defaults(&mut self, effect: &Effect) {
+        let defaults = SharedSettings::clone(self.settings.defaults());
+        for (name, value) in taken(effect, &defaults) {
+            let (sql, effect) = restoring(name, value);
+            let own = statement_name(next_statement_id());
+            let own = own.as_bytes();
+            self.send(Expect::Parse, true, Self::own(Own::Restore), |out| {
+                frontend::put_parse(out, own, sql.as_bytes(), b"\0\0");
+            });
+            self.send(Expect::Bind, true, Self::own(Own::Restore), |out| {
+                frontend::put(out, b'B', &[own, b"\0", own, b"\0\0\0\0\0\0\0"]);
+            });
+            let note = Note {
+                own: Some(Own::Restore),
+                effects: Some([effect].into()),
+                ..Note::default()
+            };
+            self.send(Expect::Execute, true, Some(note), |out| {
+                frontend::put(out, b'E', &[own, b"\0\0\0\0\0"]);
+            });
+            for kind in [b"P", b"S"] {
+                self.send(Expect::Close, true, Self::own(Own::Restore), |out| {
+                    frontend::put(out, b'C', &[kind, own, b"\0"]);
+                });
+            }
+        }
     }
 
     /// A statement's Close is answered here: its server-side twin may serve others.

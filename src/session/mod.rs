@@ -9,6 +9,7 @@ mod control;
 mod deallocate;
 mod frontend;
 mod names;
+mod reset;
 mod run;
 mod state;
 mod tentative;

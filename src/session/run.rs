@@ -23,6 +23,7 @@ use crate::wire::sqlstate;
 
 use super::control::Control;
 use super::names::{NameChange, Names, Prepared, Registry, Scope};
+use super::reset::Inserted;
 use super::state::SettingsState;
 use super::tentative::Tentative;
 use super::welcome::Profiles;
@@ -94,6 +95,8 @@ pub(super) struct Note {
     pub unnamed: Option<u64>,
     /// What a simple query did to the unnamed statement; undone only when it was skipped.
     pub forgets: Option<NameChange>,
+    /// Statements of the text that are not the client's.
+    pub inserted: Option<Inserted>,
     /// The client's ReadyForQuery comes when this is done.
     pub resumes: Option<TransactionStatus>,
     /// The frame a local answer consists of.
@@ -126,6 +129,8 @@ pub(super) enum Own {
     Prepare,
     /// A statement evicted.
     Evict,
+    /// A start-up parameter set again behind a RESET.
+    Restore,
 }
 
 /// Where the rest of a frame goes that is passed on in pieces.
@@ -206,9 +211,9 @@ pub struct Session {
     pub(super) terminating: bool,
     /// A statement that may write was executed since the last ReadyForQuery.
     pub(super) unsettled_writes: bool,
-    /// A RESET was done since the last ReadyForQuery.
+    /// DISCARD ALL was done since the last ReadyForQuery and the client has start-up parameters.
     pub(super) resetting: bool,
-    /// The connection's parameters before a RESET that went to other defaults than the client's.
+    /// The connection's parameters before that: its defaults are others than the client's.
     pub(super) before_reset: Option<Vec<(String, String)>>,
     /// The frame that takes the place of the one at hand.
     pub(super) replacement: Vec<u8>,

@@ -60,10 +60,10 @@ impl SettingsState {
         self.base = self.now.clone();
     }
 
-    /// The client gave start-up parameters.
+    /// What RESET goes back to: the client's start-up parameters.
     #[must_use]
-    pub fn has_defaults(&self) -> bool {
-        !self.defaults.is_empty()
+    pub fn defaults(&self) -> &SharedSettings {
+        &self.defaults
     }
 
     /// What the session wants.
@@ -167,12 +167,6 @@ impl SettingsState {
             Some((_, old)) => value.clone_into(old),
             None => self.reported.push((name, value.to_owned())),
         }
-    }
-
-    /// The transaction has savepoints: an error undoes what was done behind the last.
-    #[must_use]
-    pub fn is_in_savepoint(&self) -> bool {
-        !self.savepoints.is_empty()
     }
 
     /// A statement failed.
