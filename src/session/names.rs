@@ -8,6 +8,8 @@ use std::rc::{Rc, Weak};
 use crate::sql::{Class, classify};
 use crate::upstream::{SharedSettings, next_statement_id, statement_name};
 
+use super::tentative::Tentative;
+
 /// A prepared statement; its id makes its server-side name.
 #[derive(Debug)]
 pub struct Prepared {
@@ -149,20 +151,17 @@ fn hash(text: &[u8], types: &[u8], scope: &Scope) -> u64 {
 pub enum NameChange {
     /// One name.
     One {
-        /// Client's name; empty for the unnamed statement.
+        /// Client's name.
         name: Box<[u8]>,
         /// What it meant before.
         before: Option<Rc<Prepared>>,
         /// Id of what it means now.
         after: Option<u64>,
     },
-    /// All names were taken.
-    All {
-        /// What they meant.
-        named: HashMap<Box<[u8]>, Rc<Prepared>>,
-        /// What the unnamed statement was.
-        unnamed: Option<Rc<Prepared>>,
-    },
+    /// The unnamed statement; the number of the change.
+    Unnamed(u64),
+    /// All names were taken; the unnamed statement is none of them.
+    All(HashMap<Box<[u8]>, Rc<Prepared>>),
 }
 
 impl NameChange {
@@ -171,19 +170,8 @@ impl NameChange {
     pub fn touches(&self, name: &[u8]) -> bool {
         match self {
             Self::One { name: changed, .. } => **changed == *name,
-            Self::All { .. } => true,
-        }
-    }
-
-    /// Ids of the named statements that had a name before the change.
-    #[must_use]
-    pub fn ids_before(&self) -> Vec<u64> {
-        match self {
-            Self::One { name, before, .. } if !name.is_empty() => {
-                before.iter().map(|before| before.id).collect()
-            }
-            Self::One { .. } => Vec::new(),
-            Self::All { named, .. } => named.values().map(|prepared| prepared.id).collect(),
+            Self::Unnamed(_) => name.is_empty(),
+            Self::All(_) => !name.is_empty(),
         }
     }
 
@@ -195,7 +183,8 @@ impl NameChange {
                 .as_ref()
                 .is_some_and(|before| before.id == id)
                 .then_some(&**name),
-            Self::All { named, .. } => name_of(named, id),
+            Self::Unnamed(_) => None,
+            Self::All(named) => name_of(named, id),
         }
     }
 }
@@ -211,7 +200,7 @@ fn name_of(named: &HashMap<Box<[u8]>, Rc<Prepared>>, id: u64) -> Option<&[u8]> {
 #[derive(Debug, Default)]
 pub struct Names {
     named: HashMap<Box<[u8]>, Rc<Prepared>>,
-    unnamed: Option<Rc<Prepared>>,
+    unnamed: Tentative<Option<Rc<Prepared>>>,
 }
 
 impl Names {
@@ -219,7 +208,7 @@ impl Names {
     #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<&Rc<Prepared>> {
         if name.is_empty() {
-            self.unnamed.as_ref()
+            self.unnamed.get().as_ref()
         } else {
             self.named.get(name)
         }
@@ -227,14 +216,13 @@ impl Names {
 
     /// Gives a name a meaning, or takes it; tells how to undo that.
     pub fn set(&mut self, name: &[u8], prepared: Option<Rc<Prepared>>) -> NameChange {
+        if name.is_empty() {
+            return NameChange::Unnamed(self.unnamed.change(prepared));
+        }
         let after = prepared.as_ref().map(|prepared| prepared.id);
-        let before = if name.is_empty() {
-            std::mem::replace(&mut self.unnamed, prepared)
-        } else {
-            match prepared {
-                Some(prepared) => self.named.insert(name.into(), prepared),
-                None => self.named.remove(name),
-            }
+        let before = match prepared {
+            Some(prepared) => self.named.insert(name.into(), prepared),
+            None => self.named.remove(name),
         };
         NameChange::One {
             name: name.into(),
@@ -245,15 +233,25 @@ impl Names {
 
     /// Takes all names; tells how to undo that.
     pub fn clear(&mut self) -> NameChange {
-        NameChange::All {
-            named: std::mem::take(&mut self.named),
-            unnamed: self.unnamed.take(),
+        NameChange::All(std::mem::take(&mut self.named))
+    }
+
+    /// The server carried a change out.
+    pub fn keep(&mut self, change: &NameChange) {
+        if let NameChange::Unnamed(number) = change {
+            self.unnamed.keep(*number);
         }
     }
 
-    /// Undoes a change, unless a later one has overwritten it; tells whether it did.
-    pub fn undo(&mut self, change: NameChange) -> bool {
+    /// The server refused a Parse of the unnamed statement: the old one is gone nevertheless.
+    pub fn destroy_unnamed(&mut self, number: u64) {
+        self.unnamed.decide(number, None);
+    }
+
+    /// Undoes a change, unless a later one has overwritten it.
+    pub fn undo(&mut self, change: NameChange) {
         match change {
+            NameChange::Unnamed(number) => self.unnamed.undo(number),
             NameChange::One {
                 name,
                 before,
@@ -261,23 +259,19 @@ impl Names {
             } => {
                 if self.get(&name).map(|prepared| prepared.id) == after {
                     self.set(&name, before);
-                    return true;
                 }
-                false
             }
-            NameChange::All { named, unnamed } => {
+            NameChange::All(named) => {
                 for (name, prepared) in named {
                     self.named.entry(name).or_insert(prepared);
                 }
-                self.unnamed = self.unnamed.take().or(unnamed);
-                true
             }
         }
     }
 
-    /// The unnamed statement is gone: a simple query destroys it.
+    /// The unnamed statement is gone for good: a simple query destroys it.
     pub fn forget_unnamed(&mut self) {
-        self.unnamed = None;
+        self.unnamed.settle(None);
     }
 
     /// Whether a name means the statement with this id.
@@ -346,10 +340,16 @@ mod tests {
         let b = Prepared::new(b"b", b"\0\0", scope(None));
         names.set(b"s", Some(Rc::clone(&a)));
         let change = names.set(b"", Some(Rc::clone(&b)));
+        let closed = names.set(b"", None);
         names.forget_unnamed();
         assert_eq!(names.get(b"s").map(|p| p.id), Some(a.id));
+        names.undo(closed);
         names.undo(change);
         assert!(names.get(b"").is_none());
+        names.set(b"", Some(Rc::clone(&b)));
+        names.clear();
+        assert!(names.get(b"s").is_none() && names.get(b"").is_some());
+        names.set(b"s", Some(Rc::clone(&a)));
         assert_eq!(names.client_name(a.id), Some(&b"s"[..]));
     }
 }
