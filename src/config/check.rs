@@ -317,7 +317,22 @@ impl Check<'_> {
         let ddl = database.ddl_in_transaction.is_some();
         self.refuse_unsupported(ddl, &at("ddl_in_transaction"));
         self.refuse_unsupported(database.large_dml.is_some(), &at("large_dml"));
-        self.refuse_unsupported(database.retry.is_some(), &at("retry"));
+        if let Some(retry) = &database.retry {
+            let at = |key: &str| path!["databases", name, "retry", key].to_vec();
+            self.refuse_if(retry.attempts > 10, &at("attempts"), "expected 10 or less");
+            let large = 64 * 1024 * 1024;
+            self.refuse_if(retry.hold_bytes > large, &at("hold_bytes"), "above 64MiB");
+            self.refuse_if(
+                retry.journal_bytes > large,
+                &at("journal_bytes"),
+                "above 64MiB",
+            );
+            self.refuse_if(
+                retry.budget_percent > 100,
+                &at("budget_percent"),
+                "expected 100 or less",
+            );
+        }
     }
 
     /// Reports a reference to `section` that leads nowhere.

@@ -295,9 +295,48 @@ pub struct Database {
     /// Statements above the row limit. Not in this version.
     #[serde(default, deserialize_with = "present")]
     pub large_dml: Option<Unsupported>,
-    /// Repeating after conflicts. Not in this version.
-    #[serde(default, deserialize_with = "present")]
-    pub retry: Option<Unsupported>,
+    /// Repeating after conflicts; default on for `dsql` clusters, off for others.
+    #[serde(default)]
+    pub retry: Option<Retry>,
+}
+
+/// How transactions that a DSQL cluster aborted with 40001 are repeated.
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retry {
+    /// Repetitions of one transaction at most; 0 turns repeating off.
+    pub attempts: u32,
+    /// Answers of a request that may write are kept back up to this many bytes until its
+    /// transaction is committed; beyond, they go on and the request is not repeated.
+    #[serde(deserialize_with = "super::units::size")]
+    pub hold_bytes: usize,
+    /// Requests of an open transaction are kept up to this many bytes; beyond, it is not repeated.
+    #[serde(deserialize_with = "super::units::size")]
+    pub journal_bytes: usize,
+    /// Repetitions for 100 commits at most, over about 10 s.
+    pub budget_percent: u32,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            attempts: 3,
+            hold_bytes: 512 * 1024,
+            journal_bytes: 1024 * 1024,
+            budget_percent: 20,
+        }
+    }
+}
+
+impl Retry {
+    /// No repetition.
+    #[must_use]
+    pub fn off() -> Self {
+        Self {
+            attempts: 0,
+            ..Self::default()
+        }
+    }
 }
 
 /// One login.

@@ -393,8 +393,8 @@ fn rules_across_keys() {
             &format!("10:35: databases.app.large_dml: {later}"),
         ),
         (
-            with("cluster: main", "cluster: main, retry: {attempts: 3}"),
-            &format!("10:24: databases.app.retry: {later}"),
+            with("cluster: main", "cluster: main, retry: {attempts: 11}"),
+            "10:42: databases.app.retry.attempts: expected 10 or less",
         ),
         (
             user("databases: [app], tenant: acme"),

@@ -1,4 +1,5 @@
-//! Durations (`250ms`, `5s`, `55m`, `2h`) and moments (RFC 3339) as YAML scalars.
+//! Durations (`250ms`, `5s`, `55m`, `2h`), sizes (`512KiB`, `10MiB`) and moments (RFC 3339) as YAML
+//! scalars.
 
 use std::time::{Duration, SystemTime};
 
@@ -34,6 +35,35 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     parse_duration(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+/// Reads a size in bytes: a whole number and one of `B`, `KiB`, `MiB`, `GiB`.
+///
+/// # Errors
+/// What is wrong, in a sentence.
+pub fn parse_size(text: &str) -> Result<usize, String> {
+    let split = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (digits, unit) = text.split_at(split);
+    let wrong = || "expected a whole number and B, KiB, MiB or GiB, such as 512KiB".to_owned();
+    let number: usize = digits.parse().map_err(|_| wrong())?;
+    let bytes = match unit {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "" if number == 0 => 1,
+        _ => return Err(wrong()),
+    };
+    number
+        .checked_mul(bytes)
+        .filter(|total| *total <= 1 << 40)
+        .ok_or_else(|| "a size is 1024GiB at most".to_owned())
+}
+
+pub(super) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    parse_size(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
 /// Reads a moment such as `2027-01-31T12:00:00Z` or `2027-01-31 12:00:00.5+01:00` (RFC 3339).
@@ -146,6 +176,21 @@ mod tests {
         for (text, millis) in cases {
             let read = parse_duration(text).ok();
             assert_eq!(read, millis.map(Duration::from_millis), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("7B", 7),
+            ("512KiB", 524_288),
+            ("10MiB", 10_485_760),
+        ] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "7", "KiB", "1kb", "-1KiB", "1.5MiB", "9999999999999GiB"] {
+            assert!(parse_size(text).is_err(), "{text}");
         }
     }
 

@@ -75,6 +75,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All, in the order of their numbers.
+    pub const ALL: [Self; 5] = [
+        Self::Repeated,
+        Self::Diverged,
+        Self::Exhausted,
+        Self::Budget,
+        Self::Ineligible,
+    ];
+
     /// Label of metrics.
     #[must_use]
     pub fn label(self) -> &'static str {

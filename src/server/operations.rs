@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::auth::Method;
 use crate::config::Config;
 use crate::pool::Census;
+use crate::retry::Outcome;
 use crate::telemetry::metrics::{counter, gauge, histogram};
 use crate::telemetry::tally::{BOUNDS, Durations, Tally, WorkerTally};
 use crate::upstream::token;
@@ -338,6 +339,15 @@ impl Operations {
                 (&[("from", "client")], bytes_in),
                 (&[("from", "upstream")], bytes_out),
             ],
+        ));
+        let conflicts = Outcome::ALL.map(|outcome| {
+            let count = self.sum(|tally| &tally.conflicts[outcome as usize]);
+            ([("outcome", outcome.label())], count)
+        });
+        families.push(counter(
+            "retries_total",
+            "Transactions that met a conflict (40001), by how that ended for the client.",
+            &borrowed(&conflicts),
         ));
         families.push(self.durations(
             "proxy_seconds",

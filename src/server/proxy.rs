@@ -16,8 +16,9 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use crate::auth::{Gate, GateError};
-use crate::config::{Config, PoolMode};
+use crate::config::{ClusterKind, Config, Database, PoolMode, Retry};
 use crate::pool::{Pool, PoolShared};
+use crate::retry::Limits;
 use crate::telemetry::tally::WorkerTally;
 use crate::upstream::{Target, TargetError};
 
@@ -61,6 +62,8 @@ pub enum StartError {
 pub(super) struct Entry {
     pub pool: usize,
     pub mode: PoolMode,
+    pub retry: Limits,
+    pub budget_percent: u32,
 }
 
 struct WorkerHandle {
@@ -343,15 +346,31 @@ fn make_pools(config: &Config, workers: &[WorkerHandle]) -> Result<Pools, StartE
                 index
             }
         };
+        let retry = retry_of(database, cluster.kind);
         entries.insert(
             name.clone(),
             Entry {
                 pool,
                 mode: database.pool_mode,
+                budget_percent: retry.budget_percent,
+                retry: Limits {
+                    attempts: retry.attempts,
+                    hold_bytes: retry.hold_bytes,
+                    journal_bytes: retry.journal_bytes,
+                },
             },
         );
     }
     Ok((pools, entries))
+}
+
+/// Only DSQL needs its transactions repeated as a rule; a PostgreSQL gets it when asked for.
+fn retry_of(database: &Database, kind: ClusterKind) -> Retry {
+    let default = || match kind {
+        ClusterKind::Dsql => Retry::default(),
+        ClusterKind::Postgres => Retry::off(),
+    };
+    database.retry.clone().unwrap_or_else(default)
 }
 
 /// Runs an async function on a thread of its own, with its own runtime.

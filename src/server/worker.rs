@@ -14,7 +14,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::auth::{self, Arrival, Identity};
 use crate::net::{Peer, Socket, Stream};
 use crate::pool::{Pool, Transfer};
-use crate::session::{Control, Profiles, Registry, Session, SessionEnv};
+use crate::retry::Budget;
+use crate::session::{Control, Profiles, Registry, RetryEnv, Session, SessionEnv};
 use crate::telemetry::tally::WorkerTally;
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
@@ -54,6 +55,8 @@ struct Worker {
     index: usize,
     shared: Arc<Shared>,
     tally: Arc<WorkerTally>,
+    /// What may be repeated, by database entry.
+    budgets: RefCell<HashMap<String, Rc<Budget>>>,
     pools: Vec<Rc<Pool>>,
     registry: Rc<Registry>,
     profiles: Rc<Profiles>,
@@ -84,6 +87,7 @@ pub(super) async fn run(
         shared,
         tally,
         pools,
+        budgets: RefCell::default(),
         registry: Rc::default(),
         profiles: Rc::default(),
         sessions: RefCell::default(),
@@ -204,6 +208,15 @@ impl Worker {
         }
     }
 
+    /// What this worker's share of a database entry may repeat.
+    fn budget(&self, database: &str, percent: u32) -> Rc<Budget> {
+        let mut budgets = self.budgets.borrow_mut();
+        let budget = budgets
+            .entry(database.to_owned())
+            .or_insert_with(|| Rc::new(Budget::new(percent)));
+        Rc::clone(budget)
+    }
+
     async fn converse(self: &Rc<Self>, stream: Stream, identity: Identity) {
         let Some(entry) = self.shared.database(identity.database()) else {
             refuse_console(stream).await;
@@ -216,6 +229,10 @@ impl Worker {
             registry: Rc::clone(&self.registry),
             profiles: Rc::clone(&self.profiles),
             tally: Arc::clone(&self.tally),
+            retry: RetryEnv {
+                limits: entry.retry,
+                budget: self.budget(identity.database(), entry.budget_percent),
+            },
         };
         let session = self.next.get();
         self.next.set(session + 1);

@@ -578,8 +578,10 @@ impl Session {
         }
         if guarded == 1 {
             // The client sent a simple query; its ReadyForQuery comes from a Sync of ours.
-            if let Some(lease) = &mut self.lease {
-                frontend::put(lease.output.tail(), b'S', &[]);
+            if self.lease.is_some() {
+                let mut sync = Vec::new();
+                frontend::put(&mut sync, b'S', &[]);
+                self.send_rest(&sync);
                 self.owed.push(Expect::Sync, false, None);
             }
         }
@@ -687,6 +689,9 @@ impl Session {
 
     /// A COMMIT, or a write outside a transaction block, was sent and not answered.
     fn outcome_unknown(&self) -> bool {
+        if self.is_repeating_before_commit() {
+            return false;
+        }
         // A deferred BEGIN is on its way before the upstream says so.
         let implicit =
             self.owed.status() == TransactionStatus::Idle && self.status == TransactionStatus::Idle;

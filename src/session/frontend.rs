@@ -14,6 +14,7 @@ use crate::wire::frontend::{self, LayoutError};
 use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
+use super::conflict::sent;
 use super::deallocate::translate;
 use super::names::{NameChange, Prepared};
 use super::reset::{restore, restoring, taken};
@@ -76,6 +77,7 @@ impl Session {
                 .is_some_and(|lease| lease.output.len() > HIGH_WATER)
                 || self.cout.len() > HIGH_WATER
                 || self.owed.len() >= MAX_OWED
+                || self.is_repeating()
             {
                 return Ok(progress);
             }
@@ -118,8 +120,8 @@ impl Session {
         if self.asked_for_errors || self.owed.all_asked() {
             return false;
         }
-        if let Some(lease) = &mut self.lease {
-            frontend::put(lease.output.tail(), b'H', &[]);
+        if self.lease.is_some() {
+            self.send_flush();
             self.asked_for_errors = true;
         }
         self.asked_for_errors
@@ -146,11 +148,8 @@ impl Session {
         if count == 0 {
             return false;
         }
-        if let (Rest::Pass(_), Some(lease)) = (self.from_client, &mut self.lease) {
-            lease
-                .output
-                .tail()
-                .extend_from_slice(&input.unread()[..count]);
+        if let Rest::Pass(_) = self.from_client {
+            self.send_rest(&input.unread()[..count]);
         }
         input.drop_unread(count);
         self.from_client.reduce(count);
@@ -173,9 +172,7 @@ impl Session {
             b'c' | b'f' => Ok(self.take_copy_end(bytes)),
             b'H' => {
                 self.owed.flush();
-                if let Some(lease) = &mut self.lease {
-                    lease.output.tail().extend_from_slice(bytes);
-                }
+                self.send_flush();
                 Ok(Taken::All)
             }
             b'S' if self.copying_in => Ok(Taken::All),
@@ -210,8 +207,39 @@ impl Session {
         put: impl FnOnce(&mut Vec<u8>),
     ) {
         if let Some(lease) = &mut self.lease {
-            put(lease.output.tail());
+            let out = lease.output.tail();
+            let start = out.len();
+            put(out);
+            if let Some(replay) = &mut self.replay {
+                match (expect, &out[start..]) {
+                    (_, []) => {}
+                    (Expect::CopyEnd, bytes) => replay.note_rest(bytes),
+                    (expect, bytes) => replay.note(bytes, sent(expect, note.as_ref())),
+                }
+            }
             self.owed.push(expect, hidden, note.map(Box::new));
+        }
+    }
+
+    /// Passes on bytes that belong to the request before.
+    pub(super) fn send_rest(&mut self, bytes: &[u8]) {
+        if let Some(lease) = &mut self.lease {
+            lease.output.tail().extend_from_slice(bytes);
+            if let Some(replay) = &mut self.replay {
+                replay.note_rest(bytes);
+            }
+        }
+    }
+
+    /// Asks for the answers so far.
+    fn send_flush(&mut self) {
+        if let Some(lease) = &mut self.lease {
+            let mut flush = Vec::new();
+            frontend::put(&mut flush, b'H', &[]);
+            lease.output.tail().extend_from_slice(&flush);
+            if let Some(replay) = &mut self.replay {
+                replay.flush(&flush);
+            }
         }
     }
 
@@ -1021,10 +1049,10 @@ impl Session {
 
     /// Copy data without a COPY is ignored, as the server does after a failed COPY.
     fn take_copy_data(&mut self, total: usize, bytes: &[u8]) -> Taken {
-        let Some(lease) = &mut self.lease else {
+        if self.lease.is_none() {
             return skip(total, bytes.len());
-        };
-        lease.output.tail().extend_from_slice(bytes);
+        }
+        self.send_rest(bytes);
         Taken::Head(bytes.len(), Rest::Pass(total - bytes.len()))
     }
 

@@ -5,6 +5,7 @@
 //! the answers (`backend`).
 
 mod backend;
+mod conflict;
 mod control;
 mod deallocate;
 mod frontend;
@@ -16,6 +17,7 @@ mod tentative;
 mod value;
 mod welcome;
 
+pub use conflict::RetryEnv;
 pub use control::Control;
 pub use names::Registry;
 pub use run::{Session, SessionEnv};

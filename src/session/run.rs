@@ -12,6 +12,7 @@ use crate::auth::Identity;
 use crate::config::PoolMode;
 use crate::net::{ReadBuffer, Stream, WriteBuffer};
 use crate::pool::{Lease, Pool, Ticket};
+use crate::retry::Replay;
 use crate::sql::{Effect, PinReason};
 use crate::telemetry::tally::WorkerTally;
 use crate::upstream::{OwedQueue, SharedSettings, same};
@@ -21,6 +22,7 @@ use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
+use super::conflict::RetryEnv;
 use super::control::Control;
 use super::names::{NameChange, Names, Prepared, Registry, Scope};
 use super::reset::Inserted;
@@ -52,6 +54,8 @@ pub struct SessionEnv {
     pub profiles: Rc<Profiles>,
     /// Counters.
     pub tally: Arc<WorkerTally>,
+    /// Repeating after conflicts.
+    pub retry: RetryEnv,
 }
 
 /// Why a session ends.
@@ -219,6 +223,10 @@ pub struct Session {
     pub(super) replacement: Vec<u8>,
     /// Body of the ErrorResponse the session ends with.
     pub(super) final_words: Option<Vec<u8>>,
+    /// Repeating after conflicts, when it is on.
+    pub(super) replay: Option<Box<Replay>>,
+    /// The pause before a repetition.
+    pub(super) pause: Option<Pin<Box<tokio::time::Sleep>>>,
     turns: u64,
 }
 
@@ -234,7 +242,10 @@ impl Session {
     ) -> Self {
         env.tally.clients.add(1);
         let defaults = super::welcome::startup_settings(&identity);
+        let replay = env.retry.replay();
         Self {
+            replay,
+            pause: None,
             client,
             cin: ReadBuffer::default(),
             cout: WriteBuffer::default(),
@@ -304,6 +315,7 @@ impl Session {
         let mut progress = self.poll_ticket(cx);
         progress |= self.write_upstream(cx)?;
         progress |= self.read_upstream(cx)?;
+        progress |= self.watch_upstream(cx);
         progress |= self.relay()?;
         // Also sees a client that leaves while it waits.
         progress |= self.read_client(cx)?;
@@ -318,6 +330,7 @@ impl Session {
         progress |= self.poll_ticket(cx);
         progress |= self.write_upstream(cx)?;
         progress |= self.read_upstream(cx)?;
+        progress |= self.watch_upstream(cx);
         progress |= self.relay()?;
         progress |= self.write_client(cx)?;
         if self.terminating {
@@ -371,6 +384,9 @@ impl Session {
             // proxy are different: their answers come only with those of the client's.
             Some(entry) if entry.hidden && !entry.expect.is_extended() => {}
             Some(_) => {
+                if let Some(replay) = &mut self.replay {
+                    replay.stop();
+                }
                 for done in self.control.take_cancels() {
                     self.env.tally.cancels.add(1);
                     lease.cancel(move || drop(done));
@@ -453,6 +469,7 @@ impl Session {
         self.settings.attach(Arc::clone(&lease.label));
         self.unnamed.settle(lease.unnamed);
         self.lease = Some(lease);
+        self.begin_watch();
         self.sync_settings();
         self.send_deferred_begin();
     }
@@ -488,6 +505,7 @@ impl Session {
                 self.cout.tail().extend_from_slice(&waiting);
                 lease.input.advance(waiting.len());
             }
+            lease.input.set_gate(false);
             lease.input.release();
             lease.give_back(settled);
         }
@@ -648,6 +666,7 @@ impl Session {
             return;
         };
         lease.tainted |= self.pin.is_some();
+        lease.input.set_gate(false);
         if self.is_passing() || !lease.input.is_empty() {
             // In the middle of a message, or with messages that nobody asked for.
             lease.abandon();

@@ -94,6 +94,8 @@ pub struct WorkerTally {
     pub upstream_lost: Tally,
     /// Commits whose outcome could not be known.
     pub commit_unknown: Tally,
+    /// Transactions that met a conflict, by how that ended (`retry::Outcome`).
+    pub conflicts: [Tally; 5],
     /// Protocol violations by clients.
     pub client_violations: Tally,
     /// Time a client waited for a connection.

@@ -1,0 +1,133 @@
+//! The session's part of repeating: it notes what it sends, and does what [`Replay`] says.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Context;
+
+use crate::retry::{Action, Budget, Limits, Outcome, Replay, Sent};
+use crate::sql::Effect;
+use crate::upstream::Expect;
+
+use super::run::{Note, Own, Session};
+
+/// What sessions of a database entry need to repeat transactions.
+#[derive(Debug, Clone)]
+pub struct RetryEnv {
+    /// How far repeating goes.
+    pub limits: Limits,
+    /// Shared by the worker's sessions of a pool.
+    pub budget: Rc<Budget>,
+}
+
+impl RetryEnv {
+    /// The repetition of one session, unless it is turned off.
+    pub(super) fn replay(&self) -> Option<Box<Replay>> {
+        let on = self.limits.attempts > 0;
+        on.then(|| Box::new(Replay::new(self.limits, Rc::clone(&self.budget))))
+    }
+}
+
+/// What repeating must know of a request.
+pub(super) fn sent(expect: Expect, note: Option<&Note>) -> Sent {
+    let effects = note.and_then(|note| note.effects.as_deref());
+    let any = |found: fn(&Effect) -> bool| effects.is_some_and(|all| all.iter().any(found));
+    let simple = matches!(expect, Expect::Query | Expect::FunctionCall);
+    Sent {
+        ends: simple || expect == Expect::Sync,
+        simple,
+        writes: note.is_some_and(|note| note.writes)
+            || any(|effect| matches!(effect, Effect::Commit { .. })),
+        begins: note.is_some_and(|note| note.own == Some(Own::Begin))
+            || any(|effect| matches!(effect, Effect::Begin { .. })),
+    }
+}
+
+impl Session {
+    /// A transaction is being run again: the client's next requests wait.
+    pub(super) fn is_repeating(&self) -> bool {
+        self.replay
+            .as_ref()
+            .is_some_and(|replay| replay.is_repeating())
+    }
+
+    /// The same, and what commits has not been sent again: the abort before was definite.
+    pub(super) fn is_repeating_before_commit(&self) -> bool {
+        let replay = self.replay.as_ref();
+        replay.is_some_and(|replay| replay.is_repeating() && replay.is_before_commit())
+    }
+
+    /// Puts up the gate on a connection that was just leased.
+    pub(super) fn begin_watch(&mut self) {
+        if let (Some(replay), Some(lease)) = (&mut self.replay, &mut self.lease) {
+            replay.reset();
+            lease.input.set_gate(true);
+        }
+    }
+
+    /// Looks at what came before the relay does.
+    pub(super) fn watch_upstream(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.replay.is_none() {
+            return false;
+        }
+        if let Some(pause) = &mut self.pause {
+            if Pin::new(pause).poll(cx).is_pending() {
+                return false;
+            }
+            self.pause = None;
+        }
+        let mut progress = false;
+        while let Some(action) = self.next_action() {
+            progress = true;
+            self.obey_action(action);
+            if self.pause.is_some() {
+                break;
+            }
+        }
+        self.make_room_for_held();
+        progress
+    }
+
+    fn next_action(&mut self) -> Option<Action> {
+        let (Some(replay), Some(lease)) = (&mut self.replay, &self.lease) else {
+            return None;
+        };
+        match replay.look(lease.input.held()) {
+            Action::More => None,
+            action => Some(action),
+        }
+    }
+
+    fn obey_action(&mut self, action: Action) {
+        let Some(lease) = &mut self.lease else { return };
+        match action {
+            Action::Release(count) => lease.input.release_held(count),
+            Action::Drop(count) => lease.input.drop_held(count),
+            Action::Send(bytes) => lease.output.tail().extend_from_slice(&bytes),
+            Action::Inject(bytes) => lease.input.inject(&bytes),
+            Action::Wait(pause) => self.pause = Some(Box::pin(tokio::time::sleep(pause))),
+            Action::Tell(outcome) => self.tell_outcome(outcome),
+            Action::More => {}
+        }
+    }
+
+    fn tell_outcome(&self, outcome: Outcome) {
+        self.env.tally.conflicts[outcome as usize].add(1);
+        tracing::debug!(
+            pool = self.env.pool.name(),
+            user = self.identity.user(),
+            outcome = outcome.label(),
+            "a transaction met a conflict"
+        );
+    }
+
+    /// Answers that are held back take more room as they come; the limit of the hold ends that.
+    fn make_room_for_held(&mut self) {
+        let Some(lease) = &mut self.lease else { return };
+        let input = &mut lease.input;
+        let only_held = input.unread().is_empty() && input.passing().is_empty();
+        if input.is_full() && only_held && !input.held().is_empty() {
+            input.grow(crate::net::SMALL);
+        }
+    }
+}
