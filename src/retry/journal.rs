@@ -14,6 +14,8 @@ pub struct Sent {
     pub writes: bool,
     /// May begin a transaction block.
     pub begins: bool,
+    /// Runs something else than a BEGIN.
+    pub runs: bool,
 }
 
 /// Digest of the answers that were passed on.
@@ -32,6 +34,8 @@ pub(super) struct Segment {
     pub writes: bool,
     /// It may begin a transaction block.
     pub begins: bool,
+    /// Something else than a BEGIN is in it.
+    pub runs: bool,
     /// Answers have to go on as they come.
     pub streams: bool,
     /// The client has seen answers of it.

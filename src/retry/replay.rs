@@ -113,7 +113,7 @@ enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
     Conflict,
-    /// The number of the request that was answered otherwise, from 1.
+    /// The number of the statement that was answered otherwise, from 1; BEGIN is not counted.
     Differs(usize),
 }
 
@@ -232,6 +232,7 @@ impl Replay {
             segment.simple |= sent.simple;
             segment.writes |= sent.writes;
             segment.begins |= sent.begins;
+            segment.runs |= sent.runs;
         }
     }
 
@@ -553,7 +554,10 @@ impl Replay {
             self.trouble = match (conflict, same) {
                 (true, _) => Some(Trouble::Conflict),
                 (false, true) => None,
-                (false, false) => Some(Trouble::Differs(next + 1)),
+                (false, false) => {
+                    let ran = self.done.iter().take(next + 1).filter(|done| done.runs);
+                    Some(Trouble::Differs(ran.count()))
+                }
             };
         }
         if next + 1 < self.done.len() {
@@ -576,12 +580,12 @@ impl Replay {
 
     /// The client gets its first error after all, and the server's transaction the state that goes
     /// with it.
-    fn give_up(&mut self, outcome: Outcome, request: Option<usize>) {
+    fn give_up(&mut self, outcome: Outcome, statement: Option<usize>) {
         self.actions.push_back(Action::Tell(outcome));
         let Some(original) = &mut self.original else {
             return;
         };
-        original.frames = explain(&original.frames, outcome, request);
+        original.frames = explain(&original.frames, outcome, statement);
         let wanted = original.status;
         let mut out = Vec::new();
         let mut due = 0;
@@ -739,13 +743,13 @@ fn pause(attempt: u32) -> Duration {
 }
 
 /// The frames with the 40001 saying why it was not repeated.
-fn explain(frames: &[u8], outcome: Outcome, request: Option<usize>) -> Vec<u8> {
+fn explain(frames: &[u8], outcome: Outcome, statement: Option<usize>) -> Vec<u8> {
     let mut out = Vec::with_capacity(frames.len() + 256);
     let mut rest = frames;
     while let Ok(Some(header)) = frame::backend_header(rest) {
         let end = header.total.min(rest.len());
         if header.tag == b'E' {
-            put_explained(&mut out, &rest[HEADER..end], outcome, request);
+            put_explained(&mut out, &rest[HEADER..end], outcome, statement);
         } else {
             out.extend_from_slice(&rest[..end]);
         }
@@ -754,11 +758,11 @@ fn explain(frames: &[u8], outcome: Outcome, request: Option<usize>) -> Vec<u8> {
     out
 }
 
-fn put_explained(out: &mut Vec<u8>, body: &[u8], outcome: Outcome, request: Option<usize>) {
+fn put_explained(out: &mut Vec<u8>, body: &[u8], outcome: Outcome, statement: Option<usize>) {
     let message = String::from_utf8_lossy(error_fields(body).message).into_owned();
-    let detail = match (outcome, request) {
+    let detail = match (outcome, statement) {
         (Outcome::Diverged, Some(number)) => format!(
-            "The transaction was run again, and request {number} of it was answered differently."
+            "The transaction was run again, and statement {number} of it was answered differently."
         ),
         (Outcome::Exhausted, _) => {
             "The transaction was run again as often as allowed and met a conflict each time."

@@ -33,6 +33,8 @@ pub(super) fn sent(expect: Expect, note: Option<&Note>) -> Sent {
     let effects = note.and_then(|note| note.effects.as_deref());
     let any = |found: fn(&Effect) -> bool| effects.is_some_and(|all| all.iter().any(found));
     let simple = matches!(expect, Expect::Query | Expect::FunctionCall);
+    let begin_alone = note.is_some_and(|note| note.own == Some(Own::Begin))
+        || effects.is_some_and(|all| matches!(all, [Effect::Begin { .. }]));
     Sent {
         ends: simple || expect == Expect::Sync,
         simple,
@@ -40,6 +42,7 @@ pub(super) fn sent(expect: Expect, note: Option<&Note>) -> Sent {
             || any(|effect| matches!(effect, Effect::Commit { .. })),
         begins: note.is_some_and(|note| note.own == Some(Own::Begin))
             || any(|effect| matches!(effect, Effect::Begin { .. })),
+        runs: (simple || expect == Expect::Execute) && !begin_alone,
     }
 }
 

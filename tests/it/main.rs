@@ -2,6 +2,7 @@
 //! speak bytes.
 
 mod client;
+mod conflicts;
 mod differential;
 mod drivers;
 mod fairness;

@@ -25,6 +25,7 @@ pub struct Plan {
     databases: Vec<String>,
     users: Vec<String>,
     session_mode: bool,
+    retry: Option<u32>,
     workers: usize,
     tls: bool,
     tls_required: bool,
@@ -41,6 +42,7 @@ pub fn plan() -> Plan {
         databases: ["app", "direct", "proxied"].map(str::to_owned).to_vec(),
         users: Vec::new(),
         session_mode: false,
+        retry: None,
         workers: 1,
         tls: false,
         tls_required: false,
@@ -71,6 +73,12 @@ impl Plan {
     /// `pool_mode: session`.
     pub fn session_mode(mut self) -> Self {
         self.session_mode = true;
+        self
+    }
+
+    /// `retry` with so many attempts.
+    pub fn retry(mut self, attempts: u32) -> Self {
+        self.retry = Some(attempts);
         self
     }
 
@@ -216,10 +224,13 @@ impl Plan {
         } else {
             "transaction"
         };
+        let retry = self.retry.map_or(String::new(), |attempts| {
+            format!(", retry: {{attempts: {attempts}}}")
+        });
         for name in &self.databases {
             let _ = writeln!(
                 yaml,
-                "  {name}: {{cluster: main, upstream_database: {name}, dialect: off, pool_mode: {mode}}}"
+                "  {name}: {{cluster: main, upstream_database: {name}, dialect: off, pool_mode: {mode}{retry}}}"
             );
         }
         let databases = self.databases.join(", ");

@@ -10,6 +10,7 @@ const WRITE: Sent = Sent {
     simple: true,
     writes: true,
     begins: false,
+    runs: true,
 };
 const READ: Sent = Sent {
     writes: false,
@@ -17,6 +18,7 @@ const READ: Sent = Sent {
 };
 const BEGIN: Sent = Sent {
     begins: true,
+    runs: false,
     ..READ
 };
 
@@ -211,7 +213,7 @@ fn a_transaction_that_reads_otherwise_fails_as_it_did() {
     assert_eq!(shown(&seen), "E40001 ZI");
     let text = String::from_utf8_lossy(&seen).into_owned();
     assert!(
-        text.contains("request 2 of it") && text.contains("Mno\0"),
+        text.contains("statement 1 of it") && text.contains("Mno\0"),
         "{text}"
     );
     assert_eq!(bench.told, [Outcome::Diverged]);
