@@ -73,6 +73,14 @@ impl Check<'_> {
                 path!["admin", "address"],
                 "the same address as listen.address",
             );
+            for (position, name) in admin.names.iter().enumerate() {
+                let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+                self.refuse_if(
+                    name.is_empty() || !name.chars().all(part),
+                    path!["admin", "names", position],
+                    "expected a host name without scheme and port",
+                );
+            }
         }
         if let Some(tls) = &listen.tls
             && let Err(error) = pem::certified_key(tls)

@@ -122,6 +122,9 @@ pub struct ListenTls {
 pub struct Admin {
     /// Address of the HTTP listener.
     pub address: SocketAddr,
+    /// Host names it may be called by, besides IP addresses and `localhost`.
+    #[serde(default)]
+    pub names: Vec<String>,
 }
 
 /// What kind of server a cluster is.

@@ -9,7 +9,7 @@ use crate::wire::sqlstate;
 use super::slots::{Pool, is_usable};
 use super::waiters::Told;
 
-/// A client is told that it waits after this.
+/// A client is told that it waits after this, or after half of what it may wait, if that is less.
 const TELL_AFTER: Duration = Duration::from_secs(5);
 
 impl Pool {
@@ -57,9 +57,10 @@ impl Pool {
     }
 
     fn tell_waiters(&self, now: Instant) {
+        let after = TELL_AFTER.min(self.shared.limits.wait_timeout / 2);
         for place in self.waiters.borrow().iter() {
             let waited = now.saturating_duration_since(place.since);
-            if waited < TELL_AFTER {
+            if waited < after {
                 break;
             }
             if place.told.get() == Told::No {

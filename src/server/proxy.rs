@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -267,12 +267,14 @@ impl Proxy {
     }
 
     /// Stops accepting, lets open transactions end for at most `limits.drain_timeout` (or `at_most`,
-    /// when shorter), ends the rest, stops all threads. Gives the number of clients that were cut.
-    pub fn stop(self, at_most: Duration) -> usize {
+    /// when shorter), or until `hurry` is set; ends the rest, stops all threads. Gives the number of
+    /// clients that were cut.
+    pub fn stop(self, at_most: Duration, hurry: &AtomicBool) -> usize {
         let limit = self.shared.drain_timeout.min(at_most);
         self.shared.drain();
         let deadline = Instant::now() + limit;
-        while self.shared.connections() > 0 && Instant::now() < deadline {
+        let waits = || Instant::now() < deadline && !hurry.load(Ordering::Relaxed);
+        while self.shared.connections() > 0 && waits() {
             std::thread::sleep(Duration::from_millis(10));
         }
         let cut = self.shared.connections();
