@@ -18,6 +18,7 @@ use tokio::task::LocalSet;
 use crate::auth::{Gate, GateError};
 use crate::config::{Config, PoolMode};
 use crate::pool::{Pool, PoolShared};
+use crate::session::Quota;
 use crate::telemetry::tally::WorkerTally;
 use crate::upstream::{Target, TargetError};
 
@@ -79,6 +80,7 @@ pub(super) struct Shared {
     cancels: CancelKeys,
     draining: watch::Sender<bool>,
     client_idle_timeout: Duration,
+    statement_quota: Quota,
     drain_timeout: Duration,
     max_clients: usize,
     started: Instant,
@@ -126,6 +128,10 @@ impl Shared {
 
     pub fn client_idle_timeout(&self) -> Duration {
         self.client_idle_timeout
+    }
+
+    pub fn statement_quota(&self) -> Quota {
+        self.statement_quota
     }
 
     pub fn database(&self, name: &str) -> Option<Entry> {
@@ -230,6 +236,10 @@ impl Proxy {
             cancels: CancelKeys::default(),
             draining: watch::Sender::new(false),
             client_idle_timeout: config.limits.client_idle_timeout,
+            statement_quota: Quota {
+                statements: config.limits.client_statements,
+                bytes: config.limits.client_statement_bytes,
+            },
             drain_timeout: config.limits.drain_timeout,
             max_clients: config.limits.clients,
             started: Instant::now(),
