@@ -30,8 +30,7 @@ const BIND_HEAD: usize = 8 * 1024;
 /// Largest message DSQL takes (facts: quotas).
 const DSQL_MESSAGE: usize = 10 * 1024 * 1024;
 
-/// Requests that may be unanswered before more are taken. The answers to so many fill the server's
-/// send buffer (8 KiB) more than once, so that it sends them without being asked to.
+/// Requests that may be unanswered before more are taken.
 const MAX_OWED: usize = 4096;
 
 /// A name that no statement has: Binds to it fail.
@@ -73,8 +72,11 @@ impl Session {
                 .as_ref()
                 .is_some_and(|lease| lease.output.len() > HIGH_WATER)
                 || self.cout.len() > HIGH_WATER
-                || self.owed.len() >= MAX_OWED
             {
+                return Ok(progress);
+            }
+            if self.owed.len() >= MAX_OWED {
+                self.ask_for_answers();
                 return Ok(progress);
             }
             if self.from_client.left() > 0 {
@@ -107,6 +109,18 @@ impl Session {
                 return Ok(true);
             }
             progress = true;
+        }
+    }
+
+    /// No more is taken before something is answered, which without a Sync may be never: many
+    /// requests may wait for one short answer that the server keeps in its buffer.
+    fn ask_for_answers(&mut self) {
+        if self.flushed || self.copying_in || self.owed.ready_due() > 0 {
+            return;
+        }
+        if let Some(lease) = &mut self.lease {
+            frontend::put(lease.output.tail(), b'H', &[]);
+            self.flushed = true;
         }
     }
 

@@ -50,7 +50,7 @@ impl Prepared {
         })
     }
 
-    /// A statement whose text for the server differs from the client's.
+    /// A statement of one session, whose text for the server may differ from the client's.
     #[must_use]
     pub fn translated(
         id: u64,
@@ -60,11 +60,16 @@ impl Prepared {
         class: Class,
         scope: Scope,
     ) -> Rc<Self> {
+        let source: Rc<[u8]> = source.into();
+        let text = match *source == *text {
+            true => Rc::clone(&source),
+            false => text.into(),
+        };
         Rc::new(Self {
             id,
             class,
-            text: text.into(),
-            source: source.into(),
+            text,
+            source,
             types: types.into(),
             scope,
         })
@@ -431,6 +436,18 @@ mod tests {
             );
         }
         assert!(registry.statements.borrow().len() <= SWEEP_ABOVE + 1);
+    }
+
+    #[test]
+    fn texts_that_are_the_same_are_kept_once() {
+        let made = |text: &[u8]| {
+            let class = classify(text);
+            let size =
+                Prepared::translated(1, text, b"SELECT 1", b"\0\0", class, scope(None)).size();
+            size - size_of_statement(text, b"\0\0")
+        };
+        assert_eq!(made(b"SELECT 1"), 0);
+        assert_eq!(made(b"SELECT 22"), b"SELECT 1".len());
     }
 
     #[test]

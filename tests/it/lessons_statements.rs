@@ -243,7 +243,8 @@ fn p11_statements_of_a_client_take_limited_memory() {
     // What replaces is counted until the server has answered, and no longer.
     let many: Vec<_> = (0..4).map(|_| parse("", &long, &[])).collect();
     client.send(&[many.concat(), sync()].concat());
-    assert_eq!(tags(&client.until_ready()), "11EZ");
+    let frames = client.until_ready();
+    assert_eq!(tags(&frames), "11EZ", "{:?}", render(&frames));
     for _ in 0..8 {
         assert_eq!(client.exchange(&[parse("", &long, &[]), sync()]), "1Z");
     }

@@ -453,6 +453,13 @@ impl Proxy {
             .count()
     }
 
+    /// Threads.
+    pub fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.pid()))
+            .expect("alive")
+            .count()
+    }
+
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
         let done = Command::new("kill")
