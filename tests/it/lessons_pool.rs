@@ -203,6 +203,46 @@ fn l11_sigterm_cuts_transactions_that_outlast_the_grace() {
 }
 
 #[test]
+fn a_reload_tells_what_needs_a_restart() {
+    let proxy = plan().start();
+    proxy.edit(|yaml| {
+        yaml.replace("workers: 1", "workers: 3")
+            .replace("wait_timeout: 20s", "wait_timeout: 21s")
+            .replace("direct", "straight")
+            + "limits: {client_statements: 7}\nlog: {level: debug}\n"
+    });
+    let (code, body) = proxy.post("/api/reload");
+    assert_eq!(code, 200, "{body}");
+    let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    let lines = |key: &str| {
+        let lines = answer[key].as_array().expect("a list").iter();
+        lines
+            .map(|line| line.as_str().expect("text"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(lines("changes"), ["users.app changed", "log.level changed"]);
+    assert_eq!(
+        lines("restart"),
+        [
+            "limits changed",
+            "workers changed",
+            "clusters.main changed",
+            "databases.direct removed",
+            "databases.straight added",
+        ]
+    );
+    let line = proxy.log.wait_for("need a restart", 1);
+    assert!(
+        line.contains("WARN") && line.contains("clusters.main changed"),
+        "{line}"
+    );
+    // What was not taken over is reported again, by SIGHUP too.
+    proxy.signal("HUP");
+    let again = proxy.log.wait_for("need a restart", 2);
+    assert!(again.contains("clusters.main changed"), "{again}");
+}
+
+#[test]
 fn l11_a_second_signal_ends_at_once() {
     for (first, second) in [("TERM", "TERM"), ("TERM", "INT")] {
         let mut proxy = plan()
