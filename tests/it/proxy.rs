@@ -144,7 +144,9 @@ impl Plan {
         let log = Log::follow(child.stderr.take().expect("piped"));
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            // The one for operators comes last.
+            let open = |port| TcpStream::connect(("127.0.0.1", port)).is_ok();
+            if open(port) && open(admin_port) {
                 break;
             }
             if child.try_wait().expect("a child").is_some() || Instant::now() > deadline {
