@@ -134,64 +134,58 @@ fn a_pipelined_discard_all_unpins_only_what_it_discarded() {
     }
 }
 
+/// A cursor may take the name of a portal that is gone, and is run by Execute like one.
 #[test]
-fn a_bind_that_fails_leaves_no_effect_with_its_portal() {
-    let set = parse("set", "set statement_timeout = '1min'", &[]);
-    let one = parse("one", "select 1", &[]);
-    let number = parse("number", "select $1::int", &[]);
-    let bind = |portal: &str, statement: &str| bind_text(portal, statement, &[]);
-    let wrong = |portal: &str| bind_text(portal, "number", &["x"]);
-    // Each batch binds a portal to the SET and never runs it.
-    let conversations: [Vec<Vec<Vec<u8>>>; 5] = [
-        vec![vec![bind("", "set"), wrong(""), execute("", 0), sync()]],
-        vec![vec![wrong(""), bind("", "set"), execute("", 0), sync()]],
+fn a_portal_that_is_gone_leaves_no_effect_with_its_name() {
+    let bound = || [bind_text("p", "set", &[]), sync()].concat();
+    let wrong = |portal| [bind_text(portal, "number", &["x"]), sync()].concat();
+    let conversations = [
+        vec![bound(), wrong("q"), query("rollback"), query("begin")],
+        vec![bound(), wrong("p"), query("rollback"), query("begin")],
+        vec![bound(), query("commit"), query("begin")],
         vec![
-            vec![query("begin")],
-            vec![bind("p", "set"), sync()],
-            vec![wrong("q"), sync()],
-            vec![query("rollback")],
+            query("savepoint a"),
+            [bind_text("p", "set", &["x"]), sync()].concat(),
+            query("rollback to a"),
         ],
-        vec![
-            vec![query("begin")],
-            vec![bind("p", "set"), sync()],
-            vec![bind("p", "one"), sync()],
-            vec![query("rollback")],
-        ],
-        vec![
-            vec![query("begin")],
-            vec![bind("p", "set"), sync()],
-            vec![query("commit")],
-        ],
+        vec![query("savepoint a"), bound(), query("rollback to a")],
+        vec![bound(), [close(b'P', "p"), sync()].concat()],
+        vec![bound(), query("close p")],
     ];
-    for (number_of, conversation) in conversations.into_iter().enumerate() {
-        let proxy = plan().size(1).start();
-        let (mut client, mut other) = (proxy.connect(), proxy.connect());
-        let prepared = [set.clone(), one.clone(), number.clone(), sync()];
-        assert_eq!(client.exchange(&prepared), "111Z");
+    for (number, conversation) in conversations.into_iter().enumerate() {
+        let proxy = plan().size(2).start();
+        let mut client = proxy.connect();
+        let prepared = [
+            parse("set", "set statement_timeout = '1min'", &[]),
+            parse("number", "select $1::int", &[]),
+            sync(),
+        ];
+        assert_eq!(client.exchange(&prepared), "11Z");
+        client.run("begin");
         for batch in conversation {
-            client.send(&batch.concat());
+            client.send(&batch);
             client.until_ready();
         }
-        for portal in ["", "p", "q"] {
-            let run = [
-                query("begin"),
-                bind(portal, "one"),
-                execute(portal, 0),
-                query("commit"),
-            ];
-            client.send(&run.concat());
-            (0..2).for_each(|_| drop(client.until_ready()));
-        }
-        // Whatever the proxy believes, it sets on the connection that the other one left.
-        for _ in 0..2 {
-            other.run("select 1");
-            let timeout = column(&client.run("show statement_timeout"));
-            assert_eq!(timeout, ["0"], "conversation {number_of}");
-        }
-        let run = [bind("p", "set"), execute("p", 0), sync()];
-        assert_eq!(client.exchange(&run), "2CZ");
-        assert_eq!(column(&other.run("show statement_timeout")), ["0"]);
-        assert_eq!(column(&client.run("show statement_timeout")), ["1min"]);
+        client.run("declare p cursor for select 1");
+        assert_eq!(
+            client.exchange(&[execute("p", 0), sync()]),
+            "DCZ",
+            "{number}"
+        );
+        client.run("commit");
+        // What the proxy believes to be set on this connection, it would set on another.
+        let mut other = proxy.connect();
+        other.run("begin");
+        assert_eq!(
+            column(&other.run("show statement_timeout")),
+            ["0"],
+            "{number}"
+        );
+        assert_eq!(
+            column(&client.run("show statement_timeout")),
+            ["0"],
+            "{number}"
+        );
     }
 }
 
