@@ -1,4 +1,5 @@
-//! Durations (`250ms`, `5s`, `55m`, `2h`) and moments (RFC 3339) as YAML scalars.
+//! Durations (`250ms`, `5s`, `55m`, `2h`), sizes (`512KiB`, `10MiB`) and moments (RFC 3339) as YAML
+//! scalars.
 
 use std::time::{Duration, SystemTime};
 
@@ -34,6 +35,31 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     parse_duration(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+/// Reads a number of bytes: a whole number and one of `KiB`, `MiB`, `GiB`, or none of them.
+///
+/// # Errors
+/// What is wrong, in a sentence.
+pub fn parse_size(text: &str) -> Result<usize, String> {
+    let split = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (digits, unit) = text.split_at(split);
+    let wrong = || "expected a whole number of bytes, or one and KiB, MiB or GiB".to_owned();
+    let number: usize = digits.parse().map_err(|_| wrong())?;
+    let factor = match unit {
+        "" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(factor).ok_or_else(wrong)
+}
+
+pub(super) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    parse_size(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
 /// Reads a moment such as `2027-01-31T12:00:00Z` or `2027-01-31 12:00:00.5+01:00` (RFC 3339).
@@ -146,6 +172,28 @@ mod tests {
         for (text, millis) in cases {
             let read = parse_duration(text).ok();
             assert_eq!(read, millis.map(Duration::from_millis), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        let cases = [
+            ("0", Some(0)),
+            ("1500", Some(1500)),
+            ("512KiB", Some(512 * 1024)),
+            ("64MiB", Some(64 * 1024 * 1024)),
+            ("2GiB", Some(2 * 1024 * 1024 * 1024)),
+            ("99999999999999999999", None),
+            ("18446744073709551615KiB", None),
+            ("KiB", None),
+            ("", None),
+            ("-1", None),
+            ("1kB", None),
+            ("1 KiB", None),
+            ("1.5MiB", None),
+        ];
+        for (text, bytes) in cases {
+            assert_eq!(parse_size(text).ok(), bytes, "{text:?}");
         }
     }
 

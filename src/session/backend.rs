@@ -250,6 +250,11 @@ impl Session {
     }
 
     fn take_effect(&mut self, effect: &Effect, tag: &[u8]) {
+        if !is_tag_of(effect, tag) {
+            // A cursor took the name of a portal that is gone, say. What has been set is not known.
+            self.pin_to(PinReason::Setting);
+            return;
+        }
         match effect {
             // COMMIT of a failed transaction is a rollback, and says so.
             Effect::Commit { .. } if tag == b"ROLLBACK" => {
@@ -685,6 +690,17 @@ impl Session {
             ClientError::fatal(code, "the upstream broke the protocol and was disconnected")
                 .hint("See the proxy's log for the cause."),
         )
+    }
+}
+
+/// Whether a statement that changes settings can have ended with this tag.
+fn is_tag_of(effect: &Effect, tag: &[u8]) -> bool {
+    match effect {
+        Effect::Set { .. } | Effect::Reset(_) | Effect::ResetAll => {
+            matches!(tag, b"SET" | b"RESET")
+        }
+        Effect::DiscardAll => tag == b"DISCARD ALL",
+        _ => true,
     }
 }
 

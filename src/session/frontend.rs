@@ -14,7 +14,7 @@ use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
 use super::deallocate::translate;
-use super::names::Prepared;
+use super::names::{Prepared, Quota, size_of_statement};
 use super::run::{End, HIGH_WATER, Note, Own, Portals, Rest, Session, violation};
 
 /// A Query up to this many bytes is read whole before it is sent; a longer one is passed on as it
@@ -30,8 +30,7 @@ const BIND_HEAD: usize = 8 * 1024;
 /// Largest message DSQL takes (facts: quotas).
 const DSQL_MESSAGE: usize = 10 * 1024 * 1024;
 
-/// Requests that may be unanswered before more are taken. The answers to so many fill the server's
-/// send buffer (8 KiB) more than once, so that it sends them without being asked to.
+/// Requests that may be unanswered before more are taken.
 const MAX_OWED: usize = 4096;
 
 /// A name that no statement has: Binds to it fail.
@@ -73,8 +72,11 @@ impl Session {
                 .as_ref()
                 .is_some_and(|lease| lease.output.len() > HIGH_WATER)
                 || self.cout.len() > HIGH_WATER
-                || self.owed.len() >= MAX_OWED
             {
+                return Ok(progress);
+            }
+            if self.owed.len() >= MAX_OWED {
+                self.ask_for_answers();
                 return Ok(progress);
             }
             if self.from_client.left() > 0 {
@@ -107,6 +109,18 @@ impl Session {
                 return Ok(true);
             }
             progress = true;
+        }
+    }
+
+    /// No more is taken before something is answered, which without a Sync may be never: many
+    /// requests may wait for one short answer that the server keeps in its buffer.
+    fn ask_for_answers(&mut self) {
+        if self.flushed || self.copying_in || self.owed.ready_due() > 0 {
+            return;
+        }
+        if let Some(lease) = &mut self.lease {
+            frontend::put(lease.output.tail(), b'H', &[]);
+            self.flushed = true;
         }
     }
 
@@ -202,6 +216,8 @@ impl Session {
         put: impl FnOnce(&mut Vec<u8>),
     ) {
         self.flushed = false;
+        // Weighed anew only when this sum, which still has what was answered, does not fit.
+        self.undoable += note.as_ref().map_or(0, Note::undoable);
         if let Some(lease) = &mut self.lease {
             put(lease.output.tail());
             self.owed.push(expect, hidden, note.map(Box::new));
@@ -558,6 +574,10 @@ impl Session {
         if self.owed.ready_due() > 0 && self.must_wait_for_names(&classify(parse.text)) {
             return Ok(Taken::Wait);
         }
+        if let Some(error) = self.over_quota(&parse) {
+            self.refuse_parse(error);
+            return Ok(Taken::All);
+        }
         if parse.name.is_empty() {
             self.parse_unnamed(&parse, bytes);
         } else if self.names.get(parse.name).is_some() {
@@ -566,6 +586,44 @@ impl Session {
             self.parse_named(&parse);
         }
         Ok(Taken::All)
+    }
+
+    /// The refusal of a statement that is one too many, or one that is too long beside the others.
+    fn over_quota(&mut self, parse: &frontend::Parse<'_>) -> Option<ClientError> {
+        let Quota { statements, bytes } = self.env.quota;
+        let adds = !parse.name.is_empty() && self.names.get(parse.name).is_none();
+        if adds && self.names.len() >= statements {
+            return Some(
+                ClientError::error(
+                    sqlstate::CONFIGURATION_LIMIT_EXCEEDED,
+                    format!("a client keeps at most {statements} prepared statements"),
+                )
+                .hint("Close or DEALLOCATE those that are not used, or raise limits.client_statements."),
+            );
+        }
+        let size = parse.name.len() + size_of_statement(parse.text, parse.types);
+        let fits = |session: &Self| session.names.size() + session.undoable + size <= bytes;
+        if !fits(self) {
+            self.undoable = self.weigh_changes();
+        }
+        if !fits(self) {
+            return Some(
+                ClientError::error(
+                    sqlstate::CONFIGURATION_LIMIT_EXCEEDED,
+                    format!("the prepared statements of a client take at most {bytes} bytes"),
+                )
+                .hint(
+                    "Close or DEALLOCATE those that are not used, send Sync more often, or raise \
+                     limits.client_statement_bytes.",
+                ),
+            );
+        }
+        None
+    }
+
+    fn weigh_changes(&self) -> usize {
+        let notes = self.owed.iter().filter_map(|entry| entry.note.as_ref());
+        notes.map(|note| note.undoable()).sum()
     }
 
     fn parse_unnamed(&mut self, parse: &frontend::Parse<'_>, bytes: &[u8]) {
@@ -1020,23 +1078,31 @@ impl Session {
             format!("message of {total} bytes exceeds the limit of {limit} bytes"),
         )
         .hint("Send the data in smaller statements, as parameters, or with COPY.");
+        if simple {
+            let note = Note {
+                instead: Some(error),
+                ..Note::default()
+            };
+            self.send(Expect::Query, false, Some(note), |out| {
+                frontend::put_query(out, b".")
+            });
+            self.replace_unnamed(None);
+        } else {
+            self.refuse_parse(error);
+        }
+        Ok(Taken::Head(there, Rest::Drop(total - there)))
+    }
+
+    /// Has the server refuse a Parse in place of the client's, so that its transaction fails too.
+    fn refuse_parse(&mut self, error: ClientError) {
         let note = Note {
             instead: Some(error),
             ..Note::default()
         };
-        if simple {
-            self.send(Expect::Query, false, Some(note), |out| {
-                frontend::put_query(out, b".")
-            });
-        } else {
-            self.send(Expect::Parse, false, Some(note), |out| {
-                frontend::put_parse(out, b"", b".", b"\0\0");
-            });
-        }
-        if let Some(lease) = &mut self.lease {
-            lease.unnamed = None;
-        }
-        Ok(Taken::Head(there, Rest::Drop(total - there)))
+        self.send(Expect::Parse, false, Some(note), |out| {
+            frontend::put_parse(out, b"", b".", b"\0\0");
+        });
+        self.replace_unnamed(None);
     }
 }
 

@@ -15,6 +15,6 @@ mod value;
 mod welcome;
 
 pub use control::Control;
-pub use names::Registry;
+pub use names::{Quota, Registry};
 pub use run::{Session, SessionEnv};
 pub use welcome::Profiles;

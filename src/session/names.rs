@@ -1,6 +1,6 @@
 //! The client's names for prepared statements, and the statements behind them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::{Rc, Weak};
@@ -14,9 +14,9 @@ pub struct Prepared {
     /// Never reused.
     pub id: u64,
     /// Statement text for the server.
-    pub text: Box<[u8]>,
+    pub text: Rc<[u8]>,
     /// Statement text of the client.
-    pub source: Box<[u8]>,
+    pub source: Rc<[u8]>,
     /// Parameter types as in a Parse message.
     pub types: Box<[u8]>,
     /// What it does to the session.
@@ -39,17 +39,18 @@ impl Prepared {
     /// A statement that nobody else uses.
     #[must_use]
     pub fn new(text: &[u8], types: &[u8], scope: Scope) -> Rc<Self> {
+        let text: Rc<[u8]> = text.into();
         Rc::new(Self {
             id: next_statement_id(),
-            class: classify(text),
-            text: text.into(),
-            source: text.into(),
+            class: classify(&text),
+            source: Rc::clone(&text),
+            text,
             types: types.into(),
             scope,
         })
     }
 
-    /// A statement whose text for the server differs from the client's.
+    /// A statement of one session, whose text for the server may differ from the client's.
     #[must_use]
     pub fn translated(
         id: u64,
@@ -59,11 +60,16 @@ impl Prepared {
         class: Class,
         scope: Scope,
     ) -> Rc<Self> {
+        let source: Rc<[u8]> = source.into();
+        let text = match *source == *text {
+            true => Rc::clone(&source),
+            false => text.into(),
+        };
         Rc::new(Self {
             id,
             class,
-            text: text.into(),
-            source: source.into(),
+            text,
+            source,
             types: types.into(),
             scope,
         })
@@ -81,6 +87,16 @@ impl Prepared {
         statement_name(self.id)
     }
 
+    /// Bytes of memory it takes, as limits count them.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let source = match Rc::ptr_eq(&self.text, &self.source) {
+            true => 0,
+            false => self.source.len(),
+        };
+        size_of_statement(&self.text, &self.types) + source
+    }
+
     /// Same text and types.
     #[must_use]
     pub fn is(&self, text: &[u8], types: &[u8]) -> bool {
@@ -88,14 +104,35 @@ impl Prepared {
     }
 }
 
+/// What a statement takes besides its text, roughly.
+const OVERHEAD: usize = 256;
+
+/// Bytes of memory that a statement will take, as limits count them.
+#[must_use]
+pub fn size_of_statement(text: &[u8], types: &[u8]) -> usize {
+    OVERHEAD + text.len() + types.len()
+}
+
+/// What one client may keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Named statements.
+    pub statements: usize,
+    /// Bytes of all statements, and of former ones whose replacement is not yet certain.
+    pub bytes: usize,
+}
+
 /// Statements shared by the sessions of a worker, keyed by a hash of text, types and scope; the
 /// full key is compared on every hit.
 #[derive(Debug, Default)]
 pub struct Registry {
     statements: RefCell<HashMap<u64, Vec<Weak<Prepared>>>>,
+    /// Entries at which those that no session uses any more are dropped; twice what the last sweep
+    /// left, so that a sweep costs each insertion little.
+    sweep_above: Cell<usize>,
 }
 
-/// Above this many entries, those that no session uses any more are dropped.
+/// Fewer entries are never swept.
 const SWEEP_ABOVE: usize = 4096;
 
 impl Registry {
@@ -111,8 +148,9 @@ impl Registry {
         }) {
             return found;
         }
-        if statements.len() > SWEEP_ABOVE {
+        if statements.len() > self.sweep_above.get().max(SWEEP_ABOVE) {
             sweep(&mut statements);
+            self.sweep_above.set(2 * statements.len());
         }
         let prepared = Prepared::new(text, types, scope);
         statements
@@ -187,6 +225,15 @@ impl NameChange {
         }
     }
 
+    /// Bytes of the statements that undoing it would bring back.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::One { name, before, .. } => size_of(name, before.as_ref()),
+            Self::All { named, unnamed } => size_of_all(named) + size_of(b"", unnamed.as_ref()),
+        }
+    }
+
     /// The name that a statement had before the change.
     #[must_use]
     pub fn name_before(&self, id: u64) -> Option<&[u8]> {
@@ -207,11 +254,24 @@ fn name_of(named: &HashMap<Box<[u8]>, Rc<Prepared>>, id: u64) -> Option<&[u8]> {
         .map(|(name, _)| &**name)
 }
 
+fn size_of(name: &[u8], prepared: Option<&Rc<Prepared>>) -> usize {
+    prepared.map_or(0, |prepared| name.len() + prepared.size())
+}
+
+fn size_of_all(named: &HashMap<Box<[u8]>, Rc<Prepared>>) -> usize {
+    let sizes = named
+        .iter()
+        .map(|(name, prepared)| size_of(name, Some(prepared)));
+    sizes.sum()
+}
+
 /// One client's names.
 #[derive(Debug, Default)]
 pub struct Names {
     named: HashMap<Box<[u8]>, Rc<Prepared>>,
     unnamed: Option<Rc<Prepared>>,
+    /// Bytes of all of them.
+    size: usize,
 }
 
 impl Names {
@@ -225,9 +285,22 @@ impl Names {
         }
     }
 
+    /// Named statements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.named.len()
+    }
+
+    /// Bytes of all statements, the unnamed one included.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
     /// Gives a name a meaning, or takes it; tells how to undo that.
     pub fn set(&mut self, name: &[u8], prepared: Option<Rc<Prepared>>) -> NameChange {
         let after = prepared.as_ref().map(|prepared| prepared.id);
+        self.size += size_of(name, prepared.as_ref());
         let before = if name.is_empty() {
             std::mem::replace(&mut self.unnamed, prepared)
         } else {
@@ -236,6 +309,7 @@ impl Names {
                 None => self.named.remove(name),
             }
         };
+        self.size -= size_of(name, before.as_ref());
         NameChange::One {
             name: name.into(),
             before,
@@ -245,6 +319,7 @@ impl Names {
 
     /// Takes all names; tells how to undo that.
     pub fn clear(&mut self) -> NameChange {
+        self.size = 0;
         NameChange::All {
             named: std::mem::take(&mut self.named),
             unnamed: self.unnamed.take(),
@@ -270,6 +345,7 @@ impl Names {
                     self.named.entry(name).or_insert(prepared);
                 }
                 self.unnamed = self.unnamed.take().or(unnamed);
+                self.size = size_of_all(&self.named) + size_of(b"", self.unnamed.as_ref());
                 true
             }
         }
@@ -277,7 +353,7 @@ impl Names {
 
     /// The unnamed statement is gone: a simple query destroys it.
     pub fn forget_unnamed(&mut self) {
-        self.unnamed = None;
+        self.set(b"", None);
     }
 
     /// Whether a name means the statement with this id.
@@ -298,6 +374,7 @@ impl Names {
             registry.retire(prepared);
             *prepared = prepared.renewed();
         }
+        self.size = size_of_all(&self.named) + size_of(b"", self.unnamed.as_ref());
     }
 }
 
@@ -337,6 +414,66 @@ mod tests {
             registry.share(format!("SELECT {number}").as_bytes(), b"\0\0", scope(None));
             assert!(registry.statements.borrow().len() <= SWEEP_ABOVE + 1);
         }
+    }
+
+    #[test]
+    fn p11_sweeps_are_rare_however_many_statements_are_in_use() {
+        let registry = Registry::default();
+        let mut kept = Vec::new();
+        let mut sweeps = 0;
+        for number in 0..8 * SWEEP_ABOVE {
+            let before = registry.sweep_above.get();
+            kept.push(registry.share(format!("SELECT {number}").as_bytes(), b"\0\0", scope(None)));
+            sweeps += usize::from(registry.sweep_above.get() != before);
+        }
+        assert_eq!(sweeps, 3, "at 1, 2 and 4 times the first threshold");
+        kept.clear();
+        for number in 0..8 * SWEEP_ABOVE {
+            registry.share(
+                format!("VALUES ({number})").as_bytes(),
+                b"\0\0",
+                scope(None),
+            );
+        }
+        assert!(registry.statements.borrow().len() <= SWEEP_ABOVE + 1);
+    }
+
+    #[test]
+    fn texts_that_are_the_same_are_kept_once() {
+        let made = |text: &[u8]| {
+            let class = classify(text);
+            let size =
+                Prepared::translated(1, text, b"SELECT 1", b"\0\0", class, scope(None)).size();
+            size - size_of_statement(text, b"\0\0")
+        };
+        assert_eq!(made(b"SELECT 1"), 0);
+        assert_eq!(made(b"SELECT 22"), b"SELECT 1".len());
+    }
+
+    #[test]
+    fn sizes_follow_every_change() {
+        let prepared = |text: &[u8]| Some(Prepared::new(text, b"\0\0", scope(None)));
+        let size = |name: &[u8], text: &[u8]| name.len() + size_of_statement(text, b"\0\0");
+        let mut names = Names::default();
+        names.set(b"one", prepared(b"SELECT 1"));
+        names.set(b"", prepared(b"SELECT 22"));
+        let both = size(b"one", b"SELECT 1") + size(b"", b"SELECT 22");
+        assert_eq!((names.len(), names.size()), (1, both));
+        let change = names.set(b"one", prepared(b"SELECT 333"));
+        assert_eq!(change.size(), size(b"one", b"SELECT 1"));
+        assert!(names.undo(change));
+        assert_eq!(names.size(), both);
+        let cleared = names.clear();
+        assert_eq!((names.size(), cleared.size()), (0, both));
+        names.set(b"", prepared(b"SELECT 4444"));
+        assert!(names.undo(cleared));
+        let mixed = size(b"one", b"SELECT 1") + size(b"", b"SELECT 4444");
+        assert_eq!(names.size(), mixed);
+        names.forget_unnamed();
+        names.renew(&Registry::default());
+        assert_eq!(names.size(), size(b"one", b"SELECT 1"));
+        names.set(b"one", None);
+        assert_eq!((names.len(), names.size()), (0, 0));
     }
 
     #[test]

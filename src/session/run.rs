@@ -22,7 +22,7 @@ use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
 use super::control::Control;
-use super::names::{NameChange, Names, Prepared, Registry, Scope};
+use super::names::{NameChange, Names, Prepared, Quota, Registry, Scope};
 use super::state::SettingsState;
 use super::welcome::Profiles;
 
@@ -44,6 +44,8 @@ pub struct SessionEnv {
     pub pool_index: usize,
     /// How long it keeps a connection.
     pub mode: PoolMode,
+    /// Statements a client may keep.
+    pub quota: Quota,
     /// Statements shared by the worker's sessions.
     pub registry: Rc<Registry>,
     /// Start-up parameters as servers reported them.
@@ -109,6 +111,14 @@ pub(super) struct Note {
     pub guarded: bool,
     /// May have written: when the connection is lost, the outcome is unknown.
     pub writes: bool,
+}
+
+impl Note {
+    /// Bytes of statements that undoing its changes would bring back.
+    pub fn undoable(&self) -> usize {
+        let changes = self.changes.iter().map(|(_, change)| change);
+        changes.chain(&self.forgets).map(NameChange::size).sum()
+    }
 }
 
 /// Portals whose statement has an effect, by name.
@@ -178,6 +188,8 @@ pub struct Session {
     pub(super) refusal: Option<ClientError>,
     pub(super) owed: OwedQueue<Note>,
     pub(super) names: Names,
+    /// Bytes of statements that requests still unanswered may bring back, at most.
+    pub(super) undoable: usize,
     pub(super) settings: SettingsState,
     /// Portals whose statement has an effect.
     pub(super) portals: Portals,
@@ -244,6 +256,7 @@ impl Session {
             refusal: None,
             owed: OwedQueue::default(),
             names: Names::default(),
+            undoable: 0,
             settings: SettingsState::new(defaults),
             portals: Vec::new(),
             local_settings: false,
