@@ -450,7 +450,7 @@ impl Session {
         let renamed = placed.or(renamed);
         self.settings.fail();
         if extended {
-            self.fail_batch()?;
+            self.fail_batch();
         } else {
             self.undo_rest(fields.code);
         }
@@ -565,25 +565,30 @@ impl Session {
 
     /// An error ends the batch: names that were changed by messages the server did not carry out
     /// change back.
-    fn fail_batch(&mut self) -> Result<(), End> {
-        let dropped = self.owed.fail();
-        let mut guarded = 0;
+    fn fail_batch(&mut self) {
+        let mut dropped = self.owed.fail();
+        // The client sent a simple request, and extended messages of ours before it failed: to the
+        // client it is the request that failed.
+        let own = dropped.first().is_some_and(|failed| failed.hidden);
+        let request = dropped
+            .iter_mut()
+            .find(|entry| !entry.hidden)
+            .filter(|entry| own && !entry.expect.is_extended());
+        let answer = request.is_some();
+        if let Some(forgotten) = request
+            .and_then(|entry| entry.note.as_mut())
+            .and_then(|note| note.forgets.take())
+        {
+            self.names.keep(&forgotten);
+        }
         for (position, entry) in dropped.into_iter().enumerate().rev() {
-            guarded += usize::from(entry.note.as_ref().is_some_and(|note| note.guarded));
             self.undo(entry, position == 0);
         }
-        if guarded > 1 {
-            // Several simple queries were skipped; their answers cannot be told apart any more.
-            return Err(self.desynchronised("a transaction could not be begun"));
+        if answer && let Some(lease) = &mut self.lease {
+            // Its ReadyForQuery comes from a Sync of ours.
+            frontend::put(lease.output.tail(), b'S', &[]);
+            self.owed.push(Expect::Sync, false, None);
         }
-        if guarded == 1 {
-            // The client sent a simple query; its ReadyForQuery comes from a Sync of ours.
-            if let Some(lease) = &mut self.lease {
-                frontend::put(lease.output.tail(), b'S', &[]);
-                self.owed.push(Expect::Sync, false, None);
-            }
-        }
-        Ok(())
     }
 
     fn undo(&mut self, entry: Owed<Note>, failed_itself: bool) {

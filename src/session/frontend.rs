@@ -179,6 +179,10 @@ impl Session {
                 Ok(Taken::All)
             }
             b'S' if self.copying_in => Ok(Taken::All),
+            // Should our messages fail, only one request may have been skipped with them.
+            b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' | b'C' | b'S' if self.owed.hangs_on_own() => {
+                Ok(Taken::Wait)
+            }
             b'S' if self.must_wait_for_reset() => Ok(Taken::Wait),
             b'S' => Ok(self.take_sync(bytes)),
             _ if self.discarding || self.owed.is_skipping() => Ok(skip(header.total, bytes.len())),
@@ -320,9 +324,7 @@ impl Session {
         let alone = !self.owed.may_skip();
         let (forgets, unnamed) = self.forget_unnamed(alone);
         let translated = self.translate_deallocate(text, &class);
-        let guarded = alone && self.owed.may_skip_for_own();
         let mut note = Note {
-            guarded,
             writes: class.may_write,
             forgets,
             unnamed,
@@ -340,7 +342,7 @@ impl Session {
             None => (class.effects, translated),
         };
         self.note_effects(&mut note, effects);
-        let plain = alone && note.effects.is_none() && !guarded && !note.writes;
+        let plain = alone && note.effects.is_none() && !note.writes;
         self.env.tally.requests.add(1);
         self.send(
             Expect::Query,
@@ -516,7 +518,6 @@ impl Session {
         let (forgets, unnamed) = self.forget_unnamed(alone);
         let note = Note {
             writes: true,
-            guarded: alone && self.owed.may_skip_for_own(),
             forgets,
             unnamed,
             ..Note::default()

@@ -109,8 +109,6 @@ pub(super) struct Note {
     pub duplicate: Option<ClientError>,
     /// The error the client sees instead of the server's.
     pub instead: Option<ClientError>,
-    /// A Query behind extended messages of the proxy: when those fail, it needs a Sync.
-    pub guarded: bool,
     /// May have written: when the connection is lost, the outcome is unknown.
     pub writes: bool,
 }

@@ -707,3 +707,29 @@ fn p27_a_duplicate_parse_is_42p05_though_the_older_statement_could_not_be_parsed
     let frames = client.until_ready();
     assert_eq!(frames[0].field(b'C').expect("a code"), "42P05");
 }
+
+#[test]
+fn p28_queries_behind_a_statement_that_cannot_be_prepared_again_are_answered_each() {
+    let proxy = plan().size(2).start();
+    let mut client = proxy.connect();
+    let mut other = proxy.connect();
+    client.send(&[parse("s", "select 1", &[]), sync()].concat());
+    client.until_ready();
+    // The connection with the statement was used last and is the first to be lent again.
+    other.run("begin");
+    other.run("select 1");
+    let failing = [
+        query("begin read only"),
+        query("release absent"),
+        query("deallocate s"),
+        query("select 2"),
+        sync(),
+        query("rollback"),
+    ];
+    client.send(&failing.concat());
+    let answers = [(); 6].map(|()| tags(&client.until_ready()));
+    assert_eq!(answers, ["CZ", "EZ", "EZ", "EZ", "Z", "CZ"]);
+    other.run("rollback");
+    client.send(&[bind_text("", "s", &[]), execute("", 0), sync()].concat());
+    assert_eq!(tags(&client.until_ready()), "2DCZ");
+}

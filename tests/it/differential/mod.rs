@@ -228,6 +228,8 @@ impl Comparison<'_> {
 
 /// In a failed transaction nothing can be prepared: a statement that is on another connection of
 /// the pool is answered with 25P02, where PostgreSQL may first find another fault or describe it.
+/// Outside a failed one, preparing it takes the transaction's snapshot, behind which PostgreSQL
+/// refuses SET TRANSACTION; whether it had to be prepared depends on the connection the pool gave.
 /// From there the conversations are not compared.
 fn fails_alike(direct: &Outcome, proxied: &Outcome) -> bool {
     let (direct, proxied) = (direct.lines(), proxied.lines());
@@ -243,7 +245,13 @@ fn fails_alike(direct: &Outcome, proxied: &Outcome) -> bool {
     let told = proxied
         .get(same)
         .is_some_and(|line| line.contains("C=\"25P02\""));
-    failed == Some("E") && told
+    let snapshot = direct
+        .get(same)
+        .is_some_and(|line| line.starts_with("CommandComplete SET"))
+        && proxied.get(same).is_some_and(|line| {
+            line.contains("C=\"25001\"") && line.contains("must be called before any query")
+        });
+    (failed == Some("E") && told) || (failed == Some("T") && snapshot)
 }
 
 fn differing(direct: &Outcome, proxied: &Outcome) -> String {
