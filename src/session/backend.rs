@@ -9,6 +9,7 @@ use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
+use super::names::NameChange;
 use super::run::{End, HIGH_WATER, Note, Own, Rest, Session};
 
 /// An ErrorResponse or NoticeResponse up to this many bytes is read whole; of a longer one only so
@@ -80,9 +81,10 @@ impl Session {
     fn relay_frame(&mut self, input: &mut ReadBuffer, header: Header) -> Result<(), End> {
         let there = input.unread().len().min(header.total);
         let rest = header.total - there;
+        let muted = self.is_muted();
         let step = self.look_at(header, &input.unread()[HEADER..there])?;
         match step {
-            Step::Pass if self.muted && header.tag != b'E' => {
+            Step::Pass if muted && header.tag != b'E' => {
                 self.hide(input, there);
                 self.from_upstream = Rest::Drop(rest);
             }
@@ -139,9 +141,14 @@ impl Session {
                 Expect::Local | Expect::CopyEnd => {}
                 _ => return,
             }
-            if let Some(note) = self.owed.pop().and_then(|entry| entry.note) {
-                self.take_passing_of_lease();
-                self.cout.tail().extend_from_slice(&note.frame);
+            let muted = self.is_muted();
+            let answered = self.owed.pop().and_then(|entry| entry.note);
+            if let Some(note) = answered {
+                self.keep(&note);
+                if !muted {
+                    self.take_passing_of_lease();
+                    self.cout.tail().extend_from_slice(&note.frame);
+                }
             }
         }
     }
@@ -197,8 +204,23 @@ impl Session {
     /// A message that answers the request at the head of the queue in full.
     fn answered(&mut self, header: Header, allowed: &[Expect]) -> Result<Step, End> {
         let step = self.expect(header, allowed)?;
-        self.owed.pop();
+        if let Some(note) = self.owed.pop().and_then(|entry| entry.note) {
+            self.keep(&note);
+        }
         Ok(step)
+    }
+
+    /// What the request did to the unnamed statement is done.
+    fn keep(&mut self, note: &Note) {
+        if let Some(number) = note.unnamed {
+            self.unnamed.keep(number);
+        }
+        for (_, change) in &note.changes {
+            self.names.keep(change);
+        }
+        if let Some(forgotten) = &note.forgets {
+            self.names.keep(forgotten);
+        }
     }
 
     fn described(&mut self, header: Header) -> Result<Step, End> {
@@ -234,8 +256,11 @@ impl Session {
             .owed
             .front()
             .is_some_and(|entry| entry.expect == Expect::Execute);
+        let mut inserted = false;
         let effect = self.owed.front_mut().and_then(|entry| {
             let note = entry.note.as_deref_mut()?;
+            let all = note.inserted.as_ref();
+            inserted = all.is_some_and(|all| all.has_statement(note.done));
             let effect = note.effects.as_ref()?.get(note.done).cloned();
             note.done += 1;
             effect
@@ -246,7 +271,7 @@ impl Session {
         if is_execute {
             self.owed.pop();
         }
-        Ok(step)
+        Ok(if inserted { Step::Hide } else { step })
     }
 
     fn take_effect(&mut self, effect: &Effect, tag: &[u8]) {
@@ -263,15 +288,9 @@ impl Session {
             // ROLLBACK TO outside its transaction is an error; inside, its tag is ROLLBACK too.
             effect => self.settings.apply(effect),
         }
-        self.resetting |= matches!(
-            effect,
-            Effect::Reset(_) | Effect::ResetAll | Effect::DiscardAll
-        );
         if *effect == Effect::DiscardAll {
+            self.resetting = !self.settings.defaults().is_empty();
             self.discarded = true;
-            if let Some(lease) = &mut self.lease {
-                lease.unnamed = None;
-            }
         }
     }
 
@@ -308,7 +327,7 @@ impl Session {
         if reads_otherwise(&name.to_lowercase(), &value) {
             self.pin_to(PinReason::Setting);
         }
-        let resets = self.resetting && self.settings.has_defaults();
+        let resets = self.resetting;
         if let Some(lease) = &mut self.lease {
             if resets && self.before_reset.is_none() {
                 self.before_reset = Some(lease.parameters.clone());
@@ -318,9 +337,15 @@ impl Session {
         if !resets {
             self.settings.report(&name, &value);
         }
-        // The value of the connection, not the client's start-up parameter: told when that is set
-        // again.
-        Ok(if resets { Step::Hide } else { self.visible() })
+        let front = self.owed.front().and_then(|entry| entry.note.as_ref());
+        let restores = front.is_some_and(|note| note.own == Some(Own::Restore));
+        Ok(match resets {
+            // The value of the connection, not the client's start-up parameter: told when that is
+            // set again.
+            true => Step::Hide,
+            false if restores => Step::Pass,
+            false => self.visible(),
+        })
     }
 
     fn ready(&mut self, body: &[u8]) -> Result<Step, End> {
@@ -330,6 +355,9 @@ impl Session {
         else {
             return Err(self.desynchronised("ReadyForQuery out of turn"));
         };
+        if let Some(note) = &entry.note {
+            self.keep(note);
+        }
         let own = entry.note.as_ref().and_then(|note| note.own);
         self.resetting = false;
         let resumes = entry.note.as_ref().and_then(|note| note.resumes);
@@ -423,11 +451,13 @@ impl Session {
         self.copying_in = false;
         self.copy_open = false;
         let renamed = self.rename(header, body);
+        let placed = self.place(header, renamed.as_deref().unwrap_or(body));
+        let renamed = placed.or(renamed);
         self.settings.fail();
         if extended {
-            self.fail_batch()?;
+            self.fail_batch();
         } else {
-            self.undo_rest();
+            self.undo_rest(fields.code);
         }
         match (instead, renamed) {
             (Some(error), _) => {
@@ -471,6 +501,29 @@ impl Session {
         Some(renamed)
     }
 
+    /// The error with the position in the client's text, when another text was sent.
+    fn place(&self, header: Header, body: &[u8]) -> Option<Vec<u8>> {
+        let note = self.owed.front()?.note.as_ref()?;
+        let inserted = note.inserted.as_ref()?;
+        if body.len() + HEADER < header.total {
+            return None;
+        }
+        let mut placed = Vec::with_capacity(body.len());
+        for field in body.split_inclusive(|byte| *byte == 0) {
+            let sent = field
+                .strip_prefix(b"P")
+                .and_then(|rest| rest.strip_suffix(b"\0"))
+                .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+            match sent {
+                Some(sent) => {
+                    placed.extend_from_slice(format!("P{}\0", inserted.position(sent)).as_bytes());
+                }
+                None => placed.extend_from_slice(field),
+            }
+        }
+        Some(placed)
+    }
+
     /// The client's name of a statement when the request at the head of the queue was sent; later
     /// requests may have changed it already.
     fn client_name(&self, id: u64) -> Option<&[u8]> {
@@ -488,14 +541,13 @@ impl Session {
                 .flat_map(|note| note.changes.iter())
                 .find_map(|(_, change)| change.name_before(id))
         };
-        self.names
-            .client_name(id)
-            .or_else(changed)
+        changed()
+            .or_else(|| self.names.client_name(id))
             .or_else(deallocated)
     }
 
     /// A simple query failed: what its statements did not do to names is undone.
-    fn undo_rest(&mut self) {
+    fn undo_rest(&mut self, code: &[u8]) {
         let Some(note) = self
             .owed
             .front_mut()
@@ -503,42 +555,45 @@ impl Session {
         else {
             return;
         };
-        let done = note.done;
+        let done = note.done + usize::from(!may_refuse_deallocate(code));
         let changes = std::mem::take(&mut note.changes);
-        let undone = changes
-            .into_iter()
-            .rev()
-            .filter(|(position, _)| *position >= done);
-        for (_, change) in undone {
-            let ids = change.ids_before();
+        let removes = std::mem::take(&mut note.removes);
+        for (_, change) in changes.into_iter().rev().filter(|(at, _)| *at >= done) {
             self.names.undo(change);
-            if let Some(lease) = &mut self.lease {
-                ids.into_iter().for_each(|id| lease.prepared.insert(id));
+        }
+        if let Some(lease) = &mut self.lease {
+            for (_, id) in removes.into_iter().filter(|(at, _)| *at >= done) {
+                lease.prepared.insert(id);
             }
         }
     }
 
     /// An error ends the batch: names that were changed by messages the server did not carry out
     /// change back.
-    fn fail_batch(&mut self) -> Result<(), End> {
-        let dropped = self.owed.fail();
-        let mut guarded = 0;
+    fn fail_batch(&mut self) {
+        let mut dropped = self.owed.fail();
+        // The client sent a simple request, and extended messages of ours before it failed: to the
+        // client it is the request that failed.
+        let own = dropped.first().is_some_and(|failed| failed.hidden);
+        let request = dropped
+            .iter_mut()
+            .find(|entry| !entry.hidden)
+            .filter(|entry| own && !entry.expect.is_extended());
+        let answer = request.is_some();
+        if let Some(forgotten) = request
+            .and_then(|entry| entry.note.as_mut())
+            .and_then(|note| note.forgets.take())
+        {
+            self.names.keep(&forgotten);
+        }
         for (position, entry) in dropped.into_iter().enumerate().rev() {
-            guarded += usize::from(entry.note.as_ref().is_some_and(|note| note.guarded));
             self.undo(entry, position == 0);
         }
-        if guarded > 1 {
-            // Several simple queries were skipped; their answers cannot be told apart any more.
-            return Err(self.desynchronised("a transaction could not be begun"));
+        if answer && let Some(lease) = &mut self.lease {
+            // Its ReadyForQuery comes from a Sync of ours.
+            frontend::put(lease.output.tail(), b'S', &[]);
+            self.owed.push(Expect::Sync, false, None);
         }
-        if guarded == 1 {
-            // The client sent a simple query; its ReadyForQuery comes from a Sync of ours.
-            if let Some(lease) = &mut self.lease {
-                frontend::put(lease.output.tail(), b'S', &[]);
-                self.owed.push(Expect::Sync, false, None);
-            }
-        }
-        Ok(())
     }
 
     fn undo(&mut self, entry: Owed<Note>, failed_itself: bool) {
@@ -549,24 +604,26 @@ impl Session {
         }
         note.removes
             .iter()
-            .for_each(|id| lease.prepared.insert(*id));
-        if let Some(portals) = note.portal {
-            self.portals = portals;
-        }
-        if let Some((before, _)) = note.unnamed.filter(|(_, after)| lease.unnamed == *after) {
-            // A Parse that fails has destroyed the old statement; one that was skipped has not.
-            // Nor is it known when more requests are under way.
-            let known = !failed_itself && self.owed.ready_due() == 0;
-            lease.unnamed = before.filter(|_| known);
+            .for_each(|(_, id)| lease.prepared.insert(*id));
+        // A Parse that fails has destroyed the old unnamed statement; one that was skipped has not.
+        let destroyed = failed_itself && entry.expect == Expect::Parse;
+        match note.unnamed {
+            Some(number) if destroyed => self.unnamed.decide(number, None),
+            Some(number) => self.unnamed.undo(number),
+            None => {}
         }
         if let Some(forgotten) = note.forgets {
             self.names.undo(forgotten);
         }
+        if let Some(portals) = note.portal {
+            self.portals = portals;
+        }
         for (_, change) in note.changes.into_iter().rev() {
-            // A Parse of the unnamed statement destroys the old one even when it fails.
-            let destroyed = failed_itself && entry.expect == Expect::Parse && change.touches(b"");
-            if self.names.undo(change) && destroyed {
-                self.names.forget_unnamed();
+            match change {
+                NameChange::Unnamed { number, .. } if destroyed => {
+                    self.names.destroy_unnamed(number)
+                }
+                change => self.names.undo(change),
             }
         }
     }
@@ -702,6 +759,16 @@ fn is_tag_of(effect: &Effect, tag: &[u8]) -> bool {
         Effect::DiscardAll => tag == b"DISCARD ALL",
         _ => true,
     }
+}
+
+/// Whether an error can come from a DEALLOCATE of a statement that is there, or from before it.
+/// Other errors come from the end of the implicit transaction (a deferred constraint): the server
+/// ends it before it says that its last statement is complete, and a DEALLOCATE is not undone.
+fn may_refuse_deallocate(code: &[u8]) -> bool {
+    code == sqlstate::QUERY_CANCELED.as_bytes()
+        || [b"25", b"26", b"42"]
+            .iter()
+            .any(|class| code.starts_with(*class))
 }
 
 /// The bytes of a frame that must be there before it is looked at.

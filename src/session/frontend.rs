@@ -4,9 +4,10 @@ use std::rc::Rc;
 
 use crate::config::ClusterKind;
 use crate::net::ReadBuffer;
-use crate::pool::Lease;
 use crate::sql::{Class, Effect, PinReason, classify};
-use crate::upstream::{Expect, STATEMENT_PREFIX, difference, next_statement_id, statement_name};
+use crate::upstream::{
+    Expect, STATEMENT_PREFIX, SharedSettings, difference, next_statement_id, statement_name,
+};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frame::{self, HEADER};
 use crate::wire::frontend::{self, LayoutError};
@@ -14,7 +15,8 @@ use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
 use super::deallocate::translate;
-use super::names::{Prepared, Quota, size_of_statement};
+use super::names::{NameChange, Prepared, Quota, size_of_statement};
+use super::reset::{restore, restoring, taken};
 use super::run::{End, HIGH_WATER, Note, Own, Portals, Rest, Session, violation};
 
 /// A Query up to this many bytes is read whole before it is sent; a longer one is passed on as it
@@ -115,26 +117,31 @@ impl Session {
     /// No more is taken before something is answered, which without a Sync may be never: many
     /// requests may wait for one short answer that the server keeps in its buffer.
     fn ask_for_answers(&mut self) {
-        if self.flushed || self.copying_in || self.owed.ready_due() > 0 {
+        if self.asked_for_answers || self.copying_in || self.owed.ready_due() > 0 {
             return;
         }
         if let Some(lease) = &mut self.lease {
             frontend::put(lease.output.tail(), b'H', &[]);
-            self.flushed = true;
+            self.asked_for_answers = true;
         }
     }
 
-    /// Answers that nobody asked for are never sent, but an error is: asks for them and shows only
+    /// Answers that nobody asked for are never sent, but an error is: asks for them, to show only
     /// that.
-    pub(super) fn mute_unasked(&mut self) -> bool {
-        if self.muted || self.flushed || self.owed.ready_due() > 0 {
+    pub(super) fn ask_for_errors(&mut self) -> bool {
+        if self.asked_for_errors || self.owed.all_asked() {
             return false;
         }
         if let Some(lease) = &mut self.lease {
             frontend::put(lease.output.tail(), b'H', &[]);
-            self.muted = true;
+            self.asked_for_errors = true;
         }
-        self.muted
+        self.asked_for_errors
+    }
+
+    /// The client left without asking for the answer that comes next.
+    pub(super) fn is_muted(&self) -> bool {
+        self.asked_for_errors && !self.owed.front_is_asked()
     }
 
     /// Bytes of a frame that must be there before it is looked at.
@@ -179,13 +186,18 @@ impl Session {
             b'd' => Ok(self.take_copy_data(header.total, bytes)),
             b'c' | b'f' => Ok(self.take_copy_end(bytes)),
             b'H' => {
-                self.flushed = true;
+                self.owed.flush();
                 if let Some(lease) = &mut self.lease {
                     lease.output.tail().extend_from_slice(bytes);
                 }
                 Ok(Taken::All)
             }
             b'S' if self.copying_in => Ok(Taken::All),
+            // Should our messages fail, only one request may have been skipped with them.
+            b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' | b'C' | b'S' if self.owed.hangs_on_own() => {
+                Ok(Taken::Wait)
+            }
+            b'S' if self.must_wait_for_reset() => Ok(Taken::Wait),
             b'S' => Ok(self.take_sync(bytes)),
             _ if self.discarding || self.owed.is_skipping() => Ok(skip(header.total, bytes.len())),
             b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' if self.must_wait_for_reset() => {
@@ -215,7 +227,7 @@ impl Session {
         note: Option<Note>,
         put: impl FnOnce(&mut Vec<u8>),
     ) {
-        self.flushed = false;
+        self.asked_for_answers = false;
         // Weighed anew only when this sum, which still has what was answered, does not fit.
         self.undoable += note.as_ref().map_or(0, Note::undoable);
         if let Some(lease) = &mut self.lease {
@@ -250,9 +262,7 @@ impl Session {
         self.send(Expect::Query, true, Some(note), |out| {
             frontend::put_query(out, sql.as_bytes());
         });
-        if let Some(lease) = &mut self.lease {
-            lease.unnamed = None;
-        }
+        self.unnamed.settle(None);
     }
 
     /// Sends the BEGIN that was answered already. In the extended protocol, so that the client's
@@ -270,9 +280,7 @@ impl Session {
         self.send(Expect::Execute, true, Self::own(Own::Begin), |out| {
             frontend::put(out, b'E', &[b"\0\0\0\0\0"]);
         });
-        if let Some(lease) = &mut self.lease {
-            lease.unnamed = None;
-        }
+        self.unnamed.settle(None);
     }
 
     /// Settings that RESET changed for the connection only are brought in line as soon as nothing
@@ -330,20 +338,28 @@ impl Session {
             return Ok(Taken::Wait);
         }
         self.note_pins(&class);
-        let alone = !self.has_unsynced_messages();
-        let forgotten = self.names.set(b"", None);
+        let alone = !self.owed.may_skip();
+        let (forgets, unnamed) = self.forget_unnamed(alone);
         let translated = self.translate_deallocate(text, &class);
-        let guarded = alone && self.owed.is_unsynced();
         let mut note = Note {
-            guarded,
             writes: class.may_write,
-            forgets: (!alone).then_some(forgotten),
+            forgets,
+            unnamed,
             ..Note::default()
         };
-        self.note_effects(&mut note, class.effects);
-        let unnamed = self.replace_unnamed(None);
-        note.unnamed = (!alone).then_some(unnamed);
-        let plain = alone && note.effects.is_none() && !guarded && !note.writes;
+        let restored = class.effects.as_deref().and_then(|effects| {
+            let text = translated.as_deref().unwrap_or(text);
+            restore(text, effects, self.settings.defaults())
+        });
+        let (effects, translated) = match restored {
+            Some(restored) => {
+                note.inserted = Some(restored.inserted);
+                (Some(restored.effects), Some(restored.text))
+            }
+            None => (class.effects, translated),
+        };
+        self.note_effects(&mut note, effects);
+        let plain = alone && note.effects.is_none() && !note.writes;
         self.env.tally.requests.add(1);
         self.send(
             Expect::Query,
@@ -357,9 +373,16 @@ impl Session {
         Ok(Taken::All)
     }
 
-    /// The client itself sent extended messages and no Sync yet.
-    fn has_unsynced_messages(&self) -> bool {
-        self.owed.is_unsynced() && !self.owed.ends_with_own()
+    /// A simple query destroys the unnamed statement, if it is carried out: for sure when it is
+    /// alone. Gives the changes of the name and of the connection's statement.
+    fn forget_unnamed(&mut self, alone: bool) -> (Option<NameChange>, Option<u64>) {
+        if alone {
+            self.names.forget_unnamed();
+            self.unnamed.settle(None);
+            return (None, None);
+        }
+        let forgets = self.names.set(b"", None);
+        (Some(forgets), Some(self.unnamed.change(None)))
     }
 
     /// Notes what statements do, and does at once what they do to names: requests behind them
@@ -377,14 +400,16 @@ impl Session {
             match effect {
                 Effect::Deallocate(name) => {
                     if let Some(prepared) = self.names.get(name) {
-                        note.removes.push(prepared.id);
+                        note.removes.push((position, prepared.id));
                         note.changes.push((position, self.names.set(name, None)));
                     }
                 }
                 Effect::DeallocateAll | Effect::DiscardAll => {
                     note.changes.push((position, self.names.clear()));
                     if let Some(lease) = &mut self.lease {
-                        note.removes.extend(lease.prepared.ids());
+                        let ids = lease.prepared.ids();
+                        note.removes
+                            .extend(ids.into_iter().map(|id| (position, id)));
                     }
                 }
                 _ => {}
@@ -393,7 +418,7 @@ impl Session {
         if let Some(lease) = &mut self.lease {
             note.removes
                 .iter()
-                .for_each(|id| lease.prepared.remove(*id));
+                .for_each(|(_, id)| lease.prepared.remove(*id));
         }
         note.effects = effects;
     }
@@ -437,27 +462,26 @@ impl Session {
         }
         self.owed.earlier_batches().any(|entry| {
             entry.note.as_ref().is_some_and(|note| {
+                let removes = |id| note.removes.iter().any(|(_, removed)| *removed == id);
                 note.changes.iter().any(|(_, change)| change.touches(name))
-                    || id.is_some_and(|id| note.makes == Some(id) || note.removes.contains(&id))
+                    || (name.is_empty() && note.unnamed.is_some())
+                    || id.is_some_and(|id| note.makes == Some(id) || removes(id))
             })
         })
     }
 
-    /// An earlier batch resets settings to the connection's defaults, and the client has others:
-    /// these must be set before anything else runs.
+    /// An earlier batch discards all settings, and the client gave start-up parameters: these must
+    /// be set before anything else runs.
     fn must_wait_for_reset(&self) -> bool {
-        let resets = |effect: &Effect| {
-            matches!(
-                effect,
-                Effect::Reset(_) | Effect::ResetAll | Effect::DiscardAll
-            )
+        let discards = || {
+            self.owed.earlier_batches().any(|entry| {
+                let effects = entry.note.as_ref().and_then(|note| note.effects.as_ref());
+                effects.is_some_and(|effects| effects.contains(&Effect::DiscardAll))
+            })
         };
         self.owed.ready_due() > 0
-            && self.settings.has_defaults()
-            && self.owed.earlier_batches().any(|entry| {
-                let effects = entry.note.as_ref().and_then(|note| note.effects.as_ref());
-                effects.is_some_and(|effects| effects.iter().any(resets))
-            })
+            && !self.settings.defaults().is_empty()
+            && (self.resetting || discards())
     }
 
     fn must_wait_for(&self, name: &[u8]) -> bool {
@@ -505,21 +529,19 @@ impl Session {
         if let Some(taken) = self.lease_or(true)? {
             return Ok(without_rest(taken, total, bytes.len()));
         }
-        self.names.forget_unnamed();
         self.pin_to(PinReason::LongText);
         self.env.tally.requests.add(1);
-        let guarded = self.owed.is_unsynced() && !self.has_unsynced_messages();
+        let alone = !self.owed.may_skip();
+        let (forgets, unnamed) = self.forget_unnamed(alone);
         let note = Note {
             writes: true,
-            guarded,
+            forgets,
+            unnamed,
             ..Note::default()
         };
         self.send(Expect::Query, false, Some(note), |out| {
             out.extend_from_slice(bytes)
         });
-        if let Some(lease) = &mut self.lease {
-            lease.unnamed = None;
-        }
         Ok(Taken::Head(bytes.len(), Rest::Pass(total - bytes.len())))
     }
 
@@ -638,22 +660,13 @@ impl Session {
         let translated = (*prepared.text != *parse.text).then(|| prepared.text.clone());
         let note = Note {
             changes: vec![(0, self.names.set(b"", Some(prepared)))],
-            unnamed: Some(self.replace_unnamed(Some(id))),
+            unnamed: Some(self.unnamed.change(Some(id))),
             ..Note::default()
         };
         self.send(Expect::Parse, false, Some(note), |out| match translated {
             Some(text) => frontend::put_parse(out, b"", &text, parse.types),
             None => out.extend_from_slice(bytes),
         });
-    }
-
-    /// Notes what the unnamed statement of the connection becomes; gives before and after.
-    fn replace_unnamed(&mut self, after: Option<u64>) -> (Option<u64>, Option<u64>) {
-        let before = self
-            .lease
-            .as_mut()
-            .and_then(|lease| std::mem::replace(&mut lease.unnamed, after));
-        (before, after)
     }
 
     /// A statement of this session alone, with the server's names in a DEALLOCATE. One may
@@ -671,11 +684,9 @@ impl Session {
 
     /// The name is taken: the server itself says so, under a name that nobody else uses.
     fn parse_duplicate(&mut self, parse: &frontend::Parse<'_>) {
-        let Some(older) = self.names.get(parse.name) else {
-            return;
-        };
-        let older = older.renewed();
-        self.prepare_again(&older);
+        // The empty statement can be prepared in every state of role, settings and transaction.
+        let taken = Prepared::new(b"", b"\0\0", self.scope());
+        self.prepare_again(&taken);
         let error = ClientError::error(
             sqlstate::DUPLICATE_PREPARED_STATEMENT,
             format!(
@@ -688,7 +699,7 @@ impl Session {
             ..Note::default()
         };
         self.send(Expect::Parse, false, Some(note), |out| {
-            frontend::put_parse(out, older.server_name().as_bytes(), parse.text, parse.types);
+            frontend::put_parse(out, taken.server_name().as_bytes(), parse.text, parse.types);
         });
     }
 
@@ -757,7 +768,7 @@ impl Session {
         };
         let note = Note {
             own: Some(Own::Evict),
-            removes: vec![evicted],
+            removes: vec![(0, evicted)],
             ..Note::default()
         };
         self.send(Expect::Close, true, Some(note), |out| {
@@ -792,64 +803,58 @@ impl Session {
 
     /// The server-side name for a client's statement name, prepared on this connection.
     fn resolve(&mut self, name: &[u8]) -> Resolved {
-        self.translate_again(name);
-        match self.names.get(name).cloned() {
-            Some(prepared) if name.is_empty() => {
-                self.restore_unnamed(&prepared);
-                Resolved {
-                    name: Vec::new(),
-                    prepared: Some(prepared),
-                    instead: None,
-                }
-            }
-            Some(prepared) => {
-                self.prepare_again(&prepared);
-                let name = prepared.server_name().into_bytes();
-                Resolved {
-                    name,
-                    prepared: Some(prepared),
-                    instead: None,
-                }
-            }
-            None => self.resolve_missing(name),
+        let again = self.translate_again(name);
+        let Some(prepared) = self.names.get(name).cloned() else {
+            return self.resolve_missing(name);
+        };
+        let name = if name.is_empty() {
+            self.restore_unnamed(&prepared);
+            Vec::new()
+        } else {
+            self.prepare_again(&prepared);
+            prepared.server_name().into_bytes()
+        };
+        Resolved {
+            name,
+            prepared: Some(prepared),
+            instead: None,
+            changes: again.map(|change| (0, change)).into_iter().collect(),
         }
     }
 
     /// A DEALLOCATE means what its name means when it runs, not when it was prepared.
-    fn translate_again(&mut self, name: &[u8]) {
-        let Some(prepared) = self.names.get(name).filter(|prepared| {
+    fn translate_again(&mut self, name: &[u8]) -> Option<NameChange> {
+        let prepared = self.names.get(name).filter(|prepared| {
             let effects = prepared.class.effects.as_deref().unwrap_or_default();
             effects
                 .iter()
                 .any(|effect| matches!(effect, Effect::Deallocate(_)))
-        }) else {
-            return;
-        };
+        })?;
         let text = translate(&prepared.source, |name| self.server_name(name));
         let text = text.as_deref().unwrap_or(&prepared.source);
-        if *prepared.text != *text {
-            let again = Prepared::translated(
-                next_statement_id(),
-                text,
-                &prepared.source,
-                &prepared.types,
-                prepared.class.clone(),
-                self.scope(),
-            );
-            self.names.set(name, Some(again));
+        if *prepared.text == *text {
+            return None;
         }
+        let again = Prepared::translated(
+            next_statement_id(),
+            text,
+            &prepared.source,
+            &prepared.types,
+            prepared.class.clone(),
+            self.scope(),
+        );
+        Some(self.names.set(name, Some(again)))
     }
 
     /// The unnamed statement lives on one connection; on another it is parsed again.
     fn restore_unnamed(&mut self, prepared: &Rc<Prepared>) {
-        let there = |lease: &Lease| lease.unnamed == Some(prepared.id);
-        if self.lease.as_ref().is_some_and(there) {
+        if *self.unnamed.get() == Some(prepared.id) {
             return;
         }
         self.env.tally.reprepared.add(1);
         let note = Note {
             own: Some(Own::Prepare),
-            unnamed: Some(self.replace_unnamed(Some(prepared.id))),
+            unnamed: Some(self.unnamed.change(Some(prepared.id))),
             ..Note::default()
         };
         self.send(Expect::Parse, true, Some(note), |out| {
@@ -865,6 +870,7 @@ impl Session {
                 name: name.to_vec(),
                 prepared: None,
                 instead: None,
+                changes: Vec::new(),
             };
         }
         let message = if name.is_empty() {
@@ -882,6 +888,7 @@ impl Session {
                 sqlstate::INVALID_SQL_STATEMENT_NAME,
                 message,
             )),
+            changes: Vec::new(),
         }
     }
 
@@ -902,10 +909,11 @@ impl Session {
         }
         let resolved = self.resolve(head.statement);
         let portal = self.note_portal(head.portal, resolved.prepared.as_ref());
-        let plain = portal.is_none() && resolved.instead.is_none();
+        let plain = portal.is_none() && resolved.instead.is_none() && resolved.changes.is_empty();
         let note = (!plain).then(|| Note {
             instead: resolved.instead,
             portal,
+            changes: resolved.changes,
             ..Note::default()
         });
         let length = total - 1 - head.statement.len() + resolved.name.len();
@@ -952,8 +960,10 @@ impl Session {
             return Ok(Taken::Wait);
         }
         let resolved = self.resolve(name);
-        let note = resolved.instead.map(|error| Note {
-            instead: Some(error),
+        let plain = resolved.instead.is_none() && resolved.changes.is_empty();
+        let note = (!plain).then(|| Note {
+            instead: resolved.instead,
+            changes: resolved.changes,
             ..Note::default()
         });
         self.send(Expect::DescribeStatement, false, note, |out| {
@@ -979,12 +989,48 @@ impl Session {
             writes,
             ..Note::default()
         };
+        let effect = effects
+            .as_deref()
+            .and_then(|effects| effects.first().cloned());
         self.note_effects(&mut note, effects);
         let plain = note.effects.is_none() && !writes;
         self.send(Expect::Execute, false, (!plain).then_some(note), |out| {
             out.extend_from_slice(bytes);
         });
+        if let Some(effect) = effect {
+            self.restore_defaults(&effect);
+        }
         Ok(Taken::All)
+    }
+
+    /// Sets the start-up parameters again that a statement takes away, in its transaction. Under
+    /// names of their own, so that the client's statements and portals stay what they are.
+    fn restore_defaults(&mut self, effect: &Effect) {
+        let defaults = SharedSettings::clone(self.settings.defaults());
+        for (name, value) in taken(effect, &defaults) {
+            let (sql, effect) = restoring(name, value);
+            let own = statement_name(next_statement_id());
+            let own = own.as_bytes();
+            self.send(Expect::Parse, true, Self::own(Own::Restore), |out| {
+                frontend::put_parse(out, own, sql.as_bytes(), b"\0\0");
+            });
+            self.send(Expect::Bind, true, Self::own(Own::Restore), |out| {
+                frontend::put(out, b'B', &[own, b"\0", own, b"\0\0\0\0\0\0\0"]);
+            });
+            let note = Note {
+                own: Some(Own::Restore),
+                effects: Some([effect].into()),
+                ..Note::default()
+            };
+            self.send(Expect::Execute, true, Some(note), |out| {
+                frontend::put(out, b'E', &[own, b"\0\0\0\0\0"]);
+            });
+            for kind in [b"P", b"S"] {
+                self.send(Expect::Close, true, Self::own(Own::Restore), |out| {
+                    frontend::put(out, b'C', &[kind, own, b"\0"]);
+                });
+            }
+        }
     }
 
     /// A statement's Close is answered here: its server-side twin may serve others.
@@ -1003,7 +1049,10 @@ impl Session {
             return Ok(Taken::Wait);
         }
         let change = self.names.set(name, None);
-        if self.lease.is_some() {
+        if self.lease.is_none() {
+            self.names.keep(&change);
+            frontend::put(self.cout.tail(), b'3', &[]);
+        } else {
             let changes = vec![(0, change)];
             self.answer_locally(
                 b'3',
@@ -1012,8 +1061,6 @@ impl Session {
                     ..Note::default()
                 },
             );
-        } else {
-            frontend::put(self.cout.tail(), b'3', &[]);
         }
         Ok(Taken::All)
     }
@@ -1086,7 +1133,7 @@ impl Session {
             self.send(Expect::Query, false, Some(note), |out| {
                 frontend::put_query(out, b".")
             });
-            self.replace_unnamed(None);
+            self.unnamed.settle(None);
         } else {
             self.refuse_parse(error);
         }
@@ -1102,7 +1149,7 @@ impl Session {
         self.send(Expect::Parse, false, Some(note), |out| {
             frontend::put_parse(out, b"", b".", b"\0\0");
         });
-        self.replace_unnamed(None);
+        self.unnamed.settle(None);
     }
 }
 
@@ -1110,6 +1157,8 @@ struct Resolved {
     name: Vec<u8>,
     prepared: Option<Rc<Prepared>>,
     instead: Option<ClientError>,
+    /// Changes of names that the request brings with it.
+    changes: Vec<(usize, NameChange)>,
 }
 
 /// Drops a frame of which `there` bytes have come.
@@ -1126,7 +1175,8 @@ fn without_rest(taken: Taken, total: usize, there: usize) -> Taken {
 }
 
 fn begin_tag(text: &[u8]) -> &'static str {
-    let first = crate::sql::scan::Tokens::new(text).next();
+    let mut tokens = crate::sql::scan::Tokens::new(text);
+    let first = tokens.find(|token| *token != crate::sql::scan::Token::Semicolon);
     if first.is_some_and(|token| token.is("start")) {
         "START TRANSACTION"
     } else {

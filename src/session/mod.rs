@@ -9,8 +9,10 @@ mod control;
 mod deallocate;
 mod frontend;
 mod names;
+mod reset;
 mod run;
 mod state;
+mod tentative;
 mod value;
 mod welcome;
 

@@ -8,6 +8,8 @@ use std::rc::{Rc, Weak};
 use crate::sql::{Class, classify};
 use crate::upstream::{SharedSettings, next_statement_id, statement_name};
 
+use super::tentative::Tentative;
+
 /// A prepared statement; its id makes its server-side name.
 #[derive(Debug)]
 pub struct Prepared {
@@ -187,20 +189,22 @@ fn hash(text: &[u8], types: &[u8], scope: &Scope) -> u64 {
 pub enum NameChange {
     /// One name.
     One {
-        /// Client's name; empty for the unnamed statement.
+        /// Client's name.
         name: Box<[u8]>,
         /// What it meant before.
         before: Option<Rc<Prepared>>,
         /// Id of what it means now.
         after: Option<u64>,
     },
-    /// All names were taken.
-    All {
-        /// What they meant.
-        named: HashMap<Box<[u8]>, Rc<Prepared>>,
-        /// What the unnamed statement was.
-        unnamed: Option<Rc<Prepared>>,
+    /// The unnamed statement.
+    Unnamed {
+        /// Number of the change.
+        number: u64,
+        /// Bytes of what it means now.
+        size: usize,
     },
+    /// All names were taken; the unnamed statement is none of them.
+    All(HashMap<Box<[u8]>, Rc<Prepared>>),
 }
 
 impl NameChange {
@@ -209,19 +213,8 @@ impl NameChange {
     pub fn touches(&self, name: &[u8]) -> bool {
         match self {
             Self::One { name: changed, .. } => **changed == *name,
-            Self::All { .. } => true,
-        }
-    }
-
-    /// Ids of the named statements that had a name before the change.
-    #[must_use]
-    pub fn ids_before(&self) -> Vec<u64> {
-        match self {
-            Self::One { name, before, .. } if !name.is_empty() => {
-                before.iter().map(|before| before.id).collect()
-            }
-            Self::One { .. } => Vec::new(),
-            Self::All { named, .. } => named.values().map(|prepared| prepared.id).collect(),
+            Self::Unnamed { .. } => name.is_empty(),
+            Self::All(_) => !name.is_empty(),
         }
     }
 
@@ -230,7 +223,8 @@ impl NameChange {
     pub fn size(&self) -> usize {
         match self {
             Self::One { name, before, .. } => size_of(name, before.as_ref()),
-            Self::All { named, unnamed } => size_of_all(named) + size_of(b"", unnamed.as_ref()),
+            Self::Unnamed { size, .. } => *size,
+            Self::All(named) => size_of_all(named),
         }
     }
 
@@ -242,7 +236,8 @@ impl NameChange {
                 .as_ref()
                 .is_some_and(|before| before.id == id)
                 .then_some(&**name),
-            Self::All { named, .. } => name_of(named, id),
+            Self::Unnamed { .. } => None,
+            Self::All(named) => name_of(named, id),
         }
     }
 }
@@ -269,8 +264,8 @@ fn size_of_all(named: &HashMap<Box<[u8]>, Rc<Prepared>>) -> usize {
 #[derive(Debug, Default)]
 pub struct Names {
     named: HashMap<Box<[u8]>, Rc<Prepared>>,
-    unnamed: Option<Rc<Prepared>>,
-    /// Bytes of all of them.
+    unnamed: Tentative<Option<Rc<Prepared>>>,
+    /// Bytes of the named ones.
     size: usize,
 }
 
@@ -279,7 +274,7 @@ impl Names {
     #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<&Rc<Prepared>> {
         if name.is_empty() {
-            self.unnamed.as_ref()
+            self.unnamed.get().as_ref()
         } else {
             self.named.get(name)
         }
@@ -294,20 +289,21 @@ impl Names {
     /// Bytes of all statements, the unnamed one included.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.size
+        self.size + size_of(b"", self.unnamed.get().as_ref())
     }
 
     /// Gives a name a meaning, or takes it; tells how to undo that.
     pub fn set(&mut self, name: &[u8], prepared: Option<Rc<Prepared>>) -> NameChange {
+        if name.is_empty() {
+            let size = size_of(b"", prepared.as_ref());
+            let number = self.unnamed.change(prepared);
+            return NameChange::Unnamed { number, size };
+        }
         let after = prepared.as_ref().map(|prepared| prepared.id);
         self.size += size_of(name, prepared.as_ref());
-        let before = if name.is_empty() {
-            std::mem::replace(&mut self.unnamed, prepared)
-        } else {
-            match prepared {
-                Some(prepared) => self.named.insert(name.into(), prepared),
-                None => self.named.remove(name),
-            }
+        let before = match prepared {
+            Some(prepared) => self.named.insert(name.into(), prepared),
+            None => self.named.remove(name),
         };
         self.size -= size_of(name, before.as_ref());
         NameChange::One {
@@ -320,15 +316,25 @@ impl Names {
     /// Takes all names; tells how to undo that.
     pub fn clear(&mut self) -> NameChange {
         self.size = 0;
-        NameChange::All {
-            named: std::mem::take(&mut self.named),
-            unnamed: self.unnamed.take(),
+        NameChange::All(std::mem::take(&mut self.named))
+    }
+
+    /// The server carried a change out.
+    pub fn keep(&mut self, change: &NameChange) {
+        if let NameChange::Unnamed { number, .. } = change {
+            self.unnamed.keep(*number);
         }
     }
 
-    /// Undoes a change, unless a later one has overwritten it; tells whether it did.
-    pub fn undo(&mut self, change: NameChange) -> bool {
+    /// The server refused a Parse of the unnamed statement: the old one is gone nevertheless.
+    pub fn destroy_unnamed(&mut self, number: u64) {
+        self.unnamed.decide(number, None);
+    }
+
+    /// Undoes a change, unless a later one has overwritten it.
+    pub fn undo(&mut self, change: NameChange) {
         match change {
+            NameChange::Unnamed { number, .. } => self.unnamed.undo(number),
             NameChange::One {
                 name,
                 before,
@@ -336,24 +342,20 @@ impl Names {
             } => {
                 if self.get(&name).map(|prepared| prepared.id) == after {
                     self.set(&name, before);
-                    return true;
                 }
-                false
             }
-            NameChange::All { named, unnamed } => {
+            NameChange::All(named) => {
                 for (name, prepared) in named {
                     self.named.entry(name).or_insert(prepared);
                 }
-                self.unnamed = self.unnamed.take().or(unnamed);
-                self.size = size_of_all(&self.named) + size_of(b"", self.unnamed.as_ref());
-                true
+                self.size = size_of_all(&self.named);
             }
         }
     }
 
-    /// The unnamed statement is gone: a simple query destroys it.
+    /// The unnamed statement is gone for good: a simple query destroys it.
     pub fn forget_unnamed(&mut self) {
-        self.set(b"", None);
+        self.unnamed.settle(None);
     }
 
     /// Whether a name means the statement with this id.
@@ -374,7 +376,7 @@ impl Names {
             registry.retire(prepared);
             *prepared = prepared.renewed();
         }
-        self.size = size_of_all(&self.named) + size_of(b"", self.unnamed.as_ref());
+        self.size = size_of_all(&self.named);
     }
 }
 
@@ -461,12 +463,13 @@ mod tests {
         assert_eq!((names.len(), names.size()), (1, both));
         let change = names.set(b"one", prepared(b"SELECT 333"));
         assert_eq!(change.size(), size(b"one", b"SELECT 1"));
-        assert!(names.undo(change));
+        names.undo(change);
         assert_eq!(names.size(), both);
         let cleared = names.clear();
-        assert_eq!((names.size(), cleared.size()), (0, both));
+        let unnamed = size(b"", b"SELECT 22");
+        assert_eq!((names.size(), cleared.size()), (unnamed, both - unnamed));
         names.set(b"", prepared(b"SELECT 4444"));
-        assert!(names.undo(cleared));
+        names.undo(cleared);
         let mixed = size(b"one", b"SELECT 1") + size(b"", b"SELECT 4444");
         assert_eq!(names.size(), mixed);
         names.forget_unnamed();
@@ -483,10 +486,16 @@ mod tests {
         let b = Prepared::new(b"b", b"\0\0", scope(None));
         names.set(b"s", Some(Rc::clone(&a)));
         let change = names.set(b"", Some(Rc::clone(&b)));
+        let closed = names.set(b"", None);
         names.forget_unnamed();
         assert_eq!(names.get(b"s").map(|p| p.id), Some(a.id));
+        names.undo(closed);
         names.undo(change);
         assert!(names.get(b"").is_none());
+        names.set(b"", Some(Rc::clone(&b)));
+        names.clear();
+        assert!(names.get(b"s").is_none() && names.get(b"").is_some());
+        names.set(b"s", Some(Rc::clone(&a)));
         assert_eq!(names.client_name(a.id), Some(&b"s"[..]));
     }
 }

@@ -23,7 +23,9 @@ use crate::wire::sqlstate;
 
 use super::control::Control;
 use super::names::{NameChange, Names, Prepared, Quota, Registry, Scope};
+use super::reset::Inserted;
 use super::state::SettingsState;
+use super::tentative::Tentative;
 use super::welcome::Profiles;
 
 /// Reading from one side stops while more than this many bytes wait to be written to the other.
@@ -89,12 +91,14 @@ pub(super) struct Note {
     pub changes: Vec<(usize, NameChange)>,
     /// The server-side statement that a Parse makes.
     pub makes: Option<u64>,
-    /// Server-side statements that a Close or DEALLOCATE removes.
-    pub removes: Vec<u64>,
-    /// For what replaces the unnamed statement of the connection: its id before and after.
-    pub unnamed: Option<(Option<u64>, Option<u64>)>,
+    /// Server-side statements that a Close or DEALLOCATE removes, and which statement of the text.
+    pub removes: Vec<(usize, u64)>,
+    /// The change of the connection's unnamed statement.
+    pub unnamed: Option<u64>,
     /// What a simple query did to the unnamed statement; undone only when it was skipped.
     pub forgets: Option<NameChange>,
+    /// Statements of the text that are not the client's.
+    pub inserted: Option<Inserted>,
     /// The client's ReadyForQuery comes when this is done.
     pub resumes: Option<TransactionStatus>,
     /// The frame a local answer consists of.
@@ -107,8 +111,6 @@ pub(super) struct Note {
     pub duplicate: Option<ClientError>,
     /// The error the client sees instead of the server's.
     pub instead: Option<ClientError>,
-    /// A Query behind extended messages of the proxy: when those fail, it needs a Sync.
-    pub guarded: bool,
     /// May have written: when the connection is lost, the outcome is unknown.
     pub writes: bool,
 }
@@ -135,6 +137,8 @@ pub(super) enum Own {
     Prepare,
     /// A statement evicted.
     Evict,
+    /// A start-up parameter set again behind a RESET.
+    Restore,
 }
 
 /// Where the rest of a frame goes that is passed on in pieces.
@@ -188,8 +192,12 @@ pub struct Session {
     pub(super) refusal: Option<ClientError>,
     pub(super) owed: OwedQueue<Note>,
     pub(super) names: Names,
+    /// The last thing sent was the proxy's own Flush.
+    pub(super) asked_for_answers: bool,
     /// Bytes of statements that requests still unanswered may bring back, at most.
     pub(super) undoable: usize,
+    /// Which statement is the unnamed one of the connection, if that is known.
+    pub(super) unnamed: Tentative<Option<u64>>,
     pub(super) settings: SettingsState,
     /// Portals whose statement has an effect.
     pub(super) portals: Portals,
@@ -207,19 +215,17 @@ pub struct Session {
     pub(super) pin: Option<PinReason>,
     /// The server reads copy data: what else is sent now, it takes for part of that.
     pub(super) copying_in: bool,
-    /// The last extended message was Flush.
-    pub(super) flushed: bool,
-    /// Only errors are still shown.
-    pub(super) muted: bool,
+    /// The client said Terminate without asking for all answers; the proxy asked for them.
+    pub(super) asked_for_errors: bool,
     /// A COPY FROM STDIN began and has not been completed.
     pub(super) copy_open: bool,
     /// The client said Terminate; what it sent before is still carried out.
     pub(super) terminating: bool,
     /// A statement that may write was executed since the last ReadyForQuery.
     pub(super) unsettled_writes: bool,
-    /// A RESET was done since the last ReadyForQuery.
+    /// DISCARD ALL was done since the last ReadyForQuery and the client has start-up parameters.
     pub(super) resetting: bool,
-    /// The connection's parameters before a RESET that went to other defaults than the client's.
+    /// The connection's parameters before that: its defaults are others than the client's.
     pub(super) before_reset: Option<Vec<(String, String)>>,
     /// The frame that takes the place of the one at hand.
     pub(super) replacement: Vec<u8>,
@@ -256,7 +262,9 @@ impl Session {
             refusal: None,
             owed: OwedQueue::default(),
             names: Names::default(),
+            asked_for_answers: false,
             undoable: 0,
+            unnamed: Tentative::default(),
             settings: SettingsState::new(defaults),
             portals: Vec::new(),
             local_settings: false,
@@ -268,8 +276,7 @@ impl Session {
             pin: None,
             copying_in: false,
             copy_open: false,
-            muted: false,
-            flushed: false,
+            asked_for_errors: false,
             terminating: false,
             unsettled_writes: false,
             resetting: false,
@@ -331,7 +338,7 @@ impl Session {
             if self.is_finished() {
                 return Err(End::Finished);
             }
-            progress |= self.mute_unasked();
+            progress |= self.ask_for_errors();
         }
         Ok(progress)
     }
@@ -458,6 +465,7 @@ impl Session {
         self.env.tally.leases.add(1);
         self.owed.reset();
         self.settings.attach(Arc::clone(&lease.label));
+        self.unnamed.settle(lease.unnamed);
         self.lease = Some(lease);
         self.sync_settings();
         self.send_deferred_begin();
@@ -488,6 +496,7 @@ impl Session {
         };
         if let Some(mut lease) = self.lease.take() {
             lease.label = SharedSettings::clone(self.settings.label());
+            lease.unnamed = *self.unnamed.get();
             let waiting = lease.input.passing().to_vec();
             if !waiting.is_empty() {
                 self.cout.tail().extend_from_slice(&waiting);
@@ -658,6 +667,7 @@ impl Session {
             lease.abandon();
         } else if let Some(settled) = self.owed.settle() {
             lease.label = SharedSettings::clone(self.settings.label());
+            lease.unnamed = *self.unnamed.get();
             lease.give_back(settled);
         } else if self.owed.is_empty() && !self.owed.is_unsynced() && lease.output.is_empty() {
             lease.label = SharedSettings::clone(self.settings.label_at_start());

@@ -60,10 +60,10 @@ impl SettingsState {
         self.base = self.now.clone();
     }
 
-    /// The client gave start-up parameters.
+    /// What RESET goes back to: the client's start-up parameters.
     #[must_use]
-    pub fn has_defaults(&self) -> bool {
-        !self.defaults.is_empty()
+    pub fn defaults(&self) -> &SharedSettings {
+        &self.defaults
     }
 
     /// What the session wants.

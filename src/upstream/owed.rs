@@ -53,6 +53,25 @@ pub struct Owed<N> {
     pub note: Option<Box<N>>,
 }
 
+/// Extended messages that may still fail.
+#[derive(Debug, Default)]
+struct Loose {
+    client: isize,
+    own: isize,
+}
+
+impl Loose {
+    fn count(&mut self, expect: Expect, hidden: bool, change: isize) {
+        if expect.is_extended() && !matches!(expect, Expect::Local | Expect::CopyEnd) {
+            *(if hidden {
+                &mut self.own
+            } else {
+                &mut self.client
+            }) += change;
+        }
+    }
+}
+
 /// Proof that a connection owes nothing and is outside a transaction.
 #[derive(Debug)]
 pub struct Settled(());
@@ -61,8 +80,14 @@ pub struct Settled(());
 #[derive(Debug)]
 pub struct OwedQueue<N> {
     entries: VecDeque<Owed<N>>,
+    /// How many entries, from the front, the server answers without being asked again.
+    asked: usize,
     /// ReadyForQuery messages due.
     ready_due: usize,
+    /// Syncs among the entries.
+    syncs: usize,
+    /// Entries behind the last Sync whose failure makes the server skip what follows.
+    loose: Loose,
     status: TransactionStatus,
     /// Extended messages were sent since the last Sync.
     unsynced: bool,
@@ -74,7 +99,10 @@ impl<N> Default for OwedQueue<N> {
     fn default() -> Self {
         Self {
             entries: VecDeque::new(),
+            asked: 0,
             ready_due: 0,
+            syncs: 0,
+            loose: Loose::default(),
             status: TransactionStatus::Idle,
             unsynced: false,
             skipping: false,
@@ -86,7 +114,10 @@ impl<N> OwedQueue<N> {
     /// Begins anew for another connection.
     pub fn reset(&mut self) {
         self.entries.clear();
+        self.asked = 0;
         self.ready_due = 0;
+        self.syncs = 0;
+        self.loose = Loose::default();
         self.status = TransactionStatus::Idle;
         self.unsynced = false;
         self.skipping = false;
@@ -104,15 +135,39 @@ impl<N> OwedQueue<N> {
                 self.ready_due += 1;
                 self.unsynced = false;
                 self.skipping = false;
+                self.syncs += 1;
+                self.loose = Loose::default();
             }
             Expect::CopyEnd => {}
             _ => self.unsynced = true,
         }
+        self.loose.count(expect, hidden, 1);
         self.entries.push_back(Owed {
             expect,
             hidden,
             note,
         });
+        if !expect.is_extended() {
+            self.asked = self.entries.len();
+        }
+    }
+
+    /// Notes a Flush that was sent: it asks for all answers that are due.
+    pub fn flush(&mut self) {
+        self.asked = self.entries.len();
+    }
+
+    /// A Sync, a Flush or a simple request asked for the answer of the front entry. Others the
+    /// server keeps back.
+    #[must_use]
+    pub fn front_is_asked(&self) -> bool {
+        self.asked > 0
+    }
+
+    /// The server keeps no answer back.
+    #[must_use]
+    pub fn all_asked(&self) -> bool {
+        self.asked == self.entries.len()
     }
 
     /// The entry whose answer comes next.
@@ -129,8 +184,14 @@ impl<N> OwedQueue<N> {
     /// Removes the entry that was answered in full.
     pub fn pop(&mut self) -> Option<Owed<N>> {
         let entry = self.entries.pop_front()?;
+        self.asked = self.asked.saturating_sub(1);
         if !entry.expect.is_extended() {
             self.ready_due -= 1;
+        }
+        if entry.expect == Expect::Sync {
+            self.syncs -= 1;
+        } else if self.syncs == 0 {
+            self.loose.count(entry.expect, entry.hidden, -1);
         }
         Some(entry)
     }
@@ -171,17 +232,21 @@ impl<N> OwedQueue<N> {
             .unwrap_or(self.entries.len());
         let mut kept = VecDeque::with_capacity(self.entries.len());
         let mut clean = true;
+        let mut asked = self.asked;
         for (position, entry) in self.entries.drain(..).enumerate() {
             let before_end = position > 0 && position < end;
             if before_end && entry.expect == Expect::Sync {
                 self.ready_due -= 1;
                 self.unsynced = true;
+                asked -= usize::from(position < self.asked);
             } else {
                 clean &= !before_end;
                 kept.push_back(entry);
             }
         }
         self.entries = kept;
+        self.asked = asked;
+        self.count_loose();
         clean
     }
 
@@ -230,15 +295,32 @@ impl<N> OwedQueue<N> {
         self.entries.iter().take(last.map_or(0, |last| last + 1))
     }
 
-    /// The messages sent since the last request that ends with ReadyForQuery are all the proxy's
-    /// own.
+    fn count_loose(&mut self) {
+        self.loose = Loose::default();
+        self.syncs = 0;
+        for entry in &self.entries {
+            if entry.expect == Expect::Sync {
+                self.syncs += 1;
+                self.loose = Loose::default();
+            } else {
+                self.loose.count(entry.expect, entry.hidden, 1);
+            }
+        }
+    }
+
+    /// Extended messages of the client were sent since the last Sync and may still fail: then
+    /// everything behind them is skipped, simple requests too.
     #[must_use]
-    pub fn ends_with_own(&self) -> bool {
-        self.entries
-            .iter()
-            .rev()
-            .take_while(|entry| entry.expect.is_extended())
-            .all(|entry| entry.hidden)
+    pub fn may_skip(&self) -> bool {
+        self.loose.client > 0
+    }
+
+    /// The last request is a simple one behind extended messages of the proxy that may still fail:
+    /// it would be skipped, and what is sent behind it too.
+    #[must_use]
+    pub fn hangs_on_own(&self) -> bool {
+        let last = self.entries.back().map(|entry| entry.expect);
+        self.loose.own > 0 && matches!(last, Some(Expect::Query | Expect::FunctionCall))
     }
 
     /// The copy whose end was sent first is complete.
@@ -249,6 +331,7 @@ impl<N> OwedQueue<N> {
             .position(|entry| entry.expect == Expect::CopyEnd)
         {
             self.entries.remove(at);
+            self.asked -= usize::from(at < self.asked);
         }
     }
 
@@ -327,6 +410,62 @@ mod tests {
         assert_eq!(q.fail().len(), 3);
         assert!(q.is_empty() && q.is_skipping() && q.ready_due() == 0);
         assert!(q.settle().is_none());
+    }
+
+    #[test]
+    fn sync_flush_and_query_ask_for_what_is_due() {
+        use Expect::{Bind, CopyEnd, Execute, Parse, Sync};
+        let mut q = queue(&[Parse, Bind]);
+        assert!(!q.front_is_asked() && !q.all_asked());
+        q.flush();
+        q.push(Execute, false, None);
+        assert!(q.front_is_asked() && !q.all_asked());
+        q.pop();
+        assert!(q.front_is_asked());
+        q.pop();
+        assert!(!q.front_is_asked(), "the Execute came behind the Flush");
+        q.push(Sync, false, None);
+        assert!(q.front_is_asked() && q.all_asked());
+
+        let mut q = queue(&[Execute, Sync]);
+        assert!(q.begin_copy_in() && q.all_asked());
+        let mut q = queue(&[Execute, CopyEnd, Sync, Parse]);
+        q.forget_copy_end();
+        q.pop();
+        q.pop();
+        assert!(!q.front_is_asked() && !q.all_asked());
+        q.fail();
+        assert!(q.all_asked());
+    }
+
+    #[test]
+    fn what_follows_unanswered_extended_messages_may_be_skipped() {
+        use Expect::{Bind, Execute, Local, Parse, Query, Sync};
+        let cases: [(&[Expect], usize, bool); 8] = [
+            (&[Query], 0, false),
+            (&[Parse, Query], 0, true),
+            (&[Parse, Query, Query], 0, true),
+            (&[Parse, Query, Query], 1, false),
+            (&[Parse, Bind, Execute, Sync], 0, false),
+            (&[Parse, Sync, Bind, Query], 0, true),
+            (&[Parse, Sync, Bind, Query], 2, true),
+            (&[Local, Query], 0, false),
+        ];
+        for (expects, answered, expected) in cases {
+            let mut q = queue(expects);
+            (0..answered).for_each(|_| drop(q.pop()));
+            assert_eq!(q.may_skip(), expected, "{expects:?} {answered}");
+            assert!(!q.hangs_on_own());
+        }
+        let mut q = queue(&[Execute, Sync, Parse]);
+        q.pop();
+        q.pop();
+        q.push(Bind, true, None);
+        assert!(q.may_skip() && !q.hangs_on_own());
+        q.push(Query, false, None);
+        assert!(q.hangs_on_own());
+        q.fail();
+        assert!(!q.may_skip() && !q.hangs_on_own());
     }
 
     #[test]

@@ -314,6 +314,33 @@ fn q18_every_answer_arrives_before_the_stream_ends() {
 }
 
 #[test]
+fn q18b_answers_that_a_flush_asked_for_arrive_before_the_stream_ends() {
+    let proxy = plan().size(1).start();
+    let mut client = proxy.connect();
+    let unasked = [parse("", "select 2", &[]), parse("", "selekt", &[])].concat();
+    client.send(&[select("select 1"), flush(), unasked, terminate()].concat());
+    let frames = client.until_closed().expect("an end");
+    // Whatever else comes: the flushed answers are first, the error is last.
+    let tags = tags(&frames);
+    assert!(tags.starts_with("12DC") && tags.ends_with('E'), "{tags}");
+    usable(&proxy);
+}
+
+#[test]
+fn q18c_a_begin_is_answered_in_the_words_it_was_said_in() {
+    let proxy = plan().size(1).start();
+    for (text, tag) in [
+        ("begin", "BEGIN"),
+        ("start transaction", "START TRANSACTION"),
+        (";; /* now */ start transaction;", "START TRANSACTION"),
+    ] {
+        let mut client = proxy.connect();
+        let complete = client.run(text).remove(0);
+        assert_eq!(complete.body, [tag.as_bytes(), b"\0"].concat(), "{text}");
+    }
+}
+
+#[test]
 fn q19_messages_cut_into_single_bytes_are_answered() {
     let proxy = plan().size(1).start();
     let mut client = proxy.connect();

@@ -1,5 +1,6 @@
 //! Numbered cases, group L: the pool, reloads, the end.
 
+use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, Login, tags};
@@ -32,11 +33,16 @@ fn terminate_backends(proxy: &Proxy, application: &str) {
 #[test]
 fn l1_places_add_up_at_every_moment() {
     let proxy = plan().size(3).start();
-    let done = std::sync::atomic::AtomicBool::new(false);
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    let receiver = std::sync::Mutex::new(receiver);
+    let done =
+        || receiver.lock().expect("unpoisoned").try_recv() == Err(TryRecvError::Disconnected);
     std::thread::scope(|threads| {
+        // Dropped when the scrapes end, by a failure too.
+        let _sender = sender;
         for _ in 0..8 {
             threads.spawn(|| {
-                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                while !done() {
                     let mut client = proxy.connect();
                     for _ in 0..10 {
                         client.run("select 1");
@@ -49,7 +55,6 @@ fn l1_places_add_up_at_every_moment() {
             let metrics = proxy.metrics();
             assert!(accounted(&metrics), "{metrics:?}");
         }
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     proxy.wait_base();
     assert!(accounted(&proxy.metrics()));

@@ -473,3 +473,82 @@ fn s15_settings_follow_their_client_over_many_connections() {
         }
     }
 }
+
+#[test]
+fn s16_reset_goes_back_to_the_start_up_parameters_at_once() {
+    let proxy = plan().size(1).start();
+    let login = Login::new(ROLE, "app")
+        .with("work_mem", "6MB")
+        .with("search_path", "pg_catalog");
+    let extended =
+        |sql: &str| [parse("", sql, &[]), bind_text("", "", &[]), execute("", 0)].concat();
+    let show = || query("show work_mem");
+    let value = |frames: Vec<crate::message::Frame>| {
+        let row = frames.iter().find(|frame| frame.tag == b'D');
+        let value = row.and_then(|row| row.values().remove(0));
+        String::from_utf8(value.unwrap_or_default()).expect("text")
+    };
+    for reset in ["reset all", "reset work_mem", "set work_mem to default"] {
+        let mut client = proxy.login(&login).expect("login");
+        // In one text, in one batch, and in batches written at once.
+        client.run("set work_mem = '1MB'");
+        client.send(&query(format!("{reset}; show work_mem; show search_path")));
+        let frames = client.until_ready();
+        assert_eq!(tags(&frames), "CTDCTDCZ", "{reset}");
+        assert_eq!(value(frames), "6MB", "{reset}");
+
+        client.run("set work_mem = '1MB'");
+        client.send(&[extended(reset), show()].concat());
+        let frames = client.until_ready();
+        assert_eq!(tags(&frames), "12CTDCZ", "{reset}");
+        assert_eq!(value(frames), "6MB", "{reset}");
+
+        client.run("set work_mem = '1MB'");
+        client.send(&[query(reset), sync(), show()].concat());
+        client.until_ready();
+        client.until_ready();
+        assert_eq!(value(client.until_ready()), "6MB", "{reset}");
+
+        // A RESET that is rolled back did nothing.
+        client.run("set work_mem = '1MB'");
+        client.run(&format!("begin; {reset}; rollback"));
+        assert_eq!(client.scalar("show work_mem"), "1MB", "{reset}");
+        client.send(&[extended(reset), extended("select 1/0"), sync(), show()].concat());
+        client.until_ready();
+        assert_eq!(value(client.until_ready()), "1MB", "{reset}");
+    }
+    let mut client = proxy.login(&login).expect("login");
+    client.send(&query("reset all; selekt 1"));
+    let frames = client.until_ready();
+    assert_eq!(frames[0].field(b'P').as_deref(), Some("12"));
+    // Requests written behind DISCARD ALL, one without an answer of its own.
+    client.run("set work_mem = '1MB'");
+    client.send(&[query("discard all"), sync(), show()].concat());
+    client.until_ready();
+    client.until_ready();
+    assert_eq!(value(client.until_ready()), "6MB");
+}
+
+#[test]
+fn s16_what_a_reset_changes_is_told_before_its_ready_for_query() {
+    let proxy = plan().size(1).start();
+    let login = Login::new(ROLE, "app").with("TimeZone", "Europe/Paris");
+    for (reset, begun) in [("reset all", "begin"), ("discard all", "select 1")] {
+        let mut client = proxy.login(&login).expect("login");
+        client.run("set application_name = 'one'");
+        client.run(begun);
+        client.send(&[query(reset), sync()].concat());
+        let frames = client.until_ready();
+        let told: Vec<_> = frames
+            .iter()
+            .filter(|frame| frame.tag == b'S')
+            .map(crate::client::parameter)
+            .collect();
+        assert_eq!(
+            told,
+            [("application_name".to_owned(), String::new())],
+            "{reset}"
+        );
+        client.until_ready();
+    }
+}

@@ -595,3 +595,227 @@ fn p19_errors_name_the_statement_as_the_client_does() {
         "bind message supplies 0 parameters, but prepared statement \"mine\" requires 1"
     );
 }
+
+fn message_of(frames: &[crate::message::Frame]) -> String {
+    let error = frames.iter().find(|frame| frame.tag == b'E');
+    let message = error.and_then(|frame| frame.field(b'M'));
+    message.expect("an error with a message")
+}
+
+#[test]
+fn p20_errors_name_a_statement_as_it_was_called_when_it_was_bound() {
+    let proxy = plan().size(1).start();
+    let mut client = proxy.connect();
+    let text = "select $1::int";
+    // The second name may mean the very same server-side statement.
+    let batch = [
+        parse("first", text, &[]),
+        bind("", "first", &[], &[]),
+        close(b'S', "first"),
+        parse("second", text, &[]),
+        sync(),
+    ];
+    client.send(&batch.concat());
+    assert!(message_of(&client.until_ready()).contains("\"first\""));
+
+    let batch = [
+        parse("gone", "select 1", &[]),
+        parse("mine", "deallocate gone", &[25]),
+        bind("", "mine", &[], &[]),
+        sync(),
+        close(b'S', "gone"),
+        bind("", "mine", &[], &[]),
+        sync(),
+    ];
+    client.send(&batch.concat());
+    for _ in 0..2 {
+        assert!(message_of(&client.until_ready()).contains("\"mine\""));
+    }
+}
+
+#[test]
+fn p21_an_unnamed_statement_that_a_query_destroyed_stays_destroyed() {
+    let proxy = plan().size(1).start();
+    let mut client = proxy.connect();
+    let failing = [
+        parse("", "select 1", &[]),
+        bind_text("", "", &["too many"]),
+        close(b'S', ""),
+        sync(),
+        query("select 2"),
+    ];
+    client.send(&failing.concat());
+    assert_eq!(tags(&client.until_ready()), "1EZ");
+    assert_eq!(tags(&client.until_ready()), "TDCZ");
+    client.send(&[bind_text("", "", &[]), sync()].concat());
+    assert!(message_of(&client.until_ready()).contains("does not exist"));
+}
+
+#[test]
+fn p22_an_unnamed_statement_survives_requests_that_were_skipped() {
+    let proxy = plan().size(1).start();
+    let mut client = proxy.connect();
+    let kept = || parse("", "select 'kept'", &[]);
+    let other = || parse("", "select 'other'", &[]);
+    let fault = || parse("", "selekt", &[]);
+    let unknown = || describe(b'S', "unknown");
+    let skipped = |message| [unknown(), message, sync()].concat();
+    let begin = [kept(), sync()].concat();
+    // What is written at once, how many ReadyForQuery it brings, what the unnamed statement is then.
+    let cases = [
+        ([skipped(other()), begin.clone()].concat(), 2, Some("kept")),
+        ([skipped(kept()), begin.clone()].concat(), 2, Some("kept")),
+        (
+            [begin.clone(), skipped(other()), skipped(other())].concat(),
+            3,
+            Some("kept"),
+        ),
+        (
+            [begin.clone(), skipped(query("select 1").repeat(2))].concat(),
+            2,
+            Some("kept"),
+        ),
+        (
+            [begin.clone(), skipped(close(b'S', ""))].concat(),
+            2,
+            Some("kept"),
+        ),
+        (
+            [begin.clone(), fault(), sync(), skipped(other())].concat(),
+            3,
+            None,
+        ),
+        (
+            [begin, skipped(other()), query("select 1")].concat(),
+            3,
+            None,
+        ),
+    ];
+    for (number, (bytes, readies, expected)) in cases.into_iter().enumerate() {
+        client.run("select 1");
+        client.send(&bytes);
+        (0..readies).for_each(|_| drop(client.until_ready()));
+        client.send(&[bind_text("", "", &[]), execute("", 0), sync()].concat());
+        let frames = client.until_ready();
+        assert_eq!(
+            rows(&frames),
+            Vec::from_iter(expected),
+            "case {number}: {:?}",
+            render(&frames)
+        );
+        if expected.is_none() {
+            assert!(message_of(&frames).contains("unnamed"), "case {number}");
+        }
+    }
+}
+
+#[test]
+fn p23_an_unnamed_statement_that_was_to_be_restored_in_a_failed_batch_is_restored_in_the_next() {
+    let proxy = plan().size(1).start();
+    let mut client = proxy.connect();
+    let mut other = proxy.connect();
+    client.send(&[parse("", "select 'mine'", &[]), sync()].concat());
+    client.until_ready();
+    // Their unnamed statement is on the connection now.
+    let theirs = [parse("", "select 'theirs'", &[]), sync()];
+    assert_eq!(other.exchange(&theirs), "1Z");
+    let bound = [bind_text("", "", &[]), execute("", 0), sync()].concat();
+    client.send(&[describe(b'S', "unknown"), bound.clone(), bound].concat());
+    assert_eq!(tags(&client.until_ready()), "EZ");
+    assert_eq!(rows(&client.until_ready()), ["mine"]);
+}
+
+#[test]
+fn p24_deallocate_all_takes_the_named_statements_only() {
+    let proxy = plan().size(1).start();
+    let mut client = proxy.connect();
+    let run = [bind_text("", "", &[]), execute("", 0), sync()].concat();
+    client.send(
+        &[
+            parse("s", "select 1", &[]),
+            parse("", "deallocate all", &[]),
+        ]
+        .concat(),
+    );
+    for _ in 0..2 {
+        client.send(&run);
+        let frames = client.until_ready();
+        assert!(tags(&frames).ends_with("2CZ"), "{:?}", render(&frames));
+    }
+    client.send(&[bind_text("", "s", &[]), sync()].concat());
+    assert!(message_of(&client.until_ready()).contains("\"s\" does not exist"));
+}
+
+#[test]
+fn p25_a_deallocate_all_that_is_not_reached_leaves_the_statements_of_others() {
+    let proxy = plan().size(1).start();
+    let mut client = proxy.connect();
+    let mut other = proxy.connect();
+    assert_eq!(
+        client.exchange(&[parse("s", "select 'mine'", &[]), sync()]),
+        "1Z"
+    );
+    other.send(&query("select 1/0; deallocate all"));
+    assert_eq!(tags(&other.until_ready()), "EZ");
+    assert_eq!(run(&mut client, "s", &[]), ["mine"]);
+}
+
+#[test]
+fn p26_a_deallocate_stands_when_its_implicit_transaction_fails_at_the_end() {
+    let proxy = plan().size(1).start();
+    let mut client = proxy.connect();
+    client.run(
+        "drop table if exists p26; create table p26 (a int unique deferrable initially deferred)",
+    );
+    client.send(&[parse("s", "select 1", &[]), sync()].concat());
+    client.until_ready();
+    let batch = [
+        parse("", "insert into p26 values (1), (1)", &[]),
+        bind_text("", "", &[]),
+        execute("", 0),
+        query("deallocate s"),
+    ];
+    client.send(&batch.concat());
+    assert_eq!(tags(&client.until_ready()), "12CEZ");
+    client.send(&[bind_text("", "s", &[]), sync()].concat());
+    assert!(message_of(&client.until_ready()).contains("\"s\" does not exist"));
+}
+
+#[test]
+fn p27_a_duplicate_parse_is_42p05_though_the_older_statement_could_not_be_parsed_now() {
+    let proxy = plan().size(1).start();
+    let mut client = proxy.connect();
+    client.run("drop table if exists p27; create table p27 (a int)");
+    client.send(&[parse("s", "select a from p27", &[]), sync()].concat());
+    client.until_ready();
+    client.run("drop table p27");
+    client.send(&[parse("s", "select 1", &[]), sync()].concat());
+    let frames = client.until_ready();
+    assert_eq!(frames[0].field(b'C').expect("a code"), "42P05");
+}
+
+#[test]
+fn p28_queries_behind_a_statement_that_cannot_be_prepared_again_are_answered_each() {
+    let proxy = plan().size(2).start();
+    let mut client = proxy.connect();
+    let mut other = proxy.connect();
+    client.send(&[parse("s", "select 1", &[]), sync()].concat());
+    client.until_ready();
+    // The connection with the statement was used last and is the first to be lent again.
+    other.run("begin");
+    other.run("select 1");
+    let failing = [
+        query("begin read only"),
+        query("release absent"),
+        query("deallocate s"),
+        query("select 2"),
+        sync(),
+        query("rollback"),
+    ];
+    client.send(&failing.concat());
+    let answers = [(); 6].map(|()| tags(&client.until_ready()));
+    assert_eq!(answers, ["CZ", "EZ", "EZ", "EZ", "Z", "CZ"]);
+    other.run("rollback");
+    client.send(&[bind_text("", "s", &[]), execute("", 0), sync()].concat());
+    assert_eq!(tags(&client.until_ready()), "2DCZ");
+}
