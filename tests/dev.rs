@@ -71,6 +71,96 @@ impl Drop for Dev {
     }
 }
 
+/// A proxy of its own in front of the emulated cluster of a `dev`, with one connection.
+struct Second(Child, String);
+
+impl Second {
+    fn start(dev: &Dev, dir: &Path) -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let config = std::fs::read_to_string(dev.text("config")).unwrap();
+        let lines = config.lines().map(|line| match line.trim_start() {
+            own if own.starts_with("listen:") => {
+                format!("listen: {{address: '127.0.0.1:{port}'}}\nworkers: 1")
+            }
+            own if own.starts_with("admin: {address") => String::new(),
+            own if own.starts_with("ca_file:") => format!("{line}\n    pool: {{size: 1}}"),
+            _ => line.to_owned(),
+        });
+        let path = dir.join("second.yaml");
+        std::fs::write(&path, lines.collect::<Vec<_>>().join("\n")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_dsql-proxy"))
+            .args(["run", "--config"])
+            .arg(&path)
+            .spawn()
+            .unwrap();
+        let address = format!("127.0.0.1:{port}");
+        while std::net::TcpStream::connect(&address).is_err() {
+            std::thread::yield_now();
+        }
+        Self(child, address)
+    }
+
+    /// Runs each statement in one session.
+    fn session(&self, statements: &[&str]) -> String {
+        let (host, port) = self.1.rsplit_once(':').unwrap();
+        let mut psql = Command::new("psql");
+        psql.args(["-XAtq", "-h", host, "-p", port, "-U", "app", "-d", "app"]);
+        psql.args(statements.iter().flat_map(|statement| ["-c", statement]));
+        let output = psql
+            .env("PGPASSWORD", "app")
+            .env("PGSSLMODE", "disable")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+}
+
+impl Drop for Second {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_dsql_connection_is_clean_for_the_next_client() {
+    let dir = tempfile::Builder::new()
+        .prefix("dsql-")
+        .tempdir_in("/tmp")
+        .unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let dev = Dev::start(dir.path());
+    let proxy = Second::start(&dev, dir.path());
+    let state = "SELECT concat_ws('|', pg_backend_pid(), current_setting('statement_timeout'), \
+                 (SELECT count(*) FROM pg_prepared_statements), current_user = session_user)";
+    let before = proxy.session(&[state]);
+    assert!(before.ends_with("|0|0|t"), "{before}");
+    let traces: [&[&str]; 4] = [
+        &["SELECT set_config('statement_timeout', '60000', false)"],
+        &["PREPARE p AS SELECT 1", "EXECUTE p"],
+        &["CREATE ROLE traced ADMIN admin", "SET ROLE traced"],
+        &[
+            "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+            "BEGIN",
+        ],
+    ];
+    for statements in traces {
+        proxy.session(statements);
+        assert_eq!(proxy.session(&[state]), before, "after {statements:?}");
+        assert_eq!(
+            proxy.session(&["SHOW default_transaction_read_only"]),
+            "off"
+        );
+    }
+    drop(proxy);
+    assert_eq!(dev.stop(), Some(0));
+}
+
 #[test]
 fn dev_serves_both_databases_and_keeps_its_state() {
     let dir = tempfile::Builder::new()

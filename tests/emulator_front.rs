@@ -160,10 +160,14 @@ impl Fixture {
     }
 
     fn http(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        self.http_with("host: localhost", method, path, body)
+    }
+
+    fn http_with(&self, header: &str, method: &str, path: &str, body: &str) -> (u16, Value) {
         let mut socket = TcpStream::connect(self.emulator.admin_address()).unwrap();
         write!(
             socket,
-            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\n{header}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         )
         .unwrap();
@@ -558,6 +562,31 @@ fn faults_and_the_clock_can_be_ordered() {
     assert_eq!(order(r#"{"kind":"abort_commit"}"#).0, 400);
     assert_eq!(fixture.http("POST", "/clock", "{").0, 400);
     assert_eq!(fixture.http("GET", "/other", "").0, 404);
+}
+
+#[test]
+fn pages_of_other_sites_order_nothing() {
+    let fixture = start();
+    let fault = r#"{"kind":"refuse_login"}"#;
+    for (header, status) in [
+        ("host: evil.example", 421),
+        ("host: evil.example\r\norigin: http://evil.example", 421),
+        ("host: 127.0.0.1:1\r\norigin: http://evil.example", 403),
+        ("host: 127.0.0.1:1\r\norigin: null", 403),
+    ] {
+        for (method, path, body) in [
+            ("POST", "/faults", fault),
+            ("DELETE", "/faults", ""),
+            ("POST", "/clock", r#"{"advance":"300s"}"#),
+        ] {
+            let answer = fixture.http_with(header, method, path, body);
+            assert_eq!(answer.0, status, "{method} {path} {header}");
+        }
+    }
+    assert_eq!(fixture.http("GET", "/faults", "").1["refuse_login"], 0);
+    assert_eq!(fixture.stat("clock_advance_seconds"), 0);
+    let own = "host: 127.0.0.1:1\r\norigin: http://127.0.0.1:1";
+    assert_eq!(fixture.http_with(own, "POST", "/faults", fault).0, 200);
 }
 
 #[test]

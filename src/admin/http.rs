@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::header::{self, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,6 +23,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::page;
+use crate::config::reload::Changes;
+use crate::net::origin;
 
 /// Connections at one time; others wait in the listener's queue.
 pub const CONNECTIONS: usize = 64;
@@ -50,12 +52,11 @@ pub trait Operations: Send + Sync {
     /// Numbers and names for people and scripts. No secrets.
     fn status(&self) -> serde_json::Value;
 
-    /// Reads the configuration again and takes over what can be changed under way. Returns what
-    /// changed and what waits for a restart, one line each.
+    /// Reads the configuration again and takes over what can be changed under way.
     ///
     /// # Errors
     /// What is wrong with the new configuration; the old one stays in force.
-    fn reload(&self) -> Result<Vec<String>, Vec<String>>;
+    fn reload(&self) -> Result<Changes, Vec<String>>;
 
     /// Begins to drain, and returns at once.
     fn drain(&self);
@@ -70,11 +71,17 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds `address` and serves until [`Server::stop`].
+    /// Binds `address` and serves until [`Server::stop`]. Clients may call it by the address, as
+    /// localhost, or by one of `names`.
     ///
     /// # Errors
     /// The address cannot be bound, or the thread not started.
-    pub fn start(address: SocketAddr, operations: Arc<dyn Operations>) -> io::Result<Self> {
+    pub fn start(
+        address: SocketAddr,
+        names: &[String],
+        operations: Arc<dyn Operations>,
+    ) -> io::Result<Self> {
+        let names: Arc<[String]> = names.into();
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -86,7 +93,7 @@ impl Server {
         let thread = std::thread::Builder::new()
             .name("admin".to_owned())
             .spawn(move || {
-                let served = runtime.block_on(serve(listener, operations, stopped));
+                let served = runtime.block_on(serve(listener, names, operations, stopped));
                 if let Err(error) = served {
                     tracing::error!(%error, "the admin endpoint has ended");
                 }
@@ -119,6 +126,7 @@ impl Server {
 
 async fn serve(
     listener: TcpListener,
+    names: Arc<[String]>,
     operations: Arc<dyn Operations>,
     mut stopped: oneshot::Receiver<()>,
 ) -> io::Result<()> {
@@ -131,10 +139,10 @@ async fn serve(
         };
         match accepted {
             Some((socket, place)) => {
-                let operations = Arc::clone(&operations);
+                let (names, operations) = (Arc::clone(&names), Arc::clone(&operations));
                 tokio::spawn(async move {
                     // Its end is the client's business; the log would be flooded.
-                    let _ = tokio::time::timeout(DEADLINE, answer(socket, operations)).await;
+                    let _ = tokio::time::timeout(DEADLINE, answer(socket, names, operations)).await;
                     drop(place);
                 });
             }
@@ -157,8 +165,13 @@ async fn accept(
     }
 }
 
-async fn answer(socket: TcpStream, operations: Arc<dyn Operations>) -> hyper::Result<()> {
-    let service = service_fn(move |request| respond(request, Arc::clone(&operations)));
+async fn answer(
+    socket: TcpStream,
+    names: Arc<[String]>,
+    operations: Arc<dyn Operations>,
+) -> hyper::Result<()> {
+    let service =
+        service_fn(move |request| respond(request, Arc::clone(&names), Arc::clone(&operations)));
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_DEADLINE)
@@ -172,8 +185,12 @@ type Answer = Response<Full<Bytes>>;
 
 async fn respond(
     request: Request<Incoming>,
+    names: Arc<[String]>,
     operations: Arc<dyn Operations>,
 ) -> Result<Answer, Infallible> {
+    if let Err((status, sentence)) = origin::check(request.method(), request.headers(), &names) {
+        return Ok(text(status, format!("{sentence}\n")));
+    }
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let posts = request.method() == Method::POST;
     let path = request.uri().path();
@@ -182,10 +199,6 @@ async fn respond(
             true => read(path, operations.as_ref()),
             false => not_allowed("GET, HEAD"),
         },
-        "/api/reload" | "/api/drain" if posts && is_foreign(request.headers()) => text(
-            StatusCode::FORBIDDEN,
-            "a page of another site asked for this\n",
-        ),
         "/api/reload" | "/api/drain" => match posts {
             true => act(path.to_owned(), operations).await,
             false => not_allowed("POST"),
@@ -224,7 +237,10 @@ async fn act(path: String, operations: Arc<dyn Operations>) -> Answer {
             document(StatusCode::ACCEPTED, &json!({"draining": true}))
         }
         _ => match operations.reload() {
-            Ok(changes) => document(StatusCode::OK, &json!({"changes": changes})),
+            Ok(changes) => {
+                let answer = json!({"changes": changes.live, "restart": changes.restart});
+                document(StatusCode::OK, &answer)
+            }
             Err(errors) => document(StatusCode::UNPROCESSABLE_ENTITY, &json!({"errors": errors})),
         },
     };
@@ -234,22 +250,6 @@ async fn act(path: String, operations: Arc<dyn Operations>) -> Answer {
             "failed; the log says why\n",
         )
     })
-}
-
-/// Whether a browser sent the request for a page of another origin. Without this check any web
-/// page could drain the proxy of an operator who looks at it.
-fn is_foreign(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else {
-        return false;
-    };
-    let origin = origin
-        .to_str()
-        .ok()
-        .and_then(|origin| origin.split_once("://"));
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    origin.map(|(_, authority)| authority) != host
 }
 
 fn not_allowed(methods: &'static str) -> Answer {

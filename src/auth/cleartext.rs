@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Semaphore;
 
-use super::verifier::Verifier;
+use crate::config::verifier::Verifier;
 
 /// Limits the hashing that runs at once.
 #[derive(Debug)]
@@ -63,9 +63,11 @@ mod tests {
     async fn a11_abandoned_work_gives_its_permit_back() {
         let hashing = Hashing::new();
         let total = hashing.free();
-        let slow = Arc::new(Verifier::parse(
-            "SCRAM-SHA-256$8000000:c2FsdA==$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
-        ).unwrap());
+        let slow = Arc::new(
+            "SCRAM-SHA-256$8000000:c2FsdA==$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+                .parse::<Verifier>()
+                .unwrap(),
+        );
         for _ in 0..total + 3 {
             let check = hashing.check(Arc::clone(&slow), "x".into());
             let limit = Duration::from_millis(20);

@@ -26,7 +26,7 @@ pub use counters::{Counters, Method};
 pub use login::{Arrival, receive};
 pub use tls::TlsError;
 pub use users::UserError;
-pub use verifier::{DEFAULT_ITERATIONS, SALT_LENGTH, Verifier, VerifierError};
+pub use verifier::{DEFAULT_ITERATIONS, SALT_LENGTH};
 
 use crate::config::{self, Config};
 use crate::net::Peer;

@@ -8,7 +8,7 @@ use pgwire::error::{PgWireError, PgWireResult};
 use thiserror::Error;
 
 use super::counters::Method;
-use super::verifier::Verifier;
+use crate::config::verifier::Verifier;
 use crate::wire::frontend::put;
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;

@@ -1,18 +1,19 @@
 //! TLS for clients: the certificate, its reload, and its channel binding.
 
-use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use pgwire::api::auth::sasl::scram::ScramServerAuth;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls_pki_types::CertificateDer;
 use thiserror::Error;
 
 use crate::config::ListenTls;
+use crate::config::pem::{self, PemError};
 
 /// Protocol name in ALPN (PostgreSQL 17 and later).
 pub(super) const ALPN: &[u8] = b"postgresql";
@@ -20,32 +21,12 @@ pub(super) const ALPN: &[u8] = b"postgresql";
 /// A certificate or key that cannot be used.
 #[derive(Debug, Error)]
 pub enum TlsError {
-    /// A file cannot be read.
-    #[error("cannot read {}: {cause}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        cause: io::Error,
-    },
-    /// A file is not PEM, or has no certificate or key in it.
-    #[error("{} holds no usable {what}: {cause}", path.display())]
-    Pem {
-        /// The file.
-        path: PathBuf,
-        /// `certificate` or `private key`.
-        what: &'static str,
-        /// Why.
-        cause: String,
-    },
-    /// Certificate and key do not belong together, or cannot be used by the TLS library.
-    #[error("certificate {} cannot be used: {cause}", path.display())]
-    Pair {
-        /// The certificate file.
-        path: PathBuf,
-        /// Why.
-        cause: rustls::Error,
-    },
+    /// The files hold none, or not two that belong together.
+    #[error("listen.tls.{0}")]
+    Files(#[from] PemError),
+    /// The TLS library cannot work with them.
+    #[error("listen.tls: {0}")]
+    Library(#[from] rustls::Error),
 }
 
 /// A certificate as it was loaded. One connection uses one `Credential` from handshake to login, so
@@ -87,50 +68,19 @@ impl Tls {
 }
 
 fn load(files: &ListenTls) -> Result<Credential, TlsError> {
-    let pem = read(&files.certificate)?;
-    let chain = CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| unusable(&files.certificate, "certificate", error.to_string()))?;
-    if chain.is_empty() {
-        let cause = "no CERTIFICATE section".to_owned();
-        return Err(unusable(&files.certificate, "certificate", cause));
-    }
-    let key = PrivateKeyDer::from_pem_slice(&read(&files.private_key)?)
-        .map_err(|error| unusable(&files.private_key, "private key", error.to_string()))?;
-    let pair = |cause| TlsError::Pair {
-        path: files.certificate.clone(),
-        cause,
-    };
-    let config = configure(chain, key).map_err(pair)?;
+    let certified = pem::certified_key(files)?;
+    let binding = certified.cert.first().and_then(|leaf| bind(leaf, files));
     Ok(Credential {
-        config: Arc::new(config),
-        binding: bind(&pem, &files.certificate),
+        config: Arc::new(configure(certified)?),
+        binding,
     })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|cause| TlsError::Read {
-        path: path.to_owned(),
-        cause,
-    })
-}
-
-fn unusable(path: &Path, what: &'static str, cause: String) -> TlsError {
-    TlsError::Pem {
-        path: path.to_owned(),
-        what,
-        cause,
-    }
-}
-
-fn configure(
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-) -> Result<ServerConfig, rustls::Error> {
+fn configure(certified: CertifiedKey) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     config.alpn_protocols = vec![ALPN.to_vec()];
     // Each load has its own ticket key: a session resumed over a reload would show the client no
     // certificate, and it would bind to the one it saw before.
@@ -139,19 +89,33 @@ fn configure(
     Ok(config)
 }
 
-fn bind(pem: &[u8], path: &Path) -> Option<ScramServerAuth> {
+fn bind(leaf: &CertificateDer<'_>, files: &ListenTls) -> Option<ScramServerAuth> {
     let mut scram = ScramServerAuth::new();
-    match scram.configure_certificate(pem) {
+    match scram.configure_certificate(armor(leaf).as_bytes()) {
         Ok(()) => Some(scram),
         Err(error) => {
             tracing::warn!(
-                certificate = %path.display(),
+                certificate = %files.certificate.display(),
                 %error,
                 "no channel binding with this certificate: SCRAM-SHA-256-PLUS is not offered"
             );
             None
         }
     }
+}
+
+/// PEM of the very certificate that is served; the file may be another by now.
+fn armor(certificate: &[u8]) -> String {
+    let text = STANDARD.encode(certificate);
+    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let (line, behind) = rest.split_at(rest.len().min(64));
+        pem.push_str(line);
+        pem.push('\n');
+        rest = behind;
+    }
+    pem + "-----END CERTIFICATE-----\n"
 }
 
 #[cfg(test)]
@@ -182,12 +146,19 @@ mod tests {
         }
         std::fs::write(&files.certificate, Certificate::new().certificate_pem()).unwrap();
         let error = tls.reload().unwrap_err();
+        let text = error.to_string();
         assert!(
-            matches!(error, TlsError::Pair { .. }),
-            "key of another certificate: {error}"
+            text.starts_with("listen.tls.private_key: ")
+                && text.ends_with("is not the key of the certificate"),
+            "{text}"
         );
         std::fs::remove_file(&files.private_key).unwrap();
-        assert!(matches!(tls.reload(), Err(TlsError::Read { .. })));
+        let error = tls.reload().unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.starts_with("listen.tls.private_key: cannot read "),
+            "{text}"
+        );
     }
 
     #[test]

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::emulate::{Signals, finish, print_lines};
+use super::emulate::{finish, print_lines, wait};
 use super::run::Running;
+use super::signals::Signals;
 use super::{DevArguments, Failure};
 use crate::emulator::postgres::PORT;
 use crate::emulator::sample::{BENCH, prepare_dev};
@@ -25,7 +26,7 @@ const STOPPING: Duration = Duration::from_secs(1);
 /// # Errors
 /// What could not start, or how PostgreSQL ended.
 pub fn run(arguments: &DevArguments) -> Result<(), Failure> {
-    let signals = Signals::listen()?;
+    let mut signals = Signals::listen()?;
     let mut emulator = start_emulator(arguments)?;
     let config = emulator.dir().join(CONFIG_FILE);
     let proxy = match Running::start(&config) {
@@ -41,8 +42,8 @@ pub fn run(arguments: &DevArguments) -> Result<(), Failure> {
     } else {
         ready.text()
     });
-    let end = signals.wait(&emulator);
-    proxy.stop(STOPPING);
+    let end = wait(&mut signals, &emulator);
+    proxy.stop(STOPPING, &signals.hurry());
     emulator.stop();
     finish(&end)
 }

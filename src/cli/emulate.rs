@@ -1,5 +1,6 @@
 //! `dsql-proxy emulate`: the emulated cluster alone.
 
+use super::signals::Signals;
 use super::{EmulateArguments, Failure};
 use crate::emulator::{Emulator, EmulatorOptions};
 use std::io::Write as _;
@@ -9,7 +10,7 @@ use std::io::Write as _;
 /// # Errors
 /// What could not start, or how PostgreSQL ended.
 pub fn run(arguments: &EmulateArguments) -> Result<(), Failure> {
-    let signals = Signals::listen()?;
+    let mut signals = Signals::listen()?;
     let options = EmulatorOptions {
         dir: arguments.dir.clone(),
         listen: arguments.listen,
@@ -20,7 +21,7 @@ pub fn run(arguments: &EmulateArguments) -> Result<(), Failure> {
     let mut emulator =
         Emulator::start(&options).map_err(|error| Failure::Start(error.to_string()))?;
     print_lines(&describe(&emulator));
-    let end = signals.wait(&emulator);
+    let end = wait(&mut signals, &emulator);
     emulator.stop();
     finish(&end)
 }
@@ -49,60 +50,19 @@ pub enum End {
     Postgres(String),
 }
 
-/// Signals that end a command, caught from the moment this is made.
-pub struct Signals {
-    runtime: tokio::runtime::Runtime,
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl std::fmt::Debug for Signals {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Signals")
-    }
-}
-
-impl Signals {
-    /// Begins to catch SIGINT and SIGTERM, before anything is started that would have to be stopped.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn listen() -> Result<Self, Failure> {
-        Self::catch().map_err(|error| Failure::Start(format!("cannot wait for signals: {error}")))
-    }
-
-    fn catch() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let entered = runtime.enter();
-        let interrupt = signal(SignalKind::interrupt())?;
-        let terminate = signal(SignalKind::terminate())?;
-        drop(entered);
-        Ok(Self {
-            runtime,
-            interrupt,
-            terminate,
-        })
-    }
-
-    /// Waits for a signal or for the emulator's PostgreSQL to end.
-    #[must_use]
-    pub fn wait(mut self, emulator: &Emulator) -> End {
-        let mut exit = emulator.postgres().exit();
-        self.runtime.block_on(async {
-            tokio::select! {
-                _ = self.interrupt.recv() => End::Signal,
-                _ = self.terminate.recv() => End::Signal,
-                ended = exit.wait_for(Option::is_some) => {
-                    End::Postgres(ended.ok().and_then(|status| *status).map_or_else(
-                        || "unknown status".to_owned(),
-                        |status| status.to_string(),
-                    ))
-                }
-            }
-        })
+/// Waits for a signal or for the emulator's PostgreSQL to end.
+#[must_use]
+pub fn wait(signals: &mut Signals, emulator: &Emulator) -> End {
+    let mut exit = emulator.postgres().exit();
+    let ended = signals.wait(async {
+        let status = exit.wait_for(Option::is_some).await;
+        status.ok().and_then(|status| *status)
+    });
+    match ended {
+        Ok(_) => End::Signal,
+        Err(status) => End::Postgres(
+            status.map_or_else(|| "unknown status".to_owned(), |status| status.to_string()),
+        ),
     }
 }
 

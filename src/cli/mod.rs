@@ -5,6 +5,7 @@ pub mod dev;
 pub mod emulate;
 pub mod hash_password;
 pub mod run;
+pub mod signals;
 pub mod token;
 
 use std::ffi::OsString;

@@ -2,31 +2,38 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::http;
-use crate::config::{Config, Problem, reload};
+use crate::config::reload::{self, Changes};
+use crate::config::{Config, Problem};
 use crate::server::{Operations, Proxy};
 use crate::telemetry::log::{self, LogControl};
 use crate::telemetry::metrics;
 
+use super::signals::{Signals, Stop};
 use super::{Failure, RunArguments};
 
 /// How long SIGINT waits for open transactions; SIGTERM waits for `limits.drain_timeout`.
 const INTERRUPTED: Duration = Duration::from_secs(1);
 
-/// Runs the proxy until SIGTERM or SIGINT; SIGHUP reloads.
+/// Runs the proxy until SIGTERM or SIGINT, a second of which ends it at once; SIGHUP reloads.
 ///
 /// # Errors
 /// A wrong configuration, or what could not be started.
 pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
     let running = Running::start(&arguments.config)?;
     tracing::info!(address = %running.address(), admin = ?running.admin_address(), "serving");
-    let limit = running.wait()?;
-    let cut = running.stop(limit);
+    let limit = match running.wait(&mut signals)? {
+        Stop::Interrupt => INTERRUPTED,
+        Stop::Terminate => Duration::MAX,
+    };
+    let cut = running.stop(limit, &signals.hurry());
     tracing::info!(clients_cut = cut, "stopped");
     Ok(())
 }
@@ -53,9 +60,9 @@ impl Running {
             config: Mutex::new(config.clone()),
             log,
         });
-        let admin = config.admin.map(|admin| {
+        let admin = config.admin.as_ref().map(|admin| {
             let operations: Arc<dyn http::Operations> = desk.clone();
-            http::Server::start(admin.address, operations).map_err(|error| {
+            http::Server::start(admin.address, &admin.names, operations).map_err(|error| {
                 Failure::Start(format!("cannot listen on {}: {error}", admin.address))
             })
         });
@@ -78,35 +85,29 @@ impl Running {
         self.admin.as_ref().map(http::Server::address)
     }
 
-    /// Waits for a signal to end; gives how long open transactions may still take.
-    fn wait(&self) -> Result<Duration, Failure> {
-        let cannot =
-            |error: std::io::Error| Failure::Start(format!("cannot wait for signals: {error}"));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(cannot)?;
-        runtime.block_on(async {
-            let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
-            let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
-            let mut hangup = signal(SignalKind::hangup()).map_err(cannot)?;
-            loop {
-                tokio::select! {
-                    _ = terminate.recv() => return Ok(Duration::MAX),
-                    _ = interrupt.recv() => return Ok(INTERRUPTED),
-                    _ = hangup.recv() => {
-                        // Its outcome is in the log.
-                        let _ = http::Operations::reload(&*self.desk);
-                    }
-                }
-            }
-        })
+    /// Waits for a signal to end, and reloads at each SIGHUP.
+    fn wait(&self, signals: &mut Signals) -> Result<Stop, Failure> {
+        signals
+            .wait(self.obey_hangups())
+            .map_err(|error| Failure::Start(format!("cannot wait for signals: {error}")))
     }
 
-    /// Stops everything; gives the number of clients that were cut. The HTTP endpoint answers
-    /// until the proxy has drained.
-    pub fn stop(self, at_most: Duration) -> usize {
-        let cut = self.proxy.stop(at_most);
+    async fn obey_hangups(&self) -> std::io::Error {
+        let mut hangup = match signal(SignalKind::hangup()) {
+            Ok(hangup) => hangup,
+            Err(error) => return error,
+        };
+        loop {
+            hangup.recv().await;
+            // Its outcome is in the log.
+            let _ = http::Operations::reload(&*self.desk);
+        }
+    }
+
+    /// Stops everything, see [`Proxy::stop`]; gives the number of clients that were cut. The HTTP
+    /// endpoint answers until the proxy has drained.
+    pub fn stop(self, at_most: Duration, hurry: &AtomicBool) -> usize {
+        let cut = self.proxy.stop(at_most, hurry);
         if let Some(admin) = self.admin {
             admin.stop();
         }
@@ -123,7 +124,7 @@ struct Desk {
 }
 
 impl Desk {
-    fn take_over(&self, new: &Config) -> Result<Vec<String>, Vec<String>> {
+    fn take_over(&self, new: &Config) -> Result<Changes, Vec<String>> {
         let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         let changes = reload::compare(&config, new);
         let merged = reload::merge(&config, new);
@@ -134,11 +135,7 @@ impl Desk {
             .set_level(&merged.log.level)
             .map_err(|error| vec![error.to_string()])?;
         *config = merged;
-        let waiting = changes
-            .restart
-            .iter()
-            .map(|change| format!("{change}: needs a restart"));
-        Ok(changes.live.iter().cloned().chain(waiting).collect())
+        Ok(changes)
     }
 }
 
@@ -157,12 +154,17 @@ impl http::Operations for Desk {
         self.operations.status()
     }
 
-    fn reload(&self) -> Result<Vec<String>, Vec<String>> {
+    fn reload(&self) -> Result<Changes, Vec<String>> {
         let outcome = Config::load(&self.path)
             .map_err(|problems| problems.iter().map(Problem::to_string).collect())
             .and_then(|new| self.take_over(&new));
         match &outcome {
-            Ok(changes) => tracing::info!(?changes, "configuration reloaded"),
+            Ok(changes) => {
+                tracing::info!(changes = ?changes.live, "configuration reloaded");
+                if !changes.restart.is_empty() {
+                    tracing::warn!(changes = ?changes.restart, "these changes need a restart");
+                }
+            }
             Err(problems) => tracing::error!(?problems, "reload refused, nothing was changed"),
         }
         outcome

@@ -73,6 +73,14 @@ impl Check<'_> {
                 path!["admin", "address"],
                 "the same address as listen.address",
             );
+            for (position, name) in admin.names.iter().enumerate() {
+                let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+                self.refuse_if(
+                    name.is_empty() || !name.chars().all(part),
+                    path!["admin", "names", position],
+                    "expected a host name without scheme and port",
+                );
+            }
         }
         if let Some(tls) = &listen.tls
             && let Err(error) = pem::certified_key(tls)
@@ -114,6 +122,16 @@ impl Check<'_> {
         );
         self.refuse_if(config.limits.clients == 0, path!["limits", "clients"], zero);
         self.refuse_if(
+            config.limits.client_statements == 0,
+            path!["limits", "client_statements"],
+            zero,
+        );
+        self.refuse_if(
+            config.limits.client_statement_bytes == 0,
+            path!["limits", "client_statement_bytes"],
+            "expected more than 0",
+        );
+        self.refuse_if(
             config.listen.max_unauthenticated == 0,
             path!["listen", "max_unauthenticated"],
             zero,
@@ -149,7 +167,7 @@ impl Check<'_> {
             self.wrong(&at("connect_to"), "expected host, host:port or [IPv6]:port");
         }
         if let Some(file) = &cluster.ca_file
-            && let Err(message) = roots(file)
+            && let Err(message) = pem::add_roots(&mut RootCertStore::empty(), file)
         {
             self.wrong(&at("ca_file"), message);
         }
@@ -402,12 +420,4 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     let overlap =
         one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
     overlap && one.port() == other.port() && one.port() != 0
-}
-
-fn roots(file: &std::path::Path) -> Result<(), String> {
-    let certificates = pem::certificates(file)?;
-    match RootCertStore::empty().add_parsable_certificates(certificates) {
-        (_, 0) => Ok(()),
-        _ => Err(format!("{} holds a damaged certificate", file.display())),
-    }
 }

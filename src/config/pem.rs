@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
@@ -68,7 +69,7 @@ pub fn certified_key(tls: &ListenTls) -> Result<CertifiedKey, PemError> {
 ///
 /// # Errors
 /// A sentence for the operator.
-pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let wrong = |error| pem_message(path, &error, "certificate");
     let chain = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -77,6 +78,19 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String>
         true => Err(format!("{} holds no certificate", path.display())),
         false => Ok(chain),
     }
+}
+
+/// Adds every certificate of a PEM file to `roots`.
+///
+/// # Errors
+/// A sentence for the operator.
+pub fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
+    for certificate in certificates(path)? {
+        // What exactly is wrong in it is nothing an operator could mend.
+        let damaged = |_| format!("{} holds a damaged certificate", path.display());
+        roots.add(certificate).map_err(damaged)?;
+    }
+    Ok(())
 }
 
 /// PEM errors can quote lines of the file, which may be a key.

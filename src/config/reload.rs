@@ -3,7 +3,9 @@
 //! Live: users, the contents of certificate files, the log level. The rest has sockets, threads,
 //! pools and sessions behind it and needs a restart.
 
-use super::schema::{Config, Log, User};
+use std::collections::BTreeMap;
+
+use super::schema::{Config, Listen, Log, User};
 
 /// What is different in a new configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,43 +27,68 @@ impl Changes {
 /// Compares a running configuration with a new one.
 #[must_use]
 pub fn compare(old: &Config, new: &Config) -> Changes {
+    // By name, so that a key that is new to the format is not forgotten here.
+    let Config {
+        listen,
+        admin,
+        workers,
+        clusters,
+        databases,
+        users,
+        auth,
+        limits,
+        log: Log { format, level },
+        // Never set in a configuration that passed its check.
+        tenancy: _,
+    } = old;
     let mut changes = Changes::default();
-    users(&old.users, &new.users, &mut changes.live);
-    let live = [("log.level", old.log.level == new.log.level)];
+    compare_users(users, &new.users, &mut changes.live);
+    let live = [("log.level", *level == new.log.level)];
+    note(&live, &mut changes.live);
     let restart = [
-        ("auth", old.auth == new.auth),
-        ("limits", old.limits == new.limits),
+        ("auth", *auth == new.auth),
+        ("limits", *limits == new.limits),
+    ];
+    note(&restart, &mut changes.restart);
+    compare_listen(listen, &new.listen, &mut changes.restart);
+    let restart = [
+        ("admin", *admin == new.admin),
+        ("workers", *workers == new.workers),
+        ("log.format", *format == new.log.format),
+    ];
+    note(&restart, &mut changes.restart);
+    compare_maps("clusters", clusters, &new.clusters, &mut changes.restart);
+    compare_maps("databases", databases, &new.databases, &mut changes.restart);
+    changes
+}
+
+fn compare_listen(old: &Listen, new: &Listen, lines: &mut Vec<String>) {
+    let Listen {
+        address,
+        tls,
+        max_unauthenticated,
+        login_timeout,
+    } = old;
+    let same = [
         (
             "listen.max_unauthenticated",
-            old.listen.max_unauthenticated == new.listen.max_unauthenticated,
+            *max_unauthenticated == new.max_unauthenticated,
         ),
-        (
-            "listen.login_timeout",
-            old.listen.login_timeout == new.listen.login_timeout,
-        ),
-        ("listen.tls", old.listen.tls == new.listen.tls),
-        ("listen.address", old.listen.address == new.listen.address),
-        ("admin", old.admin == new.admin),
-        ("workers", old.workers == new.workers),
-        ("log.format", old.log.format == new.log.format),
+        ("listen.login_timeout", *login_timeout == new.login_timeout),
+        ("listen.tls", *tls == new.tls),
+        ("listen.address", *address == new.address),
     ];
-    note(&live, &mut changes.live);
-    note(&restart, &mut changes.restart);
-    let names = old.clusters.keys().chain(new.clusters.keys());
-    entries(
-        "clusters",
-        names,
-        |name| (old.clusters.get(name), new.clusters.get(name)),
-        &mut changes.restart,
-    );
-    let names = old.databases.keys().chain(new.databases.keys());
-    entries(
-        "databases",
-        names,
-        |name| (old.databases.get(name), new.databases.get(name)),
-        &mut changes.restart,
-    );
-    changes
+    note(&same, lines);
+}
+
+fn compare_maps<T: PartialEq>(
+    section: &str,
+    old: &BTreeMap<String, T>,
+    new: &BTreeMap<String, T>,
+    lines: &mut Vec<String>,
+) {
+    let names = old.keys().chain(new.keys());
+    entries(section, names, |name| (old.get(name), new.get(name)), lines);
 }
 
 /// What runs after a reload: `new` where [`compare`] says live, `old` elsewhere. A user may name a
@@ -82,7 +109,7 @@ fn note(keys: &[(&str, bool)], lines: &mut Vec<String>) {
     lines.extend(changed.map(|(key, _)| format!("{key} changed")));
 }
 
-fn users(old: &[User], new: &[User], lines: &mut Vec<String>) {
+fn compare_users(old: &[User], new: &[User], lines: &mut Vec<String>) {
     let find = |users: &'_ [User], name: &str| users.iter().position(|user| user.name.0 == name);
     let names = old.iter().chain(new).map(|user| &user.name.0);
     entries(

@@ -122,6 +122,9 @@ pub struct ListenTls {
 pub struct Admin {
     /// Address of the HTTP listener.
     pub address: SocketAddr,
+    /// Host names it may be called by, besides IP addresses and `localhost`.
+    #[serde(default)]
+    pub names: Vec<String>,
 }
 
 /// What kind of server a cluster is.
@@ -395,6 +398,11 @@ pub struct Limits {
     /// A client that is idle outside a transaction for longer is disconnected (57P05); 0 is never.
     #[serde(deserialize_with = "super::units::duration")]
     pub client_idle_timeout: Duration,
+    /// Named prepared statements a client may keep (then 53400).
+    pub client_statements: usize,
+    /// Bytes of all statements a client keeps, with some 256 for each (then 53400).
+    #[serde(deserialize_with = "super::units::size")]
+    pub client_statement_bytes: usize,
 }
 
 impl Default for Limits {
@@ -403,6 +411,8 @@ impl Default for Limits {
             clients: 10_000,
             drain_timeout: Duration::from_secs(30),
             client_idle_timeout: Duration::ZERO,
+            client_statements: 10_000,
+            client_statement_bytes: 64 * 1024 * 1024,
         }
     }
 }

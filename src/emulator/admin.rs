@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::control::{Control, LoginFault};
 use crate::config::units::parse_duration;
+use crate::net::origin;
 
 const MAX_BODY: usize = 64 * 1024;
 const MAX_CLIENTS: usize = 64;
@@ -85,6 +86,9 @@ async fn respond(
     control: &Control,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
+    if let Err((status, sentence)) = origin::check(&parts.method, &parts.headers, &[]) {
+        return Ok(response(status, &json!({"error": sentence})));
+    }
     let body = tokio::time::timeout(
         Duration::from_secs(10),
         Limited::new(body, MAX_BODY).collect(),
@@ -97,11 +101,15 @@ async fn respond(
             json!({"error": "the body did not arrive"}),
         ),
     };
+    Ok(response(status, &value))
+}
+
+fn response(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(value.to_string() + "\n")));
     *response.status_mut() = status;
     let json = hyper::header::HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
-    Ok(response)
+    response
 }
 
 fn answer(control: &Control, method: &Method, path: &str, body: &[u8]) -> Answer {

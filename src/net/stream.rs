@@ -52,6 +52,14 @@ impl Socket {
         }
     }
 
+    fn peer_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(socket) => socket.peer_addr().ok(),
+            Self::DetachedTcp(socket) => socket.peer_addr().ok(),
+            Self::Unix(_) | Self::DetachedUnix(_) | Self::Lost => None,
+        }
+    }
+
     fn detach(&mut self) -> io::Result<()> {
         *self = match std::mem::replace(self, Self::Lost) {
             Self::Tcp(socket) => Self::DetachedTcp(socket.into_std()?),
@@ -141,6 +149,12 @@ impl Stream {
             Self::Server(stream) => stream.get_ref().0,
             Self::Client(stream) => stream.get_ref().0,
         }
+    }
+
+    /// The address at the far end; `None` for a unix socket, and when the connection is gone.
+    #[must_use]
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.socket().peer_address()
     }
 
     fn socket_mut(&mut self) -> &mut Socket {

@@ -94,12 +94,12 @@ impl Lease {
         let Some(conn) = self.conn.as_ref().filter(|_| !self.pool.is_stopped()) else {
             return;
         };
-        let (pid, key) = (conn.pid, conn.key.clone());
+        let (peer, pid, key) = (conn.stream.peer_address(), conn.pid, conn.key.clone());
         let pool = Rc::clone(&self.pool);
         let cancels = Rc::clone(&self.cancels);
         cancels.borrow_mut().pending += 1;
         tokio::task::spawn_local(async move {
-            let outcome = upstream::cancel(pool.target(), pid, &key).await;
+            let outcome = upstream::cancel(pool.target(), peer, pid, &key).await;
             done();
             let mut state = cancels.borrow_mut();
             state.pending -= 1;

@@ -9,8 +9,11 @@ use crate::wire::sqlstate;
 use super::slots::{Pool, is_usable};
 use super::waiters::Told;
 
-/// A client is told that it waits after this.
+/// A client is told that it waits after this, or after half of what it may wait, if that is less.
 const TELL_AFTER: Duration = Duration::from_secs(5);
+
+/// A wait that ends within twice this is not worth the words.
+const TELL_NO_SOONER: Duration = Duration::from_millis(500);
 
 impl Pool {
     /// Ends waits that took too long, retries connecting, closes idle connections that are too old
@@ -57,9 +60,13 @@ impl Pool {
     }
 
     fn tell_waiters(&self, now: Instant) {
+        let after = TELL_AFTER.min(self.shared.limits.wait_timeout / 2);
+        if after < TELL_NO_SOONER {
+            return;
+        }
         for place in self.waiters.borrow().iter() {
             let waited = now.saturating_duration_since(place.since);
-            if waited < TELL_AFTER {
+            if waited < after {
                 break;
             }
             if place.told.get() == Told::No {

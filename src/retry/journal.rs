@@ -40,8 +40,10 @@ pub(super) struct Segment {
     pub streams: bool,
     /// The client has seen answers of it.
     pub delivered: bool,
-    /// CopyInResponse was passed on.
-    pub copies: bool,
+    /// Frames of acknowledgement, notices and CopyInResponse that were passed on ahead of all else.
+    pub shown: usize,
+    /// So many of these are still to be dropped in a repetition.
+    pub skip: usize,
     /// Too long to be kept, so it cannot be sent again.
     pub lost: bool,
     /// Of what the client saw; of a transaction block only.
@@ -53,6 +55,7 @@ impl Segment {
     pub fn reset(&mut self) {
         self.digest = None;
         self.delivered = false;
+        self.skip = self.shown;
     }
 }
 

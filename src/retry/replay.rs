@@ -125,7 +125,7 @@ struct Original {
 }
 
 /// Where the reader stands within the bytes that are held.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Reader {
     /// Held bytes that were looked at.
     examined: usize,
@@ -134,6 +134,10 @@ struct Reader {
     /// The frame at hand counts in the digest.
     counts: bool,
     hasher: Option<Box<blake3::Hasher>>,
+    /// Only frames that say nothing were read since the request.
+    acknowledges: bool,
+    /// How many of these are held.
+    frames: usize,
     /// A 40001 was read.
     conflict: bool,
     /// Another error was read.
@@ -292,16 +296,19 @@ impl Replay {
                 }
                 Found::Ready(status) => return self.answered(held, status),
                 Found::Frame(tag) => {
-                    if tag == b'G' {
-                        return self.copy_begins();
-                    }
-                    front.streams |= !front.writes && is_result(tag) || self.reader.failed;
                     if front.digest.is_none()
                         && self.reader.hasher.is_none()
                         && (front.begins || self.status == TransactionStatus::Open)
                     {
                         self.reader.count_from_here(held);
                     }
+                    if let Some(action) = self.acknowledged(tag) {
+                        return action;
+                    }
+                    let Some(front) = self.flight.front_mut() else {
+                        return all(held);
+                    };
+                    front.streams |= !front.writes && is_result(tag) || self.reader.failed;
                 }
                 Found::Nothing => {
                     front.streams |= self.reader.examined > self.limits.hold_bytes;
@@ -314,17 +321,29 @@ impl Replay {
         }
     }
 
-    /// The client must see CopyInResponse before it sends its data; in a repetition it has seen it.
-    fn copy_begins(&mut self) -> Action {
-        let Some(front) = self.flight.front_mut() else {
-            return Action::More;
-        };
-        if std::mem::replace(&mut front.copies, true) {
-            return Action::Drop(std::mem::take(&mut self.reader.examined));
+    /// Notices are not kept waiting, and the client sends its copy data only when it has seen
+    /// CopyInResponse. Ahead of any result they say nothing that a repetition could say otherwise, so
+    /// they go on, and a repetition drops as many.
+    fn acknowledged(&mut self, tag: u8) -> Option<Action> {
+        let says_nothing = matches!(tag, b'1' | b'2' | b'3' | b'n' | b'N' | b'G');
+        self.reader.acknowledges &= says_nothing;
+        self.reader.frames += 1;
+        let front = self.flight.front_mut()?;
+        if !self.reader.acknowledges || self.reader.pending > 0 || front.streams {
+            return None;
         }
-        // The server swallows a Sync that was sent ahead of the copy data.
-        front.closed &= front.simple;
-        self.release()
+        if front.skip > 0 {
+            front.skip -= 1;
+            self.reader.frames = 0;
+            return Some(Action::Drop(std::mem::take(&mut self.reader.examined)));
+        }
+        if !matches!(tag, b'N' | b'G') {
+            return None;
+        }
+        front.shown += std::mem::take(&mut self.reader.frames);
+        // The server swallows a Sync that was sent ahead of copy data.
+        front.closed &= front.simple || tag != b'G';
+        Some(Action::Release(std::mem::take(&mut self.reader.examined)))
     }
 
     /// What was looked at goes on.
@@ -334,14 +353,14 @@ impl Replay {
             return Action::More;
         }
         if let Some(front) = self.flight.front_mut() {
-            let only_copy = front.copies && !front.streams;
-            front.delivered |= !only_copy;
+            front.delivered = true;
         }
         Action::Release(count)
     }
 
     /// The oldest request was answered in full.
     fn answered(&mut self, held: &[u8], status: TransactionStatus) -> Action {
+        self.reader.begin_request();
         let count = std::mem::take(&mut self.reader.examined);
         let conflict = std::mem::take(&mut self.reader.conflict);
         let failed = std::mem::take(&mut self.reader.failed);
@@ -637,7 +656,28 @@ impl Replay {
     }
 }
 
+impl Default for Reader {
+    fn default() -> Self {
+        Self {
+            examined: 0,
+            pending: 0,
+            counts: false,
+            hasher: None,
+            acknowledges: true,
+            frames: 0,
+            conflict: false,
+            failed: false,
+        }
+    }
+}
+
 impl Reader {
+    /// The next frame begins the answers of another request.
+    fn begin_request(&mut self) {
+        self.acknowledges = true;
+        self.frames = 0;
+    }
+
     /// Looks at the next frame of `held`.
     fn step(&mut self, held: &[u8]) -> Found {
         if self.pending > 0 {

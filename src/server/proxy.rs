@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use crate::auth::{Gate, GateError};
 use crate::config::{ClusterKind, Config, Database, PoolMode, Retry};
 use crate::pool::{Pool, PoolShared};
 use crate::retry::Limits;
+use crate::session::Quota;
 use crate::telemetry::tally::WorkerTally;
 use crate::upstream::{Target, TargetError};
 
@@ -82,6 +83,7 @@ pub(super) struct Shared {
     cancels: CancelKeys,
     draining: watch::Sender<bool>,
     client_idle_timeout: Duration,
+    statement_quota: Quota,
     drain_timeout: Duration,
     max_clients: usize,
     started: Instant,
@@ -129,6 +131,10 @@ impl Shared {
 
     pub fn client_idle_timeout(&self) -> Duration {
         self.client_idle_timeout
+    }
+
+    pub fn statement_quota(&self) -> Quota {
+        self.statement_quota
     }
 
     pub fn database(&self, name: &str) -> Option<Entry> {
@@ -233,6 +239,10 @@ impl Proxy {
             cancels: CancelKeys::default(),
             draining: watch::Sender::new(false),
             client_idle_timeout: config.limits.client_idle_timeout,
+            statement_quota: Quota {
+                statements: config.limits.client_statements,
+                bytes: config.limits.client_statement_bytes,
+            },
             drain_timeout: config.limits.drain_timeout,
             max_clients: config.limits.clients,
             started: Instant::now(),
@@ -270,12 +280,14 @@ impl Proxy {
     }
 
     /// Stops accepting, lets open transactions end for at most `limits.drain_timeout` (or `at_most`,
-    /// when shorter), ends the rest, stops all threads. Gives the number of clients that were cut.
-    pub fn stop(self, at_most: Duration) -> usize {
+    /// when shorter), or until `hurry` is set; ends the rest, stops all threads. Gives the number of
+    /// clients that were cut.
+    pub fn stop(self, at_most: Duration, hurry: &AtomicBool) -> usize {
         let limit = self.shared.drain_timeout.min(at_most);
         self.shared.drain();
         let deadline = Instant::now() + limit;
-        while self.shared.connections() > 0 && Instant::now() < deadline {
+        let waits = || Instant::now() < deadline && !hurry.load(Ordering::Relaxed);
+        while self.shared.connections() > 0 && waits() {
             std::thread::sleep(Duration::from_millis(10));
         }
         let cut = self.shared.connections();

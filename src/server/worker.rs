@@ -226,6 +226,7 @@ impl Worker {
             pool: Rc::clone(&self.pools[entry.pool]),
             pool_index: entry.pool,
             mode: entry.mode,
+            quota: self.shared.statement_quota(),
             registry: Rc::clone(&self.registry),
             profiles: Rc::clone(&self.profiles),
             tally: Arc::clone(&self.tally),

@@ -275,6 +275,11 @@ impl Session {
     }
 
     fn take_effect(&mut self, effect: &Effect, tag: &[u8]) {
+        if !is_tag_of(effect, tag) {
+            // A cursor took the name of a portal that is gone, say. What has been set is not known.
+            self.pin_to(PinReason::Setting);
+            return;
+        }
         match effect {
             // COMMIT of a failed transaction is a rollback, and says so.
             Effect::Commit { .. } if tag == b"ROLLBACK" => {
@@ -450,7 +455,7 @@ impl Session {
         let renamed = placed.or(renamed);
         self.settings.fail();
         if extended {
-            self.fail_batch()?;
+            self.fail_batch();
         } else {
             self.undo_rest(fields.code);
         }
@@ -565,27 +570,32 @@ impl Session {
 
     /// An error ends the batch: names that were changed by messages the server did not carry out
     /// change back.
-    fn fail_batch(&mut self) -> Result<(), End> {
-        let dropped = self.owed.fail();
-        let mut guarded = 0;
+    fn fail_batch(&mut self) {
+        let mut dropped = self.owed.fail();
+        // The client sent a simple request, and extended messages of ours before it failed: to the
+        // client it is the request that failed.
+        let own = dropped.first().is_some_and(|failed| failed.hidden);
+        let request = dropped
+            .iter_mut()
+            .find(|entry| !entry.hidden)
+            .filter(|entry| own && !entry.expect.is_extended());
+        let answer = request.is_some();
+        if let Some(forgotten) = request
+            .and_then(|entry| entry.note.as_mut())
+            .and_then(|note| note.forgets.take())
+        {
+            self.names.keep(&forgotten);
+        }
         for (position, entry) in dropped.into_iter().enumerate().rev() {
-            guarded += usize::from(entry.note.as_ref().is_some_and(|note| note.guarded));
             self.undo(entry, position == 0);
         }
-        if guarded > 1 {
-            // Several simple queries were skipped; their answers cannot be told apart any more.
-            return Err(self.desynchronised("a transaction could not be begun"));
+        if answer && self.lease.is_some() {
+            // Its ReadyForQuery comes from a Sync of ours.
+            let mut sync = Vec::new();
+            frontend::put(&mut sync, b'S', &[]);
+            self.send_rest(&sync);
+            self.owed.push(Expect::Sync, false, None);
         }
-        if guarded == 1 {
-            // The client sent a simple query; its ReadyForQuery comes from a Sync of ours.
-            if self.lease.is_some() {
-                let mut sync = Vec::new();
-                frontend::put(&mut sync, b'S', &[]);
-                self.send_rest(&sync);
-                self.owed.push(Expect::Sync, false, None);
-            }
-        }
-        Ok(())
     }
 
     fn undo(&mut self, entry: Owed<Note>, failed_itself: bool) {
@@ -612,7 +622,9 @@ impl Session {
         }
         for (_, change) in note.changes.into_iter().rev() {
             match change {
-                NameChange::Unnamed(number) if destroyed => self.names.destroy_unnamed(number),
+                NameChange::Unnamed { number, .. } if destroyed => {
+                    self.names.destroy_unnamed(number)
+                }
                 change => self.names.undo(change),
             }
         }
@@ -740,6 +752,17 @@ impl Session {
             ClientError::fatal(code, "the upstream broke the protocol and was disconnected")
                 .hint("See the proxy's log for the cause."),
         )
+    }
+}
+
+/// Whether a statement that changes settings can have ended with this tag.
+fn is_tag_of(effect: &Effect, tag: &[u8]) -> bool {
+    match effect {
+        Effect::Set { .. } | Effect::Reset(_) | Effect::ResetAll => {
+            matches!(tag, b"SET" | b"RESET")
+        }
+        Effect::DiscardAll => tag == b"DISCARD ALL",
+        _ => true,
     }
 }
 

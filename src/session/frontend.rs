@@ -16,7 +16,7 @@ use crate::wire::sqlstate;
 
 use super::conflict::sent;
 use super::deallocate::translate;
-use super::names::{NameChange, Prepared};
+use super::names::{NameChange, Prepared, Quota, size_of_statement};
 use super::reset::{restore, restoring, taken};
 use super::run::{End, HIGH_WATER, Note, Own, Portals, Rest, Session, violation};
 
@@ -33,8 +33,7 @@ const BIND_HEAD: usize = 8 * 1024;
 /// Largest message DSQL takes (facts: quotas).
 const DSQL_MESSAGE: usize = 10 * 1024 * 1024;
 
-/// Requests that may be unanswered before more are taken. The answers to so many fill the server's
-/// send buffer (8 KiB) more than once, so that it sends them without being asked to.
+/// Requests that may be unanswered before more are taken.
 const MAX_OWED: usize = 4096;
 
 /// A name that no statement has: Binds to it fail.
@@ -76,9 +75,12 @@ impl Session {
                 .as_ref()
                 .is_some_and(|lease| lease.output.len() > HIGH_WATER)
                 || self.cout.len() > HIGH_WATER
-                || self.owed.len() >= MAX_OWED
                 || self.is_repeating()
             {
+                return Ok(progress);
+            }
+            if self.owed.len() >= MAX_OWED {
+                self.ask_for_answers();
                 return Ok(progress);
             }
             if self.from_client.left() > 0 {
@@ -111,6 +113,18 @@ impl Session {
                 return Ok(true);
             }
             progress = true;
+        }
+    }
+
+    /// No more is taken before something is answered, which without a Sync may be never: many
+    /// requests may wait for one short answer that the server keeps in its buffer.
+    fn ask_for_answers(&mut self) {
+        if self.asked_for_answers || self.copying_in || self.owed.ready_due() > 0 {
+            return;
+        }
+        if self.lease.is_some() {
+            self.send_flush();
+            self.asked_for_answers = true;
         }
     }
 
@@ -176,6 +190,10 @@ impl Session {
                 Ok(Taken::All)
             }
             b'S' if self.copying_in => Ok(Taken::All),
+            // Should our messages fail, only one request may have been skipped with them.
+            b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' | b'C' | b'S' if self.owed.hangs_on_own() => {
+                Ok(Taken::Wait)
+            }
             b'S' if self.must_wait_for_reset() => Ok(Taken::Wait),
             b'S' => Ok(self.take_sync(bytes)),
             _ if self.discarding || self.owed.is_skipping() => Ok(skip(header.total, bytes.len())),
@@ -206,6 +224,9 @@ impl Session {
         note: Option<Note>,
         put: impl FnOnce(&mut Vec<u8>),
     ) {
+        self.asked_for_answers = false;
+        // Weighed anew only when this sum, which still has what was answered, does not fit.
+        self.undoable += note.as_ref().map_or(0, Note::undoable);
         if let Some(lease) = &mut self.lease {
             let out = lease.output.tail();
             let start = out.len();
@@ -348,9 +369,7 @@ impl Session {
         let alone = !self.owed.may_skip();
         let (forgets, unnamed) = self.forget_unnamed(alone);
         let translated = self.translate_deallocate(text, &class);
-        let guarded = alone && self.owed.may_skip_for_own();
         let mut note = Note {
-            guarded,
             writes: class.may_write,
             forgets,
             unnamed,
@@ -368,7 +387,7 @@ impl Session {
             None => (class.effects, translated),
         };
         self.note_effects(&mut note, effects);
-        let plain = alone && note.effects.is_none() && !guarded && !note.writes;
+        let plain = alone && note.effects.is_none() && !note.writes;
         self.env.tally.requests.add(1);
         self.send(
             Expect::Query,
@@ -544,7 +563,6 @@ impl Session {
         let (forgets, unnamed) = self.forget_unnamed(alone);
         let note = Note {
             writes: true,
-            guarded: alone && self.owed.may_skip_for_own(),
             forgets,
             unnamed,
             ..Note::default()
@@ -606,6 +624,10 @@ impl Session {
         if self.owed.ready_due() > 0 && self.must_wait_for_names(&classify(parse.text)) {
             return Ok(Taken::Wait);
         }
+        if let Some(error) = self.over_quota(&parse) {
+            self.refuse_parse(error);
+            return Ok(Taken::All);
+        }
         if parse.name.is_empty() {
             self.parse_unnamed(&parse, bytes);
         } else if self.names.get(parse.name).is_some() {
@@ -614,6 +636,44 @@ impl Session {
             self.parse_named(&parse);
         }
         Ok(Taken::All)
+    }
+
+    /// The refusal of a statement that is one too many, or one that is too long beside the others.
+    fn over_quota(&mut self, parse: &frontend::Parse<'_>) -> Option<ClientError> {
+        let Quota { statements, bytes } = self.env.quota;
+        let adds = !parse.name.is_empty() && self.names.get(parse.name).is_none();
+        if adds && self.names.len() >= statements {
+            return Some(
+                ClientError::error(
+                    sqlstate::CONFIGURATION_LIMIT_EXCEEDED,
+                    format!("a client keeps at most {statements} prepared statements"),
+                )
+                .hint("Close or DEALLOCATE those that are not used, or raise limits.client_statements."),
+            );
+        }
+        let size = parse.name.len() + size_of_statement(parse.text, parse.types);
+        let fits = |session: &Self| session.names.size() + session.undoable + size <= bytes;
+        if !fits(self) {
+            self.undoable = self.weigh_changes();
+        }
+        if !fits(self) {
+            return Some(
+                ClientError::error(
+                    sqlstate::CONFIGURATION_LIMIT_EXCEEDED,
+                    format!("the prepared statements of a client take at most {bytes} bytes"),
+                )
+                .hint(
+                    "Close or DEALLOCATE those that are not used, send Sync more often, or raise \
+                     limits.client_statement_bytes.",
+                ),
+            );
+        }
+        None
+    }
+
+    fn weigh_changes(&self) -> usize {
+        let notes = self.owed.iter().filter_map(|entry| entry.note.as_ref());
+        notes.map(|note| note.undoable()).sum()
     }
 
     fn parse_unnamed(&mut self, parse: &frontend::Parse<'_>, bytes: &[u8]) {
@@ -1093,21 +1153,31 @@ impl Session {
             format!("message of {total} bytes exceeds the limit of {limit} bytes"),
         )
         .hint("Send the data in smaller statements, as parameters, or with COPY.");
+        if simple {
+            let note = Note {
+                instead: Some(error),
+                ..Note::default()
+            };
+            self.send(Expect::Query, false, Some(note), |out| {
+                frontend::put_query(out, b".")
+            });
+            self.unnamed.settle(None);
+        } else {
+            self.refuse_parse(error);
+        }
+        Ok(Taken::Head(there, Rest::Drop(total - there)))
+    }
+
+    /// Has the server refuse a Parse in place of the client's, so that its transaction fails too.
+    fn refuse_parse(&mut self, error: ClientError) {
         let note = Note {
             instead: Some(error),
             ..Note::default()
         };
-        if simple {
-            self.send(Expect::Query, false, Some(note), |out| {
-                frontend::put_query(out, b".")
-            });
-        } else {
-            self.send(Expect::Parse, false, Some(note), |out| {
-                frontend::put_parse(out, b"", b".", b"\0\0");
-            });
-        }
+        self.send(Expect::Parse, false, Some(note), |out| {
+            frontend::put_parse(out, b"", b".", b"\0\0");
+        });
         self.unnamed.settle(None);
-        Ok(Taken::Head(there, Rest::Drop(total - there)))
     }
 }
 

@@ -19,6 +19,6 @@ mod welcome;
 
 pub use conflict::RetryEnv;
 pub use control::Control;
-pub use names::Registry;
+pub use names::{Quota, Registry};
 pub use run::{Session, SessionEnv};
 pub use welcome::Profiles;

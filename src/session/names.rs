@@ -1,6 +1,6 @@
 //! The client's names for prepared statements, and the statements behind them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::{Rc, Weak};
@@ -16,9 +16,9 @@ pub struct Prepared {
     /// Never reused.
     pub id: u64,
     /// Statement text for the server.
-    pub text: Box<[u8]>,
+    pub text: Rc<[u8]>,
     /// Statement text of the client.
-    pub source: Box<[u8]>,
+    pub source: Rc<[u8]>,
     /// Parameter types as in a Parse message.
     pub types: Box<[u8]>,
     /// What it does to the session.
@@ -41,17 +41,18 @@ impl Prepared {
     /// A statement that nobody else uses.
     #[must_use]
     pub fn new(text: &[u8], types: &[u8], scope: Scope) -> Rc<Self> {
+        let text: Rc<[u8]> = text.into();
         Rc::new(Self {
             id: next_statement_id(),
-            class: classify(text),
-            text: text.into(),
-            source: text.into(),
+            class: classify(&text),
+            source: Rc::clone(&text),
+            text,
             types: types.into(),
             scope,
         })
     }
 
-    /// A statement whose text for the server differs from the client's.
+    /// A statement of one session, whose text for the server may differ from the client's.
     #[must_use]
     pub fn translated(
         id: u64,
@@ -61,11 +62,16 @@ impl Prepared {
         class: Class,
         scope: Scope,
     ) -> Rc<Self> {
+        let source: Rc<[u8]> = source.into();
+        let text = match *source == *text {
+            true => Rc::clone(&source),
+            false => text.into(),
+        };
         Rc::new(Self {
             id,
             class,
-            text: text.into(),
-            source: source.into(),
+            text,
+            source,
             types: types.into(),
             scope,
         })
@@ -83,6 +89,16 @@ impl Prepared {
         statement_name(self.id)
     }
 
+    /// Bytes of memory it takes, as limits count them.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let source = match Rc::ptr_eq(&self.text, &self.source) {
+            true => 0,
+            false => self.source.len(),
+        };
+        size_of_statement(&self.text, &self.types) + source
+    }
+
     /// Same text and types.
     #[must_use]
     pub fn is(&self, text: &[u8], types: &[u8]) -> bool {
@@ -90,14 +106,35 @@ impl Prepared {
     }
 }
 
+/// What a statement takes besides its text, roughly.
+const OVERHEAD: usize = 256;
+
+/// Bytes of memory that a statement will take, as limits count them.
+#[must_use]
+pub fn size_of_statement(text: &[u8], types: &[u8]) -> usize {
+    OVERHEAD + text.len() + types.len()
+}
+
+/// What one client may keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Named statements.
+    pub statements: usize,
+    /// Bytes of all statements, and of former ones whose replacement is not yet certain.
+    pub bytes: usize,
+}
+
 /// Statements shared by the sessions of a worker, keyed by a hash of text, types and scope; the
 /// full key is compared on every hit.
 #[derive(Debug, Default)]
 pub struct Registry {
     statements: RefCell<HashMap<u64, Vec<Weak<Prepared>>>>,
+    /// Entries at which those that no session uses any more are dropped; twice what the last sweep
+    /// left, so that a sweep costs each insertion little.
+    sweep_above: Cell<usize>,
 }
 
-/// Above this many entries, those that no session uses any more are dropped.
+/// Fewer entries are never swept.
 const SWEEP_ABOVE: usize = 4096;
 
 impl Registry {
@@ -113,8 +150,9 @@ impl Registry {
         }) {
             return found;
         }
-        if statements.len() > SWEEP_ABOVE {
+        if statements.len() > self.sweep_above.get().max(SWEEP_ABOVE) {
             sweep(&mut statements);
+            self.sweep_above.set(2 * statements.len());
         }
         let prepared = Prepared::new(text, types, scope);
         statements
@@ -158,8 +196,13 @@ pub enum NameChange {
         /// Id of what it means now.
         after: Option<u64>,
     },
-    /// The unnamed statement; the number of the change.
-    Unnamed(u64),
+    /// The unnamed statement.
+    Unnamed {
+        /// Number of the change.
+        number: u64,
+        /// Bytes of what it means now.
+        size: usize,
+    },
     /// All names were taken; the unnamed statement is none of them.
     All(HashMap<Box<[u8]>, Rc<Prepared>>),
 }
@@ -170,8 +213,18 @@ impl NameChange {
     pub fn touches(&self, name: &[u8]) -> bool {
         match self {
             Self::One { name: changed, .. } => **changed == *name,
-            Self::Unnamed(_) => name.is_empty(),
+            Self::Unnamed { .. } => name.is_empty(),
             Self::All(_) => !name.is_empty(),
+        }
+    }
+
+    /// Bytes of the statements that undoing it would bring back.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::One { name, before, .. } => size_of(name, before.as_ref()),
+            Self::Unnamed { size, .. } => *size,
+            Self::All(named) => size_of_all(named),
         }
     }
 
@@ -183,7 +236,7 @@ impl NameChange {
                 .as_ref()
                 .is_some_and(|before| before.id == id)
                 .then_some(&**name),
-            Self::Unnamed(_) => None,
+            Self::Unnamed { .. } => None,
             Self::All(named) => name_of(named, id),
         }
     }
@@ -196,11 +249,24 @@ fn name_of(named: &HashMap<Box<[u8]>, Rc<Prepared>>, id: u64) -> Option<&[u8]> {
         .map(|(name, _)| &**name)
 }
 
+fn size_of(name: &[u8], prepared: Option<&Rc<Prepared>>) -> usize {
+    prepared.map_or(0, |prepared| name.len() + prepared.size())
+}
+
+fn size_of_all(named: &HashMap<Box<[u8]>, Rc<Prepared>>) -> usize {
+    let sizes = named
+        .iter()
+        .map(|(name, prepared)| size_of(name, Some(prepared)));
+    sizes.sum()
+}
+
 /// One client's names.
 #[derive(Debug, Default)]
 pub struct Names {
     named: HashMap<Box<[u8]>, Rc<Prepared>>,
     unnamed: Tentative<Option<Rc<Prepared>>>,
+    /// Bytes of the named ones.
+    size: usize,
 }
 
 impl Names {
@@ -214,16 +280,32 @@ impl Names {
         }
     }
 
+    /// Named statements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.named.len()
+    }
+
+    /// Bytes of all statements, the unnamed one included.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size + size_of(b"", self.unnamed.get().as_ref())
+    }
+
     /// Gives a name a meaning, or takes it; tells how to undo that.
     pub fn set(&mut self, name: &[u8], prepared: Option<Rc<Prepared>>) -> NameChange {
         if name.is_empty() {
-            return NameChange::Unnamed(self.unnamed.change(prepared));
+            let size = size_of(b"", prepared.as_ref());
+            let number = self.unnamed.change(prepared);
+            return NameChange::Unnamed { number, size };
         }
         let after = prepared.as_ref().map(|prepared| prepared.id);
+        self.size += size_of(name, prepared.as_ref());
         let before = match prepared {
             Some(prepared) => self.named.insert(name.into(), prepared),
             None => self.named.remove(name),
         };
+        self.size -= size_of(name, before.as_ref());
         NameChange::One {
             name: name.into(),
             before,
@@ -233,12 +315,13 @@ impl Names {
 
     /// Takes all names; tells how to undo that.
     pub fn clear(&mut self) -> NameChange {
+        self.size = 0;
         NameChange::All(std::mem::take(&mut self.named))
     }
 
     /// The server carried a change out.
     pub fn keep(&mut self, change: &NameChange) {
-        if let NameChange::Unnamed(number) = change {
+        if let NameChange::Unnamed { number, .. } = change {
             self.unnamed.keep(*number);
         }
     }
@@ -251,7 +334,7 @@ impl Names {
     /// Undoes a change, unless a later one has overwritten it.
     pub fn undo(&mut self, change: NameChange) {
         match change {
-            NameChange::Unnamed(number) => self.unnamed.undo(number),
+            NameChange::Unnamed { number, .. } => self.unnamed.undo(number),
             NameChange::One {
                 name,
                 before,
@@ -265,6 +348,7 @@ impl Names {
                 for (name, prepared) in named {
                     self.named.entry(name).or_insert(prepared);
                 }
+                self.size = size_of_all(&self.named);
             }
         }
     }
@@ -292,6 +376,7 @@ impl Names {
             registry.retire(prepared);
             *prepared = prepared.renewed();
         }
+        self.size = size_of_all(&self.named);
     }
 }
 
@@ -331,6 +416,67 @@ mod tests {
             registry.share(format!("SELECT {number}").as_bytes(), b"\0\0", scope(None));
             assert!(registry.statements.borrow().len() <= SWEEP_ABOVE + 1);
         }
+    }
+
+    #[test]
+    fn p11_sweeps_are_rare_however_many_statements_are_in_use() {
+        let registry = Registry::default();
+        let mut kept = Vec::new();
+        let mut sweeps = 0;
+        for number in 0..8 * SWEEP_ABOVE {
+            let before = registry.sweep_above.get();
+            kept.push(registry.share(format!("SELECT {number}").as_bytes(), b"\0\0", scope(None)));
+            sweeps += usize::from(registry.sweep_above.get() != before);
+        }
+        assert_eq!(sweeps, 3, "at 1, 2 and 4 times the first threshold");
+        kept.clear();
+        for number in 0..8 * SWEEP_ABOVE {
+            registry.share(
+                format!("VALUES ({number})").as_bytes(),
+                b"\0\0",
+                scope(None),
+            );
+        }
+        assert!(registry.statements.borrow().len() <= SWEEP_ABOVE + 1);
+    }
+
+    #[test]
+    fn texts_that_are_the_same_are_kept_once() {
+        let made = |text: &[u8]| {
+            let class = classify(text);
+            let size =
+                Prepared::translated(1, text, b"SELECT 1", b"\0\0", class, scope(None)).size();
+            size - size_of_statement(text, b"\0\0")
+        };
+        assert_eq!(made(b"SELECT 1"), 0);
+        assert_eq!(made(b"SELECT 22"), b"SELECT 1".len());
+    }
+
+    #[test]
+    fn sizes_follow_every_change() {
+        let prepared = |text: &[u8]| Some(Prepared::new(text, b"\0\0", scope(None)));
+        let size = |name: &[u8], text: &[u8]| name.len() + size_of_statement(text, b"\0\0");
+        let mut names = Names::default();
+        names.set(b"one", prepared(b"SELECT 1"));
+        names.set(b"", prepared(b"SELECT 22"));
+        let both = size(b"one", b"SELECT 1") + size(b"", b"SELECT 22");
+        assert_eq!((names.len(), names.size()), (1, both));
+        let change = names.set(b"one", prepared(b"SELECT 333"));
+        assert_eq!(change.size(), size(b"one", b"SELECT 1"));
+        names.undo(change);
+        assert_eq!(names.size(), both);
+        let cleared = names.clear();
+        let unnamed = size(b"", b"SELECT 22");
+        assert_eq!((names.size(), cleared.size()), (unnamed, both - unnamed));
+        names.set(b"", prepared(b"SELECT 4444"));
+        names.undo(cleared);
+        let mixed = size(b"one", b"SELECT 1") + size(b"", b"SELECT 4444");
+        assert_eq!(names.size(), mixed);
+        names.forget_unnamed();
+        names.renew(&Registry::default());
+        assert_eq!(names.size(), size(b"one", b"SELECT 1"));
+        names.set(b"one", None);
+        assert_eq!((names.len(), names.size()), (0, 0));
     }
 
     #[test]

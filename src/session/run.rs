@@ -24,7 +24,7 @@ use crate::wire::sqlstate;
 
 use super::conflict::RetryEnv;
 use super::control::Control;
-use super::names::{NameChange, Names, Prepared, Registry, Scope};
+use super::names::{NameChange, Names, Prepared, Quota, Registry, Scope};
 use super::reset::Inserted;
 use super::state::SettingsState;
 use super::tentative::Tentative;
@@ -48,6 +48,8 @@ pub struct SessionEnv {
     pub pool_index: usize,
     /// How long it keeps a connection.
     pub mode: PoolMode,
+    /// Statements a client may keep.
+    pub quota: Quota,
     /// Statements shared by the worker's sessions.
     pub registry: Rc<Registry>,
     /// Start-up parameters as servers reported them.
@@ -113,10 +115,16 @@ pub(super) struct Note {
     pub duplicate: Option<ClientError>,
     /// The error the client sees instead of the server's.
     pub instead: Option<ClientError>,
-    /// A Query behind extended messages of the proxy: when those fail, it needs a Sync.
-    pub guarded: bool,
     /// May have written: when the connection is lost, the outcome is unknown.
     pub writes: bool,
+}
+
+impl Note {
+    /// Bytes of statements that undoing its changes would bring back.
+    pub fn undoable(&self) -> usize {
+        let changes = self.changes.iter().map(|(_, change)| change);
+        changes.chain(&self.forgets).map(NameChange::size).sum()
+    }
 }
 
 /// Portals whose statement has an effect, by name.
@@ -188,6 +196,10 @@ pub struct Session {
     pub(super) refusal: Option<ClientError>,
     pub(super) owed: OwedQueue<Note>,
     pub(super) names: Names,
+    /// The last thing sent was the proxy's own Flush.
+    pub(super) asked_for_answers: bool,
+    /// Bytes of statements that requests still unanswered may bring back, at most.
+    pub(super) undoable: usize,
     /// Which statement is the unnamed one of the connection, if that is known.
     pub(super) unnamed: Tentative<Option<u64>>,
     pub(super) settings: SettingsState,
@@ -261,6 +273,8 @@ impl Session {
             refusal: None,
             owed: OwedQueue::default(),
             names: Names::default(),
+            asked_for_answers: false,
+            undoable: 0,
             unnamed: Tentative::default(),
             settings: SettingsState::new(defaults),
             portals: Vec::new(),

@@ -148,6 +148,8 @@ struct Statement<'a> {
     pin: Option<PinReason>,
     hold: bool,
     updates: bool,
+    /// SELECT … INTO makes a table.
+    into: bool,
     /// Names `pg_settings`, whose UPDATE is a SET.
     names_settings: bool,
 }
@@ -163,6 +165,7 @@ impl<'a> Statement<'a> {
             pin: None,
             hold: false,
             updates: false,
+            into: false,
             names_settings: false,
         };
         // SQL-standard routine bodies hold semicolons: BEGIN ATOMIC … END.
@@ -212,7 +215,8 @@ impl<'a> Statement<'a> {
             || (["select", "values", "table"]
                 .iter()
                 .any(|word| first.is(word))
-                && self.pin.is_none())
+                && self.pin.is_none()
+                && !self.into)
     }
 
     fn look_at(&mut self, word: &[u8], previous: Token<'a>) {
@@ -229,6 +233,7 @@ impl<'a> Statement<'a> {
                     self.pin(PinReason::Temporary);
                 }
             }
+            (b'i', 4) if word.eq_ignore_ascii_case(b"into") => self.into = true,
             (b'u', 6) if word.eq_ignore_ascii_case(b"update") => self.updates = true,
             (b'p', 11) if word.eq_ignore_ascii_case(b"pg_settings") => self.names_settings = true,
             (b'h', 4) if word.eq_ignore_ascii_case(b"hold") && previous.is("with") => {
@@ -734,6 +739,11 @@ mod tests {
             ("BEGIN; SELECT 1", false),
             ("SELECT 1; DELETE FROM t", true),
             ("WITH x AS (DELETE FROM t RETURNING 1) SELECT 1", true),
+            ("SELECT * INTO u FROM t", true),
+            ("select a, b\ninto table u from t", true),
+            ("TABLE t", false),
+            ("SELECT 'into' AS \"into\" -- into", false),
+            ("SHOW x; SELECT 1 INTO u; SELECT 1", true),
             ("COMMIT", true),
             ("INSERT INTO t VALUES (1)", true),
         ];

@@ -71,7 +71,7 @@ async fn once(target: &Target, progress: &Progress) -> Result<Backend, ConnectEr
     progress.enter(Stage::Credentials);
     // Before the socket: without credentials no connect is spent of those the server allows.
     let secret = target.secret().await?;
-    let mut stream = open(target, progress).await?;
+    let mut stream = open(target, None, progress).await?;
     progress.enter(Stage::Login);
     let binding = end_point(&stream);
     let session = log_in(&mut stream, target, &secret, binding).await?;

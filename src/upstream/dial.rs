@@ -52,14 +52,23 @@ impl Progress {
     }
 }
 
-/// Opens the socket and, where the target has it, TLS.
-pub(super) async fn open(target: &Target, progress: &Progress) -> Result<Stream, ConnectError> {
+/// Opens the socket and, where the target has it, TLS. `peer` takes the place of the addresses of
+/// the target's host.
+pub(super) async fn open(
+    target: &Target,
+    peer: Option<SocketAddr>,
+    progress: &Progress,
+) -> Result<Stream, ConnectError> {
     let socket = match &target.address {
         Address::Unix(path) => {
             progress.enter(Stage::Connect);
             UnixStream::connect(path).await.map(Socket::Unix)
         }
-        Address::Tcp { host, port } => dial(host, *port, progress).await.map(Socket::Tcp),
+        Address::Tcp { host, port } => match peer {
+            Some(peer) => dial(&[peer], progress).await,
+            None => find_and_dial(host, *port, progress).await,
+        }
+        .map(Socket::Tcp),
     };
     let socket = socket.map_err(|source| io_error(target, progress.stage(), source))?;
     match &target.tls {
@@ -89,9 +98,13 @@ pub(super) fn io_error(target: &Target, stage: Stage, source: io::Error) -> Conn
     }
 }
 
-async fn dial(host: &str, port: u16, progress: &Progress) -> io::Result<TcpStream> {
+async fn find_and_dial(host: &str, port: u16, progress: &Progress) -> io::Result<TcpStream> {
     progress.enter(Stage::Resolve);
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
+    dial(&addresses, progress).await
+}
+
+async fn dial(addresses: &[SocketAddr], progress: &Progress) -> io::Result<TcpStream> {
     progress.enter(Stage::Connect);
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no addresses");
     for (tried, address) in addresses.iter().enumerate() {

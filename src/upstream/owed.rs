@@ -315,10 +315,12 @@ impl<N> OwedQueue<N> {
         self.loose.client > 0
     }
 
-    /// The same for extended messages of the proxy.
+    /// The last request is a simple one behind extended messages of the proxy that may still fail:
+    /// it would be skipped, and what is sent behind it too.
     #[must_use]
-    pub fn may_skip_for_own(&self) -> bool {
-        self.loose.own > 0
+    pub fn hangs_on_own(&self) -> bool {
+        let last = self.entries.back().map(|entry| entry.expect);
+        self.loose.own > 0 && matches!(last, Some(Expect::Query | Expect::FunctionCall))
     }
 
     /// The copy whose end was sent first is complete.
@@ -453,15 +455,17 @@ mod tests {
             let mut q = queue(expects);
             (0..answered).for_each(|_| drop(q.pop()));
             assert_eq!(q.may_skip(), expected, "{expects:?} {answered}");
-            assert!(!q.may_skip_for_own());
+            assert!(!q.hangs_on_own());
         }
         let mut q = queue(&[Execute, Sync, Parse]);
         q.pop();
         q.pop();
         q.push(Bind, true, None);
-        assert!(q.may_skip() && q.may_skip_for_own());
+        assert!(q.may_skip() && !q.hangs_on_own());
+        q.push(Query, false, None);
+        assert!(q.hangs_on_own());
         q.fail();
-        assert!(!q.may_skip() && !q.may_skip_for_own());
+        assert!(!q.may_skip() && !q.hangs_on_own());
     }
 
     #[test]

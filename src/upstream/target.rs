@@ -10,10 +10,8 @@ use thiserror::Error;
 
 use super::tls::{Trust, client_config};
 use super::token::{Token, TokenError, TokenSource};
+use crate::config::endpoint::Endpoint;
 use crate::config::{Cluster, ClusterKind, Secret, UpstreamTls};
-
-/// Port of PostgreSQL.
-const PORT: u16 = 5432;
 
 /// Why a cluster's configuration cannot be used.
 #[derive(Debug, Error)]
@@ -35,14 +33,9 @@ pub enum TargetError {
     /// User, password or database with a NUL byte, or empty.
     #[error("{0} is empty or has a NUL byte")]
     Text(&'static str),
-    /// The file of extra roots.
-    #[error("ca_file {}: {reason}", file.display())]
-    CaFile {
-        /// Its path.
-        file: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
+    /// What is wrong with the file of extra roots.
+    #[error("ca_file: {0}")]
+    CaFile(String),
     /// TLS could not be set up.
     #[error("TLS: {0}")]
     Tls(String),
@@ -196,17 +189,20 @@ fn login(cluster: &Cluster) -> Result<Login, TargetError> {
 }
 
 fn address(cluster: &Cluster) -> Result<Address, TargetError> {
-    let endpoint = &cluster.endpoint.0;
-    let (key, value) = match &cluster.connect_to {
+    let (key, text) = match &cluster.connect_to {
         Some(other) => ("connect_to", &other.0),
-        None if endpoint.starts_with('/') => return socket(cluster),
-        None => ("endpoint", endpoint),
+        None => ("endpoint", &cluster.endpoint.0),
     };
-    let (host, port) = split_endpoint(value).ok_or_else(|| wrong_address(key, value))?;
-    Ok(Address::Tcp {
-        host: host.to_owned(),
-        port: port.unwrap_or(PORT),
-    })
+    match text.parse() {
+        Ok(Endpoint::Inet { host, port }) => Ok(Address::Tcp { host, port }),
+        Ok(Endpoint::Unix { .. }) if cluster.kind == ClusterKind::Dsql => Err(
+            TargetError::Conflict("a dsql endpoint is a host, not a folder"),
+        ),
+        Ok(Endpoint::Unix { folder, port }) if key == "endpoint" => Ok(Address::Unix(
+            PathBuf::from(folder).join(format!(".s.PGSQL.{port}")),
+        )),
+        _ => Err(wrong_address(key, text)),
+    }
 }
 
 fn wrong_address(key: &'static str, value: &str) -> TargetError {
@@ -214,54 +210,6 @@ fn wrong_address(key: &'static str, value: &str) -> TargetError {
         key,
         value: value.to_owned(),
     }
-}
-
-fn socket(cluster: &Cluster) -> Result<Address, TargetError> {
-    if cluster.kind == ClusterKind::Dsql {
-        return Err(TargetError::Conflict(
-            "a dsql endpoint is a host, not a folder",
-        ));
-    }
-    let endpoint = &cluster.endpoint.0;
-    let (folder, port) = match endpoint.rsplit_once(':') {
-        Some((folder, port)) => (folder, parse_port(port)),
-        None => (endpoint.as_str(), Some(PORT)),
-    };
-    let port = port.ok_or_else(|| wrong_address("endpoint", endpoint))?;
-    Ok(Address::Unix(
-        PathBuf::from(folder).join(format!(".s.PGSQL.{port}")),
-    ))
-}
-
-/// Splits `host`, `host:port`, `[address]`, `[address]:port` or a bare IPv6 address.
-pub(super) fn split_endpoint(text: &str) -> Option<(&str, Option<u16>)> {
-    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-        let (host, behind) = rest.split_once(']')?;
-        let port = match behind {
-            "" => None,
-            _ => Some(behind.strip_prefix(':')?),
-        };
-        (host, port)
-    } else if text.matches(':').count() > 1 {
-        (text, None)
-    } else {
-        match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        }
-    };
-    if host.is_empty() || host.contains(|c: char| c == '/' || c == '\0' || c.is_whitespace()) {
-        return None;
-    }
-    match port {
-        Some(port) => Some((host, Some(parse_port(port)?))),
-        None => Some((host, None)),
-    }
-}
-
-fn parse_port(text: &str) -> Option<u16> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|port| *port != 0 && digits)
 }
 
 fn tls(cluster: &Cluster) -> Result<Option<Tls>, TargetError> {
@@ -287,8 +235,11 @@ fn tls(cluster: &Cluster) -> Result<Option<Tls>, TargetError> {
 }
 
 fn server_name(endpoint: &str) -> Result<ServerName<'static>, TargetError> {
-    let (host, _) = split_endpoint(endpoint).ok_or_else(|| wrong_address("endpoint", endpoint))?;
-    ServerName::try_from(host.to_owned()).map_err(|_| wrong_address("endpoint", endpoint))
+    let wrong = || wrong_address("endpoint", endpoint);
+    match endpoint.parse() {
+        Ok(Endpoint::Inet { host, .. }) => ServerName::try_from(host).map_err(|_| wrong()),
+        _ => Err(wrong()),
+    }
 }
 
 /// Settings that look as if they protected something, and would not.
@@ -316,31 +267,6 @@ mod tests {
     use super::*;
     use crate::config::Text;
     use crate::upstream::tests::cluster;
-
-    #[test]
-    fn endpoints_are_split() {
-        let cases = [
-            ("h", Some(("h", None))),
-            ("h:1", Some(("h", Some(1)))),
-            ("127.0.0.1:65535", Some(("127.0.0.1", Some(65535)))),
-            ("[::1]:7", Some(("::1", Some(7)))),
-            ("[::1]", Some(("::1", None))),
-            ("::1", Some(("::1", None))),
-            ("", None),
-            (":1", None),
-            ("h:", None),
-            ("h:0", None),
-            ("h:+1", None),
-            ("h:65536", None),
-            ("[::1]7", None),
-            ("[::1", None),
-            ("a b", None),
-            ("a/b", None),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(split_endpoint(text), expected, "{text:?}");
-        }
-    }
 
     #[test]
     fn addresses_are_what_is_dialled() {
@@ -377,7 +303,7 @@ mod tests {
             ("ca_file has no effect", |c| {
                 c.ca_file = Some(PathBuf::from("/x"))
             }),
-            ("ca_file /nowhere", |c| {
+            ("ca_file: cannot read /nowhere", |c| {
                 c.tls = Some(UpstreamTls::VerifyFull);
                 c.ca_file = Some(PathBuf::from("/nowhere"));
             }),

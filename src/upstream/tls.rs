@@ -6,11 +6,11 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use super::target::TargetError;
+use crate::config::pem;
 
 /// ALPN name of the PostgreSQL protocol, required in direct TLS.
 pub(super) const ALPN: &[u8] = b"postgresql";
@@ -57,7 +57,7 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, TargetError> {
     // Trust stores hold odd certificates; those that cannot be used are left out.
     roots.add_parsable_certificates(system.certs);
     if let Some(file) = file {
-        add_file(&mut roots, file)?;
+        pem::add_roots(&mut roots, file).map_err(TargetError::CaFile)?;
     }
     if roots.is_empty() {
         return Err(TargetError::Tls(
@@ -65,26 +65,6 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, TargetError> {
         ));
     }
     Ok(roots)
-}
-
-fn add_file(roots: &mut RootCertStore, file: &Path) -> Result<(), TargetError> {
-    let wrong = |reason: String| TargetError::CaFile {
-        file: file.to_owned(),
-        reason,
-    };
-    let before = roots.len();
-    let certificates =
-        CertificateDer::pem_file_iter(file).map_err(|error| wrong(error.to_string()))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-        roots
-            .add(certificate)
-            .map_err(|error| wrong(error.to_string()))?;
-    }
-    if roots.len() == before {
-        return Err(wrong("it holds no certificate".to_owned()));
-    }
-    Ok(())
 }
 
 /// Takes any certificate: what `sslmode=prefer` and `require` mean in libpq. They keep listeners

@@ -14,7 +14,7 @@ use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use thiserror::Error;
 
 use super::credentials::{Keeper, in_full};
-use super::target::split_endpoint;
+use crate::config::endpoint::{Endpoint, dsql_region};
 use crate::config::{Cluster, ClusterKind};
 
 /// Lifetime of a token in seconds, the default of AWS's own tools.
@@ -92,7 +92,7 @@ impl TokenSource {
         let host = signed_host(&cluster.endpoint.0)?;
         let region = match &cluster.region {
             Some(region) => region.0.clone(),
-            None => region_of(&host)
+            None => dsql_region(&host)
                 .ok_or_else(|| TokenError::Region(host.clone()))?
                 .to_owned(),
         };
@@ -166,22 +166,14 @@ pub fn minted() -> u64 {
     MINTED.load(Ordering::Relaxed)
 }
 
-/// The region in a DSQL host name: `<id>.dsql[-suffix].<region>.on.aws`.
-#[must_use]
-pub fn region_of(host: &str) -> Option<&str> {
-    let mut labels = host.strip_suffix(".on.aws")?.rsplit('.');
-    let region = labels.next().filter(|region| !region.is_empty())?;
-    let service = labels.next()?;
-    labels.next()?;
-    (service == "dsql" || service.starts_with("dsql-")).then_some(region)
-}
-
 /// The host that is signed: no port, in lower case (the signer's URL is, and must be the same).
 ///
 /// The SDK panics on hosts that are not part of a URL, so they end here.
 fn signed_host(endpoint: &str) -> Result<String, TokenError> {
     let wrong = || TokenError::Endpoint(endpoint.to_owned());
-    let (host, _) = split_endpoint(endpoint).ok_or_else(wrong)?;
+    let Ok(Endpoint::Inet { host, .. }) = endpoint.parse() else {
+        return Err(wrong());
+    };
     let label = |label: &str| {
         !label.is_empty()
             && label
@@ -276,22 +268,6 @@ mod tests {
                 .contains("&X-Amz-Security-Token=a%2Fb%2Bc%3D")
         );
         assert_eq!(format!("{token:?}"), "<token>");
-    }
-
-    #[test]
-    fn regions_are_found_in_endpoints() {
-        let cases = [
-            ("abc.dsql.us-east-1.on.aws", Some("us-east-1")),
-            ("abc.dsql-fnh4.eu-west-2.on.aws", Some("eu-west-2")),
-            ("dsql.us-east-1.on.aws", None),
-            ("abc.rds.us-east-1.on.aws", None),
-            ("abc.dsql.us-east-1.amazonaws.com", None),
-            ("abc.dsql..on.aws", None),
-            ("localhost", None),
-        ];
-        for (host, region) in cases {
-            assert_eq!(region_of(host), region, "{host}");
-        }
     }
 
     #[test]

@@ -35,7 +35,8 @@ fn two_thousand_clients_on_a_pool_of_twenty() {
         .start();
     proxy.connect().run("select 1");
     proxy.wait_base();
-    let base = proxy.descriptors();
+    let (base, threads) = (proxy.descriptors(), proxy.threads());
+    let mut scrapes = 0;
 
     let answered: Vec<AtomicU64> = (0..count).map(|_| AtomicU64::new(0)).collect();
     let (go, stop) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -60,6 +61,7 @@ fn two_thousand_clients_on_a_pool_of_twenty() {
         let began = Instant::now();
         while began.elapsed() < duration {
             let metrics = proxy.metrics();
+            scrapes += 1;
             if !accounted(&metrics) {
                 failures
                     .lock()
@@ -94,6 +96,8 @@ fn two_thousand_clients_on_a_pool_of_twenty() {
     );
 
     proxy.wait_base();
+    let connected = |metrics: &Metrics| metrics.sum("dsqlproxy_connections", &[]);
+    proxy.wait_metrics("no connection's task", |metrics| connected(metrics) == 0.0);
     let deadline = Instant::now() + Duration::from_secs(10);
     // The pool's own connections stay.
     while proxy.descriptors() > base + POOL + 2 {
@@ -104,6 +108,16 @@ fn two_thousand_clients_on_a_pool_of_twenty() {
         );
         std::thread::sleep(Duration::from_millis(20));
     }
+    println!(
+        "{scrapes} scrapes, slots = limit in each; descriptors {base}, then {} with the pool's {}; \
+         tasks of clients 0; threads {threads}, then {}",
+        proxy.descriptors(),
+        proxy
+            .metrics()
+            .sum("dsqlproxy_servers", &[("state", "idle")]),
+        proxy.threads()
+    );
+    assert_eq!(proxy.threads(), threads);
 }
 
 fn ask(mut client: Client, answered: &AtomicU64, stop: &AtomicBool, failures: &Mutex<Vec<String>>) {

@@ -467,6 +467,24 @@ fn an_upstream_that_closes_at_any_byte_of_a_result() {
 }
 
 #[test]
+fn a_lost_connection_is_of_unknown_outcome_when_it_may_have_written() {
+    let upstream = Upstream::start(|conversation| {
+        conversation.serve_until("cut")?;
+        conversation.close()
+    });
+    let proxy = plan().size(1).endpoint(&upstream.endpoint()).start();
+    for (text, sqlstate) in [
+        ("select 'cut'", "08006"),
+        ("select 'cut' as c into t", "08007"),
+        ("insert into t values ('cut')", "08007"),
+    ] {
+        let mut client = proxy.connect();
+        client.send(&query(text));
+        assert_eq!(client.expect(b'E').sqlstate(), sqlstate, "{text}");
+    }
+}
+
+#[test]
 fn an_upstream_that_never_answers_can_be_cancelled_and_left() {
     let upstream = Upstream::start(|conversation| {
         conversation.serve_until("silence")?;

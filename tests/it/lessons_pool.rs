@@ -1,5 +1,6 @@
 //! Numbered cases, group L: the pool, reloads, the end.
 
+use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, Login, tags};
@@ -32,11 +33,16 @@ fn terminate_backends(proxy: &Proxy, application: &str) {
 #[test]
 fn l1_places_add_up_at_every_moment() {
     let proxy = plan().size(3).start();
-    let done = std::sync::atomic::AtomicBool::new(false);
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    let receiver = std::sync::Mutex::new(receiver);
+    let done =
+        || receiver.lock().expect("unpoisoned").try_recv() == Err(TryRecvError::Disconnected);
     std::thread::scope(|threads| {
+        // Dropped when the scrapes end, by a failure too.
+        let _sender = sender;
         for _ in 0..8 {
             threads.spawn(|| {
-                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                while !done() {
                     let mut client = proxy.connect();
                     for _ in 0..10 {
                         client.run("select 1");
@@ -49,7 +55,6 @@ fn l1_places_add_up_at_every_moment() {
             let metrics = proxy.metrics();
             assert!(accounted(&metrics), "{metrics:?}");
         }
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     proxy.wait_base();
     assert!(accounted(&proxy.metrics()));
@@ -203,6 +208,74 @@ fn l11_sigterm_cuts_transactions_that_outlast_the_grace() {
 }
 
 #[test]
+fn a_reload_tells_what_needs_a_restart() {
+    let proxy = plan().start();
+    proxy.edit(|yaml| {
+        yaml.replace("workers: 1", "workers: 3")
+            .replace("wait_timeout: 20s", "wait_timeout: 21s")
+            .replace("direct", "straight")
+            + "limits: {client_statements: 7}\nlog: {level: debug}\n"
+    });
+    let (code, body) = proxy.post("/api/reload");
+    assert_eq!(code, 200, "{body}");
+    let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    let lines = |key: &str| {
+        let lines = answer[key].as_array().expect("a list").iter();
+        lines
+            .map(|line| line.as_str().expect("text"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(lines("changes"), ["users.app changed", "log.level changed"]);
+    assert_eq!(
+        lines("restart"),
+        [
+            "limits changed",
+            "workers changed",
+            "clusters.main changed",
+            "databases.direct removed",
+            "databases.straight added",
+        ]
+    );
+    let line = proxy.log.wait_for("need a restart", 1);
+    assert!(
+        line.contains("WARN") && line.contains("clusters.main changed"),
+        "{line}"
+    );
+    // What was not taken over is reported again, by SIGHUP too.
+    proxy.signal("HUP");
+    let again = proxy.log.wait_for("need a restart", 2);
+    assert!(again.contains("clusters.main changed"), "{again}");
+}
+
+#[test]
+fn l11_a_second_signal_ends_at_once() {
+    for (first, second) in [("TERM", "TERM"), ("TERM", "INT")] {
+        let mut proxy = plan()
+            .size(2)
+            .section("limits: {drain_timeout: 60s}")
+            .start();
+        let mut idle = proxy.connect();
+        idle.run("select 1");
+        let mut busy = proxy.connect();
+        busy.run("begin; select 1");
+        proxy.signal(first);
+        // The end of the idle client shows that the drain has begun.
+        assert_eq!(tags(&idle.until_closed().expect("an end")), "E");
+        busy.run("select 'still served'");
+        let began = Instant::now();
+        proxy.signal(second);
+        let frames = busy.until_closed().expect("an end");
+        assert_eq!(tags(&frames), "E", "{first}, {second}");
+        assert_eq!(frames[0].sqlstate(), "57P01");
+        assert_eq!(proxy.wait_exit(Duration::from_secs(20)), Some(0));
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "{first}, {second}"
+        );
+    }
+}
+
+#[test]
 fn l12_the_queue_has_a_limit() {
     let proxy = plan().size(1).pool("max_waiters", 2).start();
     let mut holder = proxy.connect();
@@ -265,6 +338,22 @@ fn l15_a_client_that_waits_long_gets_a_notice() {
     assert!(!notice.field(b'M').expect("a message").is_empty());
     holder.run("commit");
     assert_eq!(tags(&client.until_ready()), "TDCZ");
+}
+
+#[test]
+fn l15_the_notice_comes_before_the_wait_is_given_up() {
+    let proxy = plan().size(1).pool("wait_timeout", "2s").start();
+    let mut holder = proxy.connect();
+    holder.run("begin; select 1");
+    let mut client = proxy.connect();
+    let began = Instant::now();
+    client.send(&query("select 1"));
+    let notice = client.frame().expect("a message");
+    assert_eq!(notice.tag, b'N', "{}", notice.render(true));
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    let rest = client.until_ready();
+    assert_eq!(tags(&rest), "EZ", "one notice, then the end of the wait");
+    assert_eq!(rest[0].sqlstate(), "53300");
 }
 
 #[test]

@@ -166,6 +166,92 @@ fn p6_close_of_a_portal_keeps_the_statement_of_the_same_name() {
 }
 
 #[test]
+fn p11_a_client_keeps_a_limited_number_of_statements() {
+    let proxy = plan().section("limits: {client_statements: 3}").start();
+    let mut client = proxy.connect();
+    for name in ["a", "b", "c"] {
+        assert_eq!(
+            client.exchange(&[parse(name, "select 1", &[]), sync()]),
+            "1Z"
+        );
+    }
+    client.run("begin");
+    client.send(
+        &[
+            parse("d", "select 1", &[]),
+            parse("", "select 2", &[]),
+            sync(),
+        ]
+        .concat(),
+    );
+    let frames = client.until_ready();
+    assert_eq!(tags(&frames), "EZ");
+    assert_eq!(frames[0].sqlstate(), "53400");
+    let hint = frames[0].field(b'H').expect("a hint");
+    assert!(hint.contains("limits.client_statements"), "{hint}");
+    assert_eq!(
+        frames[1].body, b"E",
+        "the transaction fails as for any error"
+    );
+    client.run("rollback");
+    // The unnamed statement is none of them, and a name that is free again can be taken.
+    let select = [
+        parse("", "select 2", &[]),
+        bind_text("", "", &[]),
+        execute("", 0),
+        sync(),
+    ];
+    assert_eq!(client.exchange(&select), "12DCZ");
+    client.run("deallocate b");
+    assert_eq!(
+        client.exchange(&[parse("d", "select 1", &[]), sync()]),
+        "1Z"
+    );
+    assert_eq!(
+        client.exchange(&[bind_text("", "d", &[]), execute("", 0), sync()]),
+        "2DCZ"
+    );
+    // Names are each client's own.
+    let mut other = proxy.connect();
+    assert_eq!(other.exchange(&[parse("e", "select 1", &[]), sync()]), "1Z");
+}
+
+#[test]
+fn p11_statements_of_a_client_take_limited_memory() {
+    let proxy = plan()
+        .section("limits: {client_statement_bytes: 256KiB}")
+        .start();
+    let mut client = proxy.connect();
+    let long = format!("select 1 /* {} */", "x".repeat(100_000));
+    let longer = format!("select 1 /* {} */", "x".repeat(300_000));
+    let refused = |client: &mut Client, messages: &[Vec<u8>]| {
+        client.send(&messages.concat());
+        let error = client.expect(b'E');
+        assert_eq!(error.sqlstate(), "53400");
+        let hint = error.field(b'H').expect("a hint");
+        assert!(hint.contains("limits.client_statement_bytes"), "{hint}");
+        assert_eq!(client.frame().expect("a message").tag, b'Z');
+    };
+    refused(&mut client, &[parse("", &longer, &[]), sync()]);
+    for name in ["a", "b"] {
+        assert_eq!(client.exchange(&[parse(name, &long, &[]), sync()]), "1Z");
+    }
+    refused(&mut client, &[parse("c", &long, &[]), sync()]);
+    assert_eq!(client.exchange(&[close(b'S', "a"), sync()]), "3Z");
+    assert_eq!(client.exchange(&[parse("c", &long, &[]), sync()]), "1Z");
+    client.run("deallocate all");
+    // What replaces is counted until the server has answered, and no longer.
+    let many: Vec<_> = (0..4).map(|_| parse("", &long, &[])).collect();
+    client.send(&[many.concat(), sync()].concat());
+    let frames = client.until_ready();
+    assert_eq!(tags(&frames), "11EZ", "{:?}", render(&frames));
+    for _ in 0..8 {
+        assert_eq!(client.exchange(&[parse("", &long, &[]), sync()]), "1Z");
+    }
+    assert_eq!(client.scalar("select 'usable'"), "usable");
+}
+
+#[test]
 fn p7_close_of_unknown_names_is_answered() {
     let proxy = plan().size(1).start();
     let mut client = proxy.connect();
@@ -706,4 +792,30 @@ fn p27_a_duplicate_parse_is_42p05_though_the_older_statement_could_not_be_parsed
     client.send(&[parse("s", "select 1", &[]), sync()].concat());
     let frames = client.until_ready();
     assert_eq!(frames[0].field(b'C').expect("a code"), "42P05");
+}
+
+#[test]
+fn p28_queries_behind_a_statement_that_cannot_be_prepared_again_are_answered_each() {
+    let proxy = plan().size(2).start();
+    let mut client = proxy.connect();
+    let mut other = proxy.connect();
+    client.send(&[parse("s", "select 1", &[]), sync()].concat());
+    client.until_ready();
+    // The connection with the statement was used last and is the first to be lent again.
+    other.run("begin");
+    other.run("select 1");
+    let failing = [
+        query("begin read only"),
+        query("release absent"),
+        query("deallocate s"),
+        query("select 2"),
+        sync(),
+        query("rollback"),
+    ];
+    client.send(&failing.concat());
+    let answers = [(); 6].map(|()| tags(&client.until_ready()));
+    assert_eq!(answers, ["CZ", "EZ", "EZ", "EZ", "Z", "CZ"]);
+    other.run("rollback");
+    client.send(&[bind_text("", "s", &[]), execute("", 0), sync()].concat());
+    assert_eq!(tags(&client.until_ready()), "2DCZ");
 }

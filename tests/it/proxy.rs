@@ -152,7 +152,9 @@ impl Plan {
         let log = Log::follow(child.stderr.take().expect("piped"));
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            // The one for operators comes last.
+            let open = |port| TcpStream::connect(("127.0.0.1", port)).is_ok();
+            if open(port) && open(admin_port) {
                 break;
             }
             if child.try_wait().expect("a child").is_some() || Instant::now() > deadline {
@@ -368,15 +370,31 @@ impl Proxy {
         Arc::clone(self.tls.as_ref().expect("a plan with TLS"))
     }
 
+    /// Changes its configuration file.
+    pub fn edit(&self, change: impl FnOnce(&str) -> String) {
+        let path = self.folder.join("dsql-proxy.yaml");
+        let yaml = std::fs::read_to_string(&path).expect("the configuration");
+        std::fs::write(&path, change(&yaml)).expect("the configuration");
+    }
+
     /// Body of an HTTP GET at the admin port, with the status line's code.
     pub fn get(&self, path: &str) -> (u16, String) {
+        self.ask("GET", path)
+    }
+
+    /// The same for POST.
+    pub fn post(&self, path: &str) -> (u16, String) {
+        self.ask("POST", path)
+    }
+
+    fn ask(&self, method: &str, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.admin_port)).expect("admin port");
         stream
             .set_read_timeout(Some(PATIENCE))
             .expect("an open socket");
         write!(
             stream,
-            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         )
         .expect("sent");
         let mut answer = Vec::new();
@@ -464,6 +482,13 @@ impl Proxy {
             .count()
     }
 
+    /// Threads.
+    pub fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.pid()))
+            .expect("alive")
+            .count()
+    }
+
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
         let done = Command::new("kill")
@@ -537,6 +562,20 @@ impl Log {
     /// Everything so far.
     pub fn text(&self) -> String {
         self.0.0.lock().expect("unpoisoned").join("\n")
+    }
+
+    /// The line that is the `count`-th to contain `text`, when it has come.
+    pub fn wait_for(&self, text: &str, count: usize) -> String {
+        let mut lines = self.0.0.lock().expect("unpoisoned");
+        loop {
+            let mut found = lines.iter().filter(|line| line.contains(text));
+            if let Some(line) = found.nth(count - 1) {
+                return line.clone();
+            }
+            let (guard, waited) = self.0.1.wait_timeout(lines, PATIENCE).expect("unpoisoned");
+            assert!(!waited.timed_out(), "never logged: {text}");
+            lines = guard;
+        }
     }
 
     /// The last `count` lines.

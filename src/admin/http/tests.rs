@@ -31,11 +31,14 @@ impl Operations for Fixture {
         json!({"clients": 3})
     }
 
-    fn reload(&self) -> Result<Vec<String>, Vec<String>> {
+    fn reload(&self) -> Result<Changes, Vec<String>> {
         self.reloads.fetch_add(1, Ordering::SeqCst);
         let errors = self.errors.lock().expect("not poisoned").clone();
         match errors.is_empty() {
-            true => Ok(vec!["users.app changed".to_owned()]),
+            true => Ok(Changes {
+                live: vec!["users.app changed".to_owned()],
+                restart: vec!["workers changed".to_owned()],
+            }),
             false => Err(errors),
         }
     }
@@ -49,7 +52,7 @@ fn start() -> (Server, Arc<Fixture>) {
     let fixture = Arc::new(Fixture::default());
     let address = "127.0.0.1:0".parse().expect("an address");
     let operations = Arc::clone(&fixture);
-    let server = Server::start(address, operations).expect("a free port");
+    let server = Server::start(address, &["h".to_owned()], operations).expect("a free port");
     (server, fixture)
 }
 
@@ -93,7 +96,7 @@ fn every_path() {
             "POST",
             "/api/reload",
             200,
-            "{\"changes\":[\"users.app changed\"]}\n",
+            "{\"changes\":[\"users.app changed\"],\"restart\":[\"workers changed\"]}\n",
         ),
         ("POST", "/api/drain", 202, "{\"draining\":true}\n"),
         ("POST", "/livez", 405, "method not allowed\n"),
@@ -155,6 +158,17 @@ fn pages_of_other_sites_cannot_act() {
             403,
             "{origin}"
         );
+    }
+    // A name of theirs that leads here: the page and its request have one origin.
+    for request in ["POST /api/drain", "GET /api/status"] {
+        let answer = exchange(
+            &server,
+            &format!(
+                "{request} HTTP/1.1\r\nHost: evil.example:1\r\nOrigin: http://evil.example:1\r\n\r\n"
+            ),
+        );
+        assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
+        assert!(!answer.contains("clients"), "{answer}");
     }
     assert_eq!(fixture.drains.load(Ordering::SeqCst), 0);
     assert_eq!(
@@ -226,8 +240,8 @@ fn stop_frees_the_port_and_drop_ends_it() {
     server.stop();
     drop(open);
     assert_eq!(Arc::strong_count(&fixture), 1, "nothing is left behind");
-    let server = Server::start(address, fixture).expect("the port is free again");
-    let taken = Server::start(address, Arc::new(Fixture::default()));
+    let server = Server::start(address, &[], fixture).expect("the port is free again");
+    let taken = Server::start(address, &[], Arc::new(Fixture::default()));
     assert_eq!(taken.expect_err("taken").kind(), io::ErrorKind::AddrInUse);
     drop(server);
 }

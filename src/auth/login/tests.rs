@@ -1,6 +1,6 @@
 use super::*;
-use crate::auth::Verifier;
 use crate::auth::testing::{Certificate, Folder, config};
+use crate::config::verifier::Verifier;
 use crate::config::{Config, Secret, User as ConfigUser};
 use crate::wire::backend::error_fields;
 use crate::wire::frontend::{SSL_REQUEST, put_cancel};
@@ -718,7 +718,7 @@ async fn cleartext_is_never_asked_for_without_tls() {
 async fn the_verifier_of_an_empty_password_lets_nobody_in() {
     let host = Host::tls(|config| {
         config.auth.cleartext = true;
-        config.users[0].password = Secret(Verifier::generate("", 16).to_text());
+        config.users[0].password = Secret(Verifier::generate("", 16).to_string());
     })
     .await;
     for password in [&b""[..], b"\xff"] {
@@ -777,7 +777,7 @@ async fn a10_slow_clients_are_dropped_counted_and_capped() {
 #[tokio::test]
 async fn a11_hashing_ends_with_its_client() {
     let slow = Verifier::generate("x", 1)
-        .to_text()
+        .to_string()
         .replacen("$1:", "$8000000:", 1);
     let host = Host::tls(|config| {
         config.auth.cleartext = true;

@@ -367,3 +367,15 @@ fn what_the_client_asks_for_early_goes_on_early() {
     bench.answer(&frames("1"));
     assert_eq!(bench.seen(), "1");
 }
+
+#[test]
+fn notices_ahead_of_a_result_are_shown_at_once_and_once() {
+    let mut bench = Bench::new();
+    bench.send("INSERT", WRITE);
+    bench.answer(&frames("N"));
+    assert_eq!(bench.seen(), "N");
+    bench.answer(&frames("N CINSERT E40001 ZI"));
+    assert_eq!(bench.seen(), "N");
+    bench.answer(&frames("N N CINSERT ZI"));
+    assert_eq!(bench.seen(), "CINSERT ZI");
+}

@@ -1,10 +1,12 @@
 //! Cancel requests to scripted servers.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use super::fake::{Identity, accept, accept_tls, dsql, listen, plain, startup};
 use crate::config::UpstreamTls;
+use crate::net::{Socket, Stream};
 use crate::upstream::{Target, cancel};
 use crate::wire::startup::Startup;
 
@@ -23,7 +25,7 @@ async fn c2_cancel_returns_when_the_server_has_closed() {
     let target = Target::new(&cluster, "postgres").expect("target");
     let (done, mut heard) = oneshot::channel();
     let client = tokio::spawn(async move {
-        let result = cancel(&target, 0xdead_beef, b"12345678").await;
+        let result = cancel(&target, None, 0xdead_beef, b"12345678").await;
         let _ = done.send(());
         result
     });
@@ -49,16 +51,39 @@ async fn c9_cancel_goes_over_tls_where_the_target_does() {
         let _ = stream.shutdown().await;
         said
     };
-    let (result, said) = tokio::join!(cancel(&target, 0xdead_beef, b"12345678"), server);
+    let (result, said) = tokio::join!(cancel(&target, None, 0xdead_beef, b"12345678"), server);
     result.expect("cancelled");
     assert_eq!(said, expected());
+}
+
+/// The second listener stands for another server that the same name leads to.
+#[tokio::test]
+async fn c2_cancel_goes_to_the_server_that_has_the_backend() {
+    let (listener, address) = listen().await;
+    let port = listener.local_addr().expect("address").port();
+    let other = TcpListener::bind(("127.0.0.2", port))
+        .await
+        .expect("127.0.0.2");
+    let connection = TcpStream::connect(&address).await.expect("connection");
+    drop(accept(&listener).await);
+    let stream = Stream::Plain(Socket::Tcp(connection));
+    let mut cluster = plain(&format!("127.0.0.2:{port}"));
+    cluster.tls = Some(UpstreamTls::Disable);
+    let target = Target::new(&cluster, "postgres").expect("target");
+    for (peer, server) in [(stream.peer_address(), &listener), (None, &other)] {
+        let taken = async { startup(&mut accept(server).await).await };
+        let request = cancel(&target, peer, 0xdead_beef, b"12345678");
+        let (result, said) = tokio::join!(request, taken);
+        result.expect("cancelled");
+        assert_eq!(said, expected());
+    }
 }
 
 #[tokio::test]
 async fn cancel_without_key_or_server_fails() {
     let (listener, address) = listen().await;
     let target = Target::new(&plain(&address), "postgres").expect("target");
-    let error = cancel(&target, 1, b"").await.expect_err("no key");
+    let error = cancel(&target, None, 1, b"").await.expect_err("no key");
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
     let server = async {
         let mut socket = accept(&listener).await;
@@ -66,8 +91,10 @@ async fn cancel_without_key_or_server_fails() {
         drop(socket);
         drop(listener);
     };
-    let (result, ()) = tokio::join!(cancel(&target, 1, b"1234"), server);
+    let (result, ()) = tokio::join!(cancel(&target, None, 1, b"1234"), server);
     assert!(result.is_err());
-    let refused = cancel(&target, 1, b"1234").await.expect_err("nobody there");
+    let refused = cancel(&target, None, 1, b"1234")
+        .await
+        .expect_err("nobody there");
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 }

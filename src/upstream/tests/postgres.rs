@@ -291,7 +291,7 @@ async fn cancels(server: &Server, admin: &mut Backend) {
                 "SELECT 1 FROM pg_stat_activity WHERE pid = {pid} AND wait_event = 'PgSleep'"
             );
             while query(admin, &busy).await != Ok(vec!["1".to_owned()]) {}
-            cancel(&target, pid, &key).await
+            cancel(&target, None, pid, &key).await
         };
         let (slept, cancelled) =
             tokio::join!(query(&mut backend, "SELECT pg_sleep(600)"), canceller);
