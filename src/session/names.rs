@@ -200,7 +200,7 @@ pub enum NameChange {
     Unnamed {
         /// Number of the change.
         number: u64,
-        /// Bytes of what it means now.
+        /// Bytes of what it meant before.
         size: usize,
     },
     /// All names were taken; the unnamed statement is none of them.
@@ -295,7 +295,7 @@ impl Names {
     /// Gives a name a meaning, or takes it; tells how to undo that.
     pub fn set(&mut self, name: &[u8], prepared: Option<Rc<Prepared>>) -> NameChange {
         if name.is_empty() {
-            let size = size_of(b"", prepared.as_ref());
+            let size = size_of(b"", self.unnamed.get().as_ref());
             let number = self.unnamed.change(prepared);
             return NameChange::Unnamed { number, size };
         }
