@@ -16,6 +16,9 @@ pub struct Sent {
     pub begins: bool,
     /// Runs something else than a BEGIN.
     pub runs: bool,
+    /// An extended message of the client, which an error may make the server skip along with what
+    /// follows up to a Sync.
+    pub skippable: bool,
 }
 
 /// Digest of the answers that were passed on.
@@ -36,6 +39,8 @@ pub(super) struct Segment {
     pub begins: bool,
     /// Something else than a BEGIN is in it.
     pub runs: bool,
+    /// Extended messages of the client are in it.
+    pub skippable: bool,
     /// Answers have to go on as they come.
     pub streams: bool,
     /// The client has seen answers of it.

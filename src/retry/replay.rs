@@ -167,6 +167,8 @@ pub struct Replay {
     flight: VecDeque<Segment>,
     /// Status of the last ReadyForQuery.
     status: TransactionStatus,
+    /// Nothing is watched before the connection is given back.
+    off: bool,
     /// The open transaction cannot be repeated.
     lost: bool,
     attempts: u32,
@@ -189,6 +191,7 @@ impl Replay {
             done: Vec::new(),
             flight: VecDeque::new(),
             status: TransactionStatus::Idle,
+            off: false,
             lost: false,
             attempts: 0,
             phase: Phase::Watching,
@@ -232,6 +235,10 @@ impl Replay {
         }
         self.note_rest(bytes);
         if let Some(segment) = self.flight.back_mut() {
+            // Whether a simple request behind extended ones without a Sync is answered depends on
+            // these: no telling which ReadyForQuery is whose.
+            self.off |= sent.simple && segment.skippable;
+            segment.skippable |= sent.skippable;
             segment.closed |= sent.ends;
             segment.simple |= sent.simple;
             segment.writes |= sent.writes;
@@ -268,6 +275,10 @@ impl Replay {
     pub fn look(&mut self, held: &[u8]) -> Action {
         if let Some(action) = self.actions.pop_front() {
             return action;
+        }
+        if self.off {
+            self.reader.examined = 0;
+            return all(held);
         }
         match self.phase {
             Phase::Watching => self.watch(held),
@@ -329,6 +340,8 @@ impl Replay {
         self.reader.acknowledges &= says_nothing;
         self.reader.frames += 1;
         let front = self.flight.front_mut()?;
+        // Behind a result they take it along.
+        front.streams |= !self.reader.acknowledges && matches!(tag, b'N' | b'G');
         if !self.reader.acknowledges || self.reader.pending > 0 || front.streams {
             return None;
         }

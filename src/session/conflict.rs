@@ -42,6 +42,7 @@ pub(super) fn sent(expect: Expect, note: Option<&Note>) -> Sent {
             || any(|effect| matches!(effect, Effect::Commit { .. })),
         begins: note.is_some_and(|note| note.own == Some(Own::Begin))
             || any(|effect| matches!(effect, Effect::Begin { .. })),
+        skippable: expect.is_extended() && note.is_none_or(|note| note.own != Some(Own::Begin)),
         runs: (simple || expect == Expect::Execute) && !begin_alone,
     }
 }

@@ -11,6 +11,7 @@ const WRITE: Sent = Sent {
     writes: true,
     begins: false,
     runs: true,
+    skippable: false,
 };
 const READ: Sent = Sent {
     writes: false,
@@ -378,4 +379,23 @@ fn notices_ahead_of_a_result_are_shown_at_once_and_once() {
     assert_eq!(bench.seen(), "N");
     bench.answer(&frames("N N CINSERT ZI"));
     assert_eq!(bench.seen(), "CINSERT ZI");
+}
+
+#[test]
+fn mixed_requests_without_a_sync_are_not_watched() {
+    let mut bench = Bench::new();
+    let mut bytes = Vec::new();
+    frontend::put_parse(&mut bytes, b"", b"UPDATE", b"\0\0");
+    bench.replay.note(
+        &bytes,
+        Sent {
+            ends: false,
+            simple: false,
+            skippable: true,
+            ..WRITE
+        },
+    );
+    bench.send("UPDATE", WRITE);
+    bench.answer(&frames("E42601 1"));
+    assert_eq!(bench.seen(), "E42601 1");
 }
