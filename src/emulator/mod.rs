@@ -10,6 +10,7 @@ pub mod certificate;
 pub mod control;
 pub mod front;
 pub mod lock;
+pub mod occ;
 pub mod postgres;
 mod private_file;
 pub mod sample;
