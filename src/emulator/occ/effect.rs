@@ -282,18 +282,15 @@ mod tests {
             }
         }
         assert!(!Modes::default().conflicts(Modes::KEY));
-        assert!(
-            Modes::SHARE
-                .with(Modes::VALUE)
-                .conflicts(Modes::VALUE)
-        );
+        assert!(Modes::SHARE.with(Modes::VALUE).conflicts(Modes::VALUE));
     }
 
     #[test]
     fn reports_are_read() {
-        let effect =
-            Effect::read("U 16422 (0,3) (12,5) 26 BB16427:-36,B16429:35,C7:1,O16422:0,D0:0, (1,\"a b\",)")
-                .unwrap();
+        let effect = Effect::read(
+            "U 16422 (0,3) (12,5) 26 BB16427:-36,B16429:35,C7:1,O16422:0,D0:0, (1,\"a b\",)",
+        )
+        .unwrap();
         assert_eq!(effect.operation, Operation::Update);
         assert_eq!(effect.old, Some(Place { page: 0, item: 3 }));
         assert_eq!(effect.new, Some(Place { page: 12, item: 5 }));
@@ -321,7 +318,17 @@ mod tests {
 
     #[test]
     fn what_is_no_report_is_refused() {
-        for report in ["", "I", "X 1 - - 0 -", "I x - - 0 -", "I 1 ( - 0 -", "I 1 - - 0 ", "I 1 - - 0 -A", "I 1 - - 0 -Z1:1,", "I 1 - - 0 -A1:x,"] {
+        for report in [
+            "",
+            "I",
+            "X 1 - - 0 -",
+            "I x - - 0 -",
+            "I 1 ( - 0 -",
+            "I 1 - - 0 ",
+            "I 1 - - 0 -A",
+            "I 1 - - 0 -Z1:1,",
+            "I 1 - - 0 -A1:x,",
+        ] {
             assert_eq!(Effect::read(report), Err(EffectError), "{report}");
         }
     }

@@ -83,7 +83,9 @@ impl<'a> Spans<'a> {
     /// `OF a, b.c` and `NOWAIT` or `SKIP LOCKED`.
     fn take_rest(&mut self, mut end: usize) -> usize {
         if self.take(|token| token.is("of")).is_some() {
-            while let Some(name) = self.take(|token| matches!(token, Token::Word(_) | Token::Quoted(_))) {
+            while let Some(name) =
+                self.take(|token| matches!(token, Token::Word(_) | Token::Quoted(_)))
+            {
                 end = name;
                 if self
                     .take(|token| matches!(token, Token::Symbol(b'.' | b',')))
@@ -216,7 +218,10 @@ fn take_sources(node: &Node, found: &mut Vec<Source>) {
             } else {
                 format!("{}.{}", quote(&table.schemaname), quote(&table.relname))
             };
-            let alias = table.alias.as_ref().map_or(&table.relname, |a| &a.aliasname);
+            let alias = table
+                .alias
+                .as_ref()
+                .map_or(&table.relname, |a| &a.aliasname);
             found.push(Source {
                 alias: alias.clone(),
                 name,
@@ -266,12 +271,28 @@ mod tests {
     fn locking_words_are_blanked() {
         for (text, expected) in [
             ("SELECT * FROM t FOR UPDATE", "SELECT * FROM t"),
-            ("SELECT * FROM t FOR UPDATE OF t, public.u SKIP LOCKED", "SELECT * FROM t"),
-            ("SELECT * FROM t FOR KEY SHARE NOWAIT LIMIT 1", "SELECT * FROM t  LIMIT 1"),
-            ("SELECT 'for update', substring('abc' from 1 for 2) FROM t -- for update", "SELECT 'for update', substring('abc' from 1 for 2) FROM t -- for update"),
-            ("SELECT * FROM t FOR UPDATE OF t FOR KEY SHARE OF u", "SELECT * FROM t"),
+            (
+                "SELECT * FROM t FOR UPDATE OF t, public.u SKIP LOCKED",
+                "SELECT * FROM t",
+            ),
+            (
+                "SELECT * FROM t FOR KEY SHARE NOWAIT LIMIT 1",
+                "SELECT * FROM t  LIMIT 1",
+            ),
+            (
+                "SELECT 'for update', substring('abc' from 1 for 2) FROM t -- for update",
+                "SELECT 'for update', substring('abc' from 1 for 2) FROM t -- for update",
+            ),
+            (
+                "SELECT * FROM t FOR UPDATE OF t FOR KEY SHARE OF u",
+                "SELECT * FROM t",
+            ),
         ] {
-            let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            let words = |text: &str| {
+                text.split_whitespace()
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+            };
             assert_eq!(words(&strip(text)), words(expected), "{text}");
             assert_eq!(strip(text).len(), text.len());
         }
@@ -285,11 +306,32 @@ mod tests {
             format!("pg_dsql.lock_row('{mode}', {alias}.tableoid, {alias}.ctid, ({alias}.*)::text)")
         };
         for (text, expected) in [
-            ("SELECT a FROM t WHERE id = $1 ORDER BY 1 LIMIT 1 FOR UPDATE", vec![format!("SELECT a, {} FROM t WHERE id = $1 ORDER BY 1 LIMIT 1", lock("A", "t"))]),
-            ("SELECT x.a FROM t x JOIN v ON true FOR KEY SHARE", vec![format!("SELECT x.a, {} FROM t x JOIN v ON true", lock("C", "x"))]),
-            ("SELECT 1 FROM t, u FOR UPDATE OF u", vec![format!("SELECT 1, {} FROM t, u", lock("A", "u"))]),
-            ("UPDATE t SET a = 1 WHERE id IN (SELECT id FROM u FOR UPDATE SKIP LOCKED)", vec![format!("SELECT id, {} FROM u", lock("A", "u"))]),
-            ("WITH w AS (SELECT id FROM u FOR UPDATE) DELETE FROM t USING w WHERE t.id = w.id", vec![format!("SELECT id, {} FROM u", lock("A", "u"))]),
+            (
+                "SELECT a FROM t WHERE id = $1 ORDER BY 1 LIMIT 1 FOR UPDATE",
+                vec![format!(
+                    "SELECT a, {} FROM t WHERE id = $1 ORDER BY 1 LIMIT 1",
+                    lock("A", "t")
+                )],
+            ),
+            (
+                "SELECT x.a FROM t x JOIN v ON true FOR KEY SHARE",
+                vec![format!(
+                    "SELECT x.a, {} FROM t x JOIN v ON true",
+                    lock("C", "x")
+                )],
+            ),
+            (
+                "SELECT 1 FROM t, u FOR UPDATE OF u",
+                vec![format!("SELECT 1, {} FROM t, u", lock("A", "u"))],
+            ),
+            (
+                "UPDATE t SET a = 1 WHERE id IN (SELECT id FROM u FOR UPDATE SKIP LOCKED)",
+                vec![format!("SELECT id, {} FROM u", lock("A", "u"))],
+            ),
+            (
+                "WITH w AS (SELECT id FROM u FOR UPDATE) DELETE FROM t USING w WHERE t.id = w.id",
+                vec![format!("SELECT id, {} FROM u", lock("A", "u"))],
+            ),
             ("SELECT 1", vec![]),
         ] {
             let statement = parse(text).unwrap().remove(0);

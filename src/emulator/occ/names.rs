@@ -210,8 +210,14 @@ mod tests {
         for (text, expected) in [
             ("INSERT INTO t SELECT * FROM public.u", "t! public.u"),
             ("UPDATE a.t SET x = 1 FROM u WHERE t.id = u.id", "a.t! u"),
-            ("DELETE FROM t USING u WHERE EXISTS (SELECT FROM v)", "t! u v"),
-            ("WITH w AS (DELETE FROM t RETURNING *) INSERT INTO u SELECT * FROM w", "u! t!"),
+            (
+                "DELETE FROM t USING u WHERE EXISTS (SELECT FROM v)",
+                "t! u v",
+            ),
+            (
+                "WITH w AS (DELETE FROM t RETURNING *) INSERT INTO u SELECT * FROM w",
+                "u! t!",
+            ),
             ("COPY t (a) FROM STDIN", "t!"),
             ("COPY t TO STDOUT", "t"),
             ("SELECT 1", ""),
@@ -236,16 +242,27 @@ mod tests {
             ("\"u\"".to_owned(), "u_7".to_owned()),
         ]);
         for (text, expected) in [
-            ("UPDATE public . t SET a = 'public.t' WHERE public.t.b = 1", "UPDATE pg_temp.\"t\" SET a = 'public.t' WHERE \"t\".b = 1"),
-            ("SELECT * FROM u, u AS x, v", "SELECT * FROM pg_temp.\"u_7\" AS \"u\", pg_temp.\"u_7\" AS x, v"),
+            (
+                "UPDATE public . t SET a = 'public.t' WHERE public.t.b = 1",
+                "UPDATE pg_temp.\"t\" SET a = 'public.t' WHERE \"t\".b = 1",
+            ),
+            (
+                "SELECT * FROM u, u AS x, v",
+                "SELECT * FROM pg_temp.\"u_7\" AS \"u\", pg_temp.\"u_7\" AS x, v",
+            ),
             ("SELECT u.a FROM v u", "SELECT u.a FROM v u"),
-            ("WITH u AS (SELECT 1) SELECT * FROM u", "WITH u AS (SELECT 1) SELECT * FROM u"),
+            (
+                "WITH u AS (SELECT 1) SELECT * FROM u",
+                "WITH u AS (SELECT 1) SELECT * FROM u",
+            ),
         ] {
             let (statement, names) = names(text);
             assert_eq!(names.replace(&statement.text, &places), expected);
         }
         // Offsets count from the statement, not from the string it came in.
-        let statement = parse("SELECT 'é'; SELECT * FROM public.t").unwrap().remove(1);
+        let statement = parse("SELECT 'é'; SELECT * FROM public.t")
+            .unwrap()
+            .remove(1);
         let replaced = Names::read(&statement).replace(&statement.text, &places);
         assert!(replaced.ends_with("FROM pg_temp.\"t\""), "{replaced}");
     }

@@ -345,12 +345,19 @@ impl Transaction {
         if !self.detached {
             return Ok(sql.to_owned());
         }
-        let Some(statement) = parse(sql).ok().filter(|s| s.len() == 1).and_then(|mut s| s.pop())
+        let Some(statement) = parse(sql)
+            .ok()
+            .filter(|s| s.len() == 1)
+            .and_then(|mut s| s.pop())
         else {
             return Ok(sql.to_owned());
         };
         let names = Names::read(&statement);
-        let quoted: Vec<String> = names.tables.iter().map(super::names::Name::quoted).collect();
+        let quoted: Vec<String> = names
+            .tables
+            .iter()
+            .map(super::names::Name::quoted)
+            .collect();
         let found = resolve(backend, &quoted).await?;
         let mut wanted: HashSet<u32> = self.changes.keys().map(|(table, _)| *table).collect();
         for name in names.tables.iter().filter(|name| name.target) {
@@ -475,7 +482,11 @@ impl Transaction {
             return Ok(None);
         };
         let names = Names::read(&statement);
-        let quoted: Vec<String> = names.tables.iter().map(super::names::Name::quoted).collect();
+        let quoted: Vec<String> = names
+            .tables
+            .iter()
+            .map(super::names::Name::quoted)
+            .collect();
         let found = resolve(backend, &quoted).await?;
         let is_table = |name: &str| found.get(name).is_some_and(|found| found.table);
         let queries = locking::queries(&statement, &is_table);
@@ -538,7 +549,10 @@ impl Transaction {
         let footprint = self.holder.footprint().clone();
         if self.ledger.conflicts(&self.holder, &footprint, None) {
             let snapshot = snapshot(backend).await?;
-            if self.ledger.conflicts(&self.holder, &footprint, Some(&snapshot)) {
+            if self
+                .ledger
+                .conflicts(&self.holder, &footprint, Some(&snapshot))
+            {
                 backend.run("ROLLBACK").await?;
                 return Ok(Commit::Conflict);
             }
@@ -574,7 +588,10 @@ impl Transaction {
                 let _ = tokio::time::timeout(PATIENCE, rival.evict()).await;
             }
             let _turn = self.ledger.turn().await;
-            if self.ledger.conflicts(&self.holder, &footprint, Some(&snapshot)) {
+            if self
+                .ledger
+                .conflicts(&self.holder, &footprint, Some(&snapshot))
+            {
                 break;
             }
             match self.write(backend).await {
@@ -736,7 +753,8 @@ async fn snapshot(backend: &mut impl Backend) -> Result<Snapshot, Failure> {
 
 fn transaction_id(rows: &[Vec<Option<String>>]) -> Result<u64, Failure> {
     let text = rows.last().and_then(|row| row.first()).cloned().flatten();
-    text.and_then(|text| text.parse().ok()).ok_or_else(unexpected)
+    text.and_then(|text| text.parse().ok())
+        .ok_or_else(unexpected)
 }
 
 /// The outcome of COMMIT itself.
