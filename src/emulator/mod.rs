@@ -12,6 +12,7 @@ pub mod front;
 pub mod lock;
 pub mod postgres;
 mod private_file;
+pub mod rules;
 pub mod sample;
 pub mod settings;
 pub mod verify;
