@@ -7,6 +7,7 @@ use std::path::Path;
 use tokio_postgres::{Client, Config, Error, NoTls};
 
 use super::front::DATABASE;
+use super::occ::CAPTURE_SQL;
 use super::postgres::{PORT, SUPERUSER};
 use super::verify::ADMIN;
 
@@ -25,6 +26,13 @@ pub const BENCH: &str = "bench";
 /// What PostgreSQL says.
 pub async fn prepare_cluster(socket_folder: &Path) -> Result<(), Error> {
     let client = connect(socket_folder, SUPERUSER, DATABASE).await?;
+    client
+        .batch_execute(
+            "SET allow_system_table_mods = on; CREATE SCHEMA IF NOT EXISTS pg_dsql;
+             RESET allow_system_table_mods;",
+        )
+        .await?;
+    client.batch_execute(CAPTURE_SQL).await?;
     if exists(&client, "SELECT 1 FROM pg_roles WHERE rolname = $1", ADMIN).await? {
         return Ok(());
     }
@@ -69,7 +77,8 @@ pub async fn prepare_dev(socket_folder: &Path) -> Result<(), Error> {
     if exists(&admin, table, "customers").await? {
         return Ok(());
     }
-    admin.batch_execute(SAMPLE).await
+    admin.batch_execute(SAMPLE).await?;
+    admin.batch_execute("SELECT pg_dsql.instrument()").await
 }
 
 /// An error with its cause: PostgreSQL's own message is one level down.

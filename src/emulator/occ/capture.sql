@@ -242,6 +242,10 @@ DECLARE
   entries text;
 BEGIN
   IF relation IS NULL THEN RETURN; END IF;
+  IF current_setting('transaction_read_only')::bool THEN
+    RAISE EXCEPTION USING ERRCODE = '25006',
+      MESSAGE = format('cannot execute SELECT FOR %s in a read-only transaction', CASE mode WHEN 'A' THEN 'UPDATE' ELSE 'KEY SHARE' END);
+  END IF;
   IF NOT has_any_column_privilege(relation, 'UPDATE') THEN
     RAISE EXCEPTION USING ERRCODE = '42501',
       MESSAGE = format('permission denied for table %s', (SELECT relname FROM pg_class WHERE oid = relation));

@@ -135,6 +135,19 @@ impl Backend {
         self.unsynced = true;
     }
 
+    /// Appends a statement with parameters, bound as a Bind message says behind its names. Its
+    /// answer has two messages before the rows and their end, and two behind.
+    pub fn put_hidden_bound(&mut self, sql: &str, types: &[u8], bound: &[u8], limit: &[u8; 4]) {
+        let name = &HIDDEN[..HIDDEN.len() - 1];
+        let out = &mut self.out;
+        put_parse(out, name, sql.as_bytes(), types);
+        put(out, b'B', &[HIDDEN, HIDDEN, bound]);
+        put(out, b'E', &[HIDDEN, limit]);
+        put(out, b'C', &[b"P", HIDDEN]);
+        put(out, b'C', &[b"S", HIDDEN]);
+        self.unsynced = true;
+    }
+
     /// Appends Sync.
     pub fn put_sync(&mut self) {
         put(&mut self.out, b'S', &[]);
@@ -203,7 +216,20 @@ impl Backend {
     /// # Errors
     /// Inside: PostgreSQL's refusal. Outside: the connection is lost.
     pub async fn command(&mut self, sql: &str) -> Result<Result<Vec<Row>, Refusal>, Ended> {
-        self.put_hidden(sql);
+        self.commands(&[sql]).await
+    }
+
+    /// Runs commands one after another, up to the first that fails, and gives the rows of all.
+    ///
+    /// # Errors
+    /// As [`Backend::command`].
+    pub async fn commands(
+        &mut self,
+        statements: &[&str],
+    ) -> Result<Result<Vec<Row>, Refusal>, Ended> {
+        for sql in statements {
+            self.put_hidden(sql);
+        }
         self.put_sync();
         self.send().await?;
         let mut rows = Vec::new();

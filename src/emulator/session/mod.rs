@@ -17,6 +17,7 @@ mod extended;
 mod frontend;
 mod portals;
 mod refusal;
+mod rivalry;
 mod run;
 mod simple;
 
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::control::Control;
+use super::occ::Ledger;
 use super::rules::{Rules, ServerVersion};
 
 pub use backend::{Backend, LoginError, Parameters};
@@ -41,6 +43,8 @@ pub struct Cluster {
     pub rules: Rules,
     /// The version to report.
     pub version: ServerVersion,
+    /// Who has committed what.
+    pub ledger: Arc<Ledger>,
     /// Socket of the local PostgreSQL.
     pub socket: PathBuf,
     /// `pg_dsql.instrument()` was found to exist.
@@ -60,6 +64,7 @@ impl Cluster {
             control,
             rules,
             version,
+            ledger: Arc::default(),
             socket,
             instrumented: AtomicBool::new(false),
         }

@@ -15,6 +15,8 @@ pub struct Prepared {
     pub statement: Option<Statement>,
     /// Its text as the client sent it.
     pub text: String,
+    /// Types of its parameters as Parse gave them: their number and oids.
+    pub types: Bytes,
     /// What was judged at Parse.
     pub action: Action,
     /// Inside a transaction block at that time.
