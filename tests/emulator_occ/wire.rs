@@ -9,6 +9,7 @@ use std::time::Duration;
 use aws_config::{Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_async::time::SystemTimeSource;
 use aws_sdk_dsql::auth_token::{AuthTokenGenerator, Config};
 use dsql_proxy::emulator::{Emulator, EmulatorOptions};
 use dsql_proxy::wire::backend::error_fields;
@@ -53,6 +54,7 @@ fn token(emulator: &Emulator) -> String {
     let sdk = SdkConfig::builder()
         .credentials_provider(SharedCredentialsProvider::new(keys))
         .region(Region::new(account.region.clone()))
+        .time_source(SystemTimeSource::new())
         .build();
     let config = Config::builder()
         .hostname(&account.endpoint)
