@@ -1,6 +1,7 @@
 //! The dated data behind the rules.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
 
@@ -193,8 +194,13 @@ pub(super) struct Limits {
 }
 
 impl Data {
-    /// Reads the data and checks that nothing the rules ask for is missing.
-    pub(super) fn read() -> Result<Self, RulesError> {
+    /// The data, read once and checked: nothing the rules ask for is missing.
+    pub(super) fn shared() -> Result<Arc<Self>, RulesError> {
+        static DATA: OnceLock<Result<Arc<Data>, RulesError>> = OnceLock::new();
+        DATA.get_or_init(|| Self::read().map(Arc::new)).clone()
+    }
+
+    fn read() -> Result<Self, RulesError> {
         let data: Self =
             serde_saphyr::from_str(TEXT).map_err(|error| RulesError::Data(error.to_string()))?;
         let whole = Feature::ALL.iter().all(|f| data.features.contains_key(f))

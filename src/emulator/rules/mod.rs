@@ -198,12 +198,12 @@ impl Rules {
     /// # Errors
     /// [`RulesError`].
     pub fn as_of(month: &str) -> Result<Self, RulesError> {
-        let data = Data::read()?;
+        let data = Data::shared()?;
         if !is_month(month) || month < data.first.as_str() {
             return Err(RulesError::Month(month.to_owned()));
         }
         Ok(Self {
-            data: Arc::new(data),
+            data,
             month: month.to_owned(),
         })
     }
@@ -213,12 +213,9 @@ impl Rules {
     /// # Errors
     /// [`RulesError::Data`].
     pub fn newest() -> Result<Self, RulesError> {
-        let data = Data::read()?;
+        let data = Data::shared()?;
         let month = data.newest.clone();
-        Ok(Self {
-            data: Arc::new(data),
-            month,
-        })
+        Ok(Self { data, month })
     }
 
     /// The month, as in `2026-09`.
