@@ -17,6 +17,7 @@ use super::account::Account;
 use super::certificate::ALPN;
 use super::control::{Control, LoginFault, count};
 use super::postgres::SUPERUSER;
+use super::rules::Rules;
 use super::settings::Request;
 use super::verify::{Expectation, verify};
 use crate::wire::frontend::{put, put_startup};
@@ -45,6 +46,7 @@ pub struct Front {
     cluster_id: String,
     socket: PathBuf,
     control: Arc<Control>,
+    rules: Rules,
     accepted: Arc<Semaphore>,
     logged_in: Semaphore,
 }
@@ -85,6 +87,7 @@ impl Front {
         account: &Account,
         socket: PathBuf,
         control: Arc<Control>,
+        rules: Rules,
     ) -> Self {
         Self {
             tls: TlsAcceptor::from(tls),
@@ -92,6 +95,7 @@ impl Front {
             cluster_id: account.cluster_id().to_owned(),
             socket,
             control,
+            rules,
             accepted: Arc::new(Semaphore::new(MAX_ACCEPTED)),
             logged_in: Semaphore::new(usize::from(MAX_CONNECTIONS)),
         }
@@ -251,7 +255,7 @@ impl Front {
         client.flush().await?;
         let token = read_password(client).await?;
         self.check_token(&token, &request.user)?;
-        let settings = check_request(&request)?;
+        let settings = check_request(&request, &self.rules)?;
         let server = self.reach_postgres(&request.user, &settings).await?;
         count(&self.control.counters.logins);
         Ok(Some(server))
@@ -318,9 +322,12 @@ impl Front {
     }
 }
 
-fn check_request(request: &Request) -> Result<Vec<(&str, &str)>, ClientError> {
+fn check_request<'a>(
+    request: &'a Request,
+    rules: &'a Rules,
+) -> Result<Vec<(&'a str, &'a str)>, ClientError> {
     match request.database.as_deref() {
-        None | Some(DATABASE) => request.allowed_settings(),
+        None | Some(DATABASE) => request.allowed_settings(rules),
         Some(other) => Err(ClientError::fatal(
             INVALID_CATALOG_NAME,
             format!("database \"{other}\" does not exist"),
