@@ -285,17 +285,30 @@ async fn relation(client: &Client, oid: u32) -> Result<Option<String>, Error> {
     Ok(row.map(|row| row.get(0)))
 }
 
-/// A job whose object is gone has nothing left to do.
-fn gone(job: &Pending) -> Outcome {
-    Outcome {
-        status: "completed",
-        details: Some(format!("relation \"{}\" does not exist", job.table)),
-    }
+/// A job whose object is gone has nothing left to do. When the whole table is gone it counts as
+/// completed, as recorded from a cluster; a dropped index or constraint cancels its job.
+async fn gone(client: &Client, job: &Pending) -> Result<Outcome, Error> {
+    let query = "SELECT 1 FROM pg_catalog.pg_class c \
+                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE n.nspname || '.' || c.relname = $1";
+    let table_left = client.query_opt(query, &[&job.table]).await?.is_some();
+    let (status, details) = if table_left {
+        ("failed", "the object of the job was dropped".to_owned())
+    } else {
+        (
+            "completed",
+            format!("relation \"{}\" does not exist", job.table),
+        )
+    };
+    Ok(Outcome {
+        status,
+        details: Some(details),
+    })
 }
 
 async fn build(client: &Client, job: &Pending) -> Result<Outcome, Error> {
     if relation(client, job.object).await?.is_none() {
-        return Ok(gone(job));
+        return gone(client, job).await;
     }
     let finish = "SELECT pg_dsql.finish_index($1)";
     let details: Option<String> = client.query_one(finish, &[&job.object]).await?.get(0);
@@ -312,7 +325,7 @@ async fn build(client: &Client, job: &Pending) -> Result<Outcome, Error> {
 async fn validate(client: &Client, job: &Pending) -> Result<Outcome, Error> {
     let (Some(table), Some(constraint)) = (relation(client, job.object).await?, &job.constraint)
     else {
-        return Ok(gone(job));
+        return gone(client, job).await;
     };
     let constraint = constraint.replace('"', "\"\"");
     client

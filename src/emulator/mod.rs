@@ -1,7 +1,7 @@
-//! The IAM and TLS front of an Aurora DSQL cluster over a local PostgreSQL.
+//! A local Aurora DSQL cluster over a local PostgreSQL.
 //!
-//! It takes nothing but TLS with SNI and a valid token, as DSQL does, and then carries bytes to a
-//! PostgreSQL of its own. It has no rules about SQL: statements mean what PostgreSQL makes of them.
+//! It takes nothing but TLS with SNI and a valid token, as DSQL does. Behind the login a [`session`]
+//! has each statement judged by the [`rules`] and runs it on a PostgreSQL of the emulator's own.
 
 pub mod account;
 pub mod admin;
@@ -9,13 +9,16 @@ pub mod binaries;
 pub mod catalog;
 pub mod certificate;
 pub mod control;
+pub mod faults;
 pub mod front;
 pub mod jobs;
 pub mod lock;
 pub mod postgres;
 mod private_file;
+pub mod quota;
 pub mod rules;
 pub mod sample;
+pub mod session;
 pub mod settings;
 pub mod verify;
 
@@ -38,6 +41,7 @@ use jobs::Jobs;
 use lock::{Lock, LockError};
 use postgres::{Postgres, PostgresError, PostgresOptions};
 use rules::{Rules, RulesError, ServerVersion};
+use session::Cluster;
 
 pub use private_file::write as write_private;
 
@@ -181,13 +185,14 @@ impl Emulator {
             options.job_duration,
         ));
         runtime.spawn(Arc::clone(&jobs).run(stopped.clone()));
-        let front = Front::new(
-            tls,
-            &account,
-            postgres.socket(),
+        let cluster = Cluster::new(
             Arc::clone(&control),
             rules,
+            version,
+            postgres.socket(),
+            jobs,
         );
+        let front = Front::new(tls, &account, Arc::new(cluster));
         let address = local_address(&listener, options.listen)?;
         let admin = local_address(&admin_listener, options.admin)?;
         runtime.spawn(Arc::new(front).serve(listener, stopped.clone()));
