@@ -46,6 +46,8 @@ pub struct Backend {
     key: Vec<u8>,
     /// A transaction block is open on it (BEGIN was sent, hidden or not).
     pub open: bool,
+    /// A statement with parameters was sent under the hidden names: an error may have left it open.
+    pub bound: bool,
     /// Messages of the extended protocol were sent behind the last Sync.
     pub unsynced: bool,
 }
@@ -78,6 +80,7 @@ impl Backend {
             pid: 0,
             key: Vec::new(),
             open: false,
+            bound: false,
             unsynced: false,
         };
         put_startup(&mut backend.out, parameters);
@@ -130,22 +133,26 @@ impl Backend {
         put_parse(out, name, sql.as_bytes(), &[0, 0]);
         put(out, b'B', &[HIDDEN, HIDDEN, &[0; 6]]);
         put(out, b'E', &[HIDDEN, &[0; 4]]);
-        put(out, b'C', &[b"P", HIDDEN]);
-        put(out, b'C', &[b"S", HIDDEN]);
+        self.put_closes();
         self.unsynced = true;
     }
 
     /// Appends a statement with parameters, bound as a Bind message says behind its names. Its
     /// answer has two messages before the rows and their end, and two behind.
-    pub fn put_hidden_bound(&mut self, sql: &str, types: &[u8], bound: &[u8], limit: &[u8; 4]) {
+    pub fn put_hidden_bound(&mut self, sql: &str, types: &[u8], bound: &[u8]) {
         let name = &HIDDEN[..HIDDEN.len() - 1];
         let out = &mut self.out;
         put_parse(out, name, sql.as_bytes(), types);
         put(out, b'B', &[HIDDEN, HIDDEN, bound]);
-        put(out, b'E', &[HIDDEN, limit]);
-        put(out, b'C', &[b"P", HIDDEN]);
-        put(out, b'C', &[b"S", HIDDEN]);
+        put(out, b'E', &[HIDDEN, &[0; 4]]);
+        self.put_closes();
+        self.bound = true;
         self.unsynced = true;
+    }
+
+    fn put_closes(&mut self) {
+        put(&mut self.out, b'C', &[b"P", HIDDEN]);
+        put(&mut self.out, b'C', &[b"S", HIDDEN]);
     }
 
     /// Appends Sync.
@@ -230,6 +237,23 @@ impl Backend {
         for sql in statements {
             self.put_hidden(sql);
         }
+        let outcome = self.collect_rows().await?;
+        if outcome.is_err() {
+            self.forget_hidden().await?;
+        }
+        Ok(outcome)
+    }
+
+    /// Closes what an error made PostgreSQL leave open.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub async fn forget_hidden(&mut self) -> Result<(), Ended> {
+        self.put_closes();
+        self.collect_rows().await.map(|_| ())
+    }
+
+    async fn collect_rows(&mut self) -> Result<Result<Vec<Row>, Refusal>, Ended> {
         self.put_sync();
         self.send().await?;
         let mut rows = Vec::new();
@@ -239,10 +263,8 @@ impl Backend {
             match message.tag {
                 b'D' => rows.push(row(message.body())),
                 b'E' => {
-                    refusal = Some(fatal_ends(
-                        Refusal::of_postgres(&message.frame, 0),
-                        &message,
-                    )?)
+                    let error = Refusal::of_postgres(&message.frame, 0);
+                    refusal = Some(fatal_ends(error, &message)?);
                 }
                 b'Z' => return Ok(refusal.map_or(Ok(rows), Err)),
                 _ => {}

@@ -13,7 +13,7 @@ use super::backend::{Message, fatal_ends};
 use super::block::Phase;
 use super::frontend::Frame;
 use super::portals::{
-    Portal, Prepared, TEXT, bound, check_parameters, job_columns, put_columns, put_row, put_rows,
+    Portal, Prepared, Shape, TEXT, bound, check_parameters, job_columns, put_columns, put_rows,
     waited,
 };
 use super::refusal::{Ended, Refusal, Stop};
@@ -50,8 +50,8 @@ pub enum Expect {
     Execute {
         /// The answer waits for what is decided behind it.
         held: bool,
-        /// Rows are dropped, and the end is given back.
-        job: bool,
+        /// What becomes of the answer. Of one that starts a job the end is only given back.
+        shape: Shape,
     },
 }
 
@@ -76,6 +76,8 @@ pub enum End {
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Takes one message of the extended protocol, Sync excepted.
     pub(super) async fn extended(&mut self, frame: &Frame) -> Result<(), Ended> {
+        // Only the last answer before a Sync is worth nothing without its commit.
+        self.client.release();
         let taken = match frame.tag {
             b'P' => self.parse(frame).await,
             b'B' => self.bind(frame).await,
@@ -305,7 +307,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Some(portal) = self.portals.get(name).cloned() else {
             let expect = Expect::Execute {
                 held: false,
-                job: false,
+                shape: Shape::default(),
             };
             return self.pass_up(frame, expect);
         };
@@ -363,12 +365,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         portal: &Portal,
         plan: &Plan,
     ) -> Result<(), Stop> {
-        let job = plan.job.is_some();
+        let shape = Shape::of(plan);
         let held = !plan.is_direct();
         let class = plan.class;
         let moved = self.is_detached() && class != Class::Session;
         if !held && !self.cutting && !moved {
-            return self.pass_up(frame, Expect::Execute { held, job });
+            return self.pass_up(frame, Expect::Execute { held, shape });
         }
         if !plan.before.is_empty() {
             self.drain(Drain::Flush).await?;
@@ -381,7 +383,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut attempt = 0;
         let end = loop {
             self.client.hold();
-            let expect = Expect::Execute { held: false, job };
+            let expect = Expect::Execute { held: false, shape };
             // Going back to the savepoint has taken the portal away.
             let again = attempt > 0;
             let outcome = self
@@ -403,17 +405,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Ok(());
         }
         self.note(class, sql);
-        let id = match end {
+        let id = match &end {
             Some(End::Suspended) => {
                 self.block.check_rows()?;
                 None
             }
             _ => self.follow_up(plan).await?,
         };
-        if let (Some(id), Some(End::Complete(tag))) = (id, end) {
-            let formats = formats_of(portal);
-            put_row(self.client.out(), &job_columns(), &[Some(id)], &formats);
-            self.pass(&tag).await?;
+        if let Some(End::Complete(tag)) = end.filter(|_| shape.job) {
+            self.answer_job(id, &formats_of(portal), &tag).await?;
         }
         if self.block.phase == Phase::Explicit {
             self.client.release();
@@ -434,10 +434,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut text = Cow::Borrowed(sql);
         if locks(class, sql) {
             for query in self.lock_queries(sql).await? {
-                self.put_bound(&query, portal, &[0; 4])?;
+                self.put_bound(&query, portal)?;
                 let rows = Expect::Execute {
                     held: false,
-                    job: true,
+                    shape: Shape::quiet(),
                 };
                 self.pending
                     .extend([Expect::Skip(2), rows, Expect::Skip(2)]);
@@ -447,8 +447,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         if again || (self.is_detached() && class != Class::Session) {
             let text = self.redirect(&text).await?;
-            let (_, limit) = frontend::execute(&frame.body).map_err(bad_layout)?;
-            self.put_bound(&text, portal, &limit.to_be_bytes())?;
+            // All rows at once: there is no portal that could go on later.
+            self.put_bound(&text, portal)?;
             self.pending
                 .extend([Expect::Skip(2), expect, Expect::Skip(2)]);
         } else {
@@ -458,11 +458,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Appends a text with the parameters of a portal, under the hidden names.
-    fn put_bound(&mut self, sql: &str, portal: &Portal, limit: &[u8; 4]) -> Result<(), Stop> {
+    fn put_bound(&mut self, sql: &str, portal: &Portal) -> Result<(), Stop> {
         let head = bind_head(&portal.bind).map_err(bad_layout)?;
         let bound = &portal.bind[head.length..];
         self.backend
-            .put_hidden_bound(sql, &portal.prepared.types, bound, limit);
+            .put_hidden_bound(sql, &portal.prepared.types, bound);
         Ok(())
     }
 
@@ -542,11 +542,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     self.client.out().extend_from_slice(&message.frame);
                 }
                 Expect::Describe { job } => self.collect_description(job).await?,
-                Expect::Execute { held, job } => {
+                Expect::Execute { held, shape } => {
                     if held {
                         self.client.hold();
                     }
-                    last = Some(self.collect_rows(job).await?);
+                    last = Some(self.collect_rows(shape).await?);
                 }
             }
         }
@@ -570,12 +570,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    async fn collect_rows(&mut self, job: bool) -> Result<End, Stop> {
+    async fn collect_rows(&mut self, shape: Shape) -> Result<End, Stop> {
         loop {
             let message = self.answer().await?;
             match message.tag {
                 b'C' | b'I' => {
-                    if !job {
+                    let message = shape.end(message);
+                    if !shape.job {
                         self.pass(&message).await?;
                     }
                     return Ok(End::Complete(message));
@@ -597,7 +598,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         }
                     }
                 }
-                _ if job => {}
+                _ if shape.job => {}
                 _ => self.pass(&message).await?,
             }
         }
@@ -640,6 +641,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         // An error behind an error says nothing more.
         while self.backend.next().await?.tag != b'Z' {}
+        if std::mem::take(&mut self.backend.bound) {
+            self.backend.forget_hidden().await?;
+        }
         self.block.check_rows()?;
         Err(refusal.into())
     }

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::control::Control;
+use super::jobs::Jobs;
 use super::occ::Ledger;
 use super::rules::{Rules, ServerVersion};
 
@@ -47,6 +48,8 @@ pub struct Cluster {
     pub ledger: Arc<Ledger>,
     /// Socket of the local PostgreSQL.
     pub socket: PathBuf,
+    /// Asynchronous jobs.
+    pub jobs: Arc<Jobs>,
     /// `pg_dsql.instrument()` was found to exist.
     pub(crate) instrumented: AtomicBool,
 }
@@ -59,6 +62,7 @@ impl Cluster {
         rules: Rules,
         version: ServerVersion,
         socket: PathBuf,
+        jobs: Arc<Jobs>,
     ) -> Self {
         Self {
             control,
@@ -66,6 +70,7 @@ impl Cluster {
             version,
             ledger: Arc::default(),
             socket,
+            jobs,
             instrumented: AtomicBool::new(false),
         }
     }

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::backend::{Message, fatal_ends};
 use super::block::Phase;
 use super::extended::Drain;
-use super::portals::{job_columns, put_columns, put_row, put_rows, waited};
+use super::portals::{Shape, job_columns, put_columns, put_row, put_rows, waited};
 use super::refusal::{Ended, Refusal, Stop};
 use super::run::{BEGIN, Session, too_deep, too_long};
 use crate::emulator::occ::{SAVEPOINT, may_lock, strip};
@@ -128,7 +128,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.control(control, text).await?;
             }
         }
-        if last && self.block.phase != Phase::Explicit && self.backend.open {
+        if !last {
+            self.client.release();
+        } else if self.block.phase != Phase::Explicit && self.backend.open {
             self.commit("").await?;
         }
         Ok(())
@@ -184,12 +186,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         self.note(plan.class, sql);
         let job = self.follow_up(plan).await?;
-        if let (Some(id), Some(tag)) = (job, tag) {
-            let columns = job_columns();
-            let out = self.client.out();
-            put_columns(out, &columns, &[]);
-            put_row(out, &columns, &[Some(id)], &[]);
-            self.pass(&tag).await?;
+        if let Some(tag) = tag {
+            put_columns(self.client.out(), &job_columns(), &[]);
+            self.answer_job(job, &[], &tag).await?;
         }
         Ok(())
     }
@@ -249,6 +248,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
+    /// The id of a job that was started, if one was, and the end of its statement's answer.
+    pub(super) async fn answer_job(
+        &mut self,
+        id: Option<String>,
+        formats: &[u16],
+        tag: &Message,
+    ) -> Result<(), Ended> {
+        if id.is_some() {
+            put_row(self.client.out(), &job_columns(), &[id], formats);
+        }
+        self.pass(tag).await
+    }
+
     /// Opens the hidden transaction.
     pub(super) async fn open(&mut self) -> Result<(), Stop> {
         if !self.backend.open {
@@ -273,7 +285,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Passes the answer to one statement on, up to ReadyForQuery. Of one that starts a job only
     /// notices pass, and the end of the answer is given back.
     async fn relay(&mut self, before: Option<usize>, plan: &Plan) -> Result<Option<Message>, Stop> {
-        let job = plan.job.is_some();
+        let shape = Shape::of(plan);
         let reads = plan.class == Class::Read;
         let mut refusal = None;
         let mut tag = None;
@@ -295,13 +307,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 b'N' => self.notice(&message).await,
                 b'S' => self.parameter(&message),
                 b'A' => {}
-                b'T' | b'D' if job => {}
+                b'T' | b'D' if shape.job => {}
                 b'D' if reads => {
                     // Whatever could make it run again would have come before its first row.
                     self.client.release();
                     self.pass(&message).await?;
                 }
-                b'C' if job => tag = Some(message),
+                b'C' if shape.job => tag = Some(shape.end(message)),
+                b'C' => self.pass(&shape.end(message)).await?,
                 b'G' => {
                     self.client.out().extend_from_slice(&message.frame);
                     early = self.copy_in().await?;
