@@ -173,6 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             statement: None,
             text: text.to_owned(),
             action: Action::Run(Plan::plain(Class::Read)),
+            direct: true,
             in_block,
         };
         let Ok(text) = std::str::from_utf8(bytes) else {
@@ -191,7 +192,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.gate(leaves(&statement))?;
         }
         let action = self.judge(&statement)?;
+        let direct = match &action {
+            Action::Run(plan) => self.is_direct(plan, &statement.text),
+            _ => true,
+        };
         Ok(Prepared {
+            direct,
             text: statement.text.clone(),
             statement: Some(statement),
             action,
@@ -207,8 +213,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         self.gate(action_leaves(&prepared.action))?;
         match &prepared.action {
-            Action::Run(plan) => {
-                if !plan.is_direct() && !self.backend.open {
+            Action::Run(_) => {
+                if !prepared.direct && !self.backend.open {
                     self.backend.put_hidden(BEGIN);
                     self.pending.push_back(Expect::Hidden(2));
                     self.backend.open = true;
@@ -307,6 +313,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         match &prepared.action {
             Action::Run(plan) => {
                 self.admit(&prepared.text, Some(plan.class)).await?;
+                if let Some(statement) = &prepared.statement {
+                    self.deallocate(statement);
+                }
                 self.execute_plan(frame, &portal, plan).await
             }
             Action::Answer(answer) => {
@@ -356,7 +365,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         plan: &Plan,
     ) -> Result<(), Stop> {
         let shape = Shape::of(plan);
-        let held = !plan.is_direct();
+        let held = !portal.prepared.direct;
         if !held && !self.cutting {
             return self.pass_up(frame, Expect::Execute { held, shape });
         }

@@ -18,6 +18,8 @@ pub struct Prepared {
     pub text: String,
     /// What was judged at Parse.
     pub action: Action,
+    /// PostgreSQL may run it in a transaction of its own.
+    pub direct: bool,
     /// Inside a transaction block at that time.
     pub in_block: bool,
 }
