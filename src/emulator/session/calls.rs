@@ -31,9 +31,8 @@ impl Builtins {
     /// Whether a text may call any other function. Never no when it does so by name; views and
     /// operators are not looked into.
     pub fn are_left_by(&self, text: &str) -> bool {
-        let mut tokens = Tokens::new(text.as_bytes());
         let (mut schema, mut name, mut dotted) = (None, None, false);
-        while let Some(token) = tokens.next() {
+        for token in Tokens::new(text.as_bytes()) {
             match token {
                 Token::Word(word) => {
                     schema = name.filter(|_| dotted);
