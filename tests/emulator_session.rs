@@ -149,28 +149,6 @@ impl Fixture {
         });
     }
 
-    /// Triggers that report every changed row, put on tables by DDL.
-    fn instrument(&self) {
-        self.superuser(
-            "SET allow_system_table_mods = on;
-             CREATE SCHEMA IF NOT EXISTS pg_dsql;
-             CREATE FUNCTION pg_dsql.report() RETURNS trigger LANGUAGE plpgsql AS
-               $$BEGIN RAISE NOTICE 'row' USING ERRCODE = 'DQ001'; RETURN NULL; END$$;
-             CREATE FUNCTION pg_dsql.instrument() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$
-             DECLARE r regclass;
-             BEGIN
-               FOR r IN SELECT c.oid FROM pg_class c WHERE relkind = 'r'
-                 AND relnamespace = 'public'::regnamespace AND NOT EXISTS
-                 (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND tgname = 'report')
-               LOOP
-                 EXECUTE format('CREATE TRIGGER report AFTER INSERT OR UPDATE OR DELETE ON %s
-                   FOR EACH ROW EXECUTE FUNCTION pg_dsql.report()', r);
-               END LOOP;
-             END$$;
-             GRANT USAGE ON SCHEMA pg_dsql TO admin;",
-        );
-    }
-
     fn http(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
         let mut socket = TcpStream::connect(self.emulator.admin_address()).unwrap();
         write!(
@@ -744,7 +722,6 @@ const TOO_MANY_ROWS: &str = "54000 transaction row limit exceeded";
 #[test]
 fn rows_of_a_transaction_are_limited() {
     let fixture = start();
-    fixture.instrument();
     let mut wire = fixture.session();
     assert_eq!(
         wire.run("CREATE TABLE t (a int PRIMARY KEY, p int)"),
