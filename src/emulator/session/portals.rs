@@ -118,7 +118,7 @@ impl Shape {
     pub fn quiet() -> Self {
         Self {
             job: true,
-            tag: None,
+            ..Self::default()
         }
     }
 
