@@ -1024,6 +1024,60 @@ fn logins_are_limited_and_refused_on_order() {
 }
 
 #[test]
+fn functions_that_write_count_as_writes() {
+    let fixture = start();
+    let mut wire = fixture.session();
+    wire.run("CREATE TABLE t (a int)");
+    wire.run("CREATE FUNCTION fill(int) RETURNS int LANGUAGE sql AS 'INSERT INTO t SELECT generate_series(1, $1); SELECT 1'");
+    assert_eq!(wire.run("SELECT fill(3000)"), ["1", "SELECT 1", "I"]);
+    assert_eq!(wire.run("SELECT fill(3001)"), [TOO_MANY_ROWS, "I"]);
+    let shown = pipeline()
+        .run("SELECT fill(3001)", &[])
+        .sync()
+        .on(&mut wire);
+    assert_eq!(shown, ["1", "2", TOO_MANY_ROWS, "I"]);
+    assert_eq!(
+        wire.run("SELECT count(*) FROM t"),
+        ["3000", "SELECT 1", "I"]
+    );
+    fixture.order(r#"{"kind":"abort_commit"}"#);
+    assert!(wire.run("SELECT fill(1)")[0].starts_with("40001 "));
+}
+
+#[test]
+fn statements_are_forgotten_and_long_rows_pass() {
+    let fixture = start();
+    let mut wire = fixture.session();
+    let shown = pipeline()
+        .parse("s", "SELECT 1")
+        .parse("b", "BEGIN")
+        .sync()
+        .on(&mut wire);
+    assert_eq!(shown, ["1", "1", "I"]);
+    assert_eq!(wire.run("DEALLOCATE ALL"), ["DEALLOCATE ALL", "I"]);
+    let shown = pipeline()
+        .parse("s", "SELECT 2")
+        .parse("b", "BEGIN")
+        .sync()
+        .on(&mut wire);
+    assert_eq!(shown, ["1", "1", "I"]);
+    for length in [100_000, 3_000_000, 50_000_000] {
+        let mut out = Vec::new();
+        put_query(
+            &mut out,
+            format!("SELECT repeat('x', {length}), 1").as_bytes(),
+        );
+        wire.send(&out);
+        let answer = wire.until_ready();
+        assert_eq!(answer[1].1.len(), 2 + 4 + length + 4 + 1);
+        assert_eq!(show(&answer[2]), "SELECT 1");
+    }
+    let spill = "SELECT count(*) FROM (SELECT a, repeat('x', 200) FROM generate_series(1, 2000000) a ORDER BY 2, 1) s";
+    let refused = "54000 query requires more than allowed temp space of 131072 KB to execute";
+    assert_eq!(wire.run(spill), [refused, "I"]);
+}
+
+#[test]
 fn hostile_bytes_end_a_session_and_nothing_else() {
     let fixture = start();
     let cases: &[(&[u8], &str)] = &[
@@ -1173,4 +1227,114 @@ fn added_latency() {
             through - plain
         );
     }
+}
+
+#[test]
+fn a_driver_finds_its_way() {
+    use futures_util::{SinkExt as _, TryStreamExt as _, pin_mut};
+    use tokio_postgres::{SimpleQueryMessage, error::SqlState};
+
+    let fixture = start();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (mut client, connection) = tokio_postgres::Config::new()
+            .host(&fixture.emulator.account().endpoint)
+            .hostaddr(fixture.emulator.address().ip())
+            .port(fixture.emulator.address().port())
+            .user("admin")
+            .password(&fixture.token)
+            .dbname("postgres")
+            .ssl_mode(tokio_postgres::config::SslMode::Require)
+            .connect(tokio_postgres_rustls::MakeRustlsConnect::new(
+                fixture.tls_config(),
+            ))
+            .await
+            .unwrap();
+        assert_eq!(connection.parameter("server_version"), Some("16.15"));
+        assert_eq!(connection.parameter("TimeZone"), Some("UTC"));
+        tokio::spawn(connection);
+
+        client
+            .batch_execute("CREATE TABLE t (a bigint PRIMARY KEY, b text)")
+            .await
+            .unwrap();
+        let insert = client
+            .prepare("INSERT INTO t VALUES ($1, $2) RETURNING a")
+            .await
+            .unwrap();
+        for a in 0..10i64 {
+            let row = client.query_one(&insert, &[&a, &"x"]).await.unwrap();
+            assert_eq!(row.get::<_, i64>(0), a);
+        }
+        let error = client.query(&insert, &[&1i64, &"x"]).await.unwrap_err();
+        assert_eq!(error.code(), Some(&SqlState::UNIQUE_VIOLATION));
+        // Pipelined: all are sent before the first is answered.
+        let texts: Vec<String> = (0..50).map(|n| format!("SELECT {n}::bigint")).collect();
+        let answers = futures_util::future::join_all(
+            texts
+                .iter()
+                .map(|text| client.query_one(text.as_str(), &[])),
+        )
+        .await;
+        for (n, answer) in answers.into_iter().enumerate() {
+            assert_eq!(answer.unwrap().get::<_, i64>(0), i64::try_from(n).unwrap());
+        }
+
+        let transaction = client.transaction().await.unwrap();
+        transaction
+            .execute("UPDATE t SET b = $1 WHERE a < 5", &[&"y"])
+            .await
+            .unwrap();
+        let portal = transaction
+            .bind("SELECT a FROM t ORDER BY a", &[])
+            .await
+            .unwrap();
+        let mut seen = Vec::new();
+        loop {
+            let rows = transaction.query_portal(&portal, 3).await.unwrap();
+            seen.push(rows.len());
+            if rows.len() < 3 {
+                break;
+            }
+        }
+        assert_eq!(seen, [3, 3, 3, 1]);
+        let sink = transaction.copy_in("COPY t FROM STDIN").await.unwrap();
+        pin_mut!(sink);
+        sink.send(bytes::Bytes::from_static(b"100\tcopied\n"))
+            .await
+            .unwrap();
+        assert_eq!(sink.finish().await.unwrap(), 1);
+        transaction.commit().await.unwrap();
+        let copied: Vec<bytes::Bytes> = client
+            .copy_out("COPY (SELECT count(*), max(b) FROM t) TO STDOUT")
+            .await
+            .unwrap()
+            .try_collect()
+            .await
+            .unwrap();
+        assert_eq!(copied.concat(), b"11\ty\n");
+
+        // A transaction that is dropped is rolled back.
+        let transaction = client.transaction().await.unwrap();
+        transaction.execute("DELETE FROM t", &[]).await.unwrap();
+        drop(transaction);
+        let messages = client.simple_query("SELECT count(*) FROM t").await.unwrap();
+        let row = messages.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        assert_eq!(row, Some("11"));
+
+        // A cancel request is taken and has no effect.
+        let cancel = client.cancel_token();
+        let tls = tokio_postgres_rustls::MakeRustlsConnect::new(fixture.tls_config());
+        let sleep = client.query_one("SELECT pg_sleep(0.5)::text", &[]);
+        let (slept, cancelled) = futures_util::join!(sleep, cancel.cancel_query(tls));
+        cancelled.unwrap();
+        slept.unwrap();
+    });
+    assert_eq!(fixture.stat("cancels"), 1);
 }

@@ -20,6 +20,8 @@ pub struct Prepared {
     pub types: Bytes,
     /// What was judged at Parse.
     pub action: Action,
+    /// PostgreSQL may run it in a transaction of its own.
+    pub direct: bool,
     /// Inside a transaction block at that time.
     pub in_block: bool,
 }
@@ -98,6 +100,8 @@ pub struct Shape {
     pub job: bool,
     /// The command tag.
     pub tag: Option<&'static str>,
+    /// Rows need not wait for what is decided behind them.
+    pub flows: bool,
 }
 
 impl Shape {
@@ -106,6 +110,7 @@ impl Shape {
         Self {
             job: plan.job.is_some(),
             tag: plan.tag,
+            flows: false,
         }
     }
 
@@ -113,7 +118,7 @@ impl Shape {
     pub fn quiet() -> Self {
         Self {
             job: true,
-            tag: None,
+            ..Self::default()
         }
     }
 
