@@ -115,6 +115,7 @@ pub enum EmulatorError {
 pub struct Emulator {
     dir: PathBuf,
     account: Account,
+    rules: Rules,
     address: SocketAddr,
     admin: SocketAddr,
     stop: watch::Sender<bool>,
@@ -187,7 +188,7 @@ impl Emulator {
         runtime.spawn(Arc::clone(&jobs).run(stopped.clone()));
         let cluster = Cluster::new(
             Arc::clone(&control),
-            rules,
+            rules.clone(),
             version,
             postgres.socket(),
             jobs,
@@ -200,6 +201,7 @@ impl Emulator {
         Ok(Self {
             dir,
             account,
+            rules,
             address,
             admin,
             stop,
@@ -237,6 +239,12 @@ impl Emulator {
     #[must_use]
     pub fn account(&self) -> &Account {
         &self.account
+    }
+
+    /// The rules that hold.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// The PostgreSQL behind it.
