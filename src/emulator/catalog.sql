@@ -198,6 +198,23 @@ CREATE OR REPLACE VIEW pg_dsql.pg_indexes AS
         pg_catalog.pg_get_indexdef(format('%I.%I', schemaname, indexname)::regclass) AS indexdef
     FROM pg_indexes WHERE schemaname NOT LIKE 'pg\_dsql%';
 
+-- The rest hides the emulator's own objects.
+CREATE OR REPLACE VIEW pg_dsql.pg_namespace AS
+    SELECT * FROM pg_namespace WHERE nspname NOT LIKE 'pg\_dsql%';
+CREATE OR REPLACE VIEW pg_dsql.pg_class AS
+    SELECT * FROM pg_class WHERE relnamespace NOT IN (
+        SELECT oid FROM pg_namespace WHERE nspname LIKE 'pg\_dsql%');
+CREATE OR REPLACE VIEW pg_dsql.pg_tables AS SELECT * FROM pg_tables WHERE schemaname NOT LIKE 'pg\_dsql%';
+CREATE OR REPLACE VIEW pg_dsql.pg_views AS SELECT * FROM pg_views WHERE schemaname NOT LIKE 'pg\_dsql%';
+CREATE OR REPLACE VIEW pg_dsql.tables AS
+    SELECT * FROM information_schema.tables WHERE table_schema NOT LIKE 'pg\_dsql%';
+CREATE OR REPLACE VIEW pg_dsql.columns AS
+    SELECT * FROM information_schema.columns WHERE table_schema NOT LIKE 'pg\_dsql%';
+CREATE OR REPLACE VIEW pg_dsql.views AS
+    SELECT * FROM information_schema.views WHERE table_schema NOT LIKE 'pg\_dsql%';
+
+GRANT SELECT ON pg_dsql.pg_namespace, pg_dsql.pg_class, pg_dsql.pg_tables, pg_dsql.pg_views,
+    pg_dsql.tables, pg_dsql.columns, pg_dsql.views TO PUBLIC;
 GRANT SELECT ON pg_dsql.pg_index, pg_dsql.pg_attribute, pg_dsql.pg_am, pg_dsql.pg_settings,
     pg_dsql.pg_database, pg_dsql.pg_indexes TO PUBLIC;
 
