@@ -149,28 +149,6 @@ impl Fixture {
         });
     }
 
-    /// Triggers that report every changed row, put on tables by DDL.
-    fn instrument(&self) {
-        self.superuser(
-            "SET allow_system_table_mods = on;
-             CREATE SCHEMA IF NOT EXISTS pg_dsql;
-             CREATE FUNCTION pg_dsql.report() RETURNS trigger LANGUAGE plpgsql AS
-               $$BEGIN RAISE NOTICE 'row' USING ERRCODE = 'DQ001'; RETURN NULL; END$$;
-             CREATE FUNCTION pg_dsql.instrument() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$
-             DECLARE r regclass;
-             BEGIN
-               FOR r IN SELECT c.oid FROM pg_class c WHERE relkind = 'r'
-                 AND relnamespace = 'public'::regnamespace AND NOT EXISTS
-                 (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND tgname = 'report')
-               LOOP
-                 EXECUTE format('CREATE TRIGGER report AFTER INSERT OR UPDATE OR DELETE ON %s
-                   FOR EACH ROW EXECUTE FUNCTION pg_dsql.report()', r);
-               END LOOP;
-             END$$;
-             GRANT USAGE ON SCHEMA pg_dsql TO admin;",
-        );
-    }
-
     fn http(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
         let mut socket = TcpStream::connect(self.emulator.admin_address()).unwrap();
         write!(
@@ -744,7 +722,6 @@ const TOO_MANY_ROWS: &str = "54000 transaction row limit exceeded";
 #[test]
 fn rows_of_a_transaction_are_limited() {
     let fixture = start();
-    fixture.instrument();
     let mut wire = fixture.session();
     assert_eq!(
         wire.run("CREATE TABLE t (a int PRIMARY KEY, p int)"),
@@ -1044,6 +1021,61 @@ fn logins_are_limited_and_refused_on_order() {
     fixture.advance("2s");
     assert_eq!(refused(&fixture), cases[2].1);
     drop(open);
+}
+
+#[test]
+fn functions_that_write_count_as_writes() {
+    let fixture = start();
+    fixture.instrument();
+    let mut wire = fixture.session();
+    wire.run("CREATE TABLE t (a int)");
+    wire.run("CREATE FUNCTION fill(int) RETURNS int LANGUAGE sql AS 'INSERT INTO t SELECT generate_series(1, $1); SELECT 1'");
+    assert_eq!(wire.run("SELECT fill(3000)"), ["1", "SELECT 1", "I"]);
+    assert_eq!(wire.run("SELECT fill(3001)"), [TOO_MANY_ROWS, "I"]);
+    let shown = pipeline()
+        .run("SELECT fill(3001)", &[])
+        .sync()
+        .on(&mut wire);
+    assert_eq!(shown, ["1", "2", TOO_MANY_ROWS, "I"]);
+    assert_eq!(
+        wire.run("SELECT count(*) FROM t"),
+        ["3000", "SELECT 1", "I"]
+    );
+    fixture.order(r#"{"kind":"abort_commit"}"#);
+    assert!(wire.run("SELECT fill(1)")[0].starts_with("40001 "));
+}
+
+#[test]
+fn statements_are_forgotten_and_long_rows_pass() {
+    let fixture = start();
+    let mut wire = fixture.session();
+    let shown = pipeline()
+        .parse("s", "SELECT 1")
+        .parse("b", "BEGIN")
+        .sync()
+        .on(&mut wire);
+    assert_eq!(shown, ["1", "1", "I"]);
+    assert_eq!(wire.run("DEALLOCATE ALL"), ["DEALLOCATE ALL", "I"]);
+    let shown = pipeline()
+        .parse("s", "SELECT 2")
+        .parse("b", "BEGIN")
+        .sync()
+        .on(&mut wire);
+    assert_eq!(shown, ["1", "1", "I"]);
+    for length in [100_000, 3_000_000, 50_000_000] {
+        let mut out = Vec::new();
+        put_query(
+            &mut out,
+            format!("SELECT repeat('x', {length}), 1").as_bytes(),
+        );
+        wire.send(&out);
+        let answer = wire.until_ready();
+        assert_eq!(answer[1].1.len(), 2 + 4 + length + 4 + 1);
+        assert_eq!(show(&answer[2]), "SELECT 1");
+    }
+    let spill = "SELECT count(*) FROM (SELECT a, repeat('x', 200) FROM generate_series(1, 2000000) a ORDER BY 2, 1) s";
+    let refused = "54000 query requires more than allowed temp space of 131072 KB to execute";
+    assert_eq!(wire.run(spill), [refused, "I"]);
 }
 
 #[test]

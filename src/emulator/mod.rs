@@ -13,6 +13,7 @@ pub mod faults;
 pub mod front;
 pub mod jobs;
 pub mod lock;
+pub mod occ;
 pub mod postgres;
 mod private_file;
 pub mod quota;

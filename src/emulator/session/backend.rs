@@ -16,19 +16,23 @@ const READ_AHEAD: usize = 1024 * 1024;
 /// Name of the hidden statement and portal; a client cannot see them, for they are closed at once.
 const HIDDEN: &[u8] = b"pg_dsql\0";
 
-/// A message of PostgreSQL.
+/// Longer rows come in pieces, in bytes.
+const LONG: usize = 1024 * 1024;
+
+/// A message of PostgreSQL, or a piece of a long row.
 #[derive(Debug, Clone)]
 pub struct Message {
     /// Type byte.
     pub tag: u8,
-    /// The whole frame, header included.
+    /// The whole frame, header included. Of a long row (DataRow, CopyData) the next piece, of which
+    /// only the first has the header.
     pub frame: Bytes,
 }
 
 impl Message {
     /// What follows the length.
     pub fn body(&self) -> &[u8] {
-        &self.frame[HEADER..]
+        self.frame.get(HEADER..).unwrap_or_default()
     }
 }
 
@@ -44,8 +48,12 @@ pub struct Backend {
     socket: PathBuf,
     pid: u32,
     key: Vec<u8>,
+    /// Type of a long row under way, and what is still to come of it.
+    long: (u8, usize),
     /// A transaction block is open on it (BEGIN was sent, hidden or not).
     pub open: bool,
+    /// A statement with parameters was sent under the hidden names: an error may have left it open.
+    pub bound: bool,
     /// Messages of the extended protocol were sent behind the last Sync.
     pub unsynced: bool,
 }
@@ -77,7 +85,9 @@ impl Backend {
             socket: socket.to_owned(),
             pid: 0,
             key: Vec::new(),
+            long: (0, 0),
             open: false,
+            bound: false,
             unsynced: false,
         };
         put_startup(&mut backend.out, parameters);
@@ -134,6 +144,19 @@ impl Backend {
         self.unsynced = true;
     }
 
+    /// Appends a statement with parameters, bound as a Bind message says behind its names. Its
+    /// answer has two messages before the rows and their end, and two behind.
+    pub fn put_hidden_bound(&mut self, sql: &str, types: &[u8], bound: &[u8]) {
+        let name = &HIDDEN[..HIDDEN.len() - 1];
+        let out = &mut self.out;
+        put_parse(out, name, sql.as_bytes(), types);
+        put(out, b'B', &[HIDDEN, HIDDEN, bound]);
+        put(out, b'E', &[HIDDEN, &[0; 4]]);
+        self.put_closes();
+        self.bound = true;
+        self.unsynced = true;
+    }
+
     fn put_closes(&mut self) {
         put(&mut self.out, b'C', &[b"P", HIDDEN]);
         put(&mut self.out, b'C', &[b"S", HIDDEN]);
@@ -183,8 +206,15 @@ impl Backend {
     /// The connection is lost, or PostgreSQL ends it.
     pub async fn next(&mut self) -> Result<Message, Ended> {
         loop {
-            let header = frame::backend_header(&self.input);
-            if let Some(header) = header.map_err(|error| Ended::server_lost(&error))? {
+            if self.long.1 > 0 {
+                if !self.input.is_empty() {
+                    return Ok(self.piece());
+                }
+            } else if let Some(header) = self.header()? {
+                if header.total > LONG && matches!(header.tag, b'D' | b'd') {
+                    self.long = (header.tag, header.total);
+                    return Ok(self.piece());
+                }
                 if self.input.len() >= header.total {
                     let frame = self.input.split_to(header.total).freeze();
                     return Ok(Message {
@@ -201,20 +231,54 @@ impl Backend {
         }
     }
 
+    fn header(&self) -> Result<Option<frame::Header>, Ended> {
+        frame::backend_header(&self.input).map_err(|error| Ended::server_lost(&error))
+    }
+
+    fn piece(&mut self) -> Message {
+        let (tag, left) = self.long;
+        let count = left.min(self.input.len());
+        self.long = (tag, left - count);
+        Message {
+            tag,
+            frame: self.input.split_to(count).freeze(),
+        }
+    }
+
     /// Runs a command of the emulator's own and waits for it; the client sees nothing of it.
     /// Gives the rows in text format.
     ///
     /// # Errors
     /// Inside: PostgreSQL's refusal. Outside: the connection is lost.
     pub async fn command(&mut self, sql: &str) -> Result<Result<Vec<Row>, Refusal>, Ended> {
-        self.put_hidden(sql);
+        self.commands(&[sql]).await
+    }
+
+    /// Runs commands one after another, up to the first that fails, and gives the rows of all.
+    ///
+    /// # Errors
+    /// As [`Backend::command`].
+    pub async fn commands(
+        &mut self,
+        statements: &[&str],
+    ) -> Result<Result<Vec<Row>, Refusal>, Ended> {
+        for sql in statements {
+            self.put_hidden(sql);
+        }
         let outcome = self.collect_rows().await?;
         if outcome.is_err() {
-            // The error made PostgreSQL skip them.
-            self.put_closes();
-            let _ = self.collect_rows().await?;
+            self.forget_hidden().await?;
         }
         Ok(outcome)
+    }
+
+    /// Closes what an error made PostgreSQL leave open.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub async fn forget_hidden(&mut self) -> Result<(), Ended> {
+        self.put_closes();
+        self.collect_rows().await.map(|_| ())
     }
 
     async fn collect_rows(&mut self) -> Result<Result<Vec<Row>, Refusal>, Ended> {

@@ -12,20 +12,24 @@
 
 mod backend;
 mod block;
+mod calls;
 mod copy;
 mod extended;
 mod frontend;
 mod portals;
 mod refusal;
+mod rivalry;
 mod run;
 mod simple;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
 use super::control::Control;
 use super::jobs::Jobs;
+use super::occ::Ledger;
 use super::rules::{Rules, ServerVersion};
 
 pub use backend::{Backend, LoginError, Parameters};
@@ -42,12 +46,16 @@ pub struct Cluster {
     pub rules: Rules,
     /// The version to report.
     pub version: ServerVersion,
+    /// Who has committed what.
+    pub ledger: Arc<Ledger>,
     /// Socket of the local PostgreSQL.
     pub socket: PathBuf,
     /// Asynchronous jobs.
     pub jobs: Arc<Jobs>,
     /// `pg_dsql.instrument()` was found to exist.
     pub(crate) instrumented: AtomicBool,
+    /// Functions that do not write, once a session has asked for them.
+    builtins: OnceLock<calls::Builtins>,
 }
 
 impl Cluster {
@@ -64,9 +72,11 @@ impl Cluster {
             control,
             rules,
             version,
+            ledger: Arc::default(),
             socket,
             jobs,
             instrumented: AtomicBool::new(false),
+            builtins: OnceLock::new(),
         }
     }
 }
