@@ -4,6 +4,7 @@ use super::signals::Signals;
 use super::{EmulateArguments, Failure};
 use crate::emulator::{Emulator, EmulatorOptions};
 use std::io::Write as _;
+use std::time::Duration;
 
 /// Runs the emulator until SIGINT or SIGTERM.
 ///
@@ -17,6 +18,8 @@ pub fn run(arguments: &EmulateArguments) -> Result<(), Failure> {
         admin: arguments.admin,
         pg_bin: arguments.pg_bin.clone(),
         fresh: false,
+        as_of: arguments.as_of.clone(),
+        job_duration: Duration::from_millis(arguments.job_duration),
     };
     let mut emulator =
         Emulator::start(&options).map_err(|error| Failure::Start(error.to_string()))?;
@@ -30,9 +33,10 @@ fn describe(emulator: &Emulator) -> String {
     let account = emulator.account();
     let address = emulator.address();
     format!(
-        "IAM and TLS front of an emulated cluster, over PostgreSQL {} (no SQL rules of DSQL)\n\
+        "Emulated Aurora DSQL cluster with the rules of {}, over PostgreSQL {}\n\
          \n  endpoint     {}\n  listens on   {address}\n  admin        http://{}\n  ca_file      {}\n  \
          credentials  {}\n\nStop with Ctrl-C.\n",
+        emulator.rules().month(),
         emulator.postgres().version(),
         account.endpoint,
         emulator.admin_address(),

@@ -1,18 +1,25 @@
-//! The IAM and TLS front of an Aurora DSQL cluster over a local PostgreSQL.
+//! A local Aurora DSQL cluster over a local PostgreSQL.
 //!
-//! It takes nothing but TLS with SNI and a valid token, as DSQL does, and then carries bytes to a
-//! PostgreSQL of its own. It has no rules about SQL: statements mean what PostgreSQL makes of them.
+//! It takes nothing but TLS with SNI and a valid token, as DSQL does. Behind the login a [`session`]
+//! has each statement judged by the [`rules`] and runs it on a PostgreSQL of the emulator's own.
 
 pub mod account;
 pub mod admin;
 pub mod binaries;
+pub mod catalog;
 pub mod certificate;
 pub mod control;
+pub mod faults;
 pub mod front;
+pub mod jobs;
 pub mod lock;
+pub mod occ;
 pub mod postgres;
 mod private_file;
+pub mod quota;
+pub mod rules;
 pub mod sample;
+pub mod session;
 pub mod settings;
 pub mod verify;
 
@@ -31,8 +38,11 @@ use account::Account;
 use certificate::CertificateError;
 use control::Control;
 use front::Front;
+use jobs::Jobs;
 use lock::{Lock, LockError};
 use postgres::{Postgres, PostgresError, PostgresOptions};
+use rules::{Rules, RulesError, ServerVersion};
+use session::Cluster;
 
 pub use private_file::write as write_private;
 
@@ -52,7 +62,16 @@ pub struct EmulatorOptions {
     pub pg_bin: Option<PathBuf>,
     /// Throw away data, account and certificates of earlier runs first.
     pub fresh: bool,
+    /// The month whose rules hold, as in `2026-09`; the newest known when left out.
+    pub as_of: Option<String>,
+    /// How long an asynchronous job takes at least, on the emulator's clock. About 30 s in a real
+    /// cluster.
+    pub job_duration: Duration,
 }
+
+/// [`EmulatorOptions::job_duration`] where nothing else is said: long enough that a client sees its
+/// job under way.
+pub const JOB_DURATION: Duration = Duration::from_secs(1);
 
 /// Why the emulator did not start.
 #[derive(Debug, Error)]
@@ -82,6 +101,9 @@ pub enum EmulatorError {
         /// What the system said.
         cause: io::Error,
     },
+    /// There are no such rules.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
     /// Roles and databases could not be made.
     #[error("cannot prepare the local PostgreSQL: {0}")]
     Prepare(String),
@@ -94,6 +116,7 @@ pub enum EmulatorError {
 pub struct Emulator {
     dir: PathBuf,
     account: Account,
+    rules: Rules,
     address: SocketAddr,
     admin: SocketAddr,
     stop: watch::Sender<bool>,
@@ -127,6 +150,11 @@ impl Emulator {
         if options.fresh {
             forget(&dir)?;
         }
+        let rules = match &options.as_of {
+            Some(month) => Rules::as_of(month)?,
+            None => Rules::newest()?,
+        };
+        let version = ServerVersion::default();
         let account = Account::keep(&dir).map_err(file_error(&dir.join("account.json")))?;
         let tls = certificate::server_config(&dir, &account.endpoint)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -145,11 +173,28 @@ impl Emulator {
             fresh: options.fresh,
         })?;
         runtime
-            .block_on(sample::prepare_cluster(postgres.socket_folder()))
+            .block_on(sample::prepare_cluster(
+                postgres.socket_folder(),
+                &rules,
+                &version,
+            ))
             .map_err(|error| EmulatorError::Prepare(sample::describe(&error)))?;
         let (stop, stopped) = watch::channel(false);
         let control = Arc::new(Control::default());
-        let front = Front::new(tls, &account, postgres.socket(), Arc::clone(&control));
+        let jobs = Arc::new(Jobs::new(
+            postgres.socket_folder(),
+            Arc::clone(&control),
+            options.job_duration,
+        ));
+        runtime.spawn(Arc::clone(&jobs).run(stopped.clone()));
+        let cluster = Cluster::new(
+            Arc::clone(&control),
+            rules.clone(),
+            version,
+            postgres.socket(),
+            jobs,
+        );
+        let front = Front::new(tls, &account, Arc::new(cluster));
         let address = local_address(&listener, options.listen)?;
         let admin = local_address(&admin_listener, options.admin)?;
         runtime.spawn(Arc::new(front).serve(listener, stopped.clone()));
@@ -157,6 +202,7 @@ impl Emulator {
         Ok(Self {
             dir,
             account,
+            rules,
             address,
             admin,
             stop,
@@ -194,6 +240,12 @@ impl Emulator {
     #[must_use]
     pub fn account(&self) -> &Account {
         &self.account
+    }
+
+    /// The rules that hold.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// The PostgreSQL behind it.

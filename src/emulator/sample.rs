@@ -6,8 +6,11 @@ use std::path::Path;
 
 use tokio_postgres::{Client, Config, Error, NoTls};
 
+use super::catalog;
 use super::front::DATABASE;
+use super::occ::CAPTURE_SQL;
 use super::postgres::{PORT, SUPERUSER};
+use super::rules::{Rules, ServerVersion};
 use super::verify::ADMIN;
 
 const SAMPLE: &str = include_str!("sample.sql");
@@ -15,7 +18,10 @@ const SAMPLE: &str = include_str!("sample.sql");
 /// for the reason told at [`prepare_cluster`].
 pub const BENCH: &str = "bench";
 
-/// Makes the role `admin` unless it is there.
+/// What a query may spill (DSQL's quota, observed in October 2026).
+const TEMPORARY_SPACE: &str = "ALTER DATABASE postgres SET temp_file_limit = '128MB'";
+
+/// Makes the role `admin` unless it is there, and gives the catalog its DSQL form.
 ///
 /// It owns the database and schema `public`, so it may do there what DSQL's admin may, and it may
 /// make roles. It is no superuser on purpose: whoever has a token could else read files and run
@@ -23,19 +29,31 @@ pub const BENCH: &str = "bench";
 ///
 /// # Errors
 /// What PostgreSQL says.
-pub async fn prepare_cluster(socket_folder: &Path) -> Result<(), Error> {
+pub async fn prepare_cluster(
+    socket_folder: &Path,
+    rules: &Rules,
+    version: &ServerVersion,
+) -> Result<(), Error> {
     let client = connect(socket_folder, SUPERUSER, DATABASE).await?;
-    if exists(&client, "SELECT 1 FROM pg_roles WHERE rolname = $1", ADMIN).await? {
-        return Ok(());
+    if !exists(&client, "SELECT 1 FROM pg_roles WHERE rolname = $1", ADMIN).await? {
+        // One string is one transaction: all of it or, after a crash, nothing.
+        client
+            .batch_execute(
+                "CREATE ROLE admin LOGIN CREATEROLE;
+                 ALTER DATABASE postgres OWNER TO admin;
+                 ALTER SCHEMA public OWNER TO admin;",
+            )
+            .await?;
     }
-    // One string is one transaction: all of it or, after a crash, nothing.
+    client.batch_execute(TEMPORARY_SPACE).await?;
+    catalog::prepare(&client, rules, version).await?;
     client
         .batch_execute(
-            "CREATE ROLE admin LOGIN CREATEROLE;
-             ALTER DATABASE postgres OWNER TO admin;
-             ALTER SCHEMA public OWNER TO admin;",
+            "SET allow_system_table_mods = on; CREATE SCHEMA IF NOT EXISTS pg_dsql;
+             RESET allow_system_table_mods;",
         )
-        .await
+        .await?;
+    client.batch_execute(CAPTURE_SQL).await
 }
 
 /// Loads the sample tables unless they are there, and makes the database for benchmarks.
@@ -69,7 +87,8 @@ pub async fn prepare_dev(socket_folder: &Path) -> Result<(), Error> {
     if exists(&admin, table, "customers").await? {
         return Ok(());
     }
-    admin.batch_execute(SAMPLE).await
+    admin.batch_execute(SAMPLE).await?;
+    admin.batch_execute("SELECT pg_dsql.instrument()").await
 }
 
 /// An error with its cause: PostgreSQL's own message is one level down.
