@@ -980,7 +980,7 @@ fn connections_are_cut_on_order() {
     let sql = "SELECT a, 'text that is long enough' FROM t";
     wire.send(&pipeline().run("SELECT 1", &[]).run(sql, &[]).sync().0);
     let (rest, clean) = wire.rest();
-    assert!(!clean && rest.ends_with(b"text that"), "{rest:?}");
+    assert!(!clean && rest.ends_with(b"text"), "{rest:?}");
     assert!(
         rest.windows(8).any(|bytes| bytes == b"SELECT 1"),
         "what came before is there"
