@@ -380,6 +380,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         portal: &Portal,
         plan: &Plan,
     ) -> Result<(), Stop> {
+        if std::mem::take(&mut self.cutting) {
+            // Rows of earlier statements are to come whole.
+            self.drain(Drain::Flush).await?;
+            self.cutting = true;
+        }
         let shape = Shape::of(plan);
         let held = !portal.prepared.direct;
         let class = plan.class;
