@@ -21,7 +21,7 @@ use super::run::{BEGIN, Session, too_deep, too_long};
 use super::simple::{action_leaves, leaves, starts_copy};
 use crate::emulator::occ::{SAVEPOINT, may_lock, strip};
 use crate::emulator::rules::{Action, Answer, Class, JobArgument, Plan};
-use crate::sql::statement::{ParseError, parse};
+use crate::sql::statement::{ParseError, parse, without_dsql_words};
 use crate::wire::frontend::{self, LayoutError, bind_head, put, put_parse};
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate::{
@@ -186,13 +186,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             in_block,
         };
         let Ok(text) = std::str::from_utf8(bytes) else {
-            return Ok(plain(""));
+            // In another client encoding PostgreSQL would run it without a judgement.
+            let message = "invalid byte sequence for encoding \"UTF8\"";
+            return Err(ClientError::error("22021", message).into());
         };
         let mut statements = match parse(text) {
             Ok(statements) => statements,
             Err(ParseError::TooDeep) => return Err(too_deep().into()),
             Err(ParseError::TooLong(length)) => return Err(too_long(length).into()),
-            Err(ParseError::Syntax(_) | ParseError::Encoding) => return Ok(plain(text)),
+            Err(error @ (ParseError::Syntax(_) | ParseError::Encoding)) => {
+                let mut unread = plain(text);
+                let mut plan = Plan::plain(Class::Read);
+                plan.sql = Some(without_dsql_words(text));
+                // Should PostgreSQL take it all the same, it must not run: nobody has judged it.
+                let words = error.to_string().replace('\'', "''");
+                plan.before.push(format!("SELECT '42601', '{words}'"));
+                unread.action = Action::Run(plan);
+                unread.direct = false;
+                return Ok(unread);
+            }
         };
         let (Some(statement), true) = (statements.pop(), statements.is_empty()) else {
             return Ok(plain(text));
@@ -374,6 +386,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         portal: &Portal,
         plan: &Plan,
     ) -> Result<(), Stop> {
+        if std::mem::take(&mut self.cutting) {
+            // Rows of earlier statements are to come whole.
+            self.drain(Drain::Flush).await?;
+            self.cutting = true;
+        }
         let shape = Shape::of(plan);
         let held = !portal.prepared.direct;
         let class = plan.class;
@@ -381,12 +398,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !held && !self.cutting && !moved {
             return self.pass_up(frame, Expect::Execute { held, shape });
         }
+        self.take_schema_turn(class).await?;
         if !plan.before.is_empty() {
             self.drain(Drain::Flush).await?;
             self.check(&plan.before).await?;
         }
         self.drain(Drain::Flush).await?;
-        self.take_schema_turn(class).await?;
         let sql = plan.sql.as_deref().unwrap_or(&portal.prepared.text);
         let copied = starts_copy(sql);
         let mut attempt = 0;
