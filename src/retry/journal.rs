@@ -43,6 +43,8 @@ pub(super) struct Segment {
     pub skippable: bool,
     /// Answers have to go on as they come.
     pub streams: bool,
+    /// A COMMIT among its statements took effect.
+    pub committed: bool,
     /// The client has seen answers of it.
     pub delivered: bool,
     /// Frames of acknowledgement, notices and CopyInResponse that were passed on ahead of all else.

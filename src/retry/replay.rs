@@ -23,6 +23,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// Longest pause of all.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
+/// What the tag of a COMMIT begins with; that of one that rolled back is ROLLBACK.
+const COMMIT: &[u8] = b"COMMIT";
+
 /// Memory kept for the next request, in bytes at most.
 const SPARE: usize = 1024;
 
@@ -138,6 +141,8 @@ struct Reader {
     acknowledges: bool,
     /// How many of these are held.
     frames: usize,
+    /// A COMMIT was read: what stands before it has taken effect.
+    committed: bool,
     /// A 40001 was read.
     conflict: bool,
     /// Another error was read.
@@ -377,7 +382,11 @@ impl Replay {
         let count = std::mem::take(&mut self.reader.examined);
         let conflict = std::mem::take(&mut self.reader.conflict);
         let failed = std::mem::take(&mut self.reader.failed);
+        let committed = std::mem::take(&mut self.reader.committed);
         let digest = self.reader.digest();
+        if let Some(front) = self.flight.front_mut() {
+            front.committed = committed;
+        }
         if conflict {
             return self.conflict(&held[..count], status);
         }
@@ -408,7 +417,8 @@ impl Replay {
                 }
             }
             TransactionStatus::Open => {
-                self.lost |= front.lost || front.digest.is_none();
+                // A transaction that began behind a COMMIT of the same request cannot be sent alone.
+                self.lost |= front.lost || front.committed || front.digest.is_none();
                 front.delivered = true;
                 if self.lost {
                     self.done.clear();
@@ -430,10 +440,9 @@ impl Replay {
         let count = frames.len();
         let ineligible = self.lost
             || self.flight.len() != 1
-            || self
-                .flight
-                .front()
-                .is_none_or(|front| front.lost || front.delivered || !front.closed);
+            || self.flight.front().is_none_or(|front| {
+                front.lost || front.delivered || front.committed || !front.closed
+            });
         if ineligible {
             self.original = None;
             self.actions.push_back(Action::Tell(Outcome::Ineligible));
@@ -534,6 +543,7 @@ impl Replay {
                 Found::Ready(status) => {
                     self.reader.conflict = false;
                     self.reader.failed = false;
+                    self.reader.committed = false;
                     return Ok((std::mem::take(&mut self.reader.examined), status));
                 }
                 Found::Nothing => {
@@ -579,6 +589,7 @@ impl Replay {
         self.status = status;
         let conflict = std::mem::take(&mut self.reader.conflict);
         let failed = std::mem::take(&mut self.reader.failed);
+        self.reader.committed = false;
         let digest = self.reader.digest();
         let expected = self.done.get(next).and_then(|segment| segment.digest);
         let same = !failed && status == TransactionStatus::Open && digest == expected;
@@ -678,6 +689,7 @@ impl Default for Reader {
             hasher: None,
             acknowledges: true,
             frames: 0,
+            committed: false,
             conflict: false,
             failed: false,
         }
@@ -710,6 +722,7 @@ impl Reader {
         let wanted = match header.tag {
             b'E' => header.total.min(LOOK_AT),
             b'Z' => header.total,
+            b'C' => header.total.min(HEADER + COMMIT.len()),
             _ => HEADER,
         };
         if rest.len() < wanted {
@@ -723,6 +736,7 @@ impl Reader {
             self.conflict |= conflict;
             self.failed |= !conflict;
         }
+        self.committed |= header.tag == b'C' && rest[HEADER..there].starts_with(COMMIT);
         self.counts = !matches!(header.tag, b'S' | b'N' | b'A' | b'Z');
         self.pending = header.total - there;
         self.take(held, there);

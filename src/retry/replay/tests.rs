@@ -399,3 +399,34 @@ fn mixed_requests_without_a_sync_are_not_watched() {
     bench.answer(&frames("E42601 1"));
     assert_eq!(bench.seen(), "E42601 1");
 }
+
+#[test]
+fn what_a_request_has_committed_is_not_sent_again() {
+    let mut bench = Bench::new();
+    bench.send("BEGIN; UPDATE 1; COMMIT; UPDATE 2", WRITE);
+    bench.answer(&frames("CBEGIN CUPDATE_1 CCOMMIT E40001 ZI"));
+    assert_eq!(bench.seen(), "CBEGIN CUPDATE_1 CCOMMIT E40001 ZI");
+    assert_eq!(bench.told, [Outcome::Ineligible]);
+    // A transaction that begins behind a COMMIT cannot be told from what was committed.
+    let mut bench = Bench::new();
+    for (text, sent, answer) in [
+        ("BEGIN", BEGIN, "CBEGIN ZT"),
+        ("UPDATE 1", WRITE, "CUPDATE_1 ZT"),
+        (
+            "COMMIT; BEGIN; UPDATE 2",
+            WRITE,
+            "CCOMMIT CBEGIN CUPDATE_1 ZT",
+        ),
+        ("UPDATE 3", WRITE, "CUPDATE_1 ZT"),
+    ] {
+        bench.send(text, sent);
+        bench.answer(&frames(answer));
+    }
+    bench.seen();
+    bench.send("COMMIT", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(
+        (bench.seen(), bench.sent()),
+        ("E40001 ZI".to_owned(), String::new())
+    );
+}
