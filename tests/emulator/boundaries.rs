@@ -23,6 +23,8 @@ pub const TESTS: &[Test] = &[
     ("boundaries::transaction_size", transaction_size),
     ("boundaries::transaction_age", transaction_age),
     ("boundaries::connection_age", connection_age),
+    ("boundaries::open_connections", open_connections),
+    ("boundaries::rate_of_connects", rate_of_connects),
     ("boundaries::temporary_space", temporary_space),
     ("boundaries::message_size", message_size),
     (
@@ -46,6 +48,7 @@ pub const TESTS: &[Test] = &[
 ];
 
 const ROW_LIMIT: (&str, &str) = ("54000", "transaction row limit exceeded");
+const ADMIN: &[(&str, &str)] = &[("user", "admin")];
 const MIB: usize = 1 << 20;
 
 #[track_caller]
@@ -320,6 +323,49 @@ fn connection_age(ground: &mut Ground) {
     assert!(busy.is_closed_silently(), "in a transaction, too");
     young.run("SELECT 1");
     ground.admin().run("SELECT 1");
+}
+
+fn open_connections(ground: &mut Ground) {
+    ground.forget_keeper();
+    assert_eq!(ground.http("GET", "/quotas", "").1["connections"], 10_000);
+    ground.quotas(r#"{"connections":3}"#);
+    let mut sessions: Vec<Session> = (0..3).map(|_| ground.admin()).collect();
+    let failure = ground.refusal(ADMIN, &ground.token("admin"));
+    let message = "Unable to accept connection, too many open connections.";
+    assert_eq!(failure.summary(), format!("53300 {message}"));
+    assert_eq!(failure.severity, "FATAL");
+    for session in &mut sessions {
+        session.run("SELECT 1");
+    }
+    sessions.pop();
+    ground.await_stat("connections", 2);
+    sessions.push(ground.admin());
+}
+
+fn rate_of_connects(ground: &mut Ground) {
+    let quotas = ground.http("GET", "/quotas", "").1;
+    assert_eq!(
+        (
+            quotas["connect_rate"].as_f64(),
+            quotas["connect_burst"].as_f64()
+        ),
+        (Some(100.0), Some(1000.0))
+    );
+    // Slow enough that nothing is refilled while the test runs.
+    ground.quotas(r#"{"connect_rate":0.01,"connect_burst":3}"#);
+    for _ in 0..3 {
+        ground.admin().run("SELECT 1");
+    }
+    let failure = ground.refusal(ADMIN, &ground.token("admin"));
+    assert_eq!(
+        failure.summary(),
+        "53400 Unable to accept connection, rate exceeded."
+    );
+    assert_eq!(failure.severity, "FATAL");
+    ground.advance(110);
+    ground.admin().run("SELECT 1");
+    let failure = ground.refusal(ADMIN, &ground.token("admin"));
+    assert_eq!(failure.sqlstate, "53400", "{failure}");
 }
 
 fn temporary_space(ground: &mut Ground) {

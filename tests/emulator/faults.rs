@@ -8,6 +8,7 @@ use crate::ground::Ground;
 
 pub const TESTS: &[Test] = &[
     ("faults::logins", logins),
+    ("faults::logins_of_a_busy_cluster", logins_of_a_busy_cluster),
     ("faults::abort_statement", abort_statement),
     (
         "faults::abort_statement_that_matches",
@@ -79,6 +80,37 @@ fn logins(ground: &mut Ground) {
     );
     assert!(failure.hint.starts_with("Signature expired"), "{failure}");
     ground.admin().run("SELECT 1");
+}
+
+fn logins_of_a_busy_cluster(ground: &mut Ground) {
+    for (kind, sqlstate, message) in [
+        (
+            "waking_up",
+            None,
+            "unable to accept connection, waking up cluster, please retry later",
+        ),
+        (
+            "rate_exceeded",
+            Some("53400"),
+            "Unable to accept connection, rate exceeded.",
+        ),
+        (
+            "too_many_connections",
+            Some("53300"),
+            "Unable to accept connection, too many open connections.",
+        ),
+    ] {
+        ground.order(&format!(r#"{{"kind":"{kind}","count":1}}"#));
+        let failure = ground.refusal(ADMIN, &ground.token("admin"));
+        assert_eq!(failure.message, message, "{failure}");
+        assert_eq!(failure.severity, "FATAL", "{failure}");
+        // No source tells the SQLSTATE of a cluster that wakes up.
+        assert!(
+            sqlstate.is_none_or(|code| failure.sqlstate == code),
+            "{failure}"
+        );
+        ground.admin().run("SELECT 1");
+    }
 }
 
 fn abort_statement(ground: &mut Ground) {

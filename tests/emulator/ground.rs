@@ -150,6 +150,7 @@ impl Ground {
     /// Drops whatever tests left behind; faults, too.
     pub fn empty(&mut self) -> Result<(), String> {
         self.http("DELETE", "/faults", "");
+        self.http("POST", "/quotas", "{}");
         for _ in 0..5 {
             let left = self.keep(LEFT_BEHIND)?;
             let rows = &left.one().rows;
@@ -193,6 +194,25 @@ impl Ground {
     pub fn order(&self, fault: &str) {
         let (status, answer) = self.http("POST", "/faults", fault);
         assert_eq!(status, 200, "{fault}: {answer}");
+    }
+
+    /// Sets quotas; those left out are at their defaults.
+    #[track_caller]
+    pub fn quotas(&self, quotas: &str) {
+        let (status, answer) = self.http("POST", "/quotas", quotas);
+        assert_eq!(status, 200, "{quotas}: {answer}");
+    }
+
+    /// Waits until a counter has a value: connections end on the server's own time.
+    #[track_caller]
+    pub fn await_stat(&self, name: &str, value: u64) {
+        for _ in 0..500 {
+            if self.stat(name) == value {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("{name} is {}, not {value}", self.stat(name));
     }
 
     /// Moves the emulator's clock.

@@ -11,6 +11,7 @@
 mod boundaries;
 mod client;
 mod conformance;
+mod cost;
 mod faults;
 mod ground;
 mod load;
@@ -90,7 +91,11 @@ fn main() -> ExitCode {
     };
     let tests = taken(&side_by_side);
     // These want the machine, or the log of the whole run, for themselves.
-    let alone = taken(&[load::TESTS, logs::TESTS]);
+    let mut alone = taken(&[load::TESTS, logs::TESTS]);
+    // A measurement is nothing to wait for: only by name.
+    if selection.words.iter().any(|word| word.starts_with("cost")) {
+        alone.extend(taken(&[cost::TESTS]));
+    }
     if selection.list {
         for (name, _) in tests.iter().chain(&alone) {
             println!("{name}: test");
