@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-use super::control::{Control, LoginFault};
+use super::control::Control;
+use super::faults::{Conflict, Fault, FaultKind, MAX_ORDERS};
+use super::quota::Quotas;
 use crate::config::units::parse_duration;
 
 const MAX_BODY: usize = 64 * 1024;
@@ -24,14 +26,20 @@ const MAX_CLIENTS: usize = 64;
 /// An answer: status and JSON body.
 type Answer = (StatusCode, Value);
 
-/// The fault kinds this version knows.
-const KINDS: &str = "refuse_login, expire_tokens, cut";
+/// Longest pattern on SQL, in bytes.
+const MAX_PATTERN: usize = 10_000;
+/// Longest delay, in milliseconds.
+const MAX_DELAY: u64 = 600_000;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FaultOrder {
     kind: String,
+    code: Option<String>,
     count: Option<u64>,
+    #[serde(rename = "match")]
+    matching: Option<String>,
+    ms: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -107,20 +115,22 @@ async fn respond(
 fn answer(control: &Control, method: &Method, path: &str, body: &[u8]) -> Answer {
     match (method, path) {
         (&Method::GET, "/stats") => (StatusCode::OK, json!(control.stats())),
-        (&Method::GET, "/faults") => (StatusCode::OK, json!(control.faults())),
+        (&Method::GET, "/faults") => (StatusCode::OK, control.faults()),
         (&Method::DELETE, "/faults") => {
             control.clear_faults();
-            (StatusCode::OK, json!(control.faults()))
+            (StatusCode::OK, control.faults())
         }
         (&Method::POST, "/faults") => order_fault(control, body),
         (&Method::POST, "/clock") => move_clock(control, body),
-        (_, "/stats" | "/faults" | "/clock") => (
+        (&Method::GET, "/quotas") => (StatusCode::OK, json!(control.quotas())),
+        (&Method::POST, "/quotas") => set_quotas(control, body),
+        (_, "/stats" | "/faults" | "/clock" | "/quotas") => (
             StatusCode::METHOD_NOT_ALLOWED,
             json!({"error": "method not allowed here"}),
         ),
         _ => (
             StatusCode::NOT_FOUND,
-            json!({"error": "there are /stats, /faults and /clock"}),
+            json!({"error": "there are /stats, /faults, /clock and /quotas"}),
         ),
     }
 }
@@ -130,25 +140,78 @@ fn order_fault(control: &Control, body: &[u8]) -> Answer {
         Ok(order) => order,
         Err(error) => return wrong(&format!("the fault is not understood: {error}")),
     };
+    let fault = match read_fault(&order) {
+        Ok(fault) => fault,
+        Err(sentence) => return wrong(&sentence),
+    };
+    // Without a pattern it is about the connections that are open now.
+    if fault.kind == FaultKind::Cut && fault.matching.is_none() {
+        let limit = order.count.map_or(usize::MAX, |count| {
+            usize::try_from(count).unwrap_or(usize::MAX)
+        });
+        return (StatusCode::OK, json!({"cut": control.cut(limit)}));
+    }
+    if control.order(fault) {
+        (StatusCode::OK, control.faults())
+    } else {
+        wrong(&format!("there are {MAX_ORDERS} orders already"))
+    }
+}
+
+fn read_fault(order: &FaultOrder) -> Result<Fault, String> {
+    let kind = FaultKind::named(&order.kind).ok_or_else(|| {
+        let names: Vec<&str> = FaultKind::ALL.iter().map(|(name, _)| *name).collect();
+        let names = names.join(", ");
+        format!(
+            "fault kind \"{}\" is not known; there are {names}",
+            order.kind
+        )
+    })?;
     if order.count == Some(0) {
-        return wrong("count must be 1 or more");
+        return Err("count must be 1 or more".to_owned());
     }
-    match order.kind.as_str() {
-        "refuse_login" => control.order(LoginFault::Refuse, order.count.unwrap_or(1)),
-        "expire_tokens" => control.order(LoginFault::Expire, order.count.unwrap_or(1)),
-        "cut" => {
-            let limit = order.count.map_or(usize::MAX, |count| {
-                usize::try_from(count).unwrap_or(usize::MAX)
-            });
-            return (StatusCode::OK, json!({"cut": control.cut(limit)}));
-        }
-        other => {
-            return wrong(&format!(
-                "fault kind \"{other}\" is not known; this version has {KINDS}"
-            ));
-        }
+    let aborts = matches!(kind, FaultKind::AbortCommit | FaultKind::AbortStatement);
+    let conflict = match order.code.as_deref() {
+        None => Conflict::Data,
+        Some("OC000") if aborts => Conflict::Data,
+        Some("OC001") if aborts => Conflict::Schema,
+        Some(_) => return Err("code is OC000 or OC001, and for aborts only".to_owned()),
+    };
+    if order.matching.is_some() && FaultKind::LOGIN.contains(&kind) {
+        return Err("a login has no SQL to match".to_owned());
     }
-    (StatusCode::OK, json!(control.faults()))
+    let matching = order.matching.as_deref().map(read_pattern).transpose()?;
+    let delay = match (kind, order.ms) {
+        (FaultKind::Delay, Some(ms)) if ms <= MAX_DELAY => Duration::from_millis(ms),
+        (FaultKind::Delay, _) => return Err(format!("a delay needs ms, {MAX_DELAY} at most")),
+        (_, None) => Duration::ZERO,
+        (_, Some(_)) => return Err("ms is for delays only".to_owned()),
+    };
+    Ok(Fault {
+        kind,
+        conflict,
+        left: order.count.unwrap_or(1),
+        matching,
+        delay,
+    })
+}
+
+fn read_pattern(pattern: &str) -> Result<regex::Regex, String> {
+    if pattern.len() > MAX_PATTERN {
+        return Err(format!("match is above {MAX_PATTERN} bytes"));
+    }
+    regex::Regex::new(pattern).map_err(|error| format!("match is no regular expression: {error}"))
+}
+
+fn set_quotas(control: &Control, body: &[u8]) -> Answer {
+    match serde_json::from_slice::<Quotas>(body) {
+        Ok(quotas) if quotas.connect_rate >= 0.0 && quotas.connect_burst >= 0.0 => {
+            control.set_quotas(quotas);
+            (StatusCode::OK, json!(control.quotas()))
+        }
+        Ok(_) => wrong("connect_rate and connect_burst must not be negative"),
+        Err(error) => wrong(&format!("the quotas are not understood: {error}")),
+    }
 }
 
 fn move_clock(control: &Control, body: &[u8]) -> Answer {
@@ -174,6 +237,16 @@ fn wrong(sentence: &str) -> Answer {
 mod tests {
     use super::*;
 
+    /// What is left when everything else is not ordered.
+    fn left(kinds: &[(&str, u64)], orders: Value) -> Value {
+        let mut out = json!({"orders": orders});
+        for (name, _) in FaultKind::ALL {
+            let found = kinds.iter().find(|(known, _)| *known == name);
+            out[name] = json!(found.map_or(0, |(_, count)| *count));
+        }
+        out
+    }
+
     #[test]
     fn orders_are_answered() {
         let control = Control::default();
@@ -183,13 +256,20 @@ mod tests {
                 "/faults",
                 r#"{"kind":"refuse_login","count":2}"#,
                 200,
-                json!({"refuse_login":2,"expire_tokens":0}),
+                left(
+                    &[("refuse_login", 2)],
+                    json!([{"kind":"refuse_login","count":2}]),
+                ),
             ),
             (
                 "/faults",
-                r#"{"kind":"expire_tokens"}"#,
+                r#"{"kind":"abort_commit","code":"OC001","match":"^UPD"}"#,
                 200,
-                json!({"refuse_login":2,"expire_tokens":1}),
+                left(
+                    &[("refuse_login", 2), ("abort_commit", 1)],
+                    json!([{"kind":"refuse_login","count":2},
+                           {"kind":"abort_commit","count":1,"code":"OC001","match":"^UPD"}]),
+                ),
             ),
             ("/faults", r#"{"kind":"cut"}"#, 200, json!({"cut":0})),
             (
@@ -215,7 +295,15 @@ mod tests {
             ("/faults", ""),
             ("/faults", "[]"),
             ("/faults", r#"{"count":1}"#),
-            ("/faults", r#"{"kind":"abort_commit"}"#),
+            ("/faults", r#"{"kind":"abort_commit","code":"40001"}"#),
+            ("/faults", r#"{"kind":"abort_commit","match":"("}"#),
+            ("/faults", r#"{"kind":"cut","code":"OC000"}"#),
+            ("/faults", r#"{"kind":"delay"}"#),
+            ("/faults", r#"{"kind":"delay","ms":600001}"#),
+            ("/faults", r#"{"kind":"abort_commit","ms":1}"#),
+            ("/faults", r#"{"kind":"flood"}"#),
+            ("/quotas", r#"{"connections":-1}"#),
+            ("/quotas", r#"{"connect_rate":-1}"#),
             ("/faults", r#"{"kind":"refuse_login","count":0}"#),
             ("/faults", r#"{"kind":"refuse_login","count":-1}"#),
             ("/faults", r#"{"kind":"refuse_login","match":"x"}"#),
@@ -232,9 +320,12 @@ mod tests {
             );
         }
         let get = |path: &str| answer(&control, &Method::GET, path, b"");
+        assert_eq!(get("/faults").1["abort_commit"], 1);
+        assert_eq!(get("/quotas").1["connections"], 10_000);
+        let quotas = post("/quotas", r#"{"connections":3}"#).1;
         assert_eq!(
-            get("/faults").1,
-            json!({"refuse_login":2,"expire_tokens":1})
+            (&quotas["connections"], &quotas["connect_rate"]),
+            (&json!(3), &json!(100.0))
         );
         assert_eq!(get("/stats").1["clock_advance_seconds"], 360);
         assert_eq!(

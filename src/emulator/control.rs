@@ -2,30 +2,16 @@
 //! the list of open connections.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
-use tokio::sync::oneshot;
+use serde_json::Value;
+use tokio::sync::{oneshot, watch};
 
-/// Faults that can be ordered and are used up login by login.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Faults {
-    /// Logins still to be refused with "access denied".
-    pub refuse_login: u64,
-    /// Logins still to be refused as if the token had expired.
-    pub expire_tokens: u64,
-}
-
-/// A fault for the login at hand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LoginFault {
-    /// Refuse it.
-    Refuse,
-    /// Treat its token as expired.
-    Expire,
-}
+use super::faults::{Fault, FaultKind, Faults};
+use super::quota::{Quota, QuotaError, Quotas};
 
 /// What `GET /stats` answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -42,6 +28,14 @@ pub struct Stats {
     pub cancels: u64,
     /// Connections cut by order.
     pub cut: u64,
+    /// Statements that clients asked for, transaction control included.
+    pub statements: u64,
+    /// Transactions committed: explicit ones, and writing ones of a single statement.
+    pub commits: u64,
+    /// Transactions that ended otherwise, by ROLLBACK or by an error.
+    pub aborts: u64,
+    /// Of the aborts: those answered with 40001.
+    pub conflicts: u64,
     /// How far the clock was moved, in seconds.
     pub clock_advance_seconds: u64,
 }
@@ -59,6 +53,14 @@ pub struct Counters {
     pub cancels: AtomicU64,
     /// Connections cut by order.
     pub cut: AtomicU64,
+    /// Statements that clients asked for.
+    pub statements: AtomicU64,
+    /// Transactions committed.
+    pub commits: AtomicU64,
+    /// Transactions that ended otherwise.
+    pub aborts: AtomicU64,
+    /// Of the aborts: those answered with 40001.
+    pub conflicts: AtomicU64,
 }
 
 /// Adds one to a counter.
@@ -71,8 +73,12 @@ pub fn count(counter: &AtomicU64) {
 pub struct Control {
     /// Counters.
     pub counters: Counters,
-    faults: Mutex<(u64, u64)>,
+    faults: Mutex<Faults>,
+    /// Whether anything is ordered: spares statements the lock.
+    ordered: AtomicBool,
     advance_ms: AtomicU64,
+    moved: watch::Sender<()>,
+    quota: Mutex<Quota>,
     open: Mutex<Open>,
 }
 
@@ -104,49 +110,70 @@ impl Control {
         self.advance_ms
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, moved)
             .ok()?;
+        self.moved.send_replace(());
         Some(self.advanced())
     }
 
-    /// Orders a fault for the next `times` logins, on top of what is left.
-    pub fn order(&self, fault: LoginFault, times: u64) {
+    /// Tells when the clock was moved.
+    #[must_use]
+    pub fn clock(&self) -> watch::Receiver<()> {
+        self.moved.subscribe()
+    }
+
+    /// Orders a fault, on top of what is left; gives false when too many are ordered already.
+    pub fn order(&self, fault: Fault) -> bool {
         let mut faults = held(&self.faults);
-        let left = match fault {
-            LoginFault::Refuse => &mut faults.0,
-            LoginFault::Expire => &mut faults.1,
-        };
-        *left = left.saturating_add(times);
+        let taken = faults.order(fault);
+        self.ordered.store(!faults.is_empty(), Ordering::Relaxed);
+        taken
     }
 
     /// What is left of the ordered faults.
     #[must_use]
-    pub fn faults(&self) -> Faults {
-        let (refuse_login, expire_tokens) = *held(&self.faults);
-        Faults {
-            refuse_login,
-            expire_tokens,
-        }
+    pub fn faults(&self) -> Value {
+        held(&self.faults).describe()
     }
 
     /// Forgets all ordered faults.
     pub fn clear_faults(&self) {
-        *held(&self.faults) = (0, 0);
+        held(&self.faults).clear();
+        self.ordered.store(false, Ordering::Relaxed);
     }
 
-    /// Takes the fault for one login, if any is left; refusals go first.
-    pub fn take_fault(&self) -> Option<LoginFault> {
-        let mut faults = held(&self.faults);
-        for (fault, left) in [(LoginFault::Refuse, 0), (LoginFault::Expire, 1)] {
-            let left = if left == 0 {
-                &mut faults.0
-            } else {
-                &mut faults.1
-            };
-            if *left > 0 {
-                *left -= 1;
-                return Some(fault);
-            }
+    /// Uses up one strike of a fault of this kind that fits one of `texts`, if one is ordered.
+    pub fn take_fault(&self, kind: FaultKind, texts: &[&str]) -> Option<Fault> {
+        self.take_fault_if(kind, texts, true)
+    }
+
+    /// As [`Control::take_fault`], but an order without a pattern strikes only when `plain`.
+    pub fn take_fault_if(&self, kind: FaultKind, texts: &[&str], plain: bool) -> Option<Fault> {
+        if !self.ordered.load(Ordering::Relaxed) {
+            return None;
         }
-        None
+        let mut faults = held(&self.faults);
+        let taken = faults.take(kind, texts, plain);
+        self.ordered.store(!faults.is_empty(), Ordering::Relaxed);
+        taken
+    }
+
+    /// Counts a new connection against the rate of connects and the number of open ones.
+    ///
+    /// # Errors
+    /// The quota that is used up.
+    pub fn admit(&self) -> Result<(), QuotaError> {
+        let open = held(&self.open).connections.len();
+        held(&self.quota).admit(self.now(), open)
+    }
+
+    /// The quotas on connections.
+    #[must_use]
+    pub fn quotas(&self) -> Quotas {
+        held(&self.quota).quotas()
+    }
+
+    /// Sets the quotas on connections; the burst is full again.
+    pub fn set_quotas(&self, quotas: Quotas) {
+        *held(&self.quota) = Quota::new(quotas);
     }
 
     /// Enters a logged-in connection in the list; the receiver fires when it is to be cut.
@@ -187,6 +214,10 @@ impl Control {
             accepted: read(&counters.accepted),
             cancels: read(&counters.cancels),
             cut: read(&counters.cut),
+            statements: read(&counters.statements),
+            commits: read(&counters.commits),
+            aborts: read(&counters.aborts),
+            conflicts: read(&counters.conflicts),
             clock_advance_seconds: self.advanced().as_secs(),
         }
     }
@@ -213,27 +244,30 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::emulator::faults::Conflict;
 
     #[test]
     fn faults_are_used_up() {
         let control = Control::default();
-        control.order(LoginFault::Expire, 1);
-        control.order(LoginFault::Refuse, 2);
-        assert_eq!(control.take_fault(), Some(LoginFault::Refuse));
-        assert_eq!(
-            control.faults(),
-            Faults {
-                refuse_login: 1,
-                expire_tokens: 1
-            }
-        );
-        assert_eq!(control.take_fault(), Some(LoginFault::Refuse));
-        assert_eq!(control.take_fault(), Some(LoginFault::Expire));
-        assert_eq!(control.take_fault(), None);
-        control.order(LoginFault::Refuse, u64::MAX);
-        control.order(LoginFault::Refuse, 1);
+        let fault = |kind, left| Fault {
+            kind,
+            conflict: Conflict::Data,
+            left,
+            matching: None,
+            delay: Duration::ZERO,
+        };
+        let take = |kind| control.take_fault(kind, &[]).map(|fault| fault.left);
+        assert_eq!(take(FaultKind::RefuseLogin), None);
+        assert!(control.order(fault(FaultKind::ExpireTokens, 1)));
+        assert!(control.order(fault(FaultKind::RefuseLogin, 2)));
+        assert_eq!(take(FaultKind::RefuseLogin), Some(1));
+        assert_eq!(control.faults()["expire_tokens"], 1);
+        assert_eq!(take(FaultKind::RefuseLogin), Some(0));
+        assert_eq!(take(FaultKind::RefuseLogin), None);
+        assert_eq!(take(FaultKind::ExpireTokens), Some(0));
+        assert!(control.order(fault(FaultKind::RefuseLogin, u64::MAX)));
         control.clear_faults();
-        assert_eq!(control.take_fault(), None);
+        assert_eq!(take(FaultKind::RefuseLogin), None);
     }
 
     #[test]

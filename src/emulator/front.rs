@@ -1,29 +1,31 @@
-//! The listener in front of the local PostgreSQL: TLS with SNI, login by IAM token, then bytes both
-//! ways. It has no rules about SQL.
+//! The listener: TLS with SNI, login by IAM token, quotas on connections. Behind the login a
+//! [`Session`] takes over.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::account::Account;
 use super::certificate::ALPN;
-use super::control::{Control, LoginFault, count};
+use super::control::{Control, count};
+use super::faults::FaultKind;
 use super::postgres::SUPERUSER;
+use super::quota::QuotaError;
+use super::session::{Backend, Cluster, LoginError, Parameters, Refusal, Session};
 use super::settings::Request;
 use super::verify::{Expectation, verify};
-use crate::wire::frontend::{put, put_startup};
+use crate::wire::frontend::put;
 use crate::wire::reply::{ClientError, put_negotiation};
 use crate::wire::sqlstate::{
-    CONNECTION_FAILURE, INTERNAL_ERROR, INVALID_AUTHORIZATION, INVALID_CATALOG_NAME,
-    PROTOCOL_VIOLATION, TOO_MANY_CONNECTIONS,
+    CONFIGURATION_LIMIT_EXCEEDED, CONNECTION_FAILURE, INTERNAL_ERROR, INVALID_AUTHORIZATION,
+    INVALID_CATALOG_NAME, PROTOCOL_VIOLATION, TOO_MANY_CONNECTIONS,
 };
 use crate::wire::startup::{self, Startup};
 
@@ -43,7 +45,7 @@ pub struct Front {
     tls: TlsAcceptor,
     expectation: Expectation,
     cluster_id: String,
-    socket: PathBuf,
+    cluster: Arc<Cluster>,
     control: Arc<Control>,
     accepted: Arc<Semaphore>,
     logged_in: Semaphore,
@@ -53,6 +55,8 @@ pub struct Front {
 enum Refused {
     /// The client is told.
     Told(ClientError),
+    /// The client is told in PostgreSQL's own words.
+    Quoted(Refusal),
     /// It went away, or what it sends is not the protocol; nothing can be told.
     Lost,
 }
@@ -69,6 +73,14 @@ impl From<ClientError> for Refused {
     }
 }
 
+/// A connection behind its login.
+struct Admitted {
+    client: TlsStream<TcpStream>,
+    backend: Backend,
+    reported: Parameters,
+    user: String,
+}
+
 /// How the bytes before TLS ended.
 enum Opening {
     /// TLS begins now; whether without an SSLRequest.
@@ -78,20 +90,15 @@ enum Opening {
 }
 
 impl Front {
-    /// A front for the cluster of `account`, whose data is behind the unix socket `socket`.
+    /// A front for the cluster of `account`.
     #[must_use]
-    pub fn new(
-        tls: Arc<ServerConfig>,
-        account: &Account,
-        socket: PathBuf,
-        control: Arc<Control>,
-    ) -> Self {
+    pub fn new(tls: Arc<ServerConfig>, account: &Account, cluster: Arc<Cluster>) -> Self {
         Self {
             tls: TlsAcceptor::from(tls),
             expectation: account.expectation(),
             cluster_id: account.cluster_id().to_owned(),
-            socket,
-            control,
+            control: Arc::clone(&cluster.control),
+            cluster,
             accepted: Arc::new(Semaphore::new(MAX_ACCEPTED)),
             logged_in: Semaphore::new(usize::from(MAX_CONNECTIONS)),
         }
@@ -137,25 +144,36 @@ impl Front {
         // Without it small answers wait for the client's delayed acknowledgement.
         let _ = socket.set_nodelay(true);
         let login = tokio::time::timeout(LOGIN_TIMEOUT, self.log_in(socket)).await;
-        let Ok(Some((client, server))) = login else {
+        let Ok(Some(admitted)) = login else {
             return;
         };
         let Ok(_place) = self.logged_in.try_acquire() else {
-            let full = "Unable to accept connection, too many open connections.";
-            tell(client, &ClientError::fatal(TOO_MANY_CONNECTIONS, full)).await;
+            tell(admitted.client, &too_many()).await;
             return;
         };
         let (_registration, cut) = self.control.register();
-        relay(client, server, cut).await;
+        let Admitted {
+            client,
+            backend,
+            reported,
+            user,
+        } = admitted;
+        let session = Session::new(Arc::clone(&self.cluster), client, backend, &user);
+        let (pid, key) = (rand::random(), rand::random());
+        tokio::select! {
+            () = session.converse(&reported, pid, key) => {}
+            // Dropped in the middle of whatever it does: the client sees its connection break off.
+            _ = cut => {}
+        }
     }
 
     /// From accept to a verified login and a connection to PostgreSQL.
-    async fn log_in(&self, mut socket: TcpStream) -> Option<(TlsStream<TcpStream>, UnixStream)> {
+    async fn log_in(&self, mut socket: TcpStream) -> Option<Admitted> {
         let direct = match self.open(&mut socket).await {
             Ok(Opening::Tls { direct }) => direct,
             Ok(Opening::Over) | Err(Refused::Lost) => return None,
-            Err(Refused::Told(error)) => {
-                self.refuse(socket, &error).await;
+            Err(refused) => {
+                self.refuse(socket, refused).await;
                 return None;
             }
         };
@@ -167,19 +185,33 @@ impl Front {
             }
         };
         match self.authenticate(&mut client, direct).await {
-            Ok(Some(server)) => Some((client, server)),
+            Ok(Some((backend, reported, user))) => Some(Admitted {
+                client,
+                backend,
+                reported,
+                user,
+            }),
             Ok(None) | Err(Refused::Lost) => None,
-            Err(Refused::Told(error)) => {
-                self.refuse(client, &error).await;
+            Err(refused) => {
+                self.refuse(client, refused).await;
                 None
             }
         }
     }
 
-    async fn refuse(&self, client: impl AsyncWrite + Unpin, error: &ClientError) {
+    async fn refuse(&self, client: impl AsyncWrite + Unpin, refused: Refused) {
         count(&self.control.counters.refused_logins);
-        tracing::info!(message = %error.message, hint = error.hint, "emulator: login refused");
-        tell(client, error).await;
+        match refused {
+            Refused::Told(error) => {
+                tracing::info!(message = %error.message, hint = error.hint, "emulator: login refused");
+                tell(client, &error).await;
+            }
+            Refused::Quoted(refusal) => {
+                tracing::info!("emulator: login refused by PostgreSQL");
+                send_last(client, refusal.frame()).await;
+            }
+            Refused::Lost => {}
+        }
     }
 
     /// The bytes before TLS.
@@ -220,7 +252,7 @@ impl Front {
         &self,
         client: &mut TlsStream<TcpStream>,
         direct: bool,
-    ) -> Result<Option<UnixStream>, Refused> {
+    ) -> Result<Option<(Backend, Parameters, String)>, Refused> {
         // PostgreSQL's rule for TLS without SSLRequest: the client must name the protocol.
         if direct && client.get_ref().1.alpn_protocol() != Some(ALPN) {
             return Err(Refused::Lost);
@@ -237,6 +269,7 @@ impl Front {
         };
         let request = Request::read(parameters);
         self.check_name(client.get_ref().1.server_name(), &request)?;
+        self.check_quotas()?;
         if request.user.is_empty() {
             let message = "no PostgreSQL user name specified in startup packet";
             return Err(ClientError::fatal(INVALID_AUTHORIZATION, message).into());
@@ -252,9 +285,28 @@ impl Front {
         let token = read_password(client).await?;
         self.check_token(&token, &request.user)?;
         let settings = check_request(&request)?;
-        let server = self.reach_postgres(&request.user, &settings).await?;
+        let (backend, reported) = self.reach_postgres(&request.user, &settings).await?;
         count(&self.control.counters.logins);
-        Ok(Some(server))
+        Ok(Some((backend, reported, request.user)))
+    }
+
+    /// The quotas on connections, and faults that look like them.
+    fn check_quotas(&self) -> Result<(), ClientError> {
+        let strikes = |kind| self.control.take_fault(kind, &[]).is_some();
+        if strikes(FaultKind::WakingUp) {
+            let message = "unable to accept connection, waking up cluster, please retry later";
+            return Err(ClientError::fatal(CONNECTION_FAILURE, message));
+        }
+        if strikes(FaultKind::RateExceeded) {
+            return Err(too_fast());
+        }
+        if strikes(FaultKind::TooManyConnections) {
+            return Err(too_many());
+        }
+        self.control.admit().map_err(|error| match error {
+            QuotaError::Rate => too_fast(),
+            QuotaError::Connections => too_many(),
+        })
     }
 
     /// Clusters are told apart by SNI, or by the cluster id in `options`.
@@ -275,13 +327,19 @@ impl Front {
     }
 
     fn check_token(&self, token: &[u8], user: &str) -> Result<(), ClientError> {
-        let fault = self.control.take_fault();
-        match fault {
-            Some(LoginFault::Refuse) => return Err(denied("Refused by an ordered fault")),
-            Some(LoginFault::Expire) => {
-                return Err(denied("Signature expired: by an ordered fault"));
-            }
-            None => {}
+        if self
+            .control
+            .take_fault(FaultKind::RefuseLogin, &[])
+            .is_some()
+        {
+            return Err(denied("Refused by an ordered fault"));
+        }
+        if self
+            .control
+            .take_fault(FaultKind::ExpireTokens, &[])
+            .is_some()
+        {
+            return Err(denied("Signature expired: by an ordered fault"));
         }
         verify(token, user, &self.expectation, self.control.now())
             .map_err(|refusal| denied(&refusal.hint()))?;
@@ -297,25 +355,37 @@ impl Front {
         &self,
         user: &str,
         settings: &[(&str, &str)],
-    ) -> Result<UnixStream, Refused> {
-        let mut server = match UnixStream::connect(&self.socket).await {
-            Ok(server) => server,
-            Err(error) => {
-                tracing::error!(%error, "emulator: the local PostgreSQL is not reachable");
-                let message = "unable to accept connection, the local PostgreSQL is not reachable";
-                return Err(ClientError::fatal(INTERNAL_ERROR, message).into());
-            }
-        };
-        // A DSQL transaction is always at this level.
-        let fixed = [("default_transaction_isolation", "repeatable read")];
+    ) -> Result<(Backend, Parameters), Refused> {
+        // A DSQL transaction is always at this level, and its clock shows UTC.
+        let fixed = [
+            ("default_transaction_isolation", "repeatable read"),
+            ("TimeZone", "UTC"),
+        ];
         let who = [("user", user), ("database", DATABASE)];
         let parameters: Vec<(&str, &str)> =
             who.iter().chain(&fixed).chain(settings).copied().collect();
-        let mut out = Vec::new();
-        put_startup(&mut out, &parameters);
-        server.write_all(&out).await?;
-        Ok(server)
+        Backend::connect(&self.cluster.socket, &parameters)
+            .await
+            .map_err(|error| match error {
+                LoginError::Refused(refusal) => Refused::Quoted(refusal),
+                LoginError::Unreachable(cause) => {
+                    tracing::error!(cause, "emulator: the local PostgreSQL is not reachable");
+                    let message =
+                        "unable to accept connection, the local PostgreSQL is not reachable";
+                    ClientError::fatal(INTERNAL_ERROR, message).into()
+                }
+            })
     }
+}
+
+fn too_many() -> ClientError {
+    let message = "Unable to accept connection, too many open connections.";
+    ClientError::fatal(TOO_MANY_CONNECTIONS, message)
+}
+
+fn too_fast() -> ClientError {
+    let message = "Unable to accept connection, rate exceeded.";
+    ClientError::fatal(CONFIGURATION_LIMIT_EXCEEDED, message)
 }
 
 fn check_request(request: &Request) -> Result<Vec<(&str, &str)>, ClientError> {
@@ -367,38 +437,18 @@ async fn read_password(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>,
     Ok(body)
 }
 
-/// Sends a last message and closes; the client may be gone already.
-async fn tell(mut client: impl AsyncWrite + Unpin, error: &ClientError) {
+/// Sends a last error and closes.
+async fn tell(client: impl AsyncWrite + Unpin, error: &ClientError) {
     let mut out = Vec::new();
     error.put(&mut out);
+    send_last(client, &out).await;
+}
+
+/// Sends last bytes and closes; the client may be gone already.
+async fn send_last(mut client: impl AsyncWrite + Unpin, bytes: &[u8]) {
     let sent = async {
-        client.write_all(&out).await?;
+        client.write_all(bytes).await?;
         client.shutdown().await
     };
     let _ = tokio::time::timeout(LOGIN_TIMEOUT, sent).await;
-}
-
-/// Carries bytes both ways until one side ends, or `cut` fires: then the client sees its connection
-/// break off, without a word.
-async fn relay(client: TlsStream<TcpStream>, server: UnixStream, cut: oneshot::Receiver<()>) {
-    let (mut client_read, mut client_write) = tokio::io::split(client);
-    let (mut server_read, mut server_write) = server.into_split();
-    let down = async {
-        let copied = tokio::io::copy(&mut server_read, &mut client_write).await;
-        if copied.is_ok() {
-            let _ = client_write.shutdown().await;
-        }
-    };
-    let up = async {
-        let copied = tokio::io::copy(&mut client_read, &mut server_write).await;
-        // What the client said last is with the server by now; a client that closed wants no
-        // answer, so both ends go.
-        let _ = server_write.shutdown().await;
-        copied
-    };
-    tokio::select! {
-        () = down => {}
-        _ = up => {}
-        _ = cut => {}
-    }
 }

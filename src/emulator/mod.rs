@@ -1,18 +1,23 @@
-//! The IAM and TLS front of an Aurora DSQL cluster over a local PostgreSQL.
+//! A local Aurora DSQL cluster over a local PostgreSQL.
 //!
-//! It takes nothing but TLS with SNI and a valid token, as DSQL does, and then carries bytes to a
-//! PostgreSQL of its own. It has no rules about SQL: statements mean what PostgreSQL makes of them.
+//! It takes nothing but TLS with SNI and a valid token, as DSQL does. Behind the login a [`session`]
+//! has each statement judged by the [`rules`] and runs it on a PostgreSQL of the emulator's own.
 
 pub mod account;
 pub mod admin;
 pub mod binaries;
 pub mod certificate;
 pub mod control;
+pub mod faults;
 pub mod front;
 pub mod lock;
+pub mod occ;
 pub mod postgres;
 mod private_file;
+pub mod quota;
+pub mod rules;
 pub mod sample;
+pub mod session;
 pub mod settings;
 pub mod verify;
 
@@ -33,11 +38,16 @@ use control::Control;
 use front::Front;
 use lock::{Lock, LockError};
 use postgres::{Postgres, PostgresError, PostgresOptions};
+use rules::{Rules, RulesError, ServerVersion};
+use session::Cluster;
 
 pub use private_file::write as write_private;
 
 /// Connections of the local PostgreSQL: those of the front, and the rest for direct use.
 const MAX_CONNECTIONS: u16 = front::MAX_CONNECTIONS + 100;
+
+/// The month whose cluster is emulated.
+const RULES_AS_OF: &str = "2026-09";
 
 /// How to run the emulator.
 #[derive(Debug, Clone)]
@@ -85,6 +95,9 @@ pub enum EmulatorError {
     /// Roles and databases could not be made.
     #[error("cannot prepare the local PostgreSQL: {0}")]
     Prepare(String),
+    /// The rules.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
     /// No runtime.
     #[error("cannot start threads: {0}")]
     Runtime(io::Error),
@@ -149,7 +162,13 @@ impl Emulator {
             .map_err(|error| EmulatorError::Prepare(sample::describe(&error)))?;
         let (stop, stopped) = watch::channel(false);
         let control = Arc::new(Control::default());
-        let front = Front::new(tls, &account, postgres.socket(), Arc::clone(&control));
+        let cluster = Cluster::new(
+            Arc::clone(&control),
+            Rules::as_of(RULES_AS_OF)?,
+            ServerVersion::default(),
+            postgres.socket(),
+        );
+        let front = Front::new(tls, &account, Arc::new(cluster));
         let address = local_address(&listener, options.listen)?;
         let admin = local_address(&admin_listener, options.admin)?;
         runtime.spawn(Arc::new(front).serve(listener, stopped.clone()));

@@ -1,0 +1,775 @@
+//! A transaction as the ledger knows it: what it did, and where it does it.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::effect::{Effect, EffectError, Footprint, Key, Operation, Place};
+use super::ledger::{Holder, Ledger, Snapshot};
+use super::locking::{self, LockQuery};
+use super::names::Names;
+use crate::sql::statement::parse;
+
+/// Sent after BEGIN: the point to which a detached transaction goes back.
+pub const SAVEPOINT: &str = "SAVEPOINT pg_dsql";
+/// How long a COMMIT waits for a rival that is in the middle of a statement.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often a COMMIT tries to write its rows when locks are in the way.
+const ATTEMPTS: usize = 20;
+
+/// A statement of the emulator's own that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// PostgreSQL's words.
+    Refused {
+        /// SQLSTATE.
+        code: String,
+        /// Primary message.
+        message: String,
+    },
+    /// The connection is gone.
+    Lost,
+}
+
+/// The connection to PostgreSQL on which a transaction runs.
+pub trait Backend: Send {
+    /// Runs a string of statements in the simple protocol and gives the rows of all results, as
+    /// text. Notices that come meanwhile are dropped.
+    fn run(
+        &mut self,
+        sql: &str,
+    ) -> impl Future<Output = Result<Vec<Vec<Option<String>>>, Failure>> + Send;
+}
+
+/// What is to be done after a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its answer stands, be it a success or an error.
+    Stands,
+    /// PostgreSQL's answer is not DSQL's: [`Transaction::detach`], then run it again.
+    Again,
+}
+
+/// How COMMIT ended. The transaction is over in PostgreSQL in any case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Commit {
+    /// It is committed.
+    Done,
+    /// Another transaction came first: 40001, [`super::CONFLICT`].
+    Conflict,
+    /// Another session changed the schema: 40001, [`super::SCHEMA_CHANGED`].
+    SchemaChanged,
+    /// PostgreSQL has another reason, for example a deferred constraint.
+    Refused {
+        /// SQLSTATE.
+        code: String,
+        /// Primary message.
+        message: String,
+    },
+}
+
+/// Which schema changes a session knows of.
+#[derive(Debug, Clone, Copy)]
+pub struct SchemaView {
+    seen: u64,
+}
+
+impl SchemaView {
+    /// That of a new session: all of them.
+    #[must_use]
+    pub fn new(ledger: &Ledger) -> Self {
+        Self {
+            seen: ledger.epoch(),
+        }
+    }
+
+    /// Whether another session has changed the schema since the last call. To be asked at the first
+    /// statement of a transaction; [`Transaction::commit`] asks at its end.
+    pub fn is_stale(&mut self, ledger: &Ledger) -> bool {
+        let epoch = ledger.epoch();
+        let stale = epoch != self.seen;
+        self.seen = epoch;
+        stale
+    }
+
+    fn advance(&mut self, epoch: u64) {
+        // Only its own change is known to the session; anyone else's before it is not.
+        if self.seen + 1 == epoch {
+            self.seen = epoch;
+        }
+    }
+}
+
+/// A row, whatever version of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Origin {
+    /// It was there before: the place that the snapshot sees.
+    Given(Place),
+    /// The transaction added it, as its n-th.
+    Added(u64),
+}
+
+#[derive(Debug, Clone)]
+struct Change {
+    /// `None` when the row is gone.
+    row: Option<String>,
+    /// A key column is not what it was.
+    key: bool,
+    order: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Shadow {
+    oid: u32,
+    name: String,
+}
+
+/// A transaction that writes, locks, or changes the schema.
+#[derive(Debug)]
+pub struct Transaction {
+    ledger: Arc<Ledger>,
+    holder: Arc<Holder>,
+    detached: bool,
+    shadows: HashMap<u32, Shadow>,
+    /// Versions whose row is not simply that of their own place.
+    origins: HashMap<(u32, Place), Origin>,
+    changes: HashMap<(u32, Origin), Change>,
+    added: u64,
+    order: u64,
+    pending: Vec<Effect>,
+    rows: u64,
+    bytes: u64,
+    deferrable: bool,
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        self.ledger.leave(&self.holder);
+    }
+}
+
+impl Transaction {
+    /// Registers a transaction. To be made before its BEGIN is sent, or [`Self::start`]ed later.
+    #[must_use]
+    pub fn new(ledger: &Arc<Ledger>) -> Self {
+        Self {
+            ledger: Arc::clone(ledger),
+            holder: ledger.enter(),
+            detached: false,
+            shadows: HashMap::new(),
+            origins: HashMap::new(),
+            changes: HashMap::new(),
+            added: 0,
+            order: 0,
+            pending: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            deferrable: false,
+        }
+    }
+
+    /// Says that the first statement comes now, and with it the snapshot.
+    pub fn start(&self) {
+        self.ledger.refresh(&self.holder);
+    }
+
+    /// How others know it. A session that waits for its client waits for
+    /// [`Holder::asked`] too, and then calls [`Self::detach`].
+    #[must_use]
+    pub fn holder(&self) -> &Arc<Holder> {
+        &self.holder
+    }
+
+    /// Takes the body of a notice with SQLSTATE [`super::EFFECT`].
+    ///
+    /// # Errors
+    /// It is no report: the emulator's own defect.
+    pub fn record(&mut self, report: &str) -> Result<(), EffectError> {
+        self.pending.push(Effect::read(report)?);
+        Ok(())
+    }
+
+    /// Rows changed so far, with those of the statement under way.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        let changed = |effect: &&Effect| effect.operation != Operation::Lock;
+        self.rows + self.pending.iter().filter(changed).count() as u64
+    }
+
+    /// Bytes written so far, as [`Effect::bytes`] counts them.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether it works on shadows.
+    #[must_use]
+    pub fn is_detached(&self) -> bool {
+        self.detached
+    }
+
+    /// Decides about the statement whose effects were recorded last; `failure` is its SQLSTATE.
+    pub fn judge(&mut self, failure: Option<&str>) -> Verdict {
+        let pending = std::mem::take(&mut self.pending);
+        if let Some(code) = failure {
+            return if !self.detached && self.may_be_false(code) {
+                Verdict::Again
+            } else {
+                Verdict::Stands
+            };
+        }
+        let stale = !self.detached && self.ledger.is_stale(&self.holder);
+        if stale && self.saw_more_than_its_snapshot(&pending) {
+            return Verdict::Again;
+        }
+        for effect in pending {
+            self.accept(effect);
+        }
+        Verdict::Stands
+    }
+
+    /// Locks and concurrent commits are not what DSQL's statements see; constraint violations may
+    /// be due to rows that the snapshot does not see.
+    fn may_be_false(&self, code: &str) -> bool {
+        match code {
+            "55P03" | "40P01" | "40001" => true,
+            code => code.starts_with("23") && self.ledger.is_stale(&self.holder),
+        }
+    }
+
+    /// PostgreSQL's constraints look past the snapshot, so a statement can succeed that ought not,
+    /// or miss rows: a key taken away by others is free, children deleted by others are no
+    /// obstacle.
+    fn saw_more_than_its_snapshot(&self, pending: &[Effect]) -> bool {
+        let mut footprint = Footprint::default();
+        let mut looked_at = HashSet::new();
+        for effect in pending {
+            for (key, modes) in &effect.keys {
+                footprint.touch(*key, *modes);
+            }
+            looked_at.extend(&effect.orphans);
+            if effect.opaque {
+                looked_at.insert(effect.table);
+            }
+        }
+        self.ledger.conflicts(&self.holder, &footprint, None)
+            || self.ledger.changed_since(&self.holder, &looked_at)
+    }
+
+    fn accept(&mut self, effect: Effect) {
+        let table = effect.table;
+        let origin = match effect.old {
+            Some(place) if effect.operation == Operation::Lock => {
+                let known = self.origins.get(&(table, place));
+                known.copied().unwrap_or(Origin::Given(place))
+            }
+            Some(place) => {
+                let known = self.origins.remove(&(table, place));
+                known.unwrap_or(Origin::Given(place))
+            }
+            None => {
+                self.added += 1;
+                Origin::Added(self.added)
+            }
+        };
+        if let Some(place) = effect.new {
+            self.origins.insert((table, place), origin);
+        }
+        self.touch(&effect, origin);
+        if effect.operation != Operation::Lock {
+            self.rows += 1;
+            self.bytes += effect.bytes;
+            self.deferrable |= effect.deferrable;
+            self.change(effect, origin);
+        }
+    }
+
+    fn touch(&self, effect: &Effect, origin: Origin) {
+        let mut footprint = self.holder.footprint();
+        for (key, modes) in &effect.keys {
+            footprint.touch(*key, *modes);
+        }
+        if !effect.has_own_key()
+            && let Origin::Given(place) = origin
+        {
+            footprint.touch(Key::Row(effect.table, place), effect.mode);
+        }
+        if effect.operation != Operation::Lock {
+            footprint.change(effect.table);
+        }
+    }
+
+    fn change(&mut self, effect: Effect, origin: Origin) {
+        let at = (effect.table, origin);
+        if effect.row.is_none() && matches!(origin, Origin::Added(_)) {
+            self.changes.remove(&at);
+            return;
+        }
+        self.order += 1;
+        let key = effect.mode == super::Modes::KEY;
+        let known = self.changes.get(&at).is_some_and(|change| change.key);
+        let change = Change {
+            row: effect.row,
+            key: key || known,
+            order: self.order,
+        };
+        self.changes.insert(at, change);
+    }
+
+    /// Gives up its locks: back to the savepoint, with the effects in memory and the snapshot as it
+    /// was.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn detach(&mut self, backend: &mut impl Backend) -> Result<(), Failure> {
+        if !self.detached {
+            backend.run("ROLLBACK TO SAVEPOINT pg_dsql").await?;
+            self.detached = true;
+            self.pending.clear();
+        }
+        self.holder.set_free();
+        Ok(())
+    }
+
+    /// The text to run instead of `sql`, in a detached transaction: shadows are made as needed.
+    ///
+    /// # Errors
+    /// What PostgreSQL says, or the connection is gone.
+    pub async fn redirect(
+        &mut self,
+        backend: &mut impl Backend,
+        sql: &str,
+    ) -> Result<String, Failure> {
+        if !self.detached {
+            return Ok(sql.to_owned());
+        }
+        let Some(statement) = parse(sql)
+            .ok()
+            .filter(|s| s.len() == 1)
+            .and_then(|mut s| s.pop())
+        else {
+            return Ok(sql.to_owned());
+        };
+        let names = Names::read(&statement);
+        let quoted: Vec<String> = names
+            .tables
+            .iter()
+            .map(super::names::Name::quoted)
+            .collect();
+        let found = resolve(backend, &quoted).await?;
+        let mut wanted: HashSet<u32> = self.changes.keys().map(|(table, _)| *table).collect();
+        for name in names.tables.iter().filter(|name| name.target) {
+            if let Some(found) = found.get(&name.quoted()) {
+                wanted.insert(found.oid);
+            }
+        }
+        self.make_shadows(backend, wanted).await?;
+        let places = found
+            .into_iter()
+            .filter_map(|(name, found)| {
+                let shadow = self.shadows.get(&found.oid)?;
+                Some((name, shadow.name.clone()))
+            })
+            .collect();
+        Ok(names.replace(&statement.text, &places))
+    }
+
+    async fn make_shadows(
+        &mut self,
+        backend: &mut impl Backend,
+        wanted: HashSet<u32>,
+    ) -> Result<(), Failure> {
+        let missing: Vec<String> = wanted
+            .into_iter()
+            .filter(|oid| {
+                !self.shadows.contains_key(oid) && self.shadows.values().all(|s| s.oid != *oid)
+            })
+            .map(|oid| oid.to_string())
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let sql = format!(
+            "SELECT relid::text, shadow::oid::text, name, there::text, origin::text \
+             FROM pg_dsql.shadow(ARRAY[{}]::oid[])",
+            missing.join(",")
+        );
+        let rows = backend.run(&sql).await?;
+        let mut made = HashMap::new();
+        let mut places: HashMap<(u32, Place), Place> = HashMap::new();
+        for row in &rows {
+            let Some((table, shadow, there, origin)) = read_shadow(row) else {
+                return Err(unexpected());
+            };
+            if let std::collections::hash_map::Entry::Vacant(new) = made.entry(table) {
+                new.insert(shadow);
+                self.origins.retain(|(other, _), _| *other != table);
+            }
+            if let (Some(there), Some(origin)) = (there, origin) {
+                self.origins.insert((table, there), Origin::Given(origin));
+                places.insert((table, origin), there);
+            }
+        }
+        for (table, shadow) in made {
+            self.fill_shadow(backend, table, &shadow, &places).await?;
+            self.shadows.insert(table, shadow);
+        }
+        Ok(())
+    }
+
+    /// Puts the transaction's own changes into a shadow.
+    async fn fill_shadow(
+        &mut self,
+        backend: &mut impl Backend,
+        table: u32,
+        shadow: &Shadow,
+        places: &HashMap<(u32, Place), Place>,
+    ) -> Result<(), Failure> {
+        let own = self.changes_of(table);
+        if own.is_empty() {
+            return Ok(());
+        }
+        let mut call = Application::new(shadow.oid, table);
+        let mut fresh = Vec::new();
+        for (origin, change) in own {
+            if let Origin::Given(origin) = origin
+                && let Some(place) = places.get(&(table, origin))
+            {
+                self.origins.remove(&(table, *place));
+                call.gone.push(*place);
+            }
+            if let Some(row) = change.row {
+                call.fresh.push(row);
+                fresh.push(origin);
+            }
+        }
+        let rows = backend.run(&call.sql()).await?;
+        for (row, origin) in rows.iter().zip(fresh) {
+            let place = row.first().and_then(Option::as_deref);
+            let place = place.and_then(Place::read).ok_or_else(unexpected)?;
+            self.origins.insert((table, place), origin);
+        }
+        Ok(())
+    }
+
+    fn changes_of(&self, table: u32) -> Vec<(Origin, Change)> {
+        let mut own: Vec<(Origin, Change)> = self
+            .changes
+            .iter()
+            .filter(|((other, _), _)| *other == table)
+            .map(|((_, origin), change)| (*origin, change.clone()))
+            .collect();
+        own.sort_by_key(|(_, change)| change.order);
+        own
+    }
+
+    /// What to run for a statement with FOR UPDATE or FOR KEY SHARE: its text without these words,
+    /// and the queries that report the rows, to be run before it. `None` when it has none.
+    ///
+    /// # Errors
+    /// What PostgreSQL says, or the connection is gone.
+    pub async fn unlock(
+        &self,
+        backend: &mut impl Backend,
+        sql: &str,
+    ) -> Result<Option<(String, Vec<LockQuery>)>, Failure> {
+        if !locking::may_lock(sql) {
+            return Ok(None);
+        }
+        let Some(statement) = parse(sql).ok().and_then(|mut s| s.pop()) else {
+            return Ok(None);
+        };
+        let names = Names::read(&statement);
+        let quoted: Vec<String> = names
+            .tables
+            .iter()
+            .map(super::names::Name::quoted)
+            .collect();
+        let found = resolve(backend, &quoted).await?;
+        let is_table = |name: &str| found.get(name).is_some_and(|found| found.table);
+        let queries = locking::queries(&statement, &is_table);
+        Ok(Some((locking::strip(sql), queries)))
+    }
+
+    /// Commits, or finds that it cannot. `schema`: it has changed the schema.
+    ///
+    /// # Errors
+    /// The connection is gone; whether it is committed is not known then.
+    pub async fn commit(
+        mut self,
+        backend: &mut impl Backend,
+        view: &mut SchemaView,
+        schema: bool,
+    ) -> Result<Commit, Failure> {
+        if view.is_stale(&self.ledger) {
+            backend.run("ROLLBACK").await?;
+            return Ok(Commit::SchemaChanged);
+        }
+        if !schema && self.holder.footprint().is_empty() {
+            return ended(backend.run("COMMIT").await);
+        }
+        if self.deferrable && !self.detached {
+            if let Err(Failure::Refused { code, message }) =
+                backend.run("SET CONSTRAINTS ALL IMMEDIATE").await
+            {
+                if !self.may_be_false(&code) {
+                    backend.run("ROLLBACK").await?;
+                    return Ok(Commit::Refused { code, message });
+                }
+                self.detach(backend).await?;
+            }
+        }
+        let ledger = Arc::clone(&self.ledger);
+        if !self.detached {
+            let holder = Arc::clone(&self.holder);
+            let turn = tokio::select! {
+                turn = ledger.turn() => Some(turn),
+                () = holder.asked() => None,
+            };
+            match turn {
+                Some(turn) => {
+                    let outcome = self.commit_attached(backend, view, schema).await;
+                    drop(turn);
+                    return outcome;
+                }
+                None => self.detach(backend).await?,
+            }
+        }
+        self.commit_detached(backend).await
+    }
+
+    async fn commit_attached(
+        &self,
+        backend: &mut impl Backend,
+        view: &mut SchemaView,
+        schema: bool,
+    ) -> Result<Commit, Failure> {
+        let footprint = self.holder.footprint().clone();
+        if self.ledger.conflicts(&self.holder, &footprint, None) {
+            let snapshot = snapshot(backend).await?;
+            if self
+                .ledger
+                .conflicts(&self.holder, &footprint, Some(&snapshot))
+            {
+                backend.run("ROLLBACK").await?;
+                return Ok(Commit::Conflict);
+            }
+        }
+        let committed = backend
+            .run("SELECT pg_current_xact_id()::text; COMMIT")
+            .await;
+        match committed {
+            Ok(rows) => {
+                if !footprint.is_empty() {
+                    self.ledger.publish(transaction_id(&rows)?, footprint);
+                }
+                if schema {
+                    view.advance(self.ledger.advance_epoch());
+                }
+                Ok(Commit::Done)
+            }
+            failure => ended(failure),
+        }
+    }
+
+    async fn commit_detached(&self, backend: &mut impl Backend) -> Result<Commit, Failure> {
+        let footprint = self.holder.footprint().clone();
+        let snapshot = snapshot(backend).await?;
+        for attempt in 0..ATTEMPTS {
+            let rivals = match attempt {
+                0 => self.ledger.rivals(&self.holder, &footprint),
+                // Locks of PostgreSQL that the matrix does not know of.
+                _ => self.ledger.writers(&self.holder),
+            };
+            for rival in rivals {
+                // One that does not let go in time is met again as a lock.
+                let _ = tokio::time::timeout(PATIENCE, rival.evict()).await;
+            }
+            let _turn = self.ledger.turn().await;
+            if self
+                .ledger
+                .conflicts(&self.holder, &footprint, Some(&snapshot))
+            {
+                break;
+            }
+            match self.write(backend).await {
+                Ok(id) => {
+                    self.ledger.publish(id, footprint);
+                    return Ok(Commit::Done);
+                }
+                Err(Failure::Refused { code, .. }) if code == "55P03" || code == "40P01" => {}
+                // The ledger saw no conflict, but the rows do not fit: keys it does not know.
+                Err(Failure::Refused { code, .. }) if code == "40001" || code.starts_with("23") => {
+                    break;
+                }
+                Err(Failure::Refused { code, message }) => {
+                    backend.run("ROLLBACK").await?;
+                    return Ok(Commit::Refused { code, message });
+                }
+                Err(Failure::Lost) => return Err(Failure::Lost),
+            }
+        }
+        backend.run("ROLLBACK").await?;
+        Ok(Commit::Conflict)
+    }
+
+    /// Writes all changes in a transaction of their own and commits it; gives its id.
+    async fn write(&self, backend: &mut impl Backend) -> Result<u64, Failure> {
+        let mut sql = String::from("ROLLBACK; BEGIN ISOLATION LEVEL REPEATABLE READ; ");
+        let mut tables: Vec<u32> = self.changes.keys().map(|(table, _)| *table).collect();
+        tables.sort_unstable();
+        tables.dedup();
+        for table in tables {
+            let mut call = Application::new(table, table);
+            for (origin, change) in self.changes_of(table) {
+                match (origin, change.row) {
+                    (Origin::Given(place), None) => call.gone.push(place),
+                    // A plain update, so that references to the row are not in its way.
+                    (Origin::Given(place), Some(row)) if !change.key => {
+                        call.changed.push(place);
+                        call.changed_rows.push(row);
+                    }
+                    (Origin::Given(place), Some(row)) => {
+                        call.gone.push(place);
+                        call.fresh.push(row);
+                    }
+                    (Origin::Added(_), Some(row)) => call.fresh.push(row),
+                    (Origin::Added(_), None) => {}
+                }
+            }
+            // Its rows are of no interest; ids come from the last query.
+            let _ = write!(sql, "SELECT FROM ({}) AS applied; ", call.sql());
+        }
+        sql.push_str("SELECT pg_current_xact_id()::text");
+        let rows = backend.run(&sql).await?;
+        let id = transaction_id(&rows)?;
+        backend.run("COMMIT").await?;
+        Ok(id)
+    }
+}
+
+/// A call of `pg_dsql.apply`.
+struct Application {
+    target: u32,
+    kind: u32,
+    gone: Vec<Place>,
+    changed: Vec<Place>,
+    changed_rows: Vec<String>,
+    fresh: Vec<String>,
+}
+
+impl Application {
+    fn new(target: u32, kind: u32) -> Self {
+        Self {
+            target,
+            kind,
+            gone: Vec::new(),
+            changed: Vec::new(),
+            changed_rows: Vec::new(),
+            fresh: Vec::new(),
+        }
+    }
+
+    fn sql(&self) -> String {
+        format!(
+            "SELECT pg_dsql.apply({}::oid::regclass, {}::oid::regclass, {}, {}, {}, {})::text",
+            self.target,
+            self.kind,
+            places(&self.gone),
+            places(&self.changed),
+            texts(&self.changed_rows),
+            texts(&self.fresh),
+        )
+    }
+}
+
+fn places(places: &[Place]) -> String {
+    let items: Vec<String> = places.iter().map(|place| format!("'{place}'")).collect();
+    format!("ARRAY[{}]::tid[]", items.join(","))
+}
+
+fn texts(texts: &[String]) -> String {
+    let items: Vec<String> = texts.iter().map(|text| literal(text)).collect();
+    format!("ARRAY[{}]::text[]", items.join(","))
+}
+
+/// A string constant; `standard_conforming_strings` is always on.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+struct Found {
+    oid: u32,
+    table: bool,
+}
+
+/// Which relations names (as SQL) lead to.
+async fn resolve(
+    backend: &mut impl Backend,
+    names: &[String],
+) -> Result<HashMap<String, Found>, Failure> {
+    if names.is_empty() {
+        return Ok(HashMap::new());
+    }
+    // Not to_regclass of a shadow: the name's own table is wanted.
+    let sql = format!(
+        "SELECT n, coalesce(pg_dsql.origin(c.oid), c.oid)::text, c.relkind::text \
+         FROM unnest({}) AS n JOIN pg_catalog.pg_class c ON c.oid = to_regclass(n)",
+        texts(names)
+    );
+    let mut found = HashMap::new();
+    for row in backend.run(&sql).await? {
+        if let [Some(name), Some(oid), Some(kind)] = row.as_slice()
+            && let Ok(oid) = oid.parse()
+        {
+            let table = kind == "r";
+            found.insert(name.clone(), Found { oid, table });
+        }
+    }
+    Ok(found)
+}
+
+fn read_shadow(row: &[Option<String>]) -> Option<(u32, Shadow, Option<Place>, Option<Place>)> {
+    let [Some(table), Some(oid), Some(name), there, origin] = row else {
+        return None;
+    };
+    let shadow = Shadow {
+        oid: oid.parse().ok()?,
+        name: name.clone(),
+    };
+    let place = |text: &Option<String>| text.as_deref().and_then(Place::read);
+    Some((table.parse().ok()?, shadow, place(there), place(origin)))
+}
+
+async fn snapshot(backend: &mut impl Backend) -> Result<Snapshot, Failure> {
+    let rows = backend.run("SELECT pg_current_snapshot()::text").await?;
+    let text = rows.first().and_then(|row| row.first()).cloned().flatten();
+    text.as_deref()
+        .and_then(Snapshot::read)
+        .ok_or_else(unexpected)
+}
+
+fn transaction_id(rows: &[Vec<Option<String>>]) -> Result<u64, Failure> {
+    let text = rows.last().and_then(|row| row.first()).cloned().flatten();
+    text.and_then(|text| text.parse().ok())
+        .ok_or_else(unexpected)
+}
+
+/// The outcome of COMMIT itself.
+fn ended(answer: Result<Vec<Vec<Option<String>>>, Failure>) -> Result<Commit, Failure> {
+    match answer {
+        Ok(_) => Ok(Commit::Done),
+        Err(Failure::Refused { code, .. }) if code == "40001" => Ok(Commit::Conflict),
+        Err(Failure::Refused { code, message }) => Ok(Commit::Refused { code, message }),
+        Err(Failure::Lost) => Err(Failure::Lost),
+    }
+}
+
+fn unexpected() -> Failure {
+    Failure::Refused {
+        code: "XX000".to_owned(),
+        message: "unexpected answer of the local PostgreSQL".to_owned(),
+    }
+}

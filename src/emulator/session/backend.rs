@@ -1,0 +1,288 @@
+//! The session's connection to the local PostgreSQL.
+
+use std::path::{Path, PathBuf};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+
+use super::refusal::{Ended, Refusal};
+use crate::wire::backend::two_strings;
+use crate::wire::frame::{self, HEADER};
+use crate::wire::frontend::{put, put_cancel, put_parse, put_query, put_startup};
+
+/// Bytes read ahead while a write is under way.
+const READ_AHEAD: usize = 1024 * 1024;
+/// Name of the hidden statement and portal; a client cannot see them, for they are closed at once.
+const HIDDEN: &[u8] = b"pg_dsql\0";
+
+/// A message of PostgreSQL.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Type byte.
+    pub tag: u8,
+    /// The whole frame, header included.
+    pub frame: Bytes,
+}
+
+impl Message {
+    /// What follows the length.
+    pub fn body(&self) -> &[u8] {
+        &self.frame[HEADER..]
+    }
+}
+
+/// What PostgreSQL reported at login: names and values of ParameterStatus.
+pub type Parameters = Vec<(String, String)>;
+
+/// A connection to PostgreSQL, logged in.
+#[derive(Debug)]
+pub struct Backend {
+    stream: UnixStream,
+    input: BytesMut,
+    out: Vec<u8>,
+    socket: PathBuf,
+    pid: u32,
+    key: Vec<u8>,
+    /// A transaction block is open on it (BEGIN was sent, hidden or not).
+    pub open: bool,
+    /// Messages of the extended protocol were sent behind the last Sync.
+    pub unsynced: bool,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub enum LoginError {
+    /// PostgreSQL's own refusal.
+    Refused(Refusal),
+    /// It cannot be reached or does not speak the protocol.
+    Unreachable(String),
+}
+
+impl Backend {
+    /// Connects through the unix socket and logs in.
+    ///
+    /// # Errors
+    /// [`LoginError`].
+    pub async fn connect(
+        socket: &Path,
+        parameters: &[(&str, &str)],
+    ) -> Result<(Self, Parameters), LoginError> {
+        let lost = |error: std::io::Error| LoginError::Unreachable(error.to_string());
+        let stream = UnixStream::connect(socket).await.map_err(lost)?;
+        let mut backend = Self {
+            stream,
+            input: BytesMut::new(),
+            out: Vec::new(),
+            socket: socket.to_owned(),
+            pid: 0,
+            key: Vec::new(),
+            open: false,
+            unsynced: false,
+        };
+        put_startup(&mut backend.out, parameters);
+        let reported = backend.log_in().await?;
+        Ok((backend, reported))
+    }
+
+    async fn log_in(&mut self) -> Result<Parameters, LoginError> {
+        let lost = |ended: Ended| LoginError::Unreachable(format!("{ended:?}"));
+        self.send().await.map_err(lost)?;
+        let mut reported = Vec::new();
+        loop {
+            let message = self.next().await.map_err(lost)?;
+            let body = message.body();
+            match message.tag {
+                b'R' if body == [0; 4] => {}
+                b'R' => return Err(LoginError::Unreachable("it asks for a password".to_owned())),
+                b'S' => reported.extend(two_strings(body).map(|(name, value)| {
+                    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+                    (text(name), text(value))
+                })),
+                b'K' => {
+                    if let Some((pid, key)) = body.split_first_chunk::<4>() {
+                        self.pid = u32::from_be_bytes(*pid);
+                        self.key = key.to_vec();
+                    }
+                }
+                b'E' => return Err(LoginError::Refused(Refusal::of_postgres(&message.frame, 0))),
+                b'Z' => return Ok(reported),
+                _ => {}
+            }
+        }
+    }
+
+    /// Where messages are appended.
+    pub fn out(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    /// Appends a Query. Its answer ends with ReadyForQuery.
+    pub fn put_query(&mut self, sql: &str) {
+        put_query(&mut self.out, sql.as_bytes());
+    }
+
+    /// Appends a command in the extended protocol, which leaves the client's unnamed statement and
+    /// portal alone. Its answer ends with the second CloseComplete, or an error.
+    pub fn put_hidden(&mut self, sql: &str) {
+        let name = &HIDDEN[..HIDDEN.len() - 1];
+        let out = &mut self.out;
+        put_parse(out, name, sql.as_bytes(), &[0, 0]);
+        put(out, b'B', &[HIDDEN, HIDDEN, &[0; 6]]);
+        put(out, b'E', &[HIDDEN, &[0; 4]]);
+        put(out, b'C', &[b"P", HIDDEN]);
+        put(out, b'C', &[b"S", HIDDEN]);
+        self.unsynced = true;
+    }
+
+    /// Appends Sync.
+    pub fn put_sync(&mut self) {
+        put(&mut self.out, b'S', &[]);
+        self.unsynced = false;
+    }
+
+    /// Appends Flush.
+    pub fn put_flush(&mut self) {
+        put(&mut self.out, b'H', &[]);
+    }
+
+    /// Writes what was appended; what PostgreSQL says meanwhile is kept.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub async fn send(&mut self) -> Result<(), Ended> {
+        let (mut reader, mut writer) = self.stream.split();
+        let mut sent = 0;
+        while sent < self.out.len() {
+            let ahead = self.input.len() < READ_AHEAD;
+            tokio::select! {
+                biased;
+                written = writer.write(&self.out[sent..]) => match written {
+                    Ok(count) if count > 0 => sent += count,
+                    // An error that PostgreSQL sent before it closed is still to be read.
+                    _ => break,
+                },
+                read = reader.read_buf(&mut self.input), if ahead => {
+                    if read.map_err(|error| Ended::server_lost(&error))? == 0 {
+                        break;
+                    }
+                }
+            }
+        }
+        self.out.clear();
+        Ok(())
+    }
+
+    /// The next message. Can be dropped and called again without losing bytes.
+    ///
+    /// # Errors
+    /// The connection is lost, or PostgreSQL ends it.
+    pub async fn next(&mut self) -> Result<Message, Ended> {
+        loop {
+            let header = frame::backend_header(&self.input);
+            if let Some(header) = header.map_err(|error| Ended::server_lost(&error))? {
+                if self.input.len() >= header.total {
+                    let frame = self.input.split_to(header.total).freeze();
+                    return Ok(Message {
+                        tag: header.tag,
+                        frame,
+                    });
+                }
+                self.input.reserve(header.total - self.input.len());
+            }
+            let read = self.stream.read_buf(&mut self.input).await;
+            if read.map_err(|error| Ended::server_lost(&error))? == 0 {
+                return Err(Ended::server_lost(&"end of file"));
+            }
+        }
+    }
+
+    /// Runs a command of the emulator's own and waits for it; the client sees nothing of it.
+    /// Gives the rows in text format.
+    ///
+    /// # Errors
+    /// Inside: PostgreSQL's refusal. Outside: the connection is lost.
+    pub async fn command(&mut self, sql: &str) -> Result<Result<Vec<Row>, Refusal>, Ended> {
+        self.put_hidden(sql);
+        self.put_sync();
+        self.send().await?;
+        let mut rows = Vec::new();
+        let mut refusal = None;
+        loop {
+            let message = self.next().await?;
+            match message.tag {
+                b'D' => rows.push(row(message.body())),
+                b'E' => {
+                    refusal = Some(fatal_ends(
+                        Refusal::of_postgres(&message.frame, 0),
+                        &message,
+                    )?)
+                }
+                b'Z' => return Ok(refusal.map_or(Ok(rows), Err)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Asks PostgreSQL to stop what this connection does, and waits until it has been told. It may
+    /// be done by then; a request that finds it idle has no effect.
+    pub async fn cancel(&self) {
+        let mut request = Vec::new();
+        put_cancel(&mut request, self.pid, &self.key);
+        let asked = async {
+            let mut stream = UnixStream::connect(&self.socket).await?;
+            stream.write_all(&request).await?;
+            // The end of file says that the signal is on its way.
+            stream.read_to_end(&mut Vec::new()).await
+        };
+        if let Err(error) = asked.await {
+            tracing::warn!(%error, "emulator: a statement could not be cancelled");
+        }
+    }
+}
+
+/// A row in text format; `None` is NULL.
+pub type Row = Vec<Option<String>>;
+
+/// PostgreSQL's last words are not for the client.
+pub fn fatal_ends(refusal: Refusal, message: &Message) -> Result<Refusal, Ended> {
+    let fields = crate::wire::backend::error_fields(message.body());
+    if fields.is_fatal() {
+        return Err(Ended::server_lost(&String::from_utf8_lossy(fields.message)));
+    }
+    Ok(refusal)
+}
+
+/// Reads a DataRow whose values are text.
+fn row(body: &[u8]) -> Row {
+    let mut values = Vec::new();
+    let mut rest = body.get(2..).unwrap_or_default();
+    while let Some((length, behind)) = rest.split_first_chunk::<4>() {
+        match usize::try_from(i32::from_be_bytes(*length)) {
+            Ok(length) if length <= behind.len() => {
+                values.push(Some(
+                    String::from_utf8_lossy(&behind[..length]).into_owned(),
+                ));
+                rest = &behind[length..];
+            }
+            _ => {
+                values.push(None);
+                rest = behind;
+            }
+        }
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_read() {
+        let body = b"\0\x03\0\0\0\x01a\xff\xff\xff\xff\0\0\0\0";
+        assert_eq!(row(body), [Some("a".to_owned()), None, Some(String::new())]);
+        assert_eq!(row(b""), Row::new());
+        assert_eq!(row(b"\0\x01\0\0\0\x09a"), [None]);
+    }
+}

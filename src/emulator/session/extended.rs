@@ -1,0 +1,617 @@
+//! The extended protocol: named statements and portals, row limits, pipelines.
+//!
+//! Messages are passed on as they come and their answers are read later, at Sync, at Flush, or when
+//! a decision hangs on them: behind each statement that may change something.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::backend::{Message, fatal_ends};
+use super::block::Phase;
+use super::frontend::Frame;
+use super::portals::{
+    Portal, Prepared, TEXT, bound, check_parameters, job_columns, put_columns, put_row, put_rows,
+    waited,
+};
+use super::refusal::{Ended, Refusal, Stop};
+use super::run::{BEGIN, Session, too_deep, too_long};
+use super::simple::{action_leaves, leaves};
+use crate::emulator::rules::{Action, Answer, Class, JobArgument, Plan};
+use crate::sql::statement::{ParseError, parse};
+use crate::wire::frontend::{self, LayoutError, bind_head, put, put_parse};
+use crate::wire::reply::ClientError;
+use crate::wire::sqlstate::{
+    DUPLICATE_PREPARED_STATEMENT, INVALID_PARAMETER_VALUE, PROTOCOL_VIOLATION,
+};
+
+/// What PostgreSQL, or the emulator in its place, answers next.
+#[derive(Debug)]
+pub enum Expect {
+    /// Already known.
+    Own(Vec<u8>),
+    /// A hidden command; it has two CloseComplete left.
+    Hidden(u8),
+    /// ParseComplete for this statement.
+    Parse(Bytes),
+    /// BindComplete or CloseComplete.
+    One,
+    /// The description of a statement or portal; with `job`, of one that starts a job.
+    Describe {
+        /// The result is the job's id, whatever PostgreSQL says.
+        job: bool,
+    },
+    /// Rows and an end.
+    Execute {
+        /// The answer waits for what is decided behind it.
+        held: bool,
+        /// Rows are dropped, and the end is given back.
+        job: bool,
+    },
+}
+
+/// What makes PostgreSQL answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drain {
+    /// Flush: nothing ends.
+    Flush,
+    /// Sync: what is not in a transaction block is committed.
+    Sync,
+}
+
+/// How an Execute ended.
+#[derive(Debug, Clone)]
+pub enum End {
+    /// CommandComplete or EmptyQueryResponse.
+    Complete(Message),
+    /// There are more rows.
+    Suspended,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Takes one message of the extended protocol, Sync excepted.
+    pub(super) async fn extended(&mut self, frame: &Frame) -> Result<(), Ended> {
+        let taken = match frame.tag {
+            b'P' => self.parse(frame).await,
+            b'B' => self.bind(frame).await,
+            b'D' => self.describe(frame).await,
+            b'E' => self.execute(frame).await,
+            b'C' => self.close_one(frame).await,
+            b'H' => self.flush_all().await,
+            other => {
+                return Err(Ended::violation(format!(
+                    "invalid frontend message type {other}"
+                )));
+            }
+        };
+        match taken {
+            Ok(()) => Ok(()),
+            Err(Stop::Ended(ended)) => Err(ended),
+            Err(Stop::Refused(refusal)) => self.refuse(refusal).await,
+        }
+    }
+
+    /// An error; what came before it is answered before it.
+    async fn refuse(&mut self, refusal: Refusal) -> Result<(), Ended> {
+        let first = match self.drain(Drain::Flush).await {
+            Ok(_) => refusal,
+            Err(Stop::Refused(earlier)) => earlier,
+            Err(Stop::Ended(ended)) => return Err(ended),
+        };
+        self.skipping = true;
+        self.fail(first).await
+    }
+
+    async fn flush_all(&mut self) -> Result<(), Stop> {
+        self.drain(Drain::Flush).await?;
+        self.client.release();
+        self.client.flush().await?;
+        Ok(())
+    }
+
+    /// Takes a Sync.
+    pub(super) async fn sync(&mut self) -> Result<(), Ended> {
+        match self.finish_pipeline().await {
+            Ok(()) => self.client.release(),
+            Err(Stop::Refused(refusal)) => self.fail(refusal).await?,
+            Err(Stop::Ended(ended)) => return Err(ended),
+        }
+        self.skipping = false;
+        if matches!(self.block.phase, Phase::Implicit | Phase::Idle) {
+            self.block.end(Phase::Idle);
+            self.portals.clear();
+        }
+        self.ready().await
+    }
+
+    async fn finish_pipeline(&mut self) -> Result<(), Stop> {
+        if self.block.phase != Phase::Explicit && self.backend.open {
+            self.drain(Drain::Flush).await?;
+            return self.commit("").await;
+        }
+        self.drain(Drain::Sync).await?;
+        Ok(())
+    }
+
+    async fn parse(&mut self, frame: &Frame) -> Result<(), Stop> {
+        let parsed = frontend::parse(&frame.body).map_err(bad_layout)?;
+        let name = frame.body.slice(..parsed.name.len());
+        if !name.is_empty() && self.prepared.contains_key(&name) {
+            let shown = String::from_utf8_lossy(parsed.name);
+            let message = format!("prepared statement \"{shown}\" already exists");
+            return Err(ClientError::error(DUPLICATE_PREPARED_STATEMENT, message).into());
+        }
+        let prepared = self.prepare(parsed.text)?;
+        if name.is_empty() {
+            self.prepared.remove(&name);
+        }
+        match &prepared.action {
+            Action::Run(plan) => {
+                let sql = plan.sql.as_deref().map_or(parsed.text, str::as_bytes);
+                let sql = match &prepared.statement {
+                    Some(statement) if plan.sql.is_none() => statement.text.as_bytes(),
+                    _ => sql,
+                };
+                put_parse(self.backend.out(), parsed.name, sql, parsed.types);
+                self.backend.unsynced = true;
+                self.pending.push_back(Expect::Parse(name.clone()));
+            }
+            _ => self.own(|out| put(out, b'1', &[])),
+        }
+        self.prepared.insert(name, Arc::new(prepared));
+        Ok(())
+    }
+
+    /// Judges the text of a Parse.
+    fn prepare(&mut self, bytes: &[u8]) -> Result<Prepared, Stop> {
+        let in_block = self.block.phase == Phase::Explicit;
+        // What is not exactly one statement is PostgreSQL's to complain about.
+        let plain = |text: &str| Prepared {
+            statement: None,
+            text: text.to_owned(),
+            action: Action::Run(Plan::plain(Class::Read)),
+            in_block,
+        };
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            return Ok(plain(""));
+        };
+        let mut statements = match parse(text) {
+            Ok(statements) => statements,
+            Err(ParseError::TooDeep) => return Err(too_deep().into()),
+            Err(ParseError::TooLong(length)) => return Err(too_long(length).into()),
+            Err(ParseError::Syntax(_) | ParseError::Encoding) => return Ok(plain(text)),
+        };
+        let (Some(statement), true) = (statements.pop(), statements.is_empty()) else {
+            return Ok(plain(text));
+        };
+        if self.block.phase == Phase::Failed {
+            self.gate(leaves(&statement))?;
+        }
+        let action = self.judge(&statement)?;
+        Ok(Prepared {
+            text: statement.text.clone(),
+            statement: Some(statement),
+            action,
+            in_block,
+        })
+    }
+
+    async fn bind(&mut self, frame: &Frame) -> Result<(), Stop> {
+        let head = bind_head(&frame.body).map_err(bad_layout)?;
+        let portal = frame.body.slice(..head.portal.len());
+        let Some(prepared) = self.prepared.get(head.statement).cloned() else {
+            return self.pass_up(frame, Expect::One);
+        };
+        self.gate(action_leaves(&prepared.action))?;
+        match &prepared.action {
+            Action::Run(plan) => {
+                if !plan.is_direct() && !self.backend.open {
+                    self.backend.put_hidden(BEGIN);
+                    self.pending.push_back(Expect::Hidden(2));
+                    self.backend.open = true;
+                    self.block.begin(self.cluster.control.now());
+                    self.block.phase = Phase::Implicit;
+                }
+                self.pass_up(frame, Expect::One)?;
+            }
+            action => {
+                let bound = bound(&frame.body[head.length..]).map_err(bad_layout)?;
+                let needed = parameters_of(action);
+                check_parameters(head.statement, bound.values.len(), needed)?;
+                self.own(|out| put(out, b'2', &[]));
+            }
+        }
+        let entry = Portal {
+            prepared,
+            bind: frame.body.clone(),
+            sent: 0,
+        };
+        self.portals.insert(portal, entry);
+        Ok(())
+    }
+
+    async fn describe(&mut self, frame: &Frame) -> Result<(), Stop> {
+        let (kind, name) = frontend::target(&frame.body).map_err(bad_layout)?;
+        let found = if kind == b'S' {
+            self.prepared
+                .get(name)
+                .cloned()
+                .map(|prepared| (prepared, Vec::new()))
+        } else {
+            let portal = self.portals.get(name);
+            portal.map(|portal| (Arc::clone(&portal.prepared), formats_of(portal)))
+        };
+        let Some((prepared, formats)) = found else {
+            return self.pass_up(frame, Expect::Describe { job: false });
+        };
+        match &prepared.action {
+            Action::Run(plan) => {
+                self.gate(false)?;
+                let job = plan.job.is_some();
+                self.pass_up(frame, Expect::Describe { job })
+            }
+            action => {
+                let columns = match action {
+                    Action::Answer(answer) => answer.columns.clone(),
+                    Action::WaitForJob(_) => waited(true).columns,
+                    _ => Vec::new(),
+                };
+                let parameters = parameters_of(action);
+                self.own(|out| {
+                    if kind == b'S' {
+                        put_parameters(out, parameters);
+                    }
+                    if columns.is_empty() {
+                        put(out, b'n', &[]);
+                    } else {
+                        put_columns(out, &columns, &formats);
+                    }
+                });
+                Ok(())
+            }
+        }
+    }
+
+    async fn close_one(&mut self, frame: &Frame) -> Result<(), Stop> {
+        let (kind, name) = frontend::target(&frame.body).map_err(bad_layout)?;
+        let ours = |action: &Action| !matches!(action, Action::Run(_));
+        let own = if kind == b'S' {
+            let closed = self.prepared.remove(name);
+            closed.is_some_and(|prepared| ours(&prepared.action))
+        } else {
+            let closed = self.portals.remove(name);
+            closed.is_some_and(|portal| ours(&portal.prepared.action))
+        };
+        if own {
+            self.own(|out| put(out, b'3', &[]));
+            return Ok(());
+        }
+        self.pass_up(frame, Expect::One)
+    }
+
+    async fn execute(&mut self, frame: &Frame) -> Result<(), Stop> {
+        let (name, limit) = frontend::execute(&frame.body).map_err(bad_layout)?;
+        let Some(portal) = self.portals.get(name).cloned() else {
+            let expect = Expect::Execute {
+                held: false,
+                job: false,
+            };
+            return self.pass_up(frame, expect);
+        };
+        let prepared = Arc::clone(&portal.prepared);
+        self.gate(action_leaves(&prepared.action))?;
+        self.judge_again(&prepared)?;
+        match &prepared.action {
+            Action::Run(plan) => {
+                self.admit(&prepared.text, Some(plan.class)).await?;
+                self.execute_plan(frame, &portal, plan).await
+            }
+            Action::Answer(answer) => {
+                self.admit(&prepared.text, None).await?;
+                self.execute_answer(name, &portal, answer, limit);
+                Ok(())
+            }
+            Action::WaitForJob(argument) => {
+                self.admit(&prepared.text, None).await?;
+                self.drain(Drain::Flush).await?;
+                let values = values_of(&portal)?;
+                let id = Self::job_id(argument, &values).map(str::to_owned);
+                let succeeded = self.wait_for_job(id.as_deref()).await?;
+                self.execute_answer(name, &portal, &waited(succeeded), limit);
+                Ok(())
+            }
+            Action::Control(control) => {
+                self.admit(&prepared.text, None).await?;
+                self.drain(Drain::Flush).await?;
+                self.control(*control, &prepared.text).await
+            }
+        }
+    }
+
+    /// What was judged at Parse may depend on the transaction.
+    fn judge_again(&self, prepared: &Prepared) -> Result<(), ClientError> {
+        let in_block = self.block.phase == Phase::Explicit;
+        match &prepared.statement {
+            Some(statement) if prepared.in_block != in_block => self.judge(statement).map(|_| ()),
+            _ => Ok(()),
+        }
+    }
+
+    fn execute_answer(&mut self, name: &[u8], portal: &Portal, answer: &Answer, limit: u32) {
+        let formats = formats_of(portal);
+        let mut sent = portal.sent;
+        self.own(|out| sent = put_rows(out, answer, &formats, sent, limit));
+        if let Some(portal) = self.portals.get_mut(name) {
+            portal.sent = sent;
+        }
+    }
+
+    async fn execute_plan(
+        &mut self,
+        frame: &Frame,
+        portal: &Portal,
+        plan: &Plan,
+    ) -> Result<(), Stop> {
+        let job = plan.job.is_some();
+        let held = !plan.is_direct();
+        if !held && !self.cutting {
+            return self.pass_up(frame, Expect::Execute { held, job });
+        }
+        if !plan.before.is_empty() {
+            self.drain(Drain::Flush).await?;
+            self.check(&plan.before).await?;
+        }
+        self.pass_up(frame, Expect::Execute { held, job })?;
+        let end = self.drain(Drain::Flush).await?;
+        if !held {
+            return Ok(());
+        }
+        let id = match end {
+            Some(End::Suspended) => {
+                self.block.check_rows()?;
+                None
+            }
+            _ => self.follow_up(plan).await?,
+        };
+        if let (Some(id), Some(End::Complete(tag))) = (id, end) {
+            let formats = formats_of(portal);
+            put_row(self.client.out(), &job_columns(), &[Some(id)], &formats);
+            self.pass(&tag).await?;
+        }
+        if self.block.phase == Phase::Explicit {
+            self.client.release();
+        }
+        Ok(())
+    }
+
+    /// Passes a message on to PostgreSQL.
+    fn pass_up(&mut self, frame: &Frame, expect: Expect) -> Result<(), Stop> {
+        put(self.backend.out(), frame.tag, &[&frame.body]);
+        self.backend.unsynced = true;
+        self.pending.push_back(expect);
+        Ok(())
+    }
+
+    /// Appends an answer of the emulator's own at its place.
+    fn own(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        match self.pending.back_mut() {
+            None => write(self.client.out()),
+            Some(Expect::Own(bytes)) => write(bytes),
+            Some(_) => {
+                let mut bytes = Vec::new();
+                write(&mut bytes);
+                self.pending.push_back(Expect::Own(bytes));
+            }
+        }
+    }
+
+    /// Sends what was passed on and reads all that is owed. Gives how the last Execute ended.
+    pub(super) async fn drain(&mut self, drain: Drain) -> Result<Option<End>, Stop> {
+        let sync = drain == Drain::Sync && self.backend.unsynced;
+        if sync {
+            self.backend.put_sync();
+        } else if self
+            .pending
+            .iter()
+            .any(|expect| !matches!(expect, Expect::Own(_)))
+        {
+            self.backend.put_flush();
+        }
+        self.backend.send().await?;
+        let end = match self.collect().await {
+            Ok(end) => end,
+            Err(Stop::Refused(refusal)) => return self.recover(refusal, sync).await,
+            Err(ended) => return Err(ended),
+        };
+        if sync {
+            self.await_ready().await?;
+        }
+        Ok(end)
+    }
+
+    async fn collect(&mut self) -> Result<Option<End>, Stop> {
+        let mut last = None;
+        while let Some(expect) = self.pending.pop_front() {
+            match expect {
+                Expect::Own(bytes) => {
+                    self.client.out().extend_from_slice(&bytes);
+                    self.client.ease().await?;
+                }
+                Expect::Hidden(closes) => {
+                    for _ in 0..closes {
+                        while self.answer().await?.tag != b'3' {}
+                    }
+                }
+                Expect::Parse(name) => {
+                    // Back in the list while it is not known to be there.
+                    self.pending.push_front(Expect::Parse(name));
+                    let message = self.answer().await?;
+                    self.pending.pop_front();
+                    self.pass(&message).await?;
+                }
+                Expect::One => {
+                    let message = self.answer().await?;
+                    self.client.out().extend_from_slice(&message.frame);
+                }
+                Expect::Describe { job } => self.collect_description(job).await?,
+                Expect::Execute { held, job } => {
+                    if held {
+                        self.client.hold();
+                    }
+                    last = Some(self.collect_rows(job).await?);
+                }
+            }
+        }
+        Ok(last)
+    }
+
+    async fn collect_description(&mut self, job: bool) -> Result<(), Stop> {
+        loop {
+            let message = self.answer().await?;
+            match message.tag {
+                b't' => self.client.out().extend_from_slice(&message.frame),
+                _ if job => {
+                    put_columns(self.client.out(), &job_columns(), &[]);
+                    return Ok(());
+                }
+                _ => {
+                    self.client.out().extend_from_slice(&message.frame);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    async fn collect_rows(&mut self, job: bool) -> Result<End, Stop> {
+        loop {
+            let message = self.answer().await?;
+            match message.tag {
+                b'C' | b'I' => {
+                    if !job {
+                        self.pass(&message).await?;
+                    }
+                    return Ok(End::Complete(message));
+                }
+                b's' => {
+                    self.pass(&message).await?;
+                    return Ok(End::Suspended);
+                }
+                b'G' => {
+                    self.client.out().extend_from_slice(&message.frame);
+                    match self.copy_in().await? {
+                        Some(error) => {
+                            self.check_answer(&error)?;
+                        }
+                        // PostgreSQL dropped the Flush that it met inside the COPY.
+                        None => {
+                            self.backend.put_flush();
+                            self.backend.send().await?;
+                        }
+                    }
+                }
+                _ if job => {}
+                _ => self.pass(&message).await?,
+            }
+        }
+    }
+
+    /// The next message that is part of an answer; an error is an error.
+    async fn answer(&mut self) -> Result<Message, Stop> {
+        loop {
+            let message = self.backend.next().await?;
+            match message.tag {
+                b'N' => self.notice(&message).await,
+                b'S' => self.parameter(&message),
+                b'A' => {}
+                _ => {
+                    self.check_answer(&message)?;
+                    return Ok(message);
+                }
+            }
+        }
+    }
+
+    fn check_answer(&self, message: &Message) -> Result<(), Stop> {
+        if message.tag == b'E' {
+            let refusal = Refusal::of_postgres(&message.frame, 0);
+            return Err(fatal_ends(refusal, message)?.into());
+        }
+        Ok(())
+    }
+
+    /// Behind an error PostgreSQL drops everything up to Sync.
+    async fn recover(&mut self, refusal: Refusal, synced: bool) -> Result<Option<End>, Stop> {
+        for expect in std::mem::take(&mut self.pending) {
+            if let Expect::Parse(name) = expect {
+                self.prepared.remove(&name);
+            }
+        }
+        if !synced {
+            self.backend.put_sync();
+            self.backend.send().await?;
+        }
+        // An error behind an error says nothing more.
+        while self.backend.next().await?.tag != b'Z' {}
+        self.block.check_rows()?;
+        Err(refusal.into())
+    }
+
+    /// Reads up to ReadyForQuery: the commit of what was not in a block may still fail.
+    async fn await_ready(&mut self) -> Result<(), Stop> {
+        let mut refusal = None;
+        loop {
+            match self.answer().await {
+                Ok(message) if message.tag == b'Z' => break,
+                Ok(_) => {}
+                Err(Stop::Refused(error)) => refusal = Some(error),
+                Err(ended) => return Err(ended),
+            }
+        }
+        refusal.map_or(Ok(()), |refusal| Err(refusal.into()))
+    }
+}
+
+fn bad_layout(_: LayoutError) -> ClientError {
+    ClientError::error(PROTOCOL_VIOLATION, "invalid message format")
+}
+
+fn parameters_of(action: &Action) -> usize {
+    match action {
+        Action::WaitForJob(JobArgument::Parameter(number)) => usize::from(*number),
+        _ => 0,
+    }
+}
+
+/// Appends a ParameterDescription of `count` texts.
+fn put_parameters(out: &mut Vec<u8>, count: usize) {
+    let mut body = u16::try_from(count).unwrap_or(0).to_be_bytes().to_vec();
+    for _ in 0..count {
+        body.extend_from_slice(&TEXT.to_be_bytes());
+    }
+    put(out, b't', &[&body]);
+}
+
+/// The result formats of a portal that was bound.
+fn formats_of(portal: &Portal) -> Vec<u16> {
+    let head = bind_head(&portal.bind);
+    let rest = head.map(|head| &portal.bind[head.length..]);
+    let bound = rest.and_then(bound);
+    bound.map(|bound| bound.formats).unwrap_or_default()
+}
+
+/// The parameter values of a portal, as texts.
+fn values_of(portal: &Portal) -> Result<Vec<Option<String>>, ClientError> {
+    let head = bind_head(&portal.bind).map_err(bad_layout)?;
+    let bound = bound(&portal.bind[head.length..]).map_err(bad_layout)?;
+    let text = |value: Option<&[u8]>| {
+        value
+            .map(|value| String::from_utf8(value.to_vec()))
+            .transpose()
+            .map_err(|_| {
+                let message = "invalid byte sequence for encoding \"UTF8\"";
+                ClientError::error(INVALID_PARAMETER_VALUE, message)
+            })
+    };
+    bound.values.into_iter().map(text).collect()
+}

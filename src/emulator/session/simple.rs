@@ -1,0 +1,278 @@
+//! The simple protocol: a string of statements, each with its own answer, in one transaction unless
+//! the string itself says otherwise.
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::backend::{Message, fatal_ends};
+use super::block::Phase;
+use super::extended::Drain;
+use super::portals::{job_columns, put_columns, put_row, put_rows, waited};
+use super::refusal::{Ended, Refusal, Stop};
+use super::run::{BEGIN, Session, too_deep, too_long};
+use crate::emulator::rules::{Action, Answer, Class, Control, Plan};
+use crate::sql::statement::{ParseError, Statement, parse};
+use crate::wire::frontend::{LayoutError, put, put_parse, query};
+use crate::wire::reply::ClientError;
+use crate::wire::sqlstate::PROTOCOL_VIOLATION;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Answers a Query message.
+    pub(super) async fn simple(&mut self, body: &Bytes) -> Result<(), Ended> {
+        let outcome = self.answer_string(body).await;
+        self.several = false;
+        match outcome {
+            Ok(()) => self.client.release(),
+            Err(Stop::Refused(refusal)) => self.fail(refusal).await?,
+            Err(Stop::Ended(ended)) => return Err(ended),
+        }
+        if self.block.phase == Phase::Implicit {
+            self.block.end(Phase::Idle);
+        }
+        if self.block.phase == Phase::Idle {
+            self.portals.clear();
+        }
+        self.ready().await
+    }
+
+    async fn answer_string(&mut self, body: &[u8]) -> Result<(), Stop> {
+        // A client may send this behind messages of the extended protocol without a Sync.
+        self.drain(Drain::Flush).await?;
+        // PostgreSQL forgets the unnamed statement too.
+        self.prepared.remove(&b""[..]);
+        self.portals.remove(&b""[..]);
+        let bytes = query(body).map_err(bad_layout)?;
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            return self
+                .worded_by_postgres(bytes, "the text is not valid UTF-8")
+                .await;
+        };
+        let statements = match parse(text) {
+            Ok(statements) => statements,
+            Err(ParseError::TooDeep) => return Err(too_deep().into()),
+            Err(ParseError::TooLong(length)) => return Err(too_long(length).into()),
+            Err(error @ (ParseError::Syntax(_) | ParseError::Encoding)) => {
+                return self.worded_by_postgres(bytes, &error.to_string()).await;
+            }
+        };
+        if statements.is_empty() {
+            put(self.client.out(), b'I', &[]);
+            return Ok(());
+        }
+        self.several = statements.len() > 1;
+        if self.several && self.block.phase == Phase::Idle {
+            self.block.phase = Phase::Implicit;
+        }
+        for (at, statement) in statements.iter().enumerate() {
+            let last = at + 1 == statements.len();
+            let before = characters(text, statement.span.start);
+            self.answer_statement(statement, before, last).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets PostgreSQL say what is wrong with a text. Nothing is run, whatever it says.
+    async fn worded_by_postgres(&mut self, text: &[u8], ours: &str) -> Result<(), Stop> {
+        put_parse(self.backend.out(), b"", text, &[0, 0]);
+        self.backend.put_sync();
+        self.backend.send().await?;
+        let mut refusal = None;
+        loop {
+            let message = self.backend.next().await?;
+            match message.tag {
+                b'E' => {
+                    let error = Refusal::of_postgres(&message.frame, 0);
+                    refusal = Some(fatal_ends(error, &message)?);
+                }
+                b'Z' => break,
+                _ => {}
+            }
+        }
+        Err(refusal.map_or_else(|| ClientError::error("42601", ours).into(), Stop::Refused))
+    }
+
+    async fn answer_statement(
+        &mut self,
+        statement: &Statement,
+        before: usize,
+        last: bool,
+    ) -> Result<(), Stop> {
+        self.gate(leaves(statement))?;
+        let text = statement.text.as_str();
+        let action = self.judge(statement)?;
+        if last {
+            // Its answer is worth nothing before the commit behind it.
+            self.client.hold();
+        }
+        match action {
+            Action::Run(plan) => {
+                self.admit(text, Some(plan.class)).await?;
+                self.run_plan(&plan, text, before).await?;
+            }
+            Action::Answer(answer) => {
+                self.admit(text, None).await?;
+                self.put_answer(&answer);
+            }
+            Action::WaitForJob(argument) => {
+                self.admit(text, None).await?;
+                let id = Self::job_id(&argument, &[]).map(str::to_owned);
+                let succeeded = self.wait_for_job(id.as_deref()).await?;
+                self.put_answer(&waited(succeeded));
+            }
+            Action::Control(control) => {
+                self.admit(text, None).await?;
+                self.control(control, text).await?;
+            }
+        }
+        if last && self.block.phase != Phase::Explicit && self.backend.open {
+            self.commit("").await?;
+        }
+        Ok(())
+    }
+
+    fn put_answer(&mut self, answer: &Answer) {
+        let out = self.client.out();
+        if !answer.columns.is_empty() {
+            put_columns(out, &answer.columns, &[]);
+        }
+        put_rows(out, answer, &[], 0, 0);
+    }
+
+    async fn run_plan(&mut self, plan: &Plan, text: &str, before: usize) -> Result<(), Stop> {
+        let sql = plan.sql.as_deref().unwrap_or(text);
+        // A position in another text means nothing in the client's.
+        let before = if plan.sql.is_some() {
+            None
+        } else {
+            Some(before)
+        };
+        let direct = plan.is_direct() && self.block.phase == Phase::Idle;
+        if direct {
+            self.client.release();
+            self.backend.put_query(sql);
+            self.backend.send().await?;
+            return self.relay(before, false).await.map(|_| ());
+        }
+        if !plan.before.is_empty() {
+            self.open().await?;
+            self.check(&plan.before).await?;
+        }
+        let opening = !self.backend.open;
+        if opening {
+            self.backend.put_query(BEGIN);
+            self.backend.open = true;
+            self.block.begin(self.cluster.control.now());
+        }
+        self.backend.put_query(sql);
+        self.backend.send().await?;
+        if opening {
+            self.skip_answer().await?;
+        }
+        if plan.class != Class::Read {
+            self.client.hold();
+        }
+        let tag = self.relay(before, plan.job.is_some()).await?;
+        let job = self.follow_up(plan).await?;
+        if let (Some(id), Some(tag)) = (job, tag) {
+            let columns = job_columns();
+            let out = self.client.out();
+            put_columns(out, &columns, &[]);
+            put_row(out, &columns, &[Some(id)], &[]);
+            self.pass(&tag).await?;
+        }
+        Ok(())
+    }
+
+    /// Opens the hidden transaction.
+    pub(super) async fn open(&mut self) -> Result<(), Stop> {
+        if !self.backend.open {
+            self.command(BEGIN).await?;
+            self.backend.open = true;
+            self.block.begin(self.cluster.control.now());
+        }
+        Ok(())
+    }
+
+    /// Drops the answer to a command that cannot fail.
+    async fn skip_answer(&mut self) -> Result<(), Ended> {
+        loop {
+            let message = self.backend.next().await?;
+            match message.tag {
+                b'Z' => return Ok(()),
+                b'E' => return Err(Ended::server_lost(&"BEGIN failed")),
+                _ => {}
+            }
+        }
+    }
+
+    /// Passes the answer to one statement on, up to ReadyForQuery. With `job` only notices pass, and
+    /// the end of the answer is given back.
+    async fn relay(&mut self, before: Option<usize>, job: bool) -> Result<Option<Message>, Stop> {
+        let mut refusal = None;
+        let mut tag = None;
+        let mut early = None;
+        loop {
+            let message = match early.take() {
+                Some(message) => message,
+                None => self.backend.next().await?,
+            };
+            match message.tag {
+                b'Z' => break,
+                b'E' => {
+                    let error = match before {
+                        Some(before) => Refusal::of_postgres(&message.frame, before),
+                        None => Refusal::of_rewritten(&message.frame),
+                    };
+                    refusal = Some(fatal_ends(error, &message)?);
+                }
+                b'N' => self.notice(&message).await,
+                b'S' => self.parameter(&message),
+                b'A' => {}
+                b'T' | b'D' if job => {}
+                b'C' if job => tag = Some(message),
+                b'G' => {
+                    self.client.out().extend_from_slice(&message.frame);
+                    early = self.copy_in().await?;
+                    self.backend.send().await?;
+                }
+                _ => self.pass(&message).await?,
+            }
+        }
+        self.block.check_rows()?;
+        refusal.map_or(Ok(tag), |refusal| Err(refusal.into()))
+    }
+}
+
+/// Whether a statement is let through in a failed transaction.
+pub(super) fn leaves(statement: &Statement) -> bool {
+    use crate::sql::statement::Kind;
+    use pg_query::protobuf::TransactionStmtKind::{TransStmtCommit, TransStmtRollback};
+    matches!(
+        statement.kind(),
+        Kind::Transaction(TransStmtCommit | TransStmtRollback)
+    )
+}
+
+/// As [`leaves`], behind the judgement.
+pub(super) fn action_leaves(action: &Action) -> bool {
+    matches!(action, Action::Control(Control::Commit | Control::Rollback))
+}
+
+fn bad_layout(_: LayoutError) -> ClientError {
+    ClientError::error(PROTOCOL_VIOLATION, "invalid message format")
+}
+
+/// Characters of `text` in front of byte `at`.
+fn characters(text: &str, at: usize) -> usize {
+    text.get(..at).map_or(0, |before| before.chars().count())
+}
+
+impl Plan {
+    /// Whether PostgreSQL may run it in a transaction of its own, without the session's hand on it.
+    pub(super) fn is_direct(&self) -> bool {
+        matches!(self.class, Class::Read | Class::Session)
+            && self.before.is_empty()
+            && self.after.is_empty()
+            && self.job.is_none()
+    }
+}

@@ -1,0 +1,731 @@
+//! The emulator's sessions on the wire: both protocols, transactions, limits, faults, COPY.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::{Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_dsql::auth_token::{AuthTokenGenerator, Config};
+use dsql_proxy::emulator::{Emulator, EmulatorOptions};
+use dsql_proxy::wire::backend::error_fields;
+use dsql_proxy::wire::frontend::{
+    SSL_REQUEST, put, put_close_statement, put_parse, put_query, put_startup,
+};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use serde_json::Value;
+
+struct Fixture {
+    emulator: Emulator,
+    token: String,
+    _dir: tempfile::TempDir,
+}
+
+fn start() -> Fixture {
+    let dir = tempfile::Builder::new()
+        .prefix("dsql-")
+        .tempdir_in("/tmp")
+        .unwrap();
+    // The user PostgreSQL runs as must be able to enter, also when tests run as root.
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let emulator = Emulator::start(&EmulatorOptions {
+        dir: dir.path().to_owned(),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        admin: "127.0.0.1:0".parse().unwrap(),
+        pg_bin: None,
+        fresh: false,
+    })
+    .unwrap();
+    let token = token(&emulator);
+    Fixture {
+        emulator,
+        token,
+        _dir: dir,
+    }
+}
+
+fn token(emulator: &Emulator) -> String {
+    let account = emulator.account();
+    let keys = Credentials::new(
+        &account.access_key_id,
+        &account.secret_access_key,
+        None,
+        None,
+        "test",
+    );
+    let sdk = SdkConfig::builder()
+        .credentials_provider(SharedCredentialsProvider::new(keys))
+        .region(Region::new(account.region.clone()))
+        .build();
+    let config = Config::builder()
+        .hostname(&account.endpoint)
+        .expires_in(7200)
+        .build()
+        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let generator = AuthTokenGenerator::new(config);
+    let token = runtime.block_on(generator.db_connect_admin_auth_token(&sdk));
+    token.unwrap().as_str().to_owned()
+}
+
+impl Fixture {
+    fn tls(&self) -> StreamOwned<ClientConnection, TcpStream> {
+        let mut socket = TcpStream::connect(self.emulator.address()).unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .unwrap();
+        socket.write_all(&SSL_REQUEST).unwrap();
+        socket.read_exact(&mut [0]).unwrap();
+        let connection = ClientConnection::new(
+            Arc::new(self.tls_config()),
+            ServerName::try_from(self.emulator.account().endpoint.clone()).unwrap(),
+        )
+        .unwrap();
+        StreamOwned::new(connection, socket)
+    }
+
+    fn tls_config(&self) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        let authority = CertificateDer::from_pem_file(self.emulator.authority_file()).unwrap();
+        roots.add(authority).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth()
+    }
+
+    /// The first answers to a startup message and the token.
+    fn knock(&self) -> Wire {
+        let mut wire = Wire { stream: self.tls() };
+        let mut out = Vec::new();
+        put_startup(&mut out, &[("user", "admin"), ("database", "postgres")]);
+        wire.send(&out);
+        wire
+    }
+
+    /// A session behind its login.
+    fn session(&self) -> Wire {
+        let mut wire = self.knock();
+        assert_eq!(wire.message().0, b'R');
+        let mut out = Vec::new();
+        put(&mut out, b'p', &[self.token.as_bytes(), b"\0"]);
+        wire.send(&out);
+        wire.until_ready();
+        wire
+    }
+
+    /// As the data folder's owner, around the emulator.
+    fn superuser(&self, sql: &str) {
+        let folder = self.emulator.postgres().socket_folder().to_owned();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (client, connection) = tokio_postgres::Config::new()
+                .host_path(folder)
+                .user("postgres")
+                .dbname("postgres")
+                .connect(tokio_postgres::NoTls)
+                .await
+                .unwrap();
+            tokio::spawn(connection);
+            client.batch_execute(sql).await.unwrap();
+        });
+    }
+
+    /// Triggers that report every changed row, put on tables by DDL.
+    fn instrument(&self) {
+        self.superuser(
+            "CREATE SCHEMA pg_dsql;
+             CREATE FUNCTION pg_dsql.report() RETURNS trigger LANGUAGE plpgsql AS
+               $$BEGIN RAISE NOTICE 'row' USING ERRCODE = 'DQ001'; RETURN NULL; END$$;
+             CREATE FUNCTION pg_dsql.instrument() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$
+             DECLARE r regclass;
+             BEGIN
+               FOR r IN SELECT c.oid FROM pg_class c WHERE relkind = 'r'
+                 AND relnamespace = 'public'::regnamespace AND NOT EXISTS
+                 (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND tgname = 'report')
+               LOOP
+                 EXECUTE format('CREATE TRIGGER report AFTER INSERT OR UPDATE OR DELETE ON %s
+                   FOR EACH ROW EXECUTE FUNCTION pg_dsql.report()', r);
+               END LOOP;
+             END$$;
+             GRANT USAGE ON SCHEMA pg_dsql TO admin;",
+        );
+    }
+
+    fn http(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let mut socket = TcpStream::connect(self.emulator.admin_address()).unwrap();
+        write!(
+            socket,
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_str(body).unwrap())
+    }
+
+    fn order(&self, body: &str) {
+        let (status, answer) = self.http("POST", "/faults", body);
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    fn advance(&self, by: &str) {
+        let order = format!("{{\"advance\":\"{by}\"}}");
+        assert_eq!(self.http("POST", "/clock", &order).0, 200);
+    }
+
+    fn stat(&self, name: &str) -> u64 {
+        self.http("GET", "/stats", "").1[name].as_u64().unwrap()
+    }
+}
+
+/// A connection as frames.
+struct Wire {
+    stream: StreamOwned<ClientConnection, TcpStream>,
+}
+
+impl Wire {
+    fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    fn message(&mut self) -> (u8, Vec<u8>) {
+        let mut head = [0; 5];
+        self.stream.read_exact(&mut head).unwrap();
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+        let mut body = vec![0; length - 4];
+        self.stream.read_exact(&mut body).unwrap();
+        (head[0], body)
+    }
+
+    fn until_ready(&mut self) -> Vec<(u8, Vec<u8>)> {
+        let mut out = Vec::new();
+        loop {
+            let message = self.message();
+            let last = message.0 == b'Z';
+            out.push(message);
+            if last {
+                return out;
+            }
+        }
+    }
+
+    /// Messages in short: tags of commands, values of rows, errors, status.
+    fn shown(&mut self) -> Vec<String> {
+        self.until_ready().iter().map(show).collect()
+    }
+
+    fn query(&mut self, sql: &str) -> Vec<String> {
+        let mut out = Vec::new();
+        put_query(&mut out, sql.as_bytes());
+        self.send(&out);
+        self.shown()
+    }
+
+    /// As [`Wire::query`], without descriptions.
+    fn run(&mut self, sql: &str) -> Vec<String> {
+        let mut shown = self.query(sql);
+        shown.retain(|line| line != "T");
+        shown
+    }
+
+    /// What comes until the connection ends: whole bytes, and whether the end was a clean one.
+    fn rest(&mut self) -> (Vec<u8>, bool) {
+        let mut rest = Vec::new();
+        let clean = self.stream.read_to_end(&mut rest).is_ok();
+        (rest, clean)
+    }
+}
+
+fn show((tag, body): &(u8, Vec<u8>)) -> String {
+    let text = |bytes: &[u8]| {
+        String::from_utf8_lossy(bytes)
+            .trim_end_matches('\0')
+            .to_owned()
+    };
+    match tag {
+        b'C' | b'Z' => text(body),
+        b'D' => {
+            let mut values = Vec::new();
+            let mut rest = &body[2..];
+            while let [a, b, c, d, behind @ ..] = rest {
+                let length = i32::from_be_bytes([*a, *b, *c, *d]);
+                let length = usize::try_from(length).ok();
+                values.push(length.map_or("NULL".to_owned(), |length| text(&behind[..length])));
+                rest = &behind[length.unwrap_or(0)..];
+            }
+            values.join("|")
+        }
+        b'E' | b'N' => {
+            let fields = error_fields(body);
+            let mut line = format!("{} {}", text(fields.code), text(fields.message));
+            if !fields.detail.is_empty() {
+                line = format!("{line} | {}", text(fields.detail));
+            }
+            line
+        }
+        other => char::from(*other).to_string(),
+    }
+}
+
+/// Messages of the extended protocol.
+#[derive(Default)]
+struct Pipeline(Vec<u8>);
+
+impl Pipeline {
+    fn parse(mut self, name: &str, sql: &str) -> Self {
+        put_parse(&mut self.0, name.as_bytes(), sql.as_bytes(), &[0, 0]);
+        self
+    }
+
+    fn bind(mut self, portal: &str, name: &str, values: &[&str]) -> Self {
+        let mut tail = vec![0, 0];
+        tail.extend_from_slice(&u16::try_from(values.len()).unwrap().to_be_bytes());
+        for value in values {
+            tail.extend_from_slice(&u32::try_from(value.len()).unwrap().to_be_bytes());
+            tail.extend_from_slice(value.as_bytes());
+        }
+        tail.extend_from_slice(&[0, 0]);
+        let pieces: &[&[u8]] = &[portal.as_bytes(), b"\0", name.as_bytes(), b"\0", &tail];
+        put(&mut self.0, b'B', pieces);
+        self
+    }
+
+    fn describe(mut self, kind: u8, name: &str) -> Self {
+        put(&mut self.0, b'D', &[&[kind], name.as_bytes(), b"\0"]);
+        self
+    }
+
+    fn execute(mut self, portal: &str, limit: u32) -> Self {
+        put(
+            &mut self.0,
+            b'E',
+            &[portal.as_bytes(), b"\0", &limit.to_be_bytes()],
+        );
+        self
+    }
+
+    fn close(mut self, name: &str) -> Self {
+        put_close_statement(&mut self.0, name.as_bytes());
+        self
+    }
+
+    fn flush(mut self) -> Self {
+        put(&mut self.0, b'H', &[]);
+        self
+    }
+
+    fn sync(mut self) -> Self {
+        put(&mut self.0, b'S', &[]);
+        self
+    }
+
+    /// One statement through the unnamed statement and portal.
+    fn run(self, sql: &str, values: &[&str]) -> Self {
+        self.parse("", sql).bind("", "", values).execute("", 0)
+    }
+
+    fn on(self, wire: &mut Wire) -> Vec<String> {
+        wire.send(&self.0);
+        wire.shown()
+    }
+}
+
+fn pipeline() -> Pipeline {
+    Pipeline::default()
+}
+
+const ABORTED: &str =
+    "25P02 current transaction is aborted, commands ignored until end of transaction block";
+
+#[test]
+fn strings_of_statements() {
+    let fixture = start();
+    let mut wire = fixture.session();
+    assert_eq!(wire.run("SELECT 1"), ["1", "SELECT 1", "I"]);
+    assert_eq!(wire.run(" ; -- nothing"), ["I", "I"]);
+    assert_eq!(
+        wire.run("CREATE TABLE t (a int PRIMARY KEY, b text)"),
+        ["CREATE TABLE", "I"]
+    );
+    assert_eq!(
+        wire.run("INSERT INTO t VALUES (1, 'x'); INSERT INTO t VALUES (2, 'y') RETURNING a; SELECT count(*) FROM t"),
+        ["INSERT 0 1", "2", "INSERT 0 1", "2", "SELECT 1", "I"]
+    );
+    // The first error ends the string and undoes it.
+    let out = wire.run("INSERT INTO t VALUES (3, 'z'); SELECT 1/0; SELECT 2");
+    assert_eq!(out, ["INSERT 0 1", "22012 division by zero", "I"]);
+    let duplicate = "23505 duplicate key value violates unique constraint \"t_pkey\" | Key (a)=(1) already exists.";
+    assert_eq!(
+        wire.run("INSERT INTO t VALUES (3, 'z'); INSERT INTO t VALUES (1, '')"),
+        ["INSERT 0 1", duplicate, "I"]
+    );
+    assert_eq!(wire.run("SELECT count(*) FROM t"), ["2", "SELECT 1", "I"]);
+    // BEGIN and COMMIT inside a string.
+    assert_eq!(
+        wire.run("BEGIN; INSERT INTO t VALUES (3, ''); COMMIT"),
+        ["BEGIN", "INSERT 0 1", "COMMIT", "I"]
+    );
+    assert_eq!(
+        wire.run("INSERT INTO t VALUES (4, ''); BEGIN; INSERT INTO t VALUES (5, '')"),
+        ["INSERT 0 1", "BEGIN", "INSERT 0 1", "T"]
+    );
+    assert_eq!(wire.run("ROLLBACK"), ["ROLLBACK", "I"]);
+    assert_eq!(
+        wire.run("INSERT INTO t VALUES (6, ''); COMMIT; SELECT 1/0"),
+        [
+            "INSERT 0 1",
+            "25P01 there is no transaction in progress",
+            "COMMIT",
+            "22012 division by zero",
+            "I"
+        ]
+    );
+    assert_eq!(
+        wire.run("INSERT INTO t VALUES (7, ''); ROLLBACK; SELECT max(a) FROM t"),
+        [
+            "INSERT 0 1",
+            "25P01 there is no transaction in progress",
+            "ROLLBACK",
+            "6",
+            "SELECT 1",
+            "I"
+        ]
+    );
+    // PostgreSQL words what cannot be parsed, with the position in the whole string.
+    let mut out = Vec::new();
+    put_query(&mut out, b"SELECT 1; SELECT x FROM t");
+    wire.send(&out);
+    let answer = wire.until_ready();
+    let error = answer.iter().find(|(tag, _)| *tag == b'E').unwrap();
+    let text = String::from_utf8_lossy(&error.1);
+    assert!(
+        text.contains("C42703\0") && text.contains("P18\0"),
+        "{text}"
+    );
+    let shown = wire.run("INSERT INTO t VALUES (8, ''); SELEC 1");
+    assert_eq!(shown, ["42601 syntax error at or near \"SELEC\"", "I"]);
+    let mut out = Vec::new();
+    put_query(&mut out, b"SELECT '\xff'");
+    wire.send(&out);
+    assert!(wire.shown()[0].starts_with("22021 "));
+    assert_eq!(fixture.stat("commits"), 4);
+}
+
+#[test]
+fn blocks_fail_and_end() {
+    let fixture = start();
+    let mut wire = fixture.session();
+    wire.run("CREATE TABLE t (a int PRIMARY KEY)");
+    assert_eq!(wire.run("BEGIN"), ["BEGIN", "T"]);
+    assert_eq!(
+        wire.run("SHOW transaction_isolation"),
+        ["repeatable read", "SHOW", "T"]
+    );
+    assert_eq!(
+        wire.run("BEGIN"),
+        [
+            "25001 there is already a transaction in progress",
+            "BEGIN",
+            "T"
+        ]
+    );
+    assert_eq!(wire.run("INSERT INTO t VALUES (1)"), ["INSERT 0 1", "T"]);
+    assert_eq!(wire.run("SELECT 1/0"), ["22012 division by zero", "E"]);
+    assert_eq!(wire.run("SELECT 1"), [ABORTED, "E"]);
+    assert_eq!(
+        pipeline().parse("", "SELECT 1").sync().on(&mut wire),
+        [ABORTED, "E"]
+    );
+    // Refusals come behind the state of the transaction.
+    assert_eq!(wire.run("SAVEPOINT s"), [ABORTED, "E"]);
+    assert_eq!(wire.run("COMMIT"), ["ROLLBACK", "I"]);
+    assert_eq!(wire.run("SELECT count(*) FROM t"), ["0", "SELECT 1", "I"]);
+    assert_eq!(
+        wire.run("ROLLBACK"),
+        ["25P01 there is no transaction in progress", "ROLLBACK", "I"]
+    );
+    wire.run("START TRANSACTION READ ONLY");
+    let refused = "25006 cannot execute INSERT in a read-only transaction";
+    assert_eq!(wire.run("INSERT INTO t VALUES (1)"), [refused, "E"]);
+    assert_eq!(wire.run("ROLLBACK"), ["ROLLBACK", "I"]);
+    // A refused statement fails a block and leaves a session.
+    let savepoint = "0A000 unsupported transaction statement: SAVEPOINT";
+    assert_eq!(wire.run("SAVEPOINT s"), [savepoint, "I"]);
+    wire.run("BEGIN");
+    assert_eq!(wire.run("SAVEPOINT s"), [savepoint, "E"]);
+    assert_eq!(wire.run("END"), ["ROLLBACK", "I"]);
+    // Constraints that are checked at COMMIT.
+    wire.run("CREATE TABLE c (a int REFERENCES t DEFERRABLE INITIALLY DEFERRED)");
+    wire.run("BEGIN");
+    assert_eq!(wire.run("INSERT INTO c VALUES (9)"), ["INSERT 0 1", "T"]);
+    let shown = wire.run("COMMIT");
+    assert!(
+        shown[0].starts_with("23503 ") && shown[1] == "I",
+        "{shown:?}"
+    );
+    let shown = wire.run("INSERT INTO c VALUES (9)");
+    assert!(
+        shown[0].starts_with("23503 ") && shown.len() == 2,
+        "{shown:?}"
+    );
+    // An abandoned transaction leaves nothing behind.
+    wire.run("BEGIN; INSERT INTO t VALUES (5)");
+    drop(wire);
+    let mut wire = fixture.session();
+    assert_eq!(wire.run("SELECT count(*) FROM t"), ["0", "SELECT 1", "I"]);
+}
+
+#[test]
+fn ddl_and_dml_do_not_mix() {
+    let fixture = start();
+    let mut wire = fixture.session();
+    let second = "0A000 multiple ddl statements not supported in a transaction";
+    let mixed = "0A000 ddl and dml are not supported in the same transaction";
+    assert_eq!(
+        wire.run("CREATE TABLE a (x int); CREATE TABLE b (x int)"),
+        ["CREATE TABLE", second, "I"]
+    );
+    wire.run("CREATE TABLE a (x int)");
+    assert_eq!(
+        wire.run("BEGIN; CREATE TABLE b (x int); INSERT INTO a VALUES (1)"),
+        ["BEGIN", "CREATE TABLE", mixed, "E"]
+    );
+    assert_eq!(wire.run("ROLLBACK"), ["ROLLBACK", "I"]);
+    assert_eq!(
+        wire.run("INSERT INTO a VALUES (1); DROP TABLE a"),
+        ["INSERT 0 1", mixed, "I"]
+    );
+    assert_eq!(wire.run("SELECT count(*) FROM a"), ["0", "SELECT 1", "I"]);
+    let shown = pipeline()
+        .run("CREATE TABLE b (x int)", &[])
+        .run("CREATE TABLE c (x int)", &[])
+        .sync()
+        .on(&mut wire);
+    assert_eq!(shown, ["1", "2", "CREATE TABLE", "1", "2", second, "I"]);
+    wire.run("BEGIN");
+    assert_eq!(
+        pipeline()
+            .run("CREATE TABLE b (x int)", &[])
+            .sync()
+            .on(&mut wire),
+        ["1", "2", "CREATE TABLE", "T"]
+    );
+    assert_eq!(
+        pipeline().run("DELETE FROM a", &[]).sync().on(&mut wire),
+        ["1", "2", mixed, "E"]
+    );
+    assert_eq!(
+        pipeline().run("COMMIT", &[]).sync().on(&mut wire),
+        ["1", "2", "ROLLBACK", "I"]
+    );
+}
+
+#[test]
+fn the_extended_protocol() {
+    let fixture = start();
+    let mut wire = fixture.session();
+    wire.run("CREATE TABLE t (a int PRIMARY KEY, b text)");
+    let shown = pipeline()
+        .parse("ins", "INSERT INTO t VALUES ($1::int, $2) RETURNING a")
+        .describe(b'S', "ins")
+        .sync()
+        .on(&mut wire);
+    assert_eq!(shown, ["1", "t", "T", "I"]);
+    let shown = pipeline()
+        .bind("", "ins", &["1", "x"])
+        .describe(b'P', "")
+        .execute("", 0)
+        .bind("", "ins", &["2", "y"])
+        .execute("", 0)
+        .sync()
+        .on(&mut wire);
+    assert_eq!(
+        shown,
+        ["2", "T", "1", "INSERT 0 1", "2", "2", "INSERT 0 1", "I"]
+    );
+    // An error undoes the pipeline, and what follows up to Sync is dropped.
+    let shown = pipeline()
+        .bind("", "ins", &["3", "z"])
+        .execute("", 0)
+        .bind("", "ins", &["1", "again"])
+        .execute("", 0)
+        .run("SELECT 1", &[])
+        .sync()
+        .on(&mut wire);
+    assert_eq!(shown.len(), 6, "{shown:?}");
+    assert!(
+        shown[4].starts_with("23505 ") && shown[5] == "I",
+        "{shown:?}"
+    );
+    let shown = pipeline()
+        .run("SELECT count(*) FROM t", &[])
+        .sync()
+        .on(&mut wire);
+    assert_eq!(shown, ["1", "2", "2", "SELECT 1", "I"]);
+    // Row limits, suspension, Flush.
+    let shown = pipeline()
+        .parse("", "SELECT generate_series(1, 5)")
+        .bind("p", "", &[])
+        .execute("p", 2)
+        .flush()
+        .execute("p", 2)
+        .execute("p", 0)
+        .sync()
+        .on(&mut wire);
+    assert_eq!(
+        shown,
+        ["1", "2", "1", "2", "s", "3", "4", "s", "5", "SELECT 1", "I"]
+    );
+    assert_eq!(
+        pipeline().execute("p", 0).sync().on(&mut wire),
+        ["34000 portal \"p\" does not exist", "I"]
+    );
+    // In a block portals live across Syncs, also those of writing statements.
+    wire.run("BEGIN");
+    let shown = pipeline()
+        .parse("", "DELETE FROM t RETURNING a")
+        .bind("p", "", &[])
+        .execute("p", 1)
+        .sync()
+        .on(&mut wire);
+    assert_eq!(shown, ["1", "2", "1", "s", "T"]);
+    assert_eq!(
+        pipeline().execute("p", 0).sync().on(&mut wire),
+        ["2", "DELETE 1", "T"]
+    );
+    assert_eq!(wire.run("ROLLBACK"), ["ROLLBACK", "I"]);
+    // Transaction control.
+    let shown = pipeline()
+        .run("BEGIN", &[])
+        .run("SELECT 1", &[])
+        .run("COMMIT", &[])
+        .sync()
+        .on(&mut wire);
+    assert_eq!(
+        shown,
+        [
+            "1", "2", "BEGIN", "1", "2", "1", "SELECT 1", "1", "2", "COMMIT", "I"
+        ]
+    );
+    let shown = pipeline()
+        .parse("b", "BEGIN")
+        .describe(b'S', "b")
+        .sync()
+        .on(&mut wire);
+    assert_eq!(shown, ["1", "t", "n", "I"]);
+    assert_eq!(
+        pipeline()
+            .bind("", "b", &[])
+            .execute("", 0)
+            .sync()
+            .on(&mut wire),
+        ["2", "BEGIN", "T"]
+    );
+    let shown = pipeline()
+        .run("INSERT INTO t VALUES (9, '')", &[])
+        .sync()
+        .on(&mut wire);
+    assert_eq!(shown, ["1", "2", "INSERT 0 1", "T"]);
+    assert_eq!(
+        pipeline().run("ROLLBACK", &[]).sync().on(&mut wire),
+        ["1", "2", "ROLLBACK", "I"]
+    );
+    // Errors of names and forms.
+    let cases: Vec<(Pipeline, &str)> = vec![
+        (
+            pipeline().parse("ins", "SELECT 1"),
+            "42P05 prepared statement \"ins\" already exists",
+        ),
+        (
+            pipeline().parse("b", "BEGIN"),
+            "42P05 prepared statement \"b\" already exists",
+        ),
+        (
+            pipeline().bind("", "none", &[]),
+            "26000 prepared statement \"none\" does not exist",
+        ),
+        (
+            pipeline().describe(b'S', "none"),
+            "26000 prepared statement \"none\" does not exist",
+        ),
+        (
+            pipeline().describe(b'P', "none"),
+            "34000 portal \"none\" does not exist",
+        ),
+        (
+            pipeline().parse("", "SELECT 1; SELECT 2"),
+            "42601 cannot insert multiple commands into a prepared statement",
+        ),
+        (
+            pipeline().parse("", "SELEC"),
+            "42601 syntax error at or near \"SELEC\"",
+        ),
+        (
+            pipeline().parse("", "SAVEPOINT s"),
+            "0A000 unsupported transaction statement: SAVEPOINT",
+        ),
+        (
+            pipeline().bind("", "b", &["x"]),
+            "08P01 bind message supplies 1 parameters, but prepared statement \"b\" requires 0",
+        ),
+        (
+            pipeline().bind("", "ins", &["x", "y"]),
+            "22P02 invalid input syntax for type integer: \"x\"",
+        ),
+    ];
+    for (messages, expected) in cases {
+        assert_eq!(
+            messages.run("SELECT 1", &[]).sync().on(&mut wire),
+            [expected, "I"]
+        );
+    }
+    let shown = pipeline()
+        .close("ins")
+        .close("b")
+        .close("none")
+        .sync()
+        .on(&mut wire);
+    assert_eq!(shown, ["3", "3", "3", "I"]);
+    let shown = pipeline()
+        .parse("ins", "SELECT 2")
+        .run("", &[])
+        .sync()
+        .on(&mut wire);
+    assert_eq!(shown, ["1", "1", "2", "I", "I"]);
+    // The unnamed statement survives hidden commands.
+    let shown = pipeline()
+        .parse("", "INSERT INTO t VALUES ($1::int)")
+        .bind("", "", &["20"])
+        .execute("", 0)
+        .sync()
+        .bind("", "", &["21"])
+        .execute("", 0)
+        .sync();
+    wire.send(&shown.0);
+    assert_eq!(wire.shown(), ["1", "2", "INSERT 0 1", "I"]);
+    assert_eq!(wire.shown(), ["2", "INSERT 0 1", "I"]);
+    // A simple query in the middle of a pipeline.
+    wire.send(&pipeline().run("SELECT 1", &[]).0);
+    assert_eq!(
+        wire.query("SELECT 2"),
+        ["1", "2", "1", "SELECT 1", "T", "2", "SELECT 1", "I"]
+    );
+}
