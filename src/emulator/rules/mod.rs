@@ -1,14 +1,31 @@
 //! What Aurora DSQL makes of a statement: refused with its words, answered without PostgreSQL, or
 //! run with changes. Pure judgement: no connection, no clock, no state of a session.
 
+mod access;
+mod data;
+mod edit;
+pub mod function;
+mod index;
+mod judge;
+mod node;
+mod object;
+mod setting;
+mod table;
+#[cfg(test)]
+mod tests;
+mod transaction;
+mod tree;
+mod types;
+mod words;
+
+use std::sync::Arc;
+
 use thiserror::Error;
 
-use pg_query::NodeEnum;
-use pg_query::protobuf::{TransactionStmt, TransactionStmtKind};
-
-use crate::sql::statement::{Kind, Statement};
+use crate::sql::statement::Statement;
 use crate::wire::reply::ClientError;
-use crate::wire::sqlstate::FEATURE_NOT_SUPPORTED;
+use data::{Data, Feature, Objects};
+use judge::Judge;
 
 /// The version of PostgreSQL that the cluster says it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +83,8 @@ pub struct Plan {
     pub after: Vec<String>,
     /// The statement starts a job, whose id is its result.
     pub job: Option<Job>,
+    /// Command tag to tell the client; `None`: PostgreSQL's.
+    pub tag: Option<&'static str>,
     /// What it is to the rules on mixing statements in a transaction.
     pub class: Class,
 }
@@ -79,6 +98,7 @@ impl Plan {
             before: Vec::new(),
             after: Vec::new(),
             job: None,
+            tag: None,
             class,
         }
     }
@@ -103,7 +123,7 @@ pub enum Class {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
     /// Query run behind the statement, in the same transaction: enters the job and gives its id,
-    /// one row of one text column. The job runner finds the job when the transaction has committed.
+    /// one row of one text column, NULL when `IF NOT EXISTS` found nothing to do. The job runner finds the job when the transaction has committed.
     pub register: String,
 }
 
@@ -160,11 +180,17 @@ pub enum RulesError {
     /// Not a month as in `2026-09`, or one before the first cluster.
     #[error("\"{0}\" is not a month of Aurora DSQL, as in 2026-09")]
     Month(String),
+    /// The data compiled in is damaged.
+    #[error("the rules cannot be read: {0}")]
+    Data(String),
 }
 
-/// The rules of a month.
+/// The rules of a month. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Rules {}
+pub struct Rules {
+    data: Arc<Data>,
+    month: String,
+}
 
 impl Rules {
     /// The rules as they were in a month, written `2026-09`; later months are as the newest known.
@@ -172,10 +198,30 @@ impl Rules {
     /// # Errors
     /// [`RulesError`].
     pub fn as_of(month: &str) -> Result<Self, RulesError> {
-        match month.split_once('-') {
-            Some((year, _)) if year.len() == 4 => Ok(Self {}),
-            _ => Err(RulesError::Month(month.to_owned())),
+        let data = Data::shared()?;
+        if !is_month(month) || month < data.first.as_str() {
+            return Err(RulesError::Month(month.to_owned()));
         }
+        Ok(Self {
+            data,
+            month: month.to_owned(),
+        })
+    }
+
+    /// The newest rules known.
+    ///
+    /// # Errors
+    /// [`RulesError::Data`].
+    pub fn newest() -> Result<Self, RulesError> {
+        let data = Data::shared()?;
+        let month = data.newest.clone();
+        Ok(Self { data, month })
+    }
+
+    /// The month, as in `2026-09`.
+    #[must_use]
+    pub fn month(&self) -> &str {
+        &self.month
     }
 
     /// Judges one statement. The order of checks around it is the session's: a failed transaction
@@ -184,113 +230,101 @@ impl Rules {
     /// # Errors
     /// The refusal in DSQL's words.
     pub fn judge(&self, statement: &Statement, facts: &Facts<'_>) -> Result<Action, ClientError> {
-        let _ = facts;
-        let class = match statement.kind() {
-            Kind::Read | Kind::Other => Class::Read,
-            Kind::Lock => Class::Lock,
-            Kind::Write => Class::Write,
-            Kind::Ddl => Class::Ddl,
-            Kind::Session => Class::Session,
-            Kind::Transaction(_) => return control(statement),
-        };
-        Ok(Action::Run(Plan::plain(class)))
+        Judge::new(self, statement, facts).judge()
     }
 
     /// Whether a setting may be named in SET, `set_config` and startup parameters. `name` in any
     /// case.
     #[must_use]
     pub fn setting(&self, name: &str) -> bool {
-        let _ = name;
-        true
+        let name = name.to_ascii_lowercase();
+        self.settings().any(|setting| setting == name)
+    }
+
+    /// The names of all settings that [`Rules::setting`] takes.
+    pub fn settings(&self) -> impl Iterator<Item = &str> {
+        let settings = self.data.settings.iter();
+        settings
+            .filter(|setting| self.has(&setting.since))
+            .map(|setting| setting.name.as_str())
+    }
+
+    /// The name that a setting of DSQL's own has in the PostgreSQL behind, `None` for all others.
+    /// `name` in any case.
+    #[must_use]
+    pub fn own_setting(&self, name: &str) -> Option<&str> {
+        let own = &self.data.own_settings;
+        own.get(&name.to_ascii_lowercase()).map(String::as_str)
+    }
+
+    /// What `SHOW` and `current_setting` say where the PostgreSQL behind says something else, as
+    /// (name in lower case, value).
+    pub fn reported<'a>(
+        &'a self,
+        version: &'a ServerVersion,
+    ) -> impl Iterator<Item = (&'a str, String)> {
+        let fixed = self.data.reported_settings.iter();
+        [
+            ("server_version", version.text.clone()),
+            ("server_version_num", version.number.to_string()),
+        ]
+        .into_iter()
+        .chain(fixed.map(|(name, value)| (name.as_str(), value.clone())))
+    }
+
+    /// Settings that do not exist although the PostgreSQL behind may have them.
+    #[must_use]
+    pub fn missing_settings(&self) -> &[String] {
+        &self.data.missing_settings
+    }
+
+    /// The types a column may have, by their names in `pg_type`, and whether keys take them.
+    pub fn storable_types(&self) -> impl Iterator<Item = (&str, bool)> {
+        let types = self.data.types.iter();
+        types
+            .filter(|kind| self.has(&kind.storable))
+            .map(|kind| (kind.name.as_str(), kind.key && self.has(&kind.keyable)))
+    }
+
+    /// Functions that do not exist although the PostgreSQL behind has them, as patterns of LIKE.
+    pub fn missing_functions(&self) -> impl Iterator<Item = &str> {
+        let missing = self.data.missing_functions.iter();
+        missing
+            .filter(|function| self.lacks(function.until.as_deref()))
+            .map(|function| function.pattern.as_str())
+    }
+
+    fn has(&self, since: &str) -> bool {
+        self.month.as_str() >= since
+    }
+
+    fn lacks(&self, until: Option<&str>) -> bool {
+        until.is_none_or(|until| self.month.as_str() <= until)
+    }
+
+    /// Refuses a construct that is not there yet.
+    fn require(&self, feature: Feature) -> Result<(), ClientError> {
+        match self.data.features.get(&feature) {
+            Some(rule) if !self.has(&rule.since) => Err(words::unsupported(&rule.message)),
+            _ => Ok(()),
+        }
+    }
+
+    fn takes(&self, statement: Objects, kind: &str) -> bool {
+        let list = self.data.objects.get(&statement);
+        list.is_some_and(|list| {
+            list.iter()
+                .any(|object| object.name == kind && self.has(&object.since))
+        })
     }
 }
 
-fn control(statement: &Statement) -> Result<Action, ClientError> {
-    let Some(NodeEnum::TransactionStmt(transaction)) = statement.node() else {
-        return Err(unsupported("transaction statement"));
-    };
-    let control = match transaction.kind() {
-        TransactionStmtKind::TransStmtBegin => Control::Begin {
-            read_only: read_only(transaction),
-            tag: "BEGIN",
-        },
-        TransactionStmtKind::TransStmtStart => Control::Begin {
-            read_only: read_only(transaction),
-            tag: "START TRANSACTION",
-        },
-        TransactionStmtKind::TransStmtCommit => Control::Commit,
-        TransactionStmtKind::TransStmtRollback => Control::Rollback,
-        TransactionStmtKind::TransStmtSavepoint => {
-            return Err(unsupported("transaction statement: SAVEPOINT"));
+fn is_month(text: &str) -> bool {
+    let number = |part: &str| part.parse::<u16>().ok();
+    match text.split_once('-') {
+        Some((year, month)) if year.len() == 4 && month.len() == 2 => {
+            number(year).is_some() && number(month).is_some_and(|month| (1..=12).contains(&month))
         }
-        TransactionStmtKind::TransStmtRelease => {
-            return Err(unsupported("transaction statement: RELEASE"));
-        }
-        TransactionStmtKind::TransStmtRollbackTo => {
-            return Err(unsupported("transaction statement: ROLLBACK TO"));
-        }
-        _ => return Err(unsupported("transaction statement")),
-    };
-    Ok(Action::Control(control))
-}
-
-fn unsupported(what: &str) -> ClientError {
-    ClientError::error(FEATURE_NOT_SUPPORTED, format!("unsupported {what}"))
-}
-
-fn read_only(transaction: &TransactionStmt) -> bool {
-    transaction.options.iter().any(|option| {
-        matches!(&option.node, Some(NodeEnum::DefElem(option))
-            if option.defname == "transaction_read_only" && is_true(option.arg.as_deref()))
-    })
-}
-
-fn is_true(node: Option<&pg_query::Node>) -> bool {
-    use pg_query::protobuf::a_const::Val;
-    match node.and_then(|node| node.node.as_ref()) {
-        Some(NodeEnum::AConst(constant)) => {
-            matches!(&constant.val, Some(Val::Ival(value)) if value.ival != 0)
-        }
-        Some(NodeEnum::Integer(value)) => value.ival != 0,
         _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sql::statement::parse;
-
-    fn judged(text: &str) -> Result<Action, ClientError> {
-        let facts = Facts {
-            user: "admin",
-            in_block: false,
-            version: &ServerVersion::default(),
-        };
-        Rules::as_of("2026-09")
-            .unwrap()
-            .judge(&parse(text).unwrap()[0], &facts)
-    }
-
-    #[test]
-    fn transaction_control_is_recognised() {
-        let begin = |read_only, tag| Ok(Action::Control(Control::Begin { read_only, tag }));
-        assert_eq!(judged("BEGIN"), begin(false, "BEGIN"));
-        assert_eq!(judged("BEGIN READ ONLY"), begin(true, "BEGIN"));
-        assert_eq!(judged("BEGIN READ WRITE"), begin(false, "BEGIN"));
-        assert_eq!(
-            judged("START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"),
-            begin(true, "START TRANSACTION")
-        );
-        assert_eq!(judged("END"), Ok(Action::Control(Control::Commit)));
-        assert_eq!(judged("ABORT"), Ok(Action::Control(Control::Rollback)));
-        assert_eq!(
-            judged("SAVEPOINT x").unwrap_err().message,
-            "unsupported transaction statement: SAVEPOINT"
-        );
-        assert_eq!(
-            judged("SELECT 1"),
-            Ok(Action::Run(Plan::plain(Class::Read)))
-        );
     }
 }

@@ -1,0 +1,217 @@
+//! Checks of what may stand anywhere in a statement: locking clauses, TABLESAMPLE, MERGE, types
+//! refused in expressions, settings named by `set_config`, catalogs that clients see differently.
+
+use pg_query::NodeEnum;
+use serde_json::{Map, Value};
+
+use super::data::Feature;
+use super::edit;
+use super::judge::{Check, Judge};
+use super::words::{self, unsupported};
+use crate::sql::scan::{Token, Tokens};
+use crate::wire::reply::ClientError;
+
+/// The schema that holds the emulator's own objects.
+pub(in crate::emulator) const INTERNAL: &str = "pg_dsql";
+
+const LOCK_KEY_SHARE: i64 = 2;
+const LOCK_UPDATE: i64 = 5;
+
+impl Judge<'_> {
+    /// Looks into the whole tree, but only if a word of the text gives reason to.
+    pub(super) fn tree(&mut self, node: &NodeEnum) -> Check {
+        if !self.suspicious()? {
+            return Ok(());
+        }
+        let tree = serde_json::to_value(node)
+            .map_err(|_| ClientError::error("54001", "stack depth limit exceeded"))?;
+        self.look(&tree)
+    }
+
+    fn suspicious(&self) -> Result<bool, ClientError> {
+        let text = &self.statement.text;
+        if memchr::memmem::find(text.as_bytes(), INTERNAL.as_bytes()).is_some() {
+            let message = format!("schema \"{INTERNAL}\" does not exist");
+            return Err(ClientError::error(words::INVALID_SCHEMA, message));
+        }
+        let mut tokens = Tokens::new(text.as_bytes());
+        let found = tokens.any(|token| match token {
+            Token::Word(word) => self.is_suspicious(word),
+            Token::Quoted(word) => self.is_suspicious(word.trim_ascii().trim_quotes()),
+            _ => false,
+        });
+        Ok(found)
+    }
+
+    fn is_suspicious(&self, word: &[u8]) -> bool {
+        const WORDS: [&[u8]; 5] = [b"share", b"key", b"tablesample", b"merge", b"set_config"];
+        // The shortest and the longest word looked for.
+        if !(3..=16).contains(&word.len()) {
+            return false;
+        }
+        let data = &self.rules.data;
+        let mut names = data
+            .shadowed_catalogs
+            .iter()
+            .chain(&data.refused_in_expressions);
+        WORDS.iter().any(|known| word.eq_ignore_ascii_case(known))
+            || names.any(|name| word.eq_ignore_ascii_case(name.as_bytes()))
+    }
+
+    fn look(&mut self, value: &Value) -> Check {
+        match value {
+            Value::Array(values) => values.iter().try_for_each(|value| self.look(value)),
+            Value::Object(fields) => {
+                for (name, inner) in fields {
+                    if let Value::Object(inner) = inner {
+                        self.look_at(name, inner)?;
+                    }
+                    self.look(inner)?;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn look_at(&mut self, name: &str, fields: &Map<String, Value>) -> Check {
+        match name {
+            "LockingClause" => self.locking(fields),
+            "RangeTableSample" => Err(unsupported("TABLESAMPLE clause not supported")),
+            "MergeStmt" => Err(unsupported("unsupported statement type: MERGE")),
+            "TypeName" | "type_name" => self.type_in_expression(&strings(fields, "names")),
+            "FuncCall" | "funccall" => self.function_call(fields),
+            "ColumnRef" => {
+                self.column_reference(fields);
+                Ok(())
+            }
+            _ if fields.contains_key("relname") => {
+                self.range(fields);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn locking(&self, fields: &Map<String, Value>) -> Check {
+        match fields.get("strength").and_then(Value::as_i64) {
+            Some(LOCK_UPDATE) => Ok(()),
+            Some(LOCK_KEY_SHARE) => self.require(Feature::KeyShareLock),
+            _ if self.require(Feature::KeyShareLock).is_err() => Err(unsupported(
+                "locking clauses other than FOR UPDATE are not supported",
+            )),
+            _ => Err(unsupported(
+                "locking clauses other than FOR UPDATE/FOR KEY SHARE are not supported",
+            )),
+        }
+    }
+
+    fn type_in_expression(&self, names: &[&str]) -> Check {
+        let refused = &self.rules.data.refused_in_expressions;
+        match builtin(names) {
+            Some(name) if refused.iter().any(|refused| refused == name) => {
+                Err(unsupported(format!("datatype {name} not supported")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn function_call(&mut self, fields: &Map<String, Value>) -> Check {
+        let names = strings(fields, "funcname");
+        self.type_in_expression(&names)?;
+        if builtin(&names) != Some("set_config") {
+            return Ok(());
+        }
+        let Some(args) = fields.get("args").and_then(Value::as_array) else {
+            return Ok(());
+        };
+        // A name that is no constant is checked when the function runs.
+        match args.first().and_then(constant) {
+            Some("role") => self.require(Feature::SetLocalRole),
+            Some(setting) if !self.rules.setting(setting) => Err(words::setting_refused(setting)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends a look at a catalog to the view that shows what DSQL shows.
+    fn range(&mut self, fields: &Map<String, Value>) {
+        let field = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
+        let name = field("relname");
+        if matches!(field("schemaname"), "" | "pg_catalog") && self.is_shadowed(name) {
+            self.shadow(fields, &format!("{INTERNAL}.{name}"));
+        }
+    }
+
+    /// `pg_catalog.pg_index.indkey`: the schema follows that of FROM.
+    fn column_reference(&mut self, fields: &Map<String, Value>) {
+        let names = strings(fields, "fields");
+        if let ["pg_catalog", catalog, rest @ ..] = names.as_slice()
+            && self.is_shadowed(catalog)
+        {
+            let rest: String = rest
+                .iter()
+                .map(|name| format!(".{}", words::identifier(name)))
+                .collect();
+            self.shadow(fields, &format!("{INTERNAL}.{catalog}{rest}"));
+        }
+    }
+
+    fn is_shadowed(&self, name: &str) -> bool {
+        self.rules
+            .data
+            .shadowed_catalogs
+            .iter()
+            .any(|known| known == name)
+    }
+
+    fn shadow(&mut self, fields: &Map<String, Value>, with: &str) {
+        let location = fields.get("location").and_then(Value::as_i64);
+        let place = location
+            .and_then(|location| self.place(i32::try_from(location).ok()?))
+            .and_then(|at| edit::name_at(&self.statement.text, at));
+        if let Some(place) = place {
+            self.edit(place, with);
+        }
+    }
+}
+
+trait TrimQuotes {
+    fn trim_quotes(&self) -> &Self;
+}
+
+impl TrimQuotes for [u8] {
+    fn trim_quotes(&self) -> &Self {
+        match self {
+            [b'"', inner @ .., b'"'] => inner,
+            other => other,
+        }
+    }
+}
+
+/// The last part of a name that means something of PostgreSQL's own.
+fn builtin<'a>(names: &[&'a str]) -> Option<&'a str> {
+    match names {
+        [name] | ["pg_catalog", name] => Some(name),
+        _ => None,
+    }
+}
+
+/// The texts of a list of String nodes.
+fn strings<'a>(fields: &'a Map<String, Value>, name: &str) -> Vec<&'a str> {
+    let list = fields.get(name).and_then(Value::as_array);
+    list.into_iter()
+        .flatten()
+        .filter_map(|item| item.pointer("/node/String/sval").and_then(Value::as_str))
+        .collect()
+}
+
+/// A string constant, with or without a cast.
+fn constant(node: &Value) -> Option<&str> {
+    let node = node.get("node")?;
+    match node.get("TypeCast") {
+        Some(cast) => constant(cast.get("arg")?),
+        None => node
+            .pointer("/AConst/val/Sval/sval")
+            .and_then(Value::as_str),
+    }
+}
