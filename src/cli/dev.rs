@@ -54,6 +54,8 @@ fn start_emulator(options: &DevArguments) -> Result<Emulator, Failure> {
         admin: options.emulator_admin,
         pg_bin: options.pg_bin.clone(),
         fresh: options.fresh,
+        as_of: options.as_of.clone(),
+        job_duration: Duration::from_millis(options.job_duration),
     })
     .map_err(|error| Failure::Start(error.to_string()))?;
     emulator

@@ -3,6 +3,7 @@
 use super::{EmulateArguments, Failure};
 use crate::emulator::{Emulator, EmulatorOptions};
 use std::io::Write as _;
+use std::time::Duration;
 
 /// Runs the emulator until SIGINT or SIGTERM.
 ///
@@ -16,6 +17,8 @@ pub fn run(arguments: &EmulateArguments) -> Result<(), Failure> {
         admin: arguments.admin,
         pg_bin: arguments.pg_bin.clone(),
         fresh: false,
+        as_of: arguments.as_of.clone(),
+        job_duration: Duration::from_millis(arguments.job_duration),
     };
     let mut emulator =
         Emulator::start(&options).map_err(|error| Failure::Start(error.to_string()))?;

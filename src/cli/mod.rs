@@ -83,6 +83,12 @@ pub struct DevArguments {
     /// Folder of initdb and postgres; searched for when left out
     #[arg(long, value_name = "DIR")]
     pub pg_bin: Option<PathBuf>,
+    /// Month whose rules of Aurora DSQL hold, as in 2026-09; the newest known when left out
+    #[arg(long, value_name = "YYYY-MM")]
+    pub as_of: Option<String>,
+    /// How long an asynchronous index build takes at least, in milliseconds; about 30000 in a real cluster
+    #[arg(long, value_name = "MS", default_value_t = 1000)]
+    pub job_duration: u64,
     /// Begin with an empty DIR
     #[arg(long)]
     pub fresh: bool,
@@ -106,6 +112,12 @@ pub struct EmulateArguments {
     /// Folder of initdb and postgres; searched for when left out
     #[arg(long, value_name = "DIR")]
     pub pg_bin: Option<PathBuf>,
+    /// Month whose rules of Aurora DSQL hold, as in 2026-09; the newest known when left out
+    #[arg(long, value_name = "YYYY-MM")]
+    pub as_of: Option<String>,
+    /// How long an asynchronous index build takes at least, in milliseconds; about 30000 in a real cluster
+    #[arg(long, value_name = "MS", default_value_t = 1000)]
+    pub job_duration: u64,
 }
 
 /// Arguments of `hash-password`.

@@ -98,7 +98,9 @@ impl Control {
         SystemTime::now() + self.advanced()
     }
 
-    fn advanced(&self) -> Duration {
+    /// How far the clock was moved in all.
+    #[must_use]
+    pub fn advanced(&self) -> Duration {
         Duration::from_millis(self.advance_ms.load(Ordering::Relaxed))
     }
 

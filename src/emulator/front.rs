@@ -18,6 +18,7 @@ use super::control::{Control, count};
 use super::faults::FaultKind;
 use super::postgres::SUPERUSER;
 use super::quota::QuotaError;
+use super::rules::Rules;
 use super::session::{Backend, Cluster, LoginError, Parameters, Refusal, Session};
 use super::settings::Request;
 use super::verify::{Expectation, verify};
@@ -284,7 +285,7 @@ impl Front {
         client.flush().await?;
         let token = read_password(client).await?;
         self.check_token(&token, &request.user)?;
-        let settings = check_request(&request)?;
+        let settings = check_request(&request, &self.cluster.rules)?;
         let (backend, reported) = self.reach_postgres(&request.user, &settings).await?;
         count(&self.control.counters.logins);
         Ok(Some((backend, reported, request.user)))
@@ -388,9 +389,12 @@ fn too_fast() -> ClientError {
     ClientError::fatal(CONFIGURATION_LIMIT_EXCEEDED, message)
 }
 
-fn check_request(request: &Request) -> Result<Vec<(&str, &str)>, ClientError> {
+fn check_request<'a>(
+    request: &'a Request,
+    rules: &'a Rules,
+) -> Result<Vec<(&'a str, &'a str)>, ClientError> {
     match request.database.as_deref() {
-        None | Some(DATABASE) => request.allowed_settings(),
+        None | Some(DATABASE) => request.allowed_settings(rules),
         Some(other) => Err(ClientError::fatal(
             INVALID_CATALOG_NAME,
             format!("database \"{other}\" does not exist"),

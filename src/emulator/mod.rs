@@ -6,10 +6,12 @@
 pub mod account;
 pub mod admin;
 pub mod binaries;
+pub mod catalog;
 pub mod certificate;
 pub mod control;
 pub mod faults;
 pub mod front;
+pub mod jobs;
 pub mod lock;
 pub mod occ;
 pub mod postgres;
@@ -36,6 +38,7 @@ use account::Account;
 use certificate::CertificateError;
 use control::Control;
 use front::Front;
+use jobs::Jobs;
 use lock::{Lock, LockError};
 use postgres::{Postgres, PostgresError, PostgresOptions};
 use rules::{Rules, RulesError, ServerVersion};
@@ -45,9 +48,6 @@ pub use private_file::write as write_private;
 
 /// Connections of the local PostgreSQL: those of the front, and the rest for direct use.
 const MAX_CONNECTIONS: u16 = front::MAX_CONNECTIONS + 100;
-
-/// The month whose cluster is emulated.
-const RULES_AS_OF: &str = "2026-09";
 
 /// How to run the emulator.
 #[derive(Debug, Clone)]
@@ -62,7 +62,16 @@ pub struct EmulatorOptions {
     pub pg_bin: Option<PathBuf>,
     /// Throw away data, account and certificates of earlier runs first.
     pub fresh: bool,
+    /// The month whose rules hold, as in `2026-09`; the newest known when left out.
+    pub as_of: Option<String>,
+    /// How long an asynchronous job takes at least, on the emulator's clock. About 30 s in a real
+    /// cluster.
+    pub job_duration: Duration,
 }
+
+/// [`EmulatorOptions::job_duration`] where nothing else is said: long enough that a client sees its
+/// job under way.
+pub const JOB_DURATION: Duration = Duration::from_secs(1);
 
 /// Why the emulator did not start.
 #[derive(Debug, Error)]
@@ -92,12 +101,12 @@ pub enum EmulatorError {
         /// What the system said.
         cause: io::Error,
     },
+    /// There are no such rules.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
     /// Roles and databases could not be made.
     #[error("cannot prepare the local PostgreSQL: {0}")]
     Prepare(String),
-    /// The rules.
-    #[error(transparent)]
-    Rules(#[from] RulesError),
     /// No runtime.
     #[error("cannot start threads: {0}")]
     Runtime(io::Error),
@@ -140,6 +149,11 @@ impl Emulator {
         if options.fresh {
             forget(&dir)?;
         }
+        let rules = match &options.as_of {
+            Some(month) => Rules::as_of(month)?,
+            None => Rules::newest()?,
+        };
+        let version = ServerVersion::default();
         let account = Account::keep(&dir).map_err(file_error(&dir.join("account.json")))?;
         let tls = certificate::server_config(&dir, &account.endpoint)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -158,15 +172,26 @@ impl Emulator {
             fresh: options.fresh,
         })?;
         runtime
-            .block_on(sample::prepare_cluster(postgres.socket_folder()))
+            .block_on(sample::prepare_cluster(
+                postgres.socket_folder(),
+                &rules,
+                &version,
+            ))
             .map_err(|error| EmulatorError::Prepare(sample::describe(&error)))?;
         let (stop, stopped) = watch::channel(false);
         let control = Arc::new(Control::default());
+        let jobs = Arc::new(Jobs::new(
+            postgres.socket_folder(),
+            Arc::clone(&control),
+            options.job_duration,
+        ));
+        runtime.spawn(Arc::clone(&jobs).run(stopped.clone()));
         let cluster = Cluster::new(
             Arc::clone(&control),
-            Rules::as_of(RULES_AS_OF)?,
-            ServerVersion::default(),
+            rules,
+            version,
             postgres.socket(),
+            jobs,
         );
         let front = Front::new(tls, &account, Arc::new(cluster));
         let address = local_address(&listener, options.listen)?;

@@ -6,8 +6,10 @@ use std::path::Path;
 
 use tokio_postgres::{Client, Config, Error, NoTls};
 
+use super::catalog;
 use super::front::DATABASE;
 use super::postgres::{PORT, SUPERUSER};
+use super::rules::{Rules, ServerVersion};
 use super::verify::ADMIN;
 
 const SAMPLE: &str = include_str!("sample.sql");
@@ -15,7 +17,7 @@ const SAMPLE: &str = include_str!("sample.sql");
 /// for the reason told at [`prepare_cluster`].
 pub const BENCH: &str = "bench";
 
-/// Makes the role `admin` unless it is there.
+/// Makes the role `admin` unless it is there, and gives the catalog its DSQL form.
 ///
 /// It owns the database and schema `public`, so it may do there what DSQL's admin may, and it may
 /// make roles. It is no superuser on purpose: whoever has a token could else read files and run
@@ -23,19 +25,23 @@ pub const BENCH: &str = "bench";
 ///
 /// # Errors
 /// What PostgreSQL says.
-pub async fn prepare_cluster(socket_folder: &Path) -> Result<(), Error> {
+pub async fn prepare_cluster(
+    socket_folder: &Path,
+    rules: &Rules,
+    version: &ServerVersion,
+) -> Result<(), Error> {
     let client = connect(socket_folder, SUPERUSER, DATABASE).await?;
-    if exists(&client, "SELECT 1 FROM pg_roles WHERE rolname = $1", ADMIN).await? {
-        return Ok(());
+    if !exists(&client, "SELECT 1 FROM pg_roles WHERE rolname = $1", ADMIN).await? {
+        // One string is one transaction: all of it or, after a crash, nothing.
+        client
+            .batch_execute(
+                "CREATE ROLE admin LOGIN CREATEROLE;
+                 ALTER DATABASE postgres OWNER TO admin;
+                 ALTER SCHEMA public OWNER TO admin;",
+            )
+            .await?;
     }
-    // One string is one transaction: all of it or, after a crash, nothing.
-    client
-        .batch_execute(
-            "CREATE ROLE admin LOGIN CREATEROLE;
-             ALTER DATABASE postgres OWNER TO admin;
-             ALTER SCHEMA public OWNER TO admin;",
-        )
-        .await
+    catalog::prepare(&client, rules, version).await
 }
 
 /// Loads the sample tables unless they are there, and makes the database for benchmarks.

@@ -1,31 +1,8 @@
 //! Which startup parameters a login may carry.
 
+use super::rules::Rules;
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate::FEATURE_NOT_SUPPORTED;
-
-/// Settings that Aurora DSQL takes at connect (its documentation on accessing a cluster, 2026).
-const ALLOWED: [&str; 17] = [
-    "application_name",
-    "client_encoding",
-    "datestyle",
-    "disable_sync_create_index",
-    "dsql.enable_batched_nestloop",
-    "enable_bitmapscan",
-    "enable_hashjoin",
-    "enable_indexonlyscan",
-    "enable_indexscan",
-    "enable_material",
-    "enable_mergejoin",
-    "enable_nestloop",
-    "enable_seqscan",
-    "extra_float_digits",
-    "intervalstyle",
-    "search_path",
-    "timezone",
-];
-
-/// DSQL's own settings, which PostgreSQL would refuse.
-const NOT_FOR_POSTGRES: [&str; 1] = ["disable_sync_create_index"];
 
 /// The option that names the cluster when the client cannot send its name by SNI.
 const CLUSTER_ID: &str = "amzn-cluster-id";
@@ -85,23 +62,23 @@ impl Request {
         }
     }
 
-    /// Checks the settings and gives those that PostgreSQL is to get.
+    /// Checks the settings and gives them under the names that PostgreSQL knows them by.
     ///
     /// # Errors
     /// FATAL 0A000 for the first that DSQL does not take.
-    pub fn allowed_settings(&self) -> Result<Vec<(&str, &str)>, ClientError> {
+    pub fn allowed_settings<'a>(
+        &'a self,
+        rules: &'a Rules,
+    ) -> Result<Vec<(&'a str, &'a str)>, ClientError> {
         let mut out = Vec::new();
         for (name, value) in &self.settings {
-            let lower = name.to_ascii_lowercase();
-            if !ALLOWED.contains(&lower.as_str()) {
+            if !rules.setting(name) {
                 return Err(ClientError::fatal(
                     FEATURE_NOT_SUPPORTED,
                     format!("setting configuration parameter \"{name}\" not supported"),
                 ));
             }
-            if !NOT_FOR_POSTGRES.contains(&lower.as_str()) {
-                out.push((name.as_str(), value.as_str()));
-            }
+            out.push((rules.own_setting(name).unwrap_or(name), value.as_str()));
         }
         Ok(out)
     }
@@ -170,24 +147,23 @@ mod tests {
         assert_eq!(request.cluster_id.as_deref(), Some("abc"));
         assert_eq!(request.protocol_options, ["_pq_.x"]);
         assert_eq!(
-            request.allowed_settings(),
+            request.allowed_settings(&Rules::newest().unwrap()),
             Ok(vec![("search_path", "s"), ("DateStyle", "ISO")])
         );
     }
 
     #[test]
     fn only_the_allow_list_passes() {
-        for name in ALLOWED {
-            assert!(request(&[(name, "x")]).allowed_settings().is_ok(), "{name}");
-            let upper = name.to_uppercase();
-            assert!(
-                request(&[(&upper, "x")]).allowed_settings().is_ok(),
-                "{upper}"
-            );
+        let rules = Rules::newest().unwrap();
+        for name in rules.settings() {
+            for name in [name.to_owned(), name.to_uppercase()] {
+                let request = request(&[(&name, "x")]);
+                assert!(request.allowed_settings(&rules).is_ok(), "{name}");
+            }
         }
         assert_eq!(
-            request(&[("disable_sync_create_index", "off")]).allowed_settings(),
-            Ok(vec![])
+            request(&[("disable_sync_create_index", "off")]).allowed_settings(&rules),
+            Ok(vec![("pg_dsql.disable_sync_create_index", "off")])
         );
         for name in [
             "statement_timeout",
@@ -202,7 +178,7 @@ mod tests {
                 vec![(name, "x")],
                 vec![("options", &*format!("-c {name}=x"))],
             ] {
-                let refusal = request(&parameters).allowed_settings().unwrap_err();
+                let refusal = request(&parameters).allowed_settings(&rules).unwrap_err();
                 assert_eq!(refusal.code, "0A000");
                 assert_eq!(
                     refusal.message,

@@ -118,9 +118,7 @@ impl Judge<'_> {
                 keys.join(", ")
             ));
         }
-        self.plan
-            .after
-            .push(format!("SELECT * FROM pg_dsql.check_table({oid})"));
+        self.plan.after.push(self.check_table(&oid));
     }
 
     /// The index is there at once, but not valid until its job is done. A unique one is made

@@ -71,10 +71,7 @@ impl Judge<'_> {
                 self.rules.data.limits.tables
             ),
         );
-        let check = format!(
-            "SELECT * FROM pg_dsql.check_table({})",
-            relation_oid(relation)
-        );
+        let check = self.check_table(&relation_oid(relation));
         self.plan.after.push(check);
         Ok(())
     }
@@ -102,6 +99,15 @@ impl Judge<'_> {
             )));
         }
         Ok(())
+    }
+
+    /// A query that refuses a table for what only the catalog tells: types behind names, keys.
+    pub(super) fn check_table(&self, oid: &str) -> String {
+        let limits = &self.rules.data.limits;
+        format!(
+            "SELECT * FROM pg_dsql.check_table({oid}, {}, {}, {}, {})",
+            limits.columns, limits.documented_columns, limits.indexes, limits.declared_key_bytes
+        )
     }
 
     /// A query that refuses when there are `limit` relations of some kinds.
@@ -320,7 +326,7 @@ impl Judge<'_> {
             ));
         }
         self.column_itself(column, table)?;
-        let check = format!("SELECT * FROM pg_dsql.check_table({})", relation_oid(table));
+        let check = self.check_table(&relation_oid(table));
         if self.plan.after.last() != Some(&check) {
             self.plan.after.push(check);
         }

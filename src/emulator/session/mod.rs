@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::control::Control;
+use super::jobs::Jobs;
 use super::rules::{Rules, ServerVersion};
 
 pub use backend::{Backend, LoginError, Parameters};
@@ -43,6 +44,8 @@ pub struct Cluster {
     pub version: ServerVersion,
     /// Socket of the local PostgreSQL.
     pub socket: PathBuf,
+    /// Asynchronous jobs.
+    pub jobs: Arc<Jobs>,
     /// `pg_dsql.instrument()` was found to exist.
     pub(crate) instrumented: AtomicBool,
 }
@@ -55,12 +58,14 @@ impl Cluster {
         rules: Rules,
         version: ServerVersion,
         socket: PathBuf,
+        jobs: Arc<Jobs>,
     ) -> Self {
         Self {
             control,
             rules,
             version,
             socket,
+            jobs,
             instrumented: AtomicBool::new(false),
         }
     }

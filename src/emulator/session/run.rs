@@ -456,8 +456,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Waits for a job; `None` is NULL.
     pub(super) async fn wait_for_job(&mut self, id: Option<&str>) -> Result<bool, Stop> {
-        let _ = id;
-        Ok(false)
+        match id {
+            Some(id) => Ok(self.cluster.jobs.wait(id).await?),
+            None => Ok(false),
+        }
     }
 
     /// The id that `CALL sys.wait_for_job` names.
