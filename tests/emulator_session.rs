@@ -4,12 +4,13 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_config::{Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dsql::auth_token::{AuthTokenGenerator, Config};
+use aws_smithy_async::time::StaticTimeSource;
 use dsql_proxy::emulator::{Emulator, EmulatorOptions};
 use dsql_proxy::wire::backend::error_fields;
 use dsql_proxy::wire::frontend::{
@@ -63,6 +64,7 @@ fn token(emulator: &Emulator) -> String {
     let sdk = SdkConfig::builder()
         .credentials_provider(SharedCredentialsProvider::new(keys))
         .region(Region::new(account.region.clone()))
+        .time_source(StaticTimeSource::new(SystemTime::now()))
         .build();
     let config = Config::builder()
         .hostname(&account.endpoint)
@@ -150,7 +152,8 @@ impl Fixture {
     /// Triggers that report every changed row, put on tables by DDL.
     fn instrument(&self) {
         self.superuser(
-            "CREATE SCHEMA pg_dsql;
+            "SET allow_system_table_mods = on;
+             CREATE SCHEMA IF NOT EXISTS pg_dsql;
              CREATE FUNCTION pg_dsql.report() RETURNS trigger LANGUAGE plpgsql AS
                $$BEGIN RAISE NOTICE 'row' USING ERRCODE = 'DQ001'; RETURN NULL; END$$;
              CREATE FUNCTION pg_dsql.instrument() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$
@@ -244,7 +247,7 @@ impl Wire {
     /// As [`Wire::query`], without descriptions.
     fn run(&mut self, sql: &str) -> Vec<String> {
         let mut shown = self.query(sql);
-        shown.retain(|line| line != "T");
+        shown.retain(|line| line != COLUMNS);
         shown
     }
 
@@ -256,6 +259,9 @@ impl Wire {
     }
 }
 
+/// A RowDescription.
+const COLUMNS: &str = "columns";
+
 fn show((tag, body): &(u8, Vec<u8>)) -> String {
     let text = |bytes: &[u8]| {
         String::from_utf8_lossy(bytes)
@@ -264,6 +270,7 @@ fn show((tag, body): &(u8, Vec<u8>)) -> String {
     };
     match tag {
         b'C' | b'Z' => text(body),
+        b'T' => COLUMNS.to_owned(),
         b'D' => {
             let mut values = Vec::new();
             let mut rest = &body[2..];
@@ -550,7 +557,7 @@ fn the_extended_protocol() {
         .describe(b'S', "ins")
         .sync()
         .on(&mut wire);
-    assert_eq!(shown, ["1", "t", "T", "I"]);
+    assert_eq!(shown, ["1", "t", COLUMNS, "I"]);
     let shown = pipeline()
         .bind("", "ins", &["1", "x"])
         .describe(b'P', "")
@@ -561,7 +568,7 @@ fn the_extended_protocol() {
         .on(&mut wire);
     assert_eq!(
         shown,
-        ["2", "T", "1", "INSERT 0 1", "2", "2", "INSERT 0 1", "I"]
+        ["2", COLUMNS, "1", "INSERT 0 1", "2", "2", "INSERT 0 1", "I"]
     );
     // An error undoes the pipeline, and what follows up to Sync is dropped.
     let shown = pipeline()
@@ -728,6 +735,364 @@ fn the_extended_protocol() {
     wire.send(&pipeline().run("SELECT 1", &[]).0);
     assert_eq!(
         wire.query("SELECT 2"),
-        ["1", "2", "1", "SELECT 1", "T", "2", "SELECT 1", "I"]
+        ["1", "2", "1", "SELECT 1", COLUMNS, "2", "SELECT 1", "I"]
     );
+}
+
+const TOO_MANY_ROWS: &str = "54000 transaction row limit exceeded";
+
+#[test]
+fn rows_of_a_transaction_are_limited() {
+    let fixture = start();
+    fixture.instrument();
+    let mut wire = fixture.session();
+    assert_eq!(
+        wire.run("CREATE TABLE t (a int PRIMARY KEY, p int)"),
+        ["CREATE TABLE", "I"]
+    );
+    let fill = |from: u32, to: u32| format!("INSERT INTO t SELECT generate_series({from}, {to})");
+    assert_eq!(wire.run(&fill(1, 3000)), ["INSERT 0 3000", "I"]);
+    assert_eq!(wire.run(&fill(3001, 6001)), [TOO_MANY_ROWS, "I"]);
+    // At the statement that crosses it, and behind it the transaction is lost.
+    wire.run("BEGIN");
+    assert_eq!(wire.run(&fill(3001, 6000)), ["INSERT 0 3000", "T"]);
+    assert_eq!(
+        wire.run("SELECT count(*) FROM t"),
+        ["6000", "SELECT 1", "T"]
+    );
+    assert_eq!(
+        wire.run("UPDATE t SET p = 1 WHERE a = 1"),
+        [TOO_MANY_ROWS, "E"]
+    );
+    assert_eq!(wire.run("COMMIT"), ["ROLLBACK", "I"]);
+    // Far above it the statement is stopped, and the session is as good as before.
+    assert_eq!(wire.run(&fill(3001, 2_000_000)), [TOO_MANY_ROWS, "I"]);
+    assert_eq!(
+        wire.run("SELECT count(*) FROM t"),
+        ["3000", "SELECT 1", "I"]
+    );
+    let shown = pipeline()
+        .run("UPDATE t SET p = 2 RETURNING a", &[])
+        .run("DELETE FROM t WHERE a = 1", &[])
+        .sync()
+        .on(&mut wire);
+    assert_eq!(shown[..2], ["1", "2"]);
+    assert_eq!(shown[shown.len() - 4..], ["1", "2", TOO_MANY_ROWS, "I"]);
+    let shown = pipeline().run(&fill(3001, 6001), &[]).sync().on(&mut wire);
+    assert_eq!(shown, ["1", "2", TOO_MANY_ROWS, "I"]);
+    assert_eq!(wire.run("DELETE FROM t"), ["DELETE 3000", "I"]);
+    // COPY counts too.
+    let data = |rows: u32| {
+        (0..rows)
+            .map(|row| format!("{row}\t1\n"))
+            .collect::<String>()
+    };
+    assert_eq!(
+        copy_in(&mut wire, "COPY t FROM STDIN", &data(3001)),
+        ["G", TOO_MANY_ROWS, "I"]
+    );
+    assert_eq!(
+        copy_in(&mut wire, "COPY t FROM STDIN", &data(3000)),
+        ["G", "COPY 3000", "I"]
+    );
+}
+
+fn copy_in(wire: &mut Wire, sql: &str, data: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    put_query(&mut out, sql.as_bytes());
+    wire.send(&out);
+    let first = wire.message();
+    if first.0 != b'G' {
+        let mut shown = vec![show(&first)];
+        shown.extend(wire.shown());
+        return shown;
+    }
+    let mut out = Vec::new();
+    for piece in data.as_bytes().chunks(1000) {
+        put(&mut out, b'd', &[piece]);
+    }
+    put(&mut out, b'c', &[]);
+    wire.send(&out);
+    let mut shown = vec!["G".to_owned()];
+    shown.extend(wire.shown());
+    shown
+}
+
+#[test]
+fn copy_in_both_directions_and_protocols() {
+    let fixture = start();
+    let mut wire = fixture.session();
+    wire.run("CREATE TABLE t (a int PRIMARY KEY, b text)");
+    assert_eq!(
+        copy_in(&mut wire, "COPY t FROM STDIN", "1\tx\n2\t\\N\n"),
+        ["G", "COPY 2", "I"]
+    );
+    let csv = "COPY t FROM STDIN WITH (FORMAT csv, HEADER, DELIMITER ';')";
+    assert_eq!(
+        copy_in(&mut wire, csv, "a;b\n3;\"y;z\"\n"),
+        ["G", "COPY 1", "I"]
+    );
+    assert_eq!(
+        wire.run("COPY t TO STDOUT WITH (FORMAT csv)"),
+        ["H", "d", "d", "d", "c", "COPY 3", "I"]
+    );
+    // In a block; an error in the data fails it, and what is still sent is dropped.
+    wire.run("BEGIN");
+    assert_eq!(
+        copy_in(&mut wire, "COPY t FROM STDIN", "4\tx\n"),
+        ["G", "COPY 1", "T"]
+    );
+    let shown = copy_in(&mut wire, "COPY t FROM STDIN", &"x\ty\n".repeat(100_000));
+    assert!(
+        shown[1].starts_with("22P02 ") && shown[2] == "E",
+        "{shown:?}"
+    );
+    assert_eq!(wire.run("ROLLBACK"), ["ROLLBACK", "I"]);
+    // The client gives up.
+    let mut out = Vec::new();
+    put_query(&mut out, b"COPY t FROM STDIN");
+    put(&mut out, b'd', &[b"5\tx\n"]);
+    put(&mut out, b'f', &[b"no more\0"]);
+    wire.send(&out);
+    assert_eq!(
+        wire.shown(),
+        ["G", "57014 COPY from stdin failed: no more", "I"]
+    );
+    // The extended protocol, with a Sync in front of the data and one behind it.
+    let mut out = pipeline().run("COPY t FROM STDIN", &[]).sync().0;
+    put(&mut out, b'd', &[b"6\tx\n"]);
+    put(&mut out, b'c', &[]);
+    wire.send(&Pipeline(out).sync().0);
+    assert_eq!(wire.shown(), ["1", "2", "G", "COPY 1", "I"]);
+    let shown = pipeline().run("COPY t TO STDOUT", &[]).sync().on(&mut wire);
+    assert_eq!(
+        shown,
+        ["1", "2", "H", "d", "d", "d", "d", "c", "COPY 4", "I"]
+    );
+    assert_eq!(wire.run("SELECT max(a) FROM t"), ["6", "SELECT 1", "I"]);
+}
+
+#[test]
+fn ages_are_on_the_emulators_clock() {
+    let fixture = start();
+    let mut wire = fixture.session();
+    wire.run("CREATE TABLE t (a int)");
+    let exceeded = |age: u32| {
+        format!(
+            "54000 transaction age limit of 300s exceeded | Current transaction age {age}s exceeds 300s"
+        )
+    };
+    wire.run("BEGIN");
+    fixture.advance("299s");
+    assert_eq!(wire.run("INSERT INTO t VALUES (1)"), ["INSERT 0 1", "T"]);
+    fixture.advance("2s");
+    assert_eq!(wire.run("SELECT 1"), [exceeded(301), "E".to_owned()]);
+    assert_eq!(wire.run("COMMIT"), ["ROLLBACK", "I"]);
+    wire.run("BEGIN; INSERT INTO t VALUES (1)");
+    fixture.advance("310s");
+    assert_eq!(wire.run("COMMIT"), [exceeded(310), "I".to_owned()]);
+    assert_eq!(wire.run("SELECT count(*) FROM t"), ["0", "SELECT 1", "I"]);
+    wire.run("BEGIN; SELECT 1");
+    fixture.advance("310s");
+    let shown = pipeline().run("SELECT 1", &[]).sync().on(&mut wire);
+    assert_eq!(shown, ["1".to_owned(), exceeded(310), "E".to_owned()]);
+    assert_eq!(wire.run("ROLLBACK"), ["ROLLBACK", "I"]);
+    // A connection ends when it is 60 minutes old, without a word, also while nothing goes on.
+    fixture.advance("44m");
+    assert_eq!(wire.run("SELECT 1"), ["1", "SELECT 1", "I"]);
+    fixture.advance("1m");
+    assert_eq!(wire.rest(), (Vec::new(), false));
+}
+
+#[test]
+fn statements_and_commits_are_aborted_on_order() {
+    let fixture = start();
+    let mut wire = fixture.session();
+    wire.run("CREATE TABLE t (a int)");
+    let data = "40001 change conflicts with another transaction (OC000)";
+    let schema = "40001 schema has been updated by another transaction (OC001)";
+    fixture.order(r#"{"kind":"abort_statement","code":"OC001","count":2}"#);
+    // Upkeep of a session does not use it up.
+    assert_eq!(wire.run("SET extra_float_digits = 3"), ["SET", "I"]);
+    assert_eq!(wire.run("BEGIN"), ["BEGIN", "T"]);
+    assert_eq!(wire.run("SELECT 1"), [schema, "E"]);
+    assert_eq!(wire.run("ROLLBACK"), ["ROLLBACK", "I"]);
+    let shown = pipeline().run("SELECT 1", &[]).sync().on(&mut wire);
+    assert_eq!(shown, ["1", "2", schema, "I"]);
+    assert_eq!(wire.run("SELECT 1"), ["1", "SELECT 1", "I"]);
+
+    fixture.order(r#"{"kind":"abort_commit","count":3}"#);
+    assert_eq!(
+        wire.run("SELECT 1"),
+        ["1", "SELECT 1", "I"],
+        "a read is no commit"
+    );
+    assert_eq!(
+        wire.run("INSERT INTO t VALUES (1) RETURNING a"),
+        [data, "I"]
+    );
+    let shown = pipeline()
+        .run("INSERT INTO t VALUES (1)", &[])
+        .sync()
+        .on(&mut wire);
+    assert_eq!(shown, ["1", "2", data, "I"]);
+    wire.run("BEGIN");
+    assert_eq!(wire.run("INSERT INTO t VALUES (1)"), ["INSERT 0 1", "T"]);
+    assert_eq!(wire.run("COMMIT"), [data, "I"]);
+    assert_eq!(wire.run("SELECT count(*) FROM t"), ["0", "SELECT 1", "I"]);
+
+    // By the text of one statement of the transaction.
+    fixture.order(r#"{"kind":"abort_commit","match":"VALUES \\(7"}"#);
+    assert_eq!(wire.run("INSERT INTO t VALUES (6)"), ["INSERT 0 1", "I"]);
+    wire.run("BEGIN; INSERT INTO t VALUES (7); INSERT INTO t VALUES (8)");
+    assert_eq!(wire.run("COMMIT"), [data, "I"]);
+    assert_eq!(
+        fixture.http("GET", "/faults", "").1["orders"],
+        serde_json::json!([])
+    );
+    assert_eq!((fixture.stat("conflicts"), fixture.stat("commits")), (6, 2));
+
+    fixture.order(r#"{"kind":"delay","ms":300,"match":"^SELECT 5"}"#);
+    let before = std::time::Instant::now();
+    assert_eq!(wire.run("SELECT 5"), ["5", "SELECT 1", "I"]);
+    assert!(before.elapsed() >= Duration::from_millis(300));
+}
+
+#[test]
+fn connections_are_cut_on_order() {
+    let fixture = start();
+    let mut wire = fixture.session();
+    wire.run("CREATE TABLE t (a int)");
+    let count = |expected: &str| {
+        let shown = fixture.session().run("SELECT count(*) FROM t");
+        assert_eq!(shown[0], expected);
+    };
+    let mut insert = Vec::new();
+    put_query(&mut insert, b"INSERT INTO t VALUES (1)");
+
+    fixture.order(r#"{"kind":"cut_before_commit"}"#);
+    wire.send(&insert);
+    assert_eq!(wire.rest(), (Vec::new(), false));
+    count("0");
+    fixture.order(r#"{"kind":"cut_after_commit"}"#);
+    let mut wire = fixture.session();
+    wire.send(&insert);
+    assert_eq!(wire.rest(), (Vec::new(), false));
+    count("1");
+    fixture.order(r#"{"kind":"cut_after_commit"}"#);
+    let mut wire = fixture.session();
+    wire.run("BEGIN");
+    wire.run("INSERT INTO t VALUES (2)");
+    wire.send(&pipeline().run("COMMIT", &[]).sync().0);
+    let (rest, clean) = wire.rest();
+    assert!(!rest.contains(&b'Z') && !clean);
+    count("2");
+    // In the middle of a row.
+    fixture.order(r#"{"kind":"cut","match":"FROM t"}"#);
+    let mut wire = fixture.session();
+    assert_eq!(wire.run("SELECT 1"), ["1", "SELECT 1", "I"]);
+    let mut out = Vec::new();
+    put_query(&mut out, b"SELECT a, 'text that is long enough' FROM t");
+    wire.send(&out);
+    assert_eq!(wire.message().0, b'T');
+    let (rest, clean) = wire.rest();
+    assert!(rest[0] == b'D' && rest.len() < 30 && !clean, "{rest:?}");
+    count("2");
+    // The connections that are open now.
+    let mut wire = fixture.session();
+    assert_eq!(
+        fixture.http("POST", "/faults", r#"{"kind":"cut"}"#).1["cut"],
+        1
+    );
+    assert_eq!(wire.rest(), (Vec::new(), false));
+}
+
+#[test]
+fn logins_are_limited_and_refused_on_order() {
+    let fixture = start();
+    let refused = |fixture: &Fixture| {
+        let mut wire = fixture.knock();
+        let first = wire.message();
+        assert_eq!(first.0, b'E');
+        show(&first)
+    };
+    let cases = [
+        (
+            "waking_up",
+            "08006 unable to accept connection, waking up cluster, please retry later",
+        ),
+        (
+            "rate_exceeded",
+            "53400 Unable to accept connection, rate exceeded.",
+        ),
+        (
+            "too_many_connections",
+            "53300 Unable to accept connection, too many open connections.",
+        ),
+    ];
+    for (kind, expected) in cases {
+        fixture.order(&format!("{{\"kind\":\"{kind}\"}}"));
+        assert_eq!(refused(&fixture), expected);
+    }
+    let quotas = r#"{"connections":2,"connect_rate":1,"connect_burst":5}"#;
+    assert_eq!(fixture.http("POST", "/quotas", quotas).0, 200);
+    let open = (fixture.session(), fixture.session());
+    assert_eq!(refused(&fixture), cases[2].1);
+    assert_eq!(refused(&fixture), cases[2].1);
+    assert_eq!(refused(&fixture), cases[2].1);
+    assert_eq!(refused(&fixture), cases[1].1);
+    fixture.advance("2s");
+    assert_eq!(refused(&fixture), cases[2].1);
+    drop(open);
+}
+
+#[test]
+fn hostile_bytes_end_a_session_and_nothing_else() {
+    let fixture = start();
+    let cases: &[(&[u8], &str)] = &[
+        (b"\0\0\0\0\x04", "08P01 invalid frontend message type 0"),
+        (b"S\0\0\0\x03", "08P01 invalid message length"),
+        (b"p\0\0\0\x05\0", "08P01 invalid frontend message type 112"),
+    ];
+    for (bytes, expected) in cases {
+        let mut wire = fixture.session();
+        wire.send(bytes);
+        assert_eq!(show(&wire.message()), *expected);
+        assert_eq!(wire.rest(), (Vec::new(), true));
+    }
+    // Above 10 MiB: closed without a word. 10 MiB are taken.
+    let mut wire = fixture.session();
+    wire.send(b"Q\0\xa0\0\x01");
+    assert_eq!(wire.rest(), (Vec::new(), false));
+    let mut wire = fixture.session();
+    let long = format!("SELECT 1 --{}", "x".repeat(10 * 1024 * 1024 - 16));
+    assert_eq!(wire.run(&long), ["1", "SELECT 1", "I"]);
+    // Bodies without their layout.
+    let mut broken: Vec<(u8, &[u8])> = vec![(b'Q', b"x"), (b'Q', b""), (b'F', b"")];
+    for tag in [b'P', b'B', b'D', b'E', b'C'] {
+        for body in [&b""[..], b"\0", b"S", b"\0\0\0", b"Sx\0y"] {
+            broken.push((tag, body));
+        }
+    }
+    for (tag, body) in broken {
+        let mut out = Vec::new();
+        put(&mut out, tag, &[body]);
+        if !matches!(tag, b'Q' | b'F') {
+            put(&mut out, b'S', &[]);
+        }
+        wire.send(&out);
+        let shown = wire.shown();
+        assert!(
+            shown.len() <= 2 && shown.last().unwrap() == "I",
+            "{tag} {body:?}: {shown:?}"
+        );
+    }
+    assert_eq!(wire.run("SELECT 1"), ["1", "SELECT 1", "I"]);
+    // PostgreSQL ends the session's connection: said, and over.
+    fixture.superuser(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'admin'",
+    );
+    assert_eq!(show(&wire.message()), "XX000 server unavailable");
+    assert_eq!(wire.rest(), (Vec::new(), true));
+    assert_eq!(fixture.session().run("SELECT 1"), ["1", "SELECT 1", "I"]);
 }

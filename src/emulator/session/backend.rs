@@ -130,9 +130,13 @@ impl Backend {
         put_parse(out, name, sql.as_bytes(), &[0, 0]);
         put(out, b'B', &[HIDDEN, HIDDEN, &[0; 6]]);
         put(out, b'E', &[HIDDEN, &[0; 4]]);
-        put(out, b'C', &[b"P", HIDDEN]);
-        put(out, b'C', &[b"S", HIDDEN]);
+        self.put_closes();
         self.unsynced = true;
+    }
+
+    fn put_closes(&mut self) {
+        put(&mut self.out, b'C', &[b"P", HIDDEN]);
+        put(&mut self.out, b'C', &[b"S", HIDDEN]);
     }
 
     /// Appends Sync.
@@ -204,6 +208,16 @@ impl Backend {
     /// Inside: PostgreSQL's refusal. Outside: the connection is lost.
     pub async fn command(&mut self, sql: &str) -> Result<Result<Vec<Row>, Refusal>, Ended> {
         self.put_hidden(sql);
+        let outcome = self.collect_rows().await?;
+        if outcome.is_err() {
+            // The error made PostgreSQL skip them.
+            self.put_closes();
+            let _ = self.collect_rows().await?;
+        }
+        Ok(outcome)
+    }
+
+    async fn collect_rows(&mut self) -> Result<Result<Vec<Row>, Refusal>, Ended> {
         self.put_sync();
         self.send().await?;
         let mut rows = Vec::new();
@@ -213,10 +227,8 @@ impl Backend {
             match message.tag {
                 b'D' => rows.push(row(message.body())),
                 b'E' => {
-                    refusal = Some(fatal_ends(
-                        Refusal::of_postgres(&message.frame, 0),
-                        &message,
-                    )?)
+                    let error = Refusal::of_postgres(&message.frame, 0);
+                    refusal = Some(fatal_ends(error, &message)?);
                 }
                 b'Z' => return Ok(refusal.map_or(Ok(rows), Err)),
                 _ => {}

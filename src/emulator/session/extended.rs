@@ -72,6 +72,8 @@ pub enum End {
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Takes one message of the extended protocol, Sync excepted.
     pub(super) async fn extended(&mut self, frame: &Frame) -> Result<(), Ended> {
+        // Only the last answer before a Sync is worth nothing without its commit.
+        self.client.release();
         let taken = match frame.tag {
             b'P' => self.parse(frame).await,
             b'B' => self.bind(frame).await,

@@ -124,7 +124,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.control(control, text).await?;
             }
         }
-        if last && self.block.phase != Phase::Explicit && self.backend.open {
+        if !last {
+            self.client.release();
+        } else if self.block.phase != Phase::Explicit && self.backend.open {
             self.commit("").await?;
         }
         Ok(())
