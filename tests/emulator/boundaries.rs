@@ -757,7 +757,10 @@ fn numeric_precision(ground: &mut Ground) {
 fn nesting(ground: &mut Ground) {
     let mut session = ground.admin();
     let nested = |depth: usize| format!("SELECT {}1{}", "1+(".repeat(depth), ")".repeat(depth));
-    assert_eq!(session.run(&nested(200)).rows[0][0].as_deref(), Some("201"));
+    let reply = session
+        .query(&nested(90))
+        .unwrap_or_else(|lost| panic!("{lost}"));
+    assert_eq!(reply.value().as_deref(), Some("91"));
     for depth in [20_000, 400_000] {
         let sql = nested(depth);
         refused_outside(&mut session, &sql, "54001", "stack depth limit exceeded");
