@@ -380,8 +380,7 @@ fn logins_are_refused_in_the_words_of_dsql() {
         let refusal = fixture.refusal(parameters, token);
         assert!(refusal.starts_with(&expected), "{parameters:?}: {refusal}");
     }
-    // The unknown role is PostgreSQL's own refusal, behind a good token.
-    assert_eq!(fixture.stat("refused_logins"), count - 1);
+    assert_eq!(fixture.stat("refused_logins"), count);
     fixture.await_stat("connections", 0);
 }
 

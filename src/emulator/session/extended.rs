@@ -12,7 +12,7 @@ use super::backend::{Message, fatal_ends};
 use super::block::Phase;
 use super::frontend::Frame;
 use super::portals::{
-    Portal, Prepared, TEXT, bound, check_parameters, job_columns, put_columns, put_row, put_rows,
+    Portal, Prepared, Shape, TEXT, bound, check_parameters, job_columns, put_columns, put_rows,
     waited,
 };
 use super::refusal::{Ended, Refusal, Stop};
@@ -46,8 +46,8 @@ pub enum Expect {
     Execute {
         /// The answer waits for what is decided behind it.
         held: bool,
-        /// Rows are dropped, and the end is given back.
-        job: bool,
+        /// What becomes of the answer. Of one that starts a job the end is only given back.
+        shape: Shape,
     },
 }
 
@@ -297,7 +297,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Some(portal) = self.portals.get(name).cloned() else {
             let expect = Expect::Execute {
                 held: false,
-                job: false,
+                shape: Shape::default(),
             };
             return self.pass_up(frame, expect);
         };
@@ -355,31 +355,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         portal: &Portal,
         plan: &Plan,
     ) -> Result<(), Stop> {
-        let job = plan.job.is_some();
+        let shape = Shape::of(plan);
         let held = !plan.is_direct();
         if !held && !self.cutting {
-            return self.pass_up(frame, Expect::Execute { held, job });
+            return self.pass_up(frame, Expect::Execute { held, shape });
         }
         if !plan.before.is_empty() {
             self.drain(Drain::Flush).await?;
             self.check(&plan.before).await?;
         }
-        self.pass_up(frame, Expect::Execute { held, job })?;
+        self.pass_up(frame, Expect::Execute { held, shape })?;
         let end = self.drain(Drain::Flush).await?;
         if !held {
             return Ok(());
         }
-        let id = match end {
+        let id = match &end {
             Some(End::Suspended) => {
                 self.block.check_rows()?;
                 None
             }
             _ => self.follow_up(plan).await?,
         };
-        if let (Some(id), Some(End::Complete(tag))) = (id, end) {
-            let formats = formats_of(portal);
-            put_row(self.client.out(), &job_columns(), &[Some(id)], &formats);
-            self.pass(&tag).await?;
+        if let Some(End::Complete(tag)) = end.filter(|_| shape.job) {
+            self.answer_job(id, &formats_of(portal), &tag).await?;
         }
         if self.block.phase == Phase::Explicit {
             self.client.release();
@@ -457,11 +455,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     self.client.out().extend_from_slice(&message.frame);
                 }
                 Expect::Describe { job } => self.collect_description(job).await?,
-                Expect::Execute { held, job } => {
+                Expect::Execute { held, shape } => {
                     if held {
                         self.client.hold();
                     }
-                    last = Some(self.collect_rows(job).await?);
+                    last = Some(self.collect_rows(shape).await?);
                 }
             }
         }
@@ -485,12 +483,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    async fn collect_rows(&mut self, job: bool) -> Result<End, Stop> {
+    async fn collect_rows(&mut self, shape: Shape) -> Result<End, Stop> {
         loop {
             let message = self.answer().await?;
             match message.tag {
                 b'C' | b'I' => {
-                    if !job {
+                    let message = shape.end(message);
+                    if !shape.job {
                         self.pass(&message).await?;
                     }
                     return Ok(End::Complete(message));
@@ -512,7 +511,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         }
                     }
                 }
-                _ if job => {}
+                _ if shape.job => {}
                 _ => self.pass(&message).await?,
             }
         }

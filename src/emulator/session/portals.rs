@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::emulator::rules::{Action, Answer, Column};
+use super::backend::Message;
+use crate::emulator::rules::{Action, Answer, Column, Plan};
 use crate::sql::statement::Statement;
 use crate::wire::frontend::{LayoutError, put};
 use crate::wire::reply::{ClientError, put_command_complete};
@@ -86,6 +87,38 @@ fn words(bytes: &[u8]) -> Result<(Vec<u16>, &[u8]), LayoutError> {
         rest = behind;
     }
     Ok((out, rest))
+}
+
+/// How an answer of PostgreSQL is changed on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Shape {
+    /// Rows are dropped: the result is the id of a job.
+    pub job: bool,
+    /// The command tag.
+    pub tag: Option<&'static str>,
+}
+
+impl Shape {
+    /// What a plan makes of the answer.
+    pub fn of(plan: &Plan) -> Self {
+        Self {
+            job: plan.job.is_some(),
+            tag: plan.tag,
+        }
+    }
+
+    /// A CommandComplete with the tag it is to have.
+    pub fn end(self, message: Message) -> Message {
+        let Some(tag) = self.tag.filter(|_| message.tag == b'C') else {
+            return message;
+        };
+        let mut frame = Vec::new();
+        put_command_complete(&mut frame, tag);
+        Message {
+            tag: message.tag,
+            frame: frame.into(),
+        }
+    }
 }
 
 /// OID of type text.

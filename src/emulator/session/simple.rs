@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::backend::{Message, fatal_ends};
 use super::block::Phase;
 use super::extended::Drain;
-use super::portals::{job_columns, put_columns, put_row, put_rows, waited};
+use super::portals::{Shape, job_columns, put_columns, put_row, put_rows, waited};
 use super::refusal::{Ended, Refusal, Stop};
 use super::run::{BEGIN, Session, too_deep, too_long};
 use crate::emulator::rules::{Action, Answer, Class, Control, Plan};
@@ -153,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.client.release();
             self.backend.put_query(sql);
             self.backend.send().await?;
-            return self.relay(before, false).await.map(|_| ());
+            return self.relay(before, Shape::of(plan)).await.map(|_| ());
         }
         if !plan.before.is_empty() {
             self.open().await?;
@@ -173,16 +173,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if plan.class != Class::Read {
             self.client.hold();
         }
-        let tag = self.relay(before, plan.job.is_some()).await?;
+        let tag = self.relay(before, Shape::of(plan)).await?;
         let job = self.follow_up(plan).await?;
-        if let (Some(id), Some(tag)) = (job, tag) {
-            let columns = job_columns();
-            let out = self.client.out();
-            put_columns(out, &columns, &[]);
-            put_row(out, &columns, &[Some(id)], &[]);
-            self.pass(&tag).await?;
+        if let Some(tag) = tag {
+            put_columns(self.client.out(), &job_columns(), &[]);
+            self.answer_job(job, &[], &tag).await?;
         }
         Ok(())
+    }
+
+    /// The id of a job that was started, if one was, and the end of its statement's answer.
+    pub(super) async fn answer_job(
+        &mut self,
+        id: Option<String>,
+        formats: &[u16],
+        tag: &Message,
+    ) -> Result<(), Ended> {
+        if id.is_some() {
+            put_row(self.client.out(), &job_columns(), &[id], formats);
+        }
+        self.pass(tag).await
     }
 
     /// Opens the hidden transaction.
@@ -207,9 +217,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// Passes the answer to one statement on, up to ReadyForQuery. With `job` only notices pass, and
-    /// the end of the answer is given back.
-    async fn relay(&mut self, before: Option<usize>, job: bool) -> Result<Option<Message>, Stop> {
+    /// Passes the answer to one statement on, up to ReadyForQuery. Of one that starts a job only
+    /// notices pass, and the end of the answer is given back.
+    async fn relay(
+        &mut self,
+        before: Option<usize>,
+        shape: Shape,
+    ) -> Result<Option<Message>, Stop> {
         let mut refusal = None;
         let mut tag = None;
         let mut early = None;
@@ -230,8 +244,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 b'N' => self.notice(&message).await,
                 b'S' => self.parameter(&message),
                 b'A' => {}
-                b'T' | b'D' if job => {}
-                b'C' if job => tag = Some(message),
+                b'T' | b'D' if shape.job => {}
+                b'C' if shape.job => tag = Some(shape.end(message)),
+                b'C' => self.pass(&shape.end(message)).await?,
                 b'G' => {
                     self.client.out().extend_from_slice(&message.frame);
                     early = self.copy_in().await?;
