@@ -262,6 +262,8 @@ fn options(dir: &std::path::Path) -> EmulatorOptions {
         admin: LOOPBACK.parse().unwrap(),
         pg_bin: None,
         fresh: false,
+        as_of: None,
+        job_duration: dsql_proxy::emulator::JOB_DURATION,
     }
 }
 
