@@ -149,28 +149,6 @@ impl Fixture {
         });
     }
 
-    /// Triggers that report every changed row, put on tables by DDL.
-    fn instrument(&self) {
-        self.superuser(
-            "SET allow_system_table_mods = on;
-             CREATE SCHEMA IF NOT EXISTS pg_dsql;
-             CREATE FUNCTION pg_dsql.report() RETURNS trigger LANGUAGE plpgsql AS
-               $$BEGIN RAISE NOTICE 'row' USING ERRCODE = 'DQ001'; RETURN NULL; END$$;
-             CREATE FUNCTION pg_dsql.instrument() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$
-             DECLARE r regclass;
-             BEGIN
-               FOR r IN SELECT c.oid FROM pg_class c WHERE relkind = 'r'
-                 AND relnamespace = 'public'::regnamespace AND NOT EXISTS
-                 (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND tgname = 'report')
-               LOOP
-                 EXECUTE format('CREATE TRIGGER report AFTER INSERT OR UPDATE OR DELETE ON %s
-                   FOR EACH ROW EXECUTE FUNCTION pg_dsql.report()', r);
-               END LOOP;
-             END$$;
-             GRANT USAGE ON SCHEMA pg_dsql TO admin;",
-        );
-    }
-
     fn http(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
         let mut socket = TcpStream::connect(self.emulator.admin_address()).unwrap();
         write!(
@@ -744,7 +722,6 @@ const TOO_MANY_ROWS: &str = "54000 transaction row limit exceeded";
 #[test]
 fn rows_of_a_transaction_are_limited() {
     let fixture = start();
-    fixture.instrument();
     let mut wire = fixture.session();
     assert_eq!(
         wire.run("CREATE TABLE t (a int PRIMARY KEY, p int)"),
@@ -1095,4 +1072,105 @@ fn hostile_bytes_end_a_session_and_nothing_else() {
     assert_eq!(show(&wire.message()), "XX000 server unavailable");
     assert_eq!(wire.rest(), (Vec::new(), true));
     assert_eq!(fixture.session().run("SELECT 1"), ["1", "SELECT 1", "I"]);
+}
+
+/// Prints what the emulator adds to a statement; `cargo test --release -- --ignored added`.
+#[test]
+#[ignore = "a measurement"]
+fn added_latency() {
+    use std::os::unix::net::UnixStream;
+    use std::time::Instant;
+
+    fn median(mut once: impl FnMut()) -> f64 {
+        for _ in 0..500 {
+            once();
+        }
+        let mut times: Vec<f64> = (0..5000)
+            .map(|_| {
+                let start = Instant::now();
+                once();
+                start.elapsed().as_secs_f64() * 1e6
+            })
+            .collect();
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    }
+
+    fn until_ready(stream: &mut impl Read) {
+        let mut buffer = [0; 4096];
+        let mut got = Vec::new();
+        loop {
+            let count = stream.read(&mut buffer).unwrap();
+            got.extend_from_slice(&buffer[..count]);
+            if got.len() >= 6 && got[got.len() - 6..got.len() - 1] == *b"Z\0\0\0\x05" {
+                return;
+            }
+        }
+    }
+
+    let fixture = start();
+    let mut emulated = fixture.session();
+    emulated.run("CREATE TABLE t (a int PRIMARY KEY, b int)");
+    emulated.run("INSERT INTO t VALUES (1, 1)");
+    let mut direct = UnixStream::connect(fixture.emulator.postgres().socket()).unwrap();
+    let mut out = Vec::new();
+    put_startup(&mut out, &[("user", "admin"), ("database", "postgres")]);
+    direct.write_all(&out).unwrap();
+    until_ready(&mut direct);
+    let simple = |sql: &str| {
+        let mut out = Vec::new();
+        put_query(&mut out, sql.as_bytes());
+        out
+    };
+    let extended = |sql: &str| {
+        pipeline()
+            .parse("", sql)
+            .bind("", "", &[])
+            .describe(b'P', "")
+            .execute("", 0)
+            .sync()
+            .0
+    };
+    emulated.send(&pipeline().parse("s", "SELECT 1").sync().0);
+    emulated.shown();
+    direct
+        .write_all(&pipeline().parse("s", "SELECT 1").sync().0)
+        .unwrap();
+    until_ready(&mut direct);
+    let cases = [
+        ("SELECT 1, simple", simple("SELECT 1")),
+        ("SELECT 1, extended", extended("SELECT 1")),
+        (
+            "SELECT 1, prepared",
+            pipeline().bind("", "s", &[]).execute("", 0).sync().0,
+        ),
+        ("point read, simple", simple("SELECT b FROM t WHERE a = 1")),
+        (
+            "point read, extended",
+            extended("SELECT b FROM t WHERE a = 1"),
+        ),
+        ("update, simple", simple("UPDATE t SET b = 2 WHERE a = 1")),
+        (
+            "update, extended",
+            extended("UPDATE t SET b = 2 WHERE a = 1"),
+        ),
+    ];
+    println!(
+        "{:<22}{:>10}{:>10}{:>10}",
+        "median, µs", "direct", "emulator", "added"
+    );
+    for (name, bytes) in cases {
+        let plain = median(|| {
+            direct.write_all(&bytes).unwrap();
+            until_ready(&mut direct);
+        });
+        let through = median(|| {
+            emulated.send(&bytes);
+            until_ready(&mut emulated.stream);
+        });
+        println!(
+            "{name:<22}{plain:>10.1}{through:>10.1}{:>10.1}",
+            through - plain
+        );
+    }
 }

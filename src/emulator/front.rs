@@ -366,6 +366,8 @@ impl Front {
         let fixed = [
             ("default_transaction_isolation", "repeatable read"),
             ("TimeZone", "UTC"),
+            // Nobody waits for locks; the session sees to it that nobody has to.
+            ("lock_timeout", "10ms"),
         ];
         let who = [("user", user), ("database", DATABASE)];
         let parameters: Vec<(&str, &str)> =

@@ -8,6 +8,7 @@ use tokio_postgres::{Client, Config, Error, NoTls};
 
 use super::catalog;
 use super::front::DATABASE;
+use super::occ::CAPTURE_SQL;
 use super::postgres::{PORT, SUPERUSER};
 use super::rules::{Rules, ServerVersion};
 use super::verify::ADMIN;
@@ -41,7 +42,14 @@ pub async fn prepare_cluster(
             )
             .await?;
     }
-    catalog::prepare(&client, rules, version).await
+    catalog::prepare(&client, rules, version).await?;
+    client
+        .batch_execute(
+            "SET allow_system_table_mods = on; CREATE SCHEMA IF NOT EXISTS pg_dsql;
+             RESET allow_system_table_mods;",
+        )
+        .await?;
+    client.batch_execute(CAPTURE_SQL).await
 }
 
 /// Loads the sample tables unless they are there, and makes the database for benchmarks.
@@ -75,7 +83,8 @@ pub async fn prepare_dev(socket_folder: &Path) -> Result<(), Error> {
     if exists(&admin, table, "customers").await? {
         return Ok(());
     }
-    admin.batch_execute(SAMPLE).await
+    admin.batch_execute(SAMPLE).await?;
+    admin.batch_execute("SELECT pg_dsql.instrument()").await
 }
 
 /// An error with its cause: PostgreSQL's own message is one level down.

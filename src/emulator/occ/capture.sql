@@ -242,6 +242,10 @@ DECLARE
   entries text;
 BEGIN
   IF relation IS NULL THEN RETURN; END IF;
+  IF current_setting('transaction_read_only')::bool THEN
+    RAISE EXCEPTION USING ERRCODE = '25006',
+      MESSAGE = format('cannot execute SELECT FOR %s in a read-only transaction', CASE mode WHEN 'A' THEN 'UPDATE' ELSE 'KEY SHARE' END);
+  END IF;
   IF NOT has_any_column_privilege(relation, 'UPDATE') THEN
     RAISE EXCEPTION USING ERRCODE = '42501',
       MESSAGE = format('permission denied for table %s', (SELECT relname FROM pg_class WHERE oid = relation));
@@ -310,7 +314,7 @@ BEGIN
     END IF;
 
     FOR part IN
-      SELECT ic.relname, pg_get_indexdef(i.indexrelid) AS definition, k.contype
+      SELECT ic.relname, pg_dsql_hidden.pg_get_indexdef(i.indexrelid) AS definition, k.contype
       FROM pg_index i JOIN pg_class ic ON ic.oid = i.indexrelid
       LEFT JOIN pg_constraint k ON k.conindid = i.indexrelid AND k.contype IN ('p', 'u')
       WHERE i.indrelid = relation.oid AND i.indisunique AND i.indislive ORDER BY i.indexrelid
@@ -343,7 +347,7 @@ BEGIN
     JOIN pg_class r ON r.oid = k.confrelid JOIN pg_namespace n ON n.oid = r.relnamespace
     WHERE k.contype = 'f' AND k.conrelid = ANY (made)
   LOOP
-    definition := replace(pg_get_constraintdef(part.oid), part.reference, format('REFERENCES pg_temp.%I(', part.parent));
+    definition := replace(pg_dsql_hidden.pg_get_constraintdef(part.oid), part.reference, format('REFERENCES pg_temp.%I(', part.parent));
     EXECUTE format('ALTER TABLE pg_temp.%I ADD CONSTRAINT %I %s%s', part.child, part.conname, definition,
       CASE WHEN part.convalidated THEN ' NOT VALID' ELSE '' END);
   END LOOP;

@@ -1,12 +1,16 @@
 //! Who has committed what, and who is at work.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::effect::Footprint;
+
+/// How long a transaction waits for another that is in the middle of a statement.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which transactions a snapshot of PostgreSQL sees; `pg_current_snapshot()` in text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +49,7 @@ impl Snapshot {
 pub struct Holder {
     id: u64,
     /// Number of the last commit that its snapshot sees for certain.
-    since: AtomicU64,
+    since: u64,
     footprint: Mutex<Footprint>,
     schema: AtomicBool,
     asked: watch::Sender<bool>,
@@ -56,7 +60,7 @@ impl Holder {
     fn new(id: u64, since: u64) -> Self {
         Self {
             id,
-            since: AtomicU64::new(since),
+            since,
             footprint: Mutex::default(),
             schema: AtomicBool::new(false),
             asked: watch::Sender::new(false),
@@ -97,6 +101,12 @@ impl Holder {
         self.schema.store(changed, Ordering::Relaxed);
     }
 
+    /// As [`Self::evict`], but not for longer than a statement may reasonably take: one that does
+    /// not let go in time is met again as a lock.
+    pub async fn evict_in_time(&self) {
+        let _ = tokio::time::timeout(PATIENCE, self.evict()).await;
+    }
+
     /// Asks it to give up its locks and waits until it has.
     pub async fn evict(&self) {
         let mut free = self.free.subscribe();
@@ -105,10 +115,6 @@ impl Holder {
         }
         self.asked.send_replace(true);
         let _ = free.wait_for(|free| *free).await;
-    }
-
-    pub(super) fn since(&self) -> u64 {
-        self.since.load(Ordering::Relaxed)
     }
 }
 
@@ -136,6 +142,7 @@ struct State {
 #[derive(Debug, Default)]
 pub struct Ledger {
     turn: tokio::sync::Mutex<()>,
+    schema_turn: Arc<tokio::sync::Mutex<()>>,
     state: Mutex<State>,
 }
 
@@ -149,19 +156,12 @@ impl Ledger {
         holder
     }
 
-    /// Says that the snapshot is not taken yet: to be called before the first statement of a
-    /// transaction that began earlier.
-    pub fn refresh(&self, holder: &Holder) {
-        let state = locked(&self.state);
-        holder.since.store(state.commits, Ordering::Relaxed);
-    }
-
     /// Forgets a transaction that has ended, and footprints nobody can conflict with any more.
     pub fn leave(&self, holder: &Holder) {
         holder.set_free();
         let mut state = locked(&self.state);
         state.live.remove(&holder.id);
-        let oldest = state.live.values().map(|other| other.since()).min();
+        let oldest = state.live.values().map(|other| other.since).min();
         let oldest = oldest.unwrap_or(state.commits);
         while state.history.front().is_some_and(|c| c.number <= oldest) {
             state.history.pop_front();
@@ -173,10 +173,15 @@ impl Ledger {
         self.turn.lock().await
     }
 
+    /// The right to change the schema: one session at a time.
+    pub fn schema_turn(&self) -> impl Future<Output = tokio::sync::OwnedMutexGuard<()>> + use<> {
+        Arc::clone(&self.schema_turn).lock_owned()
+    }
+
     /// Whether anything was committed that this transaction's snapshot may not see.
     #[must_use]
     pub fn is_stale(&self, holder: &Holder) -> bool {
-        locked(&self.state).commits > holder.since()
+        locked(&self.state).commits > holder.since
     }
 
     /// Whether `footprint` conflicts with what was committed and `snapshot` does not see. Without
@@ -206,7 +211,7 @@ impl Ledger {
         let state = locked(&self.state);
         let newest_first = state.history.iter().rev();
         newest_first
-            .take_while(|commit| commit.number > holder.since())
+            .take_while(|commit| commit.number > holder.since)
             .filter(|commit| snapshot.is_none_or(|snapshot| !snapshot.sees(commit.id)))
             .any(|commit| test(&commit.footprint))
     }
@@ -227,8 +232,12 @@ impl Ledger {
 
     /// Live transactions with a schema change that is not committed.
     #[must_use]
-    pub fn schema_changers(&self, holder: &Holder) -> Vec<Arc<Holder>> {
-        self.others(holder, |other| other.schema.load(Ordering::Relaxed))
+    pub fn schema_changers(&self, but: Option<&Holder>) -> Vec<Arc<Holder>> {
+        let id = but.map(|holder| holder.id);
+        let state = locked(&self.state);
+        let others = state.live.values().filter(|other| Some(other.id) != id);
+        let changers = others.filter(|other| other.schema.load(Ordering::Relaxed));
+        changers.cloned().collect()
     }
 
     /// All other live transactions.
@@ -355,7 +364,8 @@ mod tests {
         assert_eq!(found.iter().map(|h| h.id).collect::<Vec<_>>(), [two.id]);
         assert!(ledger.rivals(&one, &print(&[(1, Modes::SHARE)])).is_empty());
         assert_eq!(ledger.writers(&one).len(), 2);
-        assert_eq!(ledger.schema_changers(&one).len(), 1);
+        assert_eq!(ledger.schema_changers(Some(&one)).len(), 1);
+        assert_eq!(ledger.schema_changers(Some(&three)).len(), 0);
     }
 
     #[tokio::test]

@@ -16,7 +16,8 @@ pub struct LockQuery {
 }
 
 /// The statement's text without its locking clauses.
-pub(super) fn strip(text: &str) -> String {
+#[must_use]
+pub fn strip(text: &str) -> String {
     let mut out = text.as_bytes().to_vec();
     let mut tokens = Tokens::new(text.as_bytes()).peekable_spans();
     while let Some((token, span)) = tokens.next() {
@@ -253,7 +254,8 @@ fn report(mode: char, alias: &str) -> Option<Node> {
 }
 
 /// Whether the text may hold a locking clause: cheap, and never no when there is one.
-pub(super) fn may_lock(text: &str) -> bool {
+#[must_use]
+pub fn may_lock(text: &str) -> bool {
     let mut tokens = Tokens::new(text.as_bytes()).peekable_spans();
     while let Some((token, _)) = tokens.next() {
         if token.is("for") && tokens.take_strength().is_some() {

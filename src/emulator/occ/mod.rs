@@ -14,7 +14,7 @@ mod transaction;
 
 pub use effect::{Effect, EffectError, Footprint, Key, Modes, Operation, Place};
 pub use ledger::{Holder, Ledger, Snapshot};
-pub use locking::LockQuery;
+pub use locking::{LockQuery, may_lock, strip};
 pub use transaction::{Backend, Commit, Failure, SAVEPOINT, SchemaView, Transaction, Verdict};
 
 /// What the ledger needs inside PostgreSQL; run by the superuser once schema `pg_dsql` is there.

@@ -1,21 +1,17 @@
 //! A transaction as the ledger knows it: what it did, and where it does it.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt::Write as _;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::effect::{Effect, EffectError, Footprint, Key, Operation, Place};
 use super::ledger::{Holder, Ledger, Snapshot};
 use super::locking::{self, LockQuery};
-use super::names::Names;
+use super::names::{Name, Names};
 use crate::sql::statement::parse;
 
 /// Sent after BEGIN: the point to which a detached transaction goes back.
 pub const SAVEPOINT: &str = "SAVEPOINT pg_dsql";
-/// How long a COMMIT waits for a rival that is in the middle of a statement.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a COMMIT tries to write its rows when locks are in the way.
 const ATTEMPTS: usize = 20;
 
@@ -35,11 +31,11 @@ pub enum Failure {
 
 /// The connection to PostgreSQL on which a transaction runs.
 pub trait Backend: Send {
-    /// Runs a string of statements in the simple protocol and gives the rows of all results, as
-    /// text. Notices that come meanwhile are dropped.
+    /// Runs statements, one after another up to the first that fails, and gives the rows of all
+    /// results, as text. Notices that come meanwhile are dropped.
     fn run(
         &mut self,
-        sql: &str,
+        statements: &[&str],
     ) -> impl Future<Output = Result<Vec<Vec<Option<String>>>, Failure>> + Send;
 }
 
@@ -142,6 +138,11 @@ pub struct Transaction {
     rows: u64,
     bytes: u64,
     deferrable: bool,
+    settings: Vec<String>,
+    /// The one statement that changed the schema.
+    schema: Option<String>,
+    /// It was undone and is to be run again at COMMIT.
+    postponed: bool,
 }
 
 impl Drop for Transaction {
@@ -151,7 +152,8 @@ impl Drop for Transaction {
 }
 
 impl Transaction {
-    /// Registers a transaction. To be made before its BEGIN is sent, or [`Self::start`]ed later.
+    /// Registers a transaction. To be made before its BEGIN is sent: its snapshot is to see all that
+    /// the ledger has seen by now.
     #[must_use]
     pub fn new(ledger: &Arc<Ledger>) -> Self {
         Self {
@@ -167,12 +169,28 @@ impl Transaction {
             rows: 0,
             bytes: 0,
             deferrable: false,
+            settings: Vec::new(),
+            schema: None,
+            postponed: false,
         }
     }
 
-    /// Says that the first statement comes now, and with it the snapshot.
-    pub fn start(&self) {
-        self.ledger.refresh(&self.holder);
+    /// To be called before each statement: it may take locks.
+    pub fn resume(&self) {
+        if !self.detached {
+            self.holder.set_bound();
+        }
+    }
+
+    /// Remembers a SET of the transaction, which going back to the savepoint would undo.
+    pub fn remember(&mut self, setting: &str) {
+        self.settings.push(setting.to_owned());
+    }
+
+    /// Says that `sql` has changed the schema.
+    pub fn change_schema(&mut self, sql: &str) {
+        self.schema = Some(sql.to_owned());
+        self.holder.set_schema_change(true);
     }
 
     /// How others know it. A session that waits for its client waits for
@@ -258,6 +276,13 @@ impl Transaction {
             || self.ledger.changed_since(&self.holder, &looked_at)
     }
 
+    /// Takes what was recorded as it is: the statement cannot be run again.
+    pub fn accept_all(&mut self) {
+        for effect in std::mem::take(&mut self.pending) {
+            self.accept(effect);
+        }
+    }
+
     fn accept(&mut self, effect: Effect) {
         let table = effect.table;
         let origin = match effect.old {
@@ -325,12 +350,40 @@ impl Transaction {
     /// The connection is gone.
     pub async fn detach(&mut self, backend: &mut impl Backend) -> Result<(), Failure> {
         if !self.detached {
-            backend.run("ROLLBACK TO SAVEPOINT pg_dsql").await?;
+            self.go_back(backend).await?;
             self.detached = true;
-            self.pending.clear();
         }
         self.holder.set_free();
         Ok(())
+    }
+
+    /// Gives up its locks for another transaction. One that has changed nothing can go on as it
+    /// was; a change of the schema is undone and made at COMMIT.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn release(&mut self, backend: &mut impl Backend) -> Result<(), Failure> {
+        if !self.changes.is_empty() {
+            return self.detach(backend).await;
+        }
+        if !self.detached {
+            self.go_back(backend).await?;
+        }
+        if self.schema.is_some() {
+            self.postponed = true;
+            self.holder.set_schema_change(false);
+        }
+        self.holder.set_free();
+        Ok(())
+    }
+
+    async fn go_back(&mut self, backend: &mut impl Backend) -> Result<(), Failure> {
+        self.pending.clear();
+        let settings = self.settings.iter().map(String::as_str);
+        let statements: Vec<&str> = std::iter::once("ROLLBACK TO SAVEPOINT pg_dsql")
+            .chain(settings)
+            .collect();
+        backend.run(&statements).await.map(|_| ())
     }
 
     /// The text to run instead of `sql`, in a detached transaction: shadows are made as needed.
@@ -353,11 +406,7 @@ impl Transaction {
             return Ok(sql.to_owned());
         };
         let names = Names::read(&statement);
-        let quoted: Vec<String> = names
-            .tables
-            .iter()
-            .map(super::names::Name::quoted)
-            .collect();
+        let quoted: Vec<String> = names.tables.iter().map(Name::quoted).collect();
         let found = resolve(backend, &quoted).await?;
         let mut wanted: HashSet<u32> = self.changes.keys().map(|(table, _)| *table).collect();
         for name in names.tables.iter().filter(|name| name.target) {
@@ -396,7 +445,7 @@ impl Transaction {
              FROM pg_dsql.shadow(ARRAY[{}]::oid[])",
             missing.join(",")
         );
-        let rows = backend.run(&sql).await?;
+        let rows = backend.run(&[&sql]).await?;
         let mut made = HashMap::new();
         let mut places: HashMap<(u32, Place), Place> = HashMap::new();
         for row in &rows {
@@ -445,7 +494,7 @@ impl Transaction {
                 fresh.push(origin);
             }
         }
-        let rows = backend.run(&call.sql()).await?;
+        let rows = backend.run(&[&call.sql()]).await?;
         for (row, origin) in rows.iter().zip(fresh) {
             let place = row.first().and_then(Option::as_deref);
             let place = place.and_then(Place::read).ok_or_else(unexpected)?;
@@ -465,35 +514,28 @@ impl Transaction {
         own
     }
 
-    /// What to run for a statement with FOR UPDATE or FOR KEY SHARE: its text without these words,
-    /// and the queries that report the rows, to be run before it. `None` when it has none.
+    /// The queries that report the rows which the statement's FOR UPDATE or FOR KEY SHARE asks for,
+    /// to be run before the statement itself, which runs without these words
+    /// ([`super::strip`]).
     ///
     /// # Errors
     /// What PostgreSQL says, or the connection is gone.
-    pub async fn unlock(
+    pub async fn lock_queries(
         &self,
         backend: &mut impl Backend,
         sql: &str,
-    ) -> Result<Option<(String, Vec<LockQuery>)>, Failure> {
-        if !locking::may_lock(sql) {
-            return Ok(None);
-        }
+    ) -> Result<Vec<LockQuery>, Failure> {
         let Some(statement) = parse(sql).ok().and_then(|mut s| s.pop()) else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         let names = Names::read(&statement);
-        let quoted: Vec<String> = names
-            .tables
-            .iter()
-            .map(super::names::Name::quoted)
-            .collect();
+        let quoted: Vec<String> = names.tables.iter().map(Name::quoted).collect();
         let found = resolve(backend, &quoted).await?;
         let is_table = |name: &str| found.get(name).is_some_and(|found| found.table);
-        let queries = locking::queries(&statement, &is_table);
-        Ok(Some((locking::strip(sql), queries)))
+        Ok(locking::queries(&statement, &is_table))
     }
 
-    /// Commits, or finds that it cannot. `schema`: it has changed the schema.
+    /// Commits, or finds that it cannot.
     ///
     /// # Errors
     /// The connection is gone; whether it is committed is not known then.
@@ -501,21 +543,27 @@ impl Transaction {
         mut self,
         backend: &mut impl Backend,
         view: &mut SchemaView,
-        schema: bool,
     ) -> Result<Commit, Failure> {
         if view.is_stale(&self.ledger) {
-            backend.run("ROLLBACK").await?;
+            backend.run(&["ROLLBACK"]).await?;
             return Ok(Commit::SchemaChanged);
         }
-        if !schema && self.holder.footprint().is_empty() {
-            return ended(backend.run("COMMIT").await);
+        if self.schema.is_none() && self.holder.footprint().is_empty() {
+            return ended(backend.run(&["COMMIT"]).await);
+        }
+        if let Some(sql) = self.schema.clone().filter(|_| self.postponed) {
+            let again = backend.run(&[&sql, "SELECT pg_dsql.instrument()"]).await;
+            if let Err(Failure::Refused { code, message }) = again {
+                backend.run(&["ROLLBACK"]).await?;
+                return Ok(Commit::Refused { code, message });
+            }
         }
         if self.deferrable && !self.detached {
             if let Err(Failure::Refused { code, message }) =
-                backend.run("SET CONSTRAINTS ALL IMMEDIATE").await
+                backend.run(&["SET CONSTRAINTS ALL IMMEDIATE"]).await
             {
                 if !self.may_be_false(&code) {
-                    backend.run("ROLLBACK").await?;
+                    backend.run(&["ROLLBACK"]).await?;
                     return Ok(Commit::Refused { code, message });
                 }
                 self.detach(backend).await?;
@@ -530,7 +578,7 @@ impl Transaction {
             };
             match turn {
                 Some(turn) => {
-                    let outcome = self.commit_attached(backend, view, schema).await;
+                    let outcome = self.commit_attached(backend, view).await;
                     drop(turn);
                     return outcome;
                 }
@@ -544,7 +592,6 @@ impl Transaction {
         &self,
         backend: &mut impl Backend,
         view: &mut SchemaView,
-        schema: bool,
     ) -> Result<Commit, Failure> {
         let footprint = self.holder.footprint().clone();
         if self.ledger.conflicts(&self.holder, &footprint, None) {
@@ -553,19 +600,19 @@ impl Transaction {
                 .ledger
                 .conflicts(&self.holder, &footprint, Some(&snapshot))
             {
-                backend.run("ROLLBACK").await?;
+                backend.run(&["ROLLBACK"]).await?;
                 return Ok(Commit::Conflict);
             }
         }
         let committed = backend
-            .run("SELECT pg_current_xact_id()::text; COMMIT")
+            .run(&["SELECT pg_current_xact_id()::text", "COMMIT"])
             .await;
         match committed {
             Ok(rows) => {
                 if !footprint.is_empty() {
                     self.ledger.publish(transaction_id(&rows)?, footprint);
                 }
-                if schema {
+                if self.schema.is_some() {
                     view.advance(self.ledger.advance_epoch());
                 }
                 Ok(Commit::Done)
@@ -584,8 +631,7 @@ impl Transaction {
                 _ => self.ledger.writers(&self.holder),
             };
             for rival in rivals {
-                // One that does not let go in time is met again as a lock.
-                let _ = tokio::time::timeout(PATIENCE, rival.evict()).await;
+                rival.evict_in_time().await;
             }
             let _turn = self.ledger.turn().await;
             if self
@@ -605,19 +651,23 @@ impl Transaction {
                     break;
                 }
                 Err(Failure::Refused { code, message }) => {
-                    backend.run("ROLLBACK").await?;
+                    backend.run(&["ROLLBACK"]).await?;
                     return Ok(Commit::Refused { code, message });
                 }
                 Err(Failure::Lost) => return Err(Failure::Lost),
             }
         }
-        backend.run("ROLLBACK").await?;
+        backend.run(&["ROLLBACK"]).await?;
         Ok(Commit::Conflict)
     }
 
     /// Writes all changes in a transaction of their own and commits it; gives its id.
     async fn write(&self, backend: &mut impl Backend) -> Result<u64, Failure> {
-        let mut sql = String::from("ROLLBACK; BEGIN ISOLATION LEVEL REPEATABLE READ; ");
+        let mut statements = vec![
+            "ROLLBACK".to_owned(),
+            "BEGIN ISOLATION LEVEL REPEATABLE READ".to_owned(),
+        ];
+        statements.extend(self.settings.iter().cloned());
         let mut tables: Vec<u32> = self.changes.keys().map(|(table, _)| *table).collect();
         tables.sort_unstable();
         tables.dedup();
@@ -639,13 +689,13 @@ impl Transaction {
                     (Origin::Added(_), None) => {}
                 }
             }
-            // Its rows are of no interest; ids come from the last query.
-            let _ = write!(sql, "SELECT FROM ({}) AS applied; ", call.sql());
+            statements.push(call.sql());
         }
-        sql.push_str("SELECT pg_current_xact_id()::text");
-        let rows = backend.run(&sql).await?;
+        statements.push("SELECT pg_current_xact_id()::text".to_owned());
+        let statements: Vec<&str> = statements.iter().map(String::as_str).collect();
+        let rows = backend.run(&statements).await?;
         let id = transaction_id(&rows)?;
-        backend.run("COMMIT").await?;
+        backend.run(&["COMMIT"]).await?;
         Ok(id)
     }
 }
@@ -720,7 +770,7 @@ async fn resolve(
         texts(names)
     );
     let mut found = HashMap::new();
-    for row in backend.run(&sql).await? {
+    for row in backend.run(&[&sql]).await? {
         if let [Some(name), Some(oid), Some(kind)] = row.as_slice()
             && let Ok(oid) = oid.parse()
         {
@@ -744,7 +794,7 @@ fn read_shadow(row: &[Option<String>]) -> Option<(u32, Shadow, Option<Place>, Op
 }
 
 async fn snapshot(backend: &mut impl Backend) -> Result<Snapshot, Failure> {
-    let rows = backend.run("SELECT pg_current_snapshot()::text").await?;
+    let rows = backend.run(&["SELECT pg_current_snapshot()::text"]).await?;
     let text = rows.first().and_then(|row| row.first()).cloned().flatten();
     text.as_deref()
         .and_then(Snapshot::read)

@@ -46,6 +46,8 @@ pub struct Backend {
     key: Vec<u8>,
     /// A transaction block is open on it (BEGIN was sent, hidden or not).
     pub open: bool,
+    /// A statement with parameters was sent under the hidden names: an error may have left it open.
+    pub bound: bool,
     /// Messages of the extended protocol were sent behind the last Sync.
     pub unsynced: bool,
 }
@@ -78,6 +80,7 @@ impl Backend {
             pid: 0,
             key: Vec::new(),
             open: false,
+            bound: false,
             unsynced: false,
         };
         put_startup(&mut backend.out, parameters);
@@ -131,6 +134,19 @@ impl Backend {
         put(out, b'B', &[HIDDEN, HIDDEN, &[0; 6]]);
         put(out, b'E', &[HIDDEN, &[0; 4]]);
         self.put_closes();
+        self.unsynced = true;
+    }
+
+    /// Appends a statement with parameters, bound as a Bind message says behind its names. Its
+    /// answer has two messages before the rows and their end, and two behind.
+    pub fn put_hidden_bound(&mut self, sql: &str, types: &[u8], bound: &[u8]) {
+        let name = &HIDDEN[..HIDDEN.len() - 1];
+        let out = &mut self.out;
+        put_parse(out, name, sql.as_bytes(), types);
+        put(out, b'B', &[HIDDEN, HIDDEN, bound]);
+        put(out, b'E', &[HIDDEN, &[0; 4]]);
+        self.put_closes();
+        self.bound = true;
         self.unsynced = true;
     }
 
@@ -207,14 +223,34 @@ impl Backend {
     /// # Errors
     /// Inside: PostgreSQL's refusal. Outside: the connection is lost.
     pub async fn command(&mut self, sql: &str) -> Result<Result<Vec<Row>, Refusal>, Ended> {
-        self.put_hidden(sql);
+        self.commands(&[sql]).await
+    }
+
+    /// Runs commands one after another, up to the first that fails, and gives the rows of all.
+    ///
+    /// # Errors
+    /// As [`Backend::command`].
+    pub async fn commands(
+        &mut self,
+        statements: &[&str],
+    ) -> Result<Result<Vec<Row>, Refusal>, Ended> {
+        for sql in statements {
+            self.put_hidden(sql);
+        }
         let outcome = self.collect_rows().await?;
         if outcome.is_err() {
-            // The error made PostgreSQL skip them.
-            self.put_closes();
-            let _ = self.collect_rows().await?;
+            self.forget_hidden().await?;
         }
         Ok(outcome)
+    }
+
+    /// Closes what an error made PostgreSQL leave open.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub async fn forget_hidden(&mut self) -> Result<(), Ended> {
+        self.put_closes();
+        self.collect_rows().await.map(|_| ())
     }
 
     async fn collect_rows(&mut self) -> Result<Result<Vec<Row>, Refusal>, Ended> {

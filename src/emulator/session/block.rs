@@ -40,6 +40,7 @@ pub struct Block {
     ddl: bool,
     dml: bool,
     lock: bool,
+    looked: bool,
     texts: Vec<String>,
     texts_length: usize,
 }
@@ -84,6 +85,18 @@ impl Block {
     pub fn count_row(&mut self) -> bool {
         self.rows += 1;
         self.rows == MAX_ROWS + 1
+    }
+
+    /// Corrects the number of changed rows: some were taken back.
+    pub fn recount(&mut self, rows: u64) {
+        self.rows = rows;
+    }
+
+    /// True at the first statement of a transaction.
+    pub fn is_first(&mut self) -> bool {
+        let first = !self.looked;
+        self.looked = self.phase != Phase::Idle;
+        first
     }
 
     /// Whether the transaction changed anything that a commit could lose.

@@ -3,6 +3,7 @@
 //! Messages are passed on as they come and their answers are read later, at Sync, at Flush, or when
 //! a decision hangs on them: behind each statement that may change something.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,7 +18,8 @@ use super::portals::{
 };
 use super::refusal::{Ended, Refusal, Stop};
 use super::run::{BEGIN, Session, too_deep, too_long};
-use super::simple::{action_leaves, leaves};
+use super::simple::{action_leaves, leaves, starts_copy};
+use crate::emulator::occ::{SAVEPOINT, may_lock, strip};
 use crate::emulator::rules::{Action, Answer, Class, JobArgument, Plan};
 use crate::sql::statement::{ParseError, parse};
 use crate::wire::frontend::{self, LayoutError, bind_head, put, put_parse};
@@ -31,8 +33,10 @@ use crate::wire::sqlstate::{
 pub enum Expect {
     /// Already known.
     Own(Vec<u8>),
-    /// A hidden command; it has two CloseComplete left.
+    /// Hidden commands; they have this many CloseComplete left.
     Hidden(u8),
+    /// Answers, this many, that are nobody's business.
+    Skip(u8),
     /// ParseComplete for this statement.
     Parse(Bytes),
     /// BindComplete or CloseComplete.
@@ -144,7 +148,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let message = format!("prepared statement \"{shown}\" already exists");
             return Err(ClientError::error(DUPLICATE_PREPARED_STATEMENT, message).into());
         }
-        let prepared = self.prepare(parsed.text)?;
+        let types = Bytes::copy_from_slice(parsed.types);
+        let prepared = self.prepare(parsed.text, types)?;
         if name.is_empty() {
             self.prepared.remove(&name);
         }
@@ -155,6 +160,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Some(statement) if plan.sql.is_none() => statement.text.as_bytes(),
                     _ => sql,
                 };
+                let text = std::str::from_utf8(sql).unwrap_or_default();
+                let stripped = locks(plan.class, text).then(|| strip(text));
+                let sql = stripped.as_deref().map_or(sql, str::as_bytes);
                 put_parse(self.backend.out(), parsed.name, sql, parsed.types);
                 self.backend.unsynced = true;
                 self.pending.push_back(Expect::Parse(name.clone()));
@@ -166,12 +174,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Judges the text of a Parse.
-    fn prepare(&mut self, bytes: &[u8]) -> Result<Prepared, Stop> {
+    fn prepare(&mut self, bytes: &[u8], types: Bytes) -> Result<Prepared, Stop> {
         let in_block = self.block.phase == Phase::Explicit;
         // What is not exactly one statement is PostgreSQL's to complain about.
         let plain = |text: &str| Prepared {
             statement: None,
             text: text.to_owned(),
+            types: types.clone(),
             action: Action::Run(Plan::plain(Class::Read)),
             in_block,
         };
@@ -194,6 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(Prepared {
             text: statement.text.clone(),
             statement: Some(statement),
+            types,
             action,
             in_block,
         })
@@ -209,10 +219,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         match &prepared.action {
             Action::Run(plan) => {
                 if !plan.is_direct() && !self.backend.open {
+                    self.opening();
                     self.backend.put_hidden(BEGIN);
-                    self.pending.push_back(Expect::Hidden(2));
-                    self.backend.open = true;
-                    self.block.begin(self.cluster.control.now());
+                    self.backend.put_hidden(SAVEPOINT);
+                    self.pending.push_back(Expect::Hidden(4));
                     self.block.phase = Phase::Implicit;
                 }
                 self.pass_up(frame, Expect::One)?;
@@ -357,18 +367,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     ) -> Result<(), Stop> {
         let shape = Shape::of(plan);
         let held = !plan.is_direct();
-        if !held && !self.cutting {
+        let class = plan.class;
+        let moved = self.is_detached() && class != Class::Session;
+        if !held && !self.cutting && !moved {
             return self.pass_up(frame, Expect::Execute { held, shape });
         }
         if !plan.before.is_empty() {
             self.drain(Drain::Flush).await?;
             self.check(&plan.before).await?;
         }
-        self.pass_up(frame, Expect::Execute { held, shape })?;
-        let end = self.drain(Drain::Flush).await?;
+        self.drain(Drain::Flush).await?;
+        self.take_schema_turn(class).await?;
+        let sql = plan.sql.as_deref().unwrap_or(&portal.prepared.text);
+        let copied = starts_copy(sql);
+        let mut attempt = 0;
+        let end = loop {
+            self.client.hold();
+            let expect = Expect::Execute { held: false, shape };
+            // Going back to the savepoint has taken the portal away.
+            let again = attempt > 0;
+            let outcome = self
+                .execute_once(frame, portal, (class, sql), again, expect)
+                .await;
+            let refusal = match &outcome {
+                Ok(_) => None,
+                Err(Stop::Refused(refusal)) => Some(refusal),
+                Err(Stop::Ended(_)) => break outcome?,
+            };
+            if !self.settle(class, refusal, copied, attempt).await? {
+                break outcome?;
+            }
+            self.client.retract();
+            attempt += 1;
+        };
         if !held {
+            self.client.release();
             return Ok(());
         }
+        self.note(class, sql);
         let id = match &end {
             Some(End::Suspended) => {
                 self.block.check_rows()?;
@@ -385,8 +421,54 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(())
     }
 
+    /// Executes a portal; in a detached transaction, or again, the same with other tables.
+    async fn execute_once(
+        &mut self,
+        frame: &Frame,
+        portal: &Portal,
+        (class, sql): (Class, &str),
+        again: bool,
+        expect: Expect,
+    ) -> Result<Option<End>, Stop> {
+        self.resume();
+        let mut text = Cow::Borrowed(sql);
+        if locks(class, sql) {
+            for query in self.lock_queries(sql).await? {
+                self.put_bound(&query, portal)?;
+                let rows = Expect::Execute {
+                    held: false,
+                    shape: Shape::quiet(),
+                };
+                self.pending
+                    .extend([Expect::Skip(2), rows, Expect::Skip(2)]);
+                self.drain(Drain::Flush).await?;
+            }
+            text = strip(sql).into();
+        }
+        if again || (self.is_detached() && class != Class::Session) {
+            let text = self.redirect(&text).await?;
+            // All rows at once: there is no portal that could go on later.
+            self.put_bound(&text, portal)?;
+            self.pending
+                .extend([Expect::Skip(2), expect, Expect::Skip(2)]);
+        } else {
+            self.pass_up(frame, expect)?;
+        }
+        self.drain(Drain::Flush).await
+    }
+
+    /// Appends a text with the parameters of a portal, under the hidden names.
+    fn put_bound(&mut self, sql: &str, portal: &Portal) -> Result<(), Stop> {
+        let head = bind_head(&portal.bind).map_err(bad_layout)?;
+        let bound = &portal.bind[head.length..];
+        self.backend
+            .put_hidden_bound(sql, &portal.prepared.types, bound);
+        Ok(())
+    }
+
     /// Passes a message on to PostgreSQL.
     fn pass_up(&mut self, frame: &Frame, expect: Expect) -> Result<(), Stop> {
+        self.resume();
         put(self.backend.out(), frame.tag, &[&frame.body]);
         self.backend.unsynced = true;
         self.pending.push_back(expect);
@@ -441,6 +523,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Expect::Hidden(closes) => {
                     for _ in 0..closes {
                         while self.answer().await?.tag != b'3' {}
+                    }
+                }
+                Expect::Skip(count) => {
+                    for _ in 0..count {
+                        self.answer().await?;
                     }
                 }
                 Expect::Parse(name) => {
@@ -554,6 +641,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         // An error behind an error says nothing more.
         while self.backend.next().await?.tag != b'Z' {}
+        if std::mem::take(&mut self.backend.bound) {
+            self.backend.forget_hidden().await?;
+        }
         self.block.check_rows()?;
         Err(refusal.into())
     }
@@ -571,6 +661,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         refusal.map_or(Ok(()), |refusal| Err(refusal.into()))
     }
+}
+
+/// Whether a statement of this class asks for rows to be locked.
+fn locks(class: Class, sql: &str) -> bool {
+    matches!(class, Class::Lock | Class::Write) && may_lock(sql)
 }
 
 fn bad_layout(_: LayoutError) -> ClientError {

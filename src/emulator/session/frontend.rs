@@ -116,6 +116,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.held = None;
     }
 
+    /// Whether what was held back can still be taken back.
+    pub fn can_retract(&self) -> bool {
+        self.held.is_some()
+    }
+
     /// Takes back what is still held.
     pub fn retract(&mut self) {
         if let Some(mark) = self.held.take() {

@@ -17,6 +17,7 @@ mod extended;
 mod frontend;
 mod portals;
 mod refusal;
+mod rivalry;
 mod run;
 mod simple;
 
@@ -26,6 +27,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::control::Control;
 use super::jobs::Jobs;
+use super::occ::Ledger;
 use super::rules::{Rules, ServerVersion};
 
 pub use backend::{Backend, LoginError, Parameters};
@@ -42,6 +44,8 @@ pub struct Cluster {
     pub rules: Rules,
     /// The version to report.
     pub version: ServerVersion,
+    /// Who has committed what.
+    pub ledger: Arc<Ledger>,
     /// Socket of the local PostgreSQL.
     pub socket: PathBuf,
     /// Asynchronous jobs.
@@ -64,6 +68,7 @@ impl Cluster {
             control,
             rules,
             version,
+            ledger: Arc::default(),
             socket,
             jobs,
             instrumented: AtomicBool::new(false),

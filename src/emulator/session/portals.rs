@@ -16,6 +16,8 @@ pub struct Prepared {
     pub statement: Option<Statement>,
     /// Its text as the client sent it.
     pub text: String,
+    /// Types of its parameters as Parse gave them: their number and oids.
+    pub types: Bytes,
     /// What was judged at Parse.
     pub action: Action,
     /// Inside a transaction block at that time.
@@ -104,6 +106,14 @@ impl Shape {
         Self {
             job: plan.job.is_some(),
             tag: plan.tag,
+        }
+    }
+
+    /// Nothing of it is for the client.
+    pub fn quiet() -> Self {
+        Self {
+            job: true,
+            tag: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::emulator::occ::CONFLICT;
 use crate::wire::backend::error_fields;
 use crate::wire::frame::HEADER;
 use crate::wire::frontend::put;
@@ -45,10 +46,19 @@ impl Refusal {
         if fields.code == b"53400" && fields.message.starts_with(b"temporary file size") {
             return ClientError::error("54000", TEMP_SPACE).into();
         }
-        if before == 0 {
+        if fields.code == b"54000" && fields.message.starts_with(b"index row") {
+            return ClientError::error("54000", KEY_SIZE).into();
+        }
+        let ours = memchr::memmem::find(body, b"pg_dsql").is_some();
+        if before == 0 && !ours {
             return Self(frame.to_vec());
         }
-        Self(shifted(body, before))
+        // What the emulator keeps in the schema pg_dsql is not the client's business.
+        let Self(frame) = Self(shifted(body, before));
+        let body = frame.get(HEADER..).unwrap_or_default();
+        Self(rewritten(body, |kind, value| {
+            (kind != b'W' || !ours).then(|| value.to_vec())
+        }))
     }
 
     /// PostgreSQL's own error about a text that is not the client's: its position means nothing.
@@ -58,6 +68,26 @@ impl Refusal {
         Self(rewritten(body, |kind, value| {
             (kind != b'P').then(|| value.to_vec())
         }))
+    }
+
+    /// Whether PostgreSQL would not have said so without locks, or about the newest state of rows
+    /// that the snapshot does not see.
+    pub fn is_of_locks(&self) -> bool {
+        matches!(self.code(), b"55P03" | b"40P01")
+            || (self.code() == b"40001" && !self.is_own_conflict())
+    }
+
+    fn is_own_conflict(&self) -> bool {
+        let message = error_fields(self.0.get(HEADER..).unwrap_or_default()).message;
+        memchr::memmem::find(message, b"(OC00").is_some()
+    }
+
+    /// In DSQL's words, when it is about locks: there are none.
+    pub fn without_locks(self) -> Self {
+        if self.is_of_locks() {
+            return ClientError::error("40001", CONFLICT).into();
+        }
+        self
     }
 
     /// The whole frame.
@@ -71,6 +101,8 @@ impl Refusal {
     }
 }
 
+/// Observed on a cluster in October 2026 (facts, section 2).
+const KEY_SIZE: &str = "key size too large";
 /// Observed on a cluster in October 2026 (facts, section 2).
 const TEMP_SPACE: &str = "query requires more than allowed temp space of 131072 KB to execute";
 

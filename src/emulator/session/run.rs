@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::{OwnedMutexGuard, watch};
 
 use super::Cluster;
 use super::backend::{Backend, Message, Parameters, Row};
@@ -18,6 +18,7 @@ use super::portals::{Portal, Prepared};
 use super::refusal::{Ended, Refusal, Stop};
 use crate::emulator::control::count;
 use crate::emulator::faults::FaultKind;
+use crate::emulator::occ::{SAVEPOINT, SchemaView, Transaction};
 use crate::emulator::rules::{Action, Class, Control, Facts, JobArgument, Plan};
 use crate::sql::statement::Statement;
 use crate::wire::backend::{error_fields, two_strings};
@@ -34,6 +35,7 @@ pub const MAX_CONNECTION_AGE: Duration = Duration::from_secs(3600);
 /// SQLSTATE of the notices by which triggers report changed rows.
 const EFFECT: &[u8] = b"DQ001";
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ";
+const BEGIN_READ_ONLY: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// One client's session.
 #[derive(Debug)]
@@ -45,6 +47,12 @@ pub struct Session<S> {
     pub(super) block: Block,
     pub(super) prepared: HashMap<Bytes, Arc<Prepared>>,
     pub(super) portals: HashMap<Bytes, Portal>,
+    /// The ledger's side of the transaction that is open on the local PostgreSQL.
+    pub(super) transaction: Option<Transaction>,
+    /// The right to change the schema.
+    pub(super) schema_turn: Option<OwnedMutexGuard<()>>,
+    /// Which changes of the schema the client has been told of.
+    pub(super) view: SchemaView,
     /// What PostgreSQL owes for messages of the extended protocol.
     pub(super) pending: VecDeque<Expect>,
     /// Behind an error in the extended protocol: nothing counts before Sync.
@@ -63,6 +71,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub fn new(cluster: Arc<Cluster>, stream: S, backend: Backend, user: &str) -> Self {
         let born = cluster.control.now();
         let clock = cluster.control.clock();
+        let view = SchemaView::new(&cluster.ledger);
         Self {
             cluster,
             client: Client::new(stream),
@@ -71,6 +80,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             block: Block::default(),
             prepared: HashMap::new(),
             portals: HashMap::new(),
+            transaction: None,
+            schema_turn: None,
+            view,
             pending: VecDeque::new(),
             skipping: false,
             several: false,
@@ -142,6 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if left.is_zero() {
                 return Err(Ended::Cut);
             }
+            self.let_go().await?;
             if self.client.has_frame()? {
                 return self.client.read().await;
             }
@@ -152,6 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     let message = message?;
                     self.unasked(&message).await?;
                 }
+                () = Self::asked(self.transaction.as_ref()), if !self.backend.unsynced => {}
                 () = tokio::time::sleep(left) => {}
                 moved = self.clock.changed() => if moved.is_err() {
                     return Err(Ended::Cut);
@@ -197,6 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// once: nobody is to meet its locks.
     pub(super) async fn fail(&mut self, refusal: Refusal) -> Result<(), Ended> {
         self.client.retract();
+        let refusal = refusal.without_locks();
         self.client.out().extend_from_slice(refusal.frame());
         let counters = &self.cluster.control.counters;
         if refusal.code() == b"40001" {
@@ -222,11 +237,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Err(Ended::server_lost(&format!("ROLLBACK failed with {code}")));
             }
         }
+        self.transaction = None;
         Ok(())
     }
 
     fn end_block(&mut self, phase: Phase) {
         self.block.end(phase);
+        self.schema_turn = None;
         self.portals.clear();
     }
 
@@ -284,6 +301,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.cutting = strike(FaultKind::Cut).is_some();
         self.block.remember(text);
         if let Some(class) = class {
+            self.check_schema(class)?;
             self.block.mix(class)?;
         }
         Ok(())
@@ -335,18 +353,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             put_warning(self.client.out(), "25001", message);
             return Ok(());
         }
-        let command = match (self.backend.open, read_only) {
-            (false, false) => Some(BEGIN),
-            (false, true) => Some("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
-            (true, true) => Some("SET TRANSACTION READ ONLY"),
-            (true, false) => None,
-        };
-        if let Some(command) = command {
-            self.command(command).await?;
+        match (self.backend.open, read_only) {
+            (false, read_only) => {
+                self.opening();
+                let begin = if read_only { BEGIN_READ_ONLY } else { BEGIN };
+                self.backend.commands(&[begin, SAVEPOINT]).await??;
+            }
+            (true, true) => {
+                self.command("SET TRANSACTION READ ONLY").await?;
+            }
+            (true, false) => {}
         }
-        self.backend.open = true;
         self.block.phase = Phase::Explicit;
-        self.block.begin(self.cluster.control.now());
         Ok(())
     }
 
@@ -378,9 +396,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if strike(FaultKind::CutBeforeCommit).is_some() {
             return Err(Ended::Cut.into());
         }
-        self.backend.open = false;
-        if let Err(refusal) = self.backend.command("COMMIT").await? {
-            return self.lose(refusal).await;
+        match self.end_transaction().await {
+            Ok(()) => {}
+            Err(Stop::Refused(refusal)) => return self.lose(refusal).await,
+            Err(ended) => return Err(ended),
         }
         if counts {
             count(&control.counters.commits);
@@ -394,6 +413,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn may_commit(&self) -> Result<(), ClientError> {
         self.block.check_rows()?;
+        self.check_bytes()?;
         self.block.check_age(self.cluster.control.now())
     }
 
@@ -482,6 +502,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if error_fields(message.body()).code != EFFECT {
             self.client.out().extend_from_slice(&message.frame);
             return;
+        }
+        if let Some(transaction) = &mut self.transaction {
+            let fields = error_fields(message.body());
+            if transaction
+                .record(&String::from_utf8_lossy(fields.message))
+                .is_err()
+            {
+                tracing::error!("emulator: unreadable report of a changed row");
+            }
         }
         if self.block.count_row() {
             // The answer, an error by now or soon, is replaced by the limit's.

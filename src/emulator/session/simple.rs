@@ -1,6 +1,8 @@
 //! The simple protocol: a string of statements, each with its own answer, in one transaction unless
 //! the string itself says otherwise.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -10,7 +12,9 @@ use super::extended::Drain;
 use super::portals::{Shape, job_columns, put_columns, put_row, put_rows, waited};
 use super::refusal::{Ended, Refusal, Stop};
 use super::run::{BEGIN, Session, too_deep, too_long};
+use crate::emulator::occ::{SAVEPOINT, may_lock, strip};
 use crate::emulator::rules::{Action, Answer, Class, Control, Plan};
+use crate::sql::scan::Tokens;
 use crate::sql::statement::{ParseError, Statement, parse};
 use crate::wire::frontend::{LayoutError, put, put_parse, query};
 use crate::wire::reply::ClientError;
@@ -149,37 +153,99 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Some(before)
         };
         let direct = plan.is_direct() && self.block.phase == Phase::Idle;
-        if direct {
-            self.client.release();
-            self.backend.put_query(sql);
-            self.backend.send().await?;
-            return self.relay(before, Shape::of(plan)).await.map(|_| ());
-        }
         if !plan.before.is_empty() {
             self.open().await?;
             self.check(&plan.before).await?;
         }
-        let opening = !self.backend.open;
-        if opening {
-            self.backend.put_query(BEGIN);
-            self.backend.open = true;
-            self.block.begin(self.cluster.control.now());
-        }
-        self.backend.put_query(sql);
-        self.backend.send().await?;
-        if opening {
-            self.skip_answer().await?;
-        }
-        if plan.class != Class::Read {
+        self.take_schema_turn(plan.class).await?;
+        let copied = starts_copy(text);
+        let mut attempt = 0;
+        let tag = loop {
             self.client.hold();
+            let outcome = if direct {
+                self.backend.put_query(sql);
+                self.backend.send().await?;
+                self.relay(before, plan).await
+            } else {
+                self.run_once(plan, sql, before).await
+            };
+            let refusal = match &outcome {
+                Ok(_) => None,
+                Err(Stop::Refused(refusal)) => Some(refusal),
+                Err(Stop::Ended(_)) => break outcome?,
+            };
+            if !self.settle(plan.class, refusal, copied, attempt).await? {
+                break outcome?;
+            }
+            self.client.retract();
+            attempt += 1;
+        };
+        if direct {
+            self.client.release();
+            return Ok(());
         }
-        let tag = self.relay(before, Shape::of(plan)).await?;
+        self.note(plan.class, sql);
         let job = self.follow_up(plan).await?;
         if let Some(tag) = tag {
             put_columns(self.client.out(), &job_columns(), &[]);
             self.answer_job(job, &[], &tag).await?;
         }
         Ok(())
+    }
+
+    /// Runs a statement in the transaction that is open, or opens one with it.
+    async fn run_once(
+        &mut self,
+        plan: &Plan,
+        sql: &str,
+        before: Option<usize>,
+    ) -> Result<Option<Message>, Stop> {
+        let locks = matches!(plan.class, Class::Lock | Class::Write) && may_lock(sql);
+        if locks {
+            self.open().await?;
+        }
+        self.resume();
+        let (mut before, mut text) = (before, Cow::Borrowed(sql));
+        if locks {
+            for query in self.lock_queries(sql).await? {
+                self.report_locks(&query).await?;
+            }
+            text = strip(sql).into();
+        }
+        if self.is_detached() && plan.class != Class::Session {
+            text = self.redirect(&text).await?.into();
+            before = None;
+        }
+        let opening = !self.backend.open;
+        if opening {
+            self.opening();
+            self.backend.put_query(&format!("{BEGIN}; {SAVEPOINT}"));
+        }
+        self.backend.put_query(&text);
+        self.backend.send().await?;
+        if opening {
+            self.skip_answer().await?;
+        }
+        self.relay(before, plan).await
+    }
+
+    /// Runs a query for its notices only.
+    async fn report_locks(&mut self, query: &str) -> Result<(), Stop> {
+        self.backend.put_query(query);
+        self.backend.send().await?;
+        let mut refusal = None;
+        loop {
+            let message = self.backend.next().await?;
+            match message.tag {
+                b'N' => self.notice(&message).await,
+                b'E' => {
+                    let error = Refusal::of_rewritten(&message.frame);
+                    refusal = Some(fatal_ends(error, &message)?);
+                }
+                b'Z' => return refusal.map_or(Ok(()), |refusal| Err(refusal.into())),
+                _ => {}
+            }
+        }
     }
 
     /// The id of a job that was started, if one was, and the end of its statement's answer.
@@ -198,9 +264,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Opens the hidden transaction.
     pub(super) async fn open(&mut self) -> Result<(), Stop> {
         if !self.backend.open {
-            self.command(BEGIN).await?;
-            self.backend.open = true;
-            self.block.begin(self.cluster.control.now());
+            self.opening();
+            self.backend.commands(&[BEGIN, SAVEPOINT]).await??;
         }
         Ok(())
     }
@@ -219,11 +284,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Passes the answer to one statement on, up to ReadyForQuery. Of one that starts a job only
     /// notices pass, and the end of the answer is given back.
-    async fn relay(
-        &mut self,
-        before: Option<usize>,
-        shape: Shape,
-    ) -> Result<Option<Message>, Stop> {
+    async fn relay(&mut self, before: Option<usize>, plan: &Plan) -> Result<Option<Message>, Stop> {
+        let shape = Shape::of(plan);
+        let reads = plan.class == Class::Read;
         let mut refusal = None;
         let mut tag = None;
         let mut early = None;
@@ -245,6 +308,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 b'S' => self.parameter(&message),
                 b'A' => {}
                 b'T' | b'D' if shape.job => {}
+                b'D' if reads => {
+                    // Whatever could make it run again would have come before its first row.
+                    self.client.release();
+                    self.pass(&message).await?;
+                }
                 b'C' if shape.job => tag = Some(shape.end(message)),
                 b'C' => self.pass(&shape.end(message)).await?,
                 b'G' => {
@@ -258,6 +326,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.block.check_rows()?;
         refusal.map_or(Ok(tag), |refusal| Err(refusal.into()))
     }
+}
+
+/// Whether the text is that of a COPY.
+pub(super) fn starts_copy(text: &str) -> bool {
+    Tokens::new(text.as_bytes())
+        .next()
+        .is_some_and(|token| token.is("copy"))
 }
 
 /// Whether a statement is let through in a failed transaction.

@@ -1,0 +1,263 @@
+//! Where a session meets others: locks it must not wait for, rows that somebody else has committed,
+//! changes of the schema.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::backend::{Backend, Row};
+use super::block::Phase;
+use super::refusal::{Ended, Refusal, Stop};
+use super::run::Session;
+use crate::emulator::occ::{self, Commit, Failure, Holder, SCHEMA_CHANGED, Verdict};
+use crate::emulator::rules::Class;
+use crate::wire::backend::error_fields;
+use crate::wire::frame::HEADER;
+use crate::wire::reply::ClientError;
+use crate::wire::sqlstate::PROGRAM_LIMIT_EXCEEDED;
+
+/// How often a statement is run again because locks were in its way.
+const ATTEMPTS: usize = 50;
+/// How long others get to give up their locks.
+const MOMENT: Duration = Duration::from_millis(100);
+/// Bytes that a transaction may write (facts, section 2).
+const MAX_BYTES: u64 = 10 * 1024 * 1024;
+
+impl occ::Backend for Backend {
+    async fn run(&mut self, statements: &[&str]) -> Result<Vec<Row>, Failure> {
+        match self.commands(statements).await {
+            Ok(Ok(rows)) => Ok(rows),
+            Ok(Err(refusal)) => {
+                let fields = error_fields(refusal.frame().get(HEADER..).unwrap_or_default());
+                Err(Failure::Refused {
+                    code: String::from_utf8_lossy(fields.code).into_owned(),
+                    message: String::from_utf8_lossy(fields.message).into_owned(),
+                })
+            }
+            // The cause is in the log by now.
+            Err(_) => Err(Failure::Lost),
+        }
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused { code, message } => Refusal::new(&code, &message, None, None)
+                .without_locks()
+                .into(),
+            Failure::Lost => Ended::server_lost(&"no answer").into(),
+        }
+    }
+}
+
+/// Asks others to give up their locks, and gives them a moment for it. Some may be busy for long
+/// with what is in nobody's way.
+async fn evict(others: &[Arc<Holder>]) {
+    let all = join_all(others.iter().map(|other| other.evict()));
+    let _ = tokio::time::timeout(MOMENT, all).await;
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Notes that a transaction is about to be opened on the local PostgreSQL.
+    pub(super) fn opening(&mut self) {
+        self.backend.open = true;
+        self.block.begin(self.cluster.control.now());
+        self.transaction = Some(occ::Transaction::new(&self.cluster.ledger));
+    }
+
+    /// At the first statement of a transaction: has another session changed the schema?
+    pub(super) fn check_schema(&mut self, class: Class) -> Result<(), ClientError> {
+        if class == Class::Session || !self.block.is_first() {
+            return Ok(());
+        }
+        if self.view.is_stale(&self.cluster.ledger) {
+            return Err(ClientError::error("40001", SCHEMA_CHANGED));
+        }
+        Ok(())
+    }
+
+    /// Whether the transaction works on copies of the tables.
+    pub(super) fn is_detached(&self) -> bool {
+        self.transaction
+            .as_ref()
+            .is_some_and(occ::Transaction::is_detached)
+    }
+
+    /// To be called before a statement runs.
+    pub(super) fn resume(&mut self) {
+        if let Some(transaction) = &self.transaction {
+            transaction.resume();
+        }
+    }
+
+    /// Waits until somebody wants this session's locks.
+    pub(super) async fn asked(transaction: Option<&occ::Transaction>) {
+        match transaction {
+            Some(transaction) => transaction.holder().asked().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Gives up its locks if somebody wants them.
+    pub(super) async fn let_go(&mut self) -> Result<(), Ended> {
+        let Some(transaction) = &mut self.transaction else {
+            return Ok(());
+        };
+        // In the middle of a pipeline there is no room for other commands.
+        if transaction.holder().is_asked() && !self.backend.unsynced {
+            let released = transaction.release(&mut self.backend).await;
+            released.map_err(|failure| Ended::server_lost(&format!("{failure:?}")))?;
+        }
+        Ok(())
+    }
+
+    /// The text to run, which names other tables in a detached transaction.
+    pub(super) async fn redirect(&mut self, sql: &str) -> Result<String, Stop> {
+        match &mut self.transaction {
+            Some(transaction) => Ok(transaction.redirect(&mut self.backend, sql).await?),
+            None => Ok(sql.to_owned()),
+        }
+    }
+
+    /// The queries that report what FOR UPDATE asks for, as they are to be run.
+    pub(super) async fn lock_queries(&mut self, sql: &str) -> Result<Vec<String>, Stop> {
+        let Some(transaction) = &mut self.transaction else {
+            return Ok(Vec::new());
+        };
+        let mut found = Vec::new();
+        for query in transaction.lock_queries(&mut self.backend, sql).await? {
+            found.push(transaction.redirect(&mut self.backend, &query.sql).await?);
+        }
+        Ok(found)
+    }
+
+    /// Decides whether a statement has to run again, and makes way for that. `copied`: its data has
+    /// come from the client and is gone.
+    pub(super) async fn settle(
+        &mut self,
+        class: Class,
+        refusal: Option<&Refusal>,
+        copied: bool,
+        attempt: usize,
+    ) -> Result<bool, Stop> {
+        let code = refusal.map(|refusal| String::from_utf8_lossy(refusal.code()).into_owned());
+        let blocked = refusal.is_some_and(Refusal::is_of_locks);
+        let ready = attempt < ATTEMPTS && self.client.can_retract();
+        if !ready || copied {
+            if let (Some(transaction), None) = (&mut self.transaction, &code) {
+                transaction.accept_all();
+            }
+            return Ok(false);
+        }
+        if class == Class::Ddl {
+            return self.settle_schema_change(blocked).await;
+        }
+        let Some(transaction) = &mut self.transaction else {
+            return Ok(blocked && self.clear_schema_changes(attempt).await);
+        };
+        if transaction.judge(code.as_deref()) == Verdict::Stands {
+            return Ok(false);
+        }
+        if class == Class::Read {
+            transaction.release(&mut self.backend).await?;
+        } else {
+            transaction.detach(&mut self.backend).await?;
+        }
+        let rows = transaction.rows();
+        self.block.recount(rows);
+        if blocked {
+            self.clear_schema_changes(attempt).await;
+        }
+        Ok(true)
+    }
+
+    /// A change of the schema needs tables for itself: everybody else makes way.
+    async fn settle_schema_change(&mut self, blocked: bool) -> Result<bool, Stop> {
+        let Some(transaction) = &mut self.transaction else {
+            return Ok(false);
+        };
+        if !blocked {
+            return Ok(false);
+        }
+        transaction.release(&mut self.backend).await?;
+        let others = self.cluster.ledger.everybody(transaction.holder());
+        evict(&others).await;
+        Ok(true)
+    }
+
+    /// Asks those with an open change of the schema to make way; true when it is worth another try.
+    async fn clear_schema_changes(&mut self, attempt: usize) -> bool {
+        let own = self.transaction.as_ref().map(|own| own.holder().clone());
+        evict(&self.cluster.ledger.schema_changers(own.as_deref())).await;
+        attempt < ATTEMPTS
+    }
+
+    /// Waits for the right to change the schema, one session at a time.
+    pub(super) async fn take_schema_turn(&mut self, class: Class) -> Result<(), Ended> {
+        if class != Class::Ddl {
+            return Ok(());
+        }
+        let turn = self.cluster.ledger.schema_turn();
+        tokio::pin!(turn);
+        loop {
+            tokio::select! {
+                turn = &mut turn => {
+                    self.schema_turn = Some(turn);
+                    return Ok(());
+                }
+                () = Self::asked(self.transaction.as_ref()), if !self.backend.unsynced => {}
+            }
+            self.let_go().await?;
+        }
+    }
+
+    /// Notes what a statement was that went through.
+    pub(super) fn note(&mut self, class: Class, sql: &str) {
+        let Some(transaction) = &mut self.transaction else {
+            return;
+        };
+        match class {
+            Class::Ddl => transaction.change_schema(sql),
+            Class::Session => transaction.remember(sql),
+            Class::Read | Class::Lock | Class::Write => {}
+        }
+        if self.block.phase == Phase::Explicit {
+            // Who comes next makes this one go back.
+            self.schema_turn = None;
+        }
+    }
+
+    /// Commits what is open on the local PostgreSQL.
+    pub(super) async fn end_transaction(&mut self) -> Result<(), Stop> {
+        self.backend.open = false;
+        let Some(transaction) = self.transaction.take() else {
+            return Ok(self.backend.command("COMMIT").await?.map(|_| ())?);
+        };
+        let commit = transaction.commit(&mut self.backend, &mut self.view).await;
+        match commit? {
+            Commit::Done => Ok(()),
+            Commit::Conflict => Err(ClientError::error("40001", occ::CONFLICT).into()),
+            Commit::SchemaChanged => Err(ClientError::error("40001", SCHEMA_CHANGED).into()),
+            Commit::Refused { code, message } => {
+                Err(Refusal::new(&code, &message, None, None).into())
+            }
+        }
+    }
+
+    /// Checks the size of what the transaction has written.
+    pub(super) fn check_bytes(&self) -> Result<(), ClientError> {
+        let bytes = self.transaction.as_ref().map_or(0, occ::Transaction::bytes);
+        if bytes <= MAX_BYTES {
+            return Ok(());
+        }
+        let size = bytes.div_ceil(1024 * 1024);
+        Err(ClientError::error(
+            PROGRAM_LIMIT_EXCEEDED,
+            "transaction size limit 10mb exceeded",
+        )
+        .detail(format!("Current transaction size {size}mb > 10mb")))
+    }
+}
