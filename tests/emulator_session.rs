@@ -1024,6 +1024,61 @@ fn logins_are_limited_and_refused_on_order() {
 }
 
 #[test]
+fn functions_that_write_count_as_writes() {
+    let fixture = start();
+    fixture.instrument();
+    let mut wire = fixture.session();
+    wire.run("CREATE TABLE t (a int)");
+    wire.run("CREATE FUNCTION fill(int) RETURNS int LANGUAGE sql AS 'INSERT INTO t SELECT generate_series(1, $1); SELECT 1'");
+    assert_eq!(wire.run("SELECT fill(3000)"), ["1", "SELECT 1", "I"]);
+    assert_eq!(wire.run("SELECT fill(3001)"), [TOO_MANY_ROWS, "I"]);
+    let shown = pipeline()
+        .run("SELECT fill(3001)", &[])
+        .sync()
+        .on(&mut wire);
+    assert_eq!(shown, ["1", "2", TOO_MANY_ROWS, "I"]);
+    assert_eq!(
+        wire.run("SELECT count(*) FROM t"),
+        ["3000", "SELECT 1", "I"]
+    );
+    fixture.order(r#"{"kind":"abort_commit"}"#);
+    assert!(wire.run("SELECT fill(1)")[0].starts_with("40001 "));
+}
+
+#[test]
+fn statements_are_forgotten_and_long_rows_pass() {
+    let fixture = start();
+    let mut wire = fixture.session();
+    let shown = pipeline()
+        .parse("s", "SELECT 1")
+        .parse("b", "BEGIN")
+        .sync()
+        .on(&mut wire);
+    assert_eq!(shown, ["1", "1", "I"]);
+    assert_eq!(wire.run("DEALLOCATE ALL"), ["DEALLOCATE ALL", "I"]);
+    let shown = pipeline()
+        .parse("s", "SELECT 2")
+        .parse("b", "BEGIN")
+        .sync()
+        .on(&mut wire);
+    assert_eq!(shown, ["1", "1", "I"]);
+    for length in [100_000, 3_000_000, 50_000_000] {
+        let mut out = Vec::new();
+        put_query(
+            &mut out,
+            format!("SELECT repeat('x', {length}), 1").as_bytes(),
+        );
+        wire.send(&out);
+        let answer = wire.until_ready();
+        assert_eq!(answer[1].1.len(), 2 + 4 + length + 4 + 1);
+        assert_eq!(show(&answer[2]), "SELECT 1");
+    }
+    let spill = "SELECT count(*) FROM (SELECT a, repeat('x', 200) FROM generate_series(1, 2000000) a ORDER BY 2, 1) s";
+    let refused = "54000 query requires more than allowed temp space of 131072 KB to execute";
+    assert_eq!(wire.run(spill), [refused, "I"]);
+}
+
+#[test]
 fn hostile_bytes_end_a_session_and_nothing_else() {
     let fixture = start();
     let cases: &[(&[u8], &str)] = &[

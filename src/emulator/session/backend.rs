@@ -16,19 +16,23 @@ const READ_AHEAD: usize = 1024 * 1024;
 /// Name of the hidden statement and portal; a client cannot see them, for they are closed at once.
 const HIDDEN: &[u8] = b"pg_dsql\0";
 
-/// A message of PostgreSQL.
+/// Longer rows come in pieces, in bytes.
+const LONG: usize = 1024 * 1024;
+
+/// A message of PostgreSQL, or a piece of a long row.
 #[derive(Debug, Clone)]
 pub struct Message {
     /// Type byte.
     pub tag: u8,
-    /// The whole frame, header included.
+    /// The whole frame, header included. Of a long row (DataRow, CopyData) the next piece, of which
+    /// only the first has the header.
     pub frame: Bytes,
 }
 
 impl Message {
     /// What follows the length.
     pub fn body(&self) -> &[u8] {
-        &self.frame[HEADER..]
+        self.frame.get(HEADER..).unwrap_or_default()
     }
 }
 
@@ -44,6 +48,8 @@ pub struct Backend {
     socket: PathBuf,
     pid: u32,
     key: Vec<u8>,
+    /// Type of a long row under way, and what is still to come of it.
+    long: (u8, usize),
     /// A transaction block is open on it (BEGIN was sent, hidden or not).
     pub open: bool,
     /// A statement with parameters was sent under the hidden names: an error may have left it open.
@@ -79,6 +85,7 @@ impl Backend {
             socket: socket.to_owned(),
             pid: 0,
             key: Vec::new(),
+            long: (0, 0),
             open: false,
             bound: false,
             unsynced: false,
@@ -199,8 +206,15 @@ impl Backend {
     /// The connection is lost, or PostgreSQL ends it.
     pub async fn next(&mut self) -> Result<Message, Ended> {
         loop {
-            let header = frame::backend_header(&self.input);
-            if let Some(header) = header.map_err(|error| Ended::server_lost(&error))? {
+            if self.long.1 > 0 {
+                if !self.input.is_empty() {
+                    return Ok(self.piece());
+                }
+            } else if let Some(header) = self.header()? {
+                if header.total > LONG && matches!(header.tag, b'D' | b'd') {
+                    self.long = (header.tag, header.total);
+                    return Ok(self.piece());
+                }
                 if self.input.len() >= header.total {
                     let frame = self.input.split_to(header.total).freeze();
                     return Ok(Message {
@@ -214,6 +228,20 @@ impl Backend {
             if read.map_err(|error| Ended::server_lost(&error))? == 0 {
                 return Err(Ended::server_lost(&"end of file"));
             }
+        }
+    }
+
+    fn header(&self) -> Result<Option<frame::Header>, Ended> {
+        frame::backend_header(&self.input).map_err(|error| Ended::server_lost(&error))
+    }
+
+    fn piece(&mut self) -> Message {
+        let (tag, left) = self.long;
+        let count = left.min(self.input.len());
+        self.long = (tag, left - count);
+        Message {
+            tag,
+            frame: self.input.split_to(count).freeze(),
         }
     }
 

@@ -182,6 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             text: text.to_owned(),
             types: types.clone(),
             action: Action::Run(Plan::plain(Class::Read)),
+            direct: true,
             in_block,
         };
         let Ok(text) = std::str::from_utf8(bytes) else {
@@ -200,7 +201,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.gate(leaves(&statement))?;
         }
         let action = self.judge(&statement)?;
+        let direct = match &action {
+            Action::Run(plan) => self.is_direct(plan, &statement.text),
+            _ => true,
+        };
         Ok(Prepared {
+            direct,
             text: statement.text.clone(),
             statement: Some(statement),
             types,
@@ -217,8 +223,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         self.gate(action_leaves(&prepared.action))?;
         match &prepared.action {
-            Action::Run(plan) => {
-                if !plan.is_direct() && !self.backend.open {
+            Action::Run(_) => {
+                if !prepared.direct && !self.backend.open {
                     self.opening();
                     self.backend.put_hidden(BEGIN);
                     self.backend.put_hidden(SAVEPOINT);
@@ -317,6 +323,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         match &prepared.action {
             Action::Run(plan) => {
                 self.admit(&prepared.text, Some(plan.class)).await?;
+                if let Some(statement) = &prepared.statement {
+                    self.deallocate(statement);
+                }
                 self.execute_plan(frame, &portal, plan).await
             }
             Action::Answer(answer) => {
@@ -366,7 +375,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         plan: &Plan,
     ) -> Result<(), Stop> {
         let shape = Shape::of(plan);
-        let held = !plan.is_direct();
+        let held = !portal.prepared.direct;
         let class = plan.class;
         let moved = self.is_detached() && class != Class::Session;
         if !held && !self.cutting && !moved {

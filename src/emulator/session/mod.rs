@@ -12,6 +12,7 @@
 
 mod backend;
 mod block;
+mod calls;
 mod copy;
 mod extended;
 mod frontend;
@@ -23,6 +24,7 @@ mod simple;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
 use super::control::Control;
@@ -52,6 +54,8 @@ pub struct Cluster {
     pub jobs: Arc<Jobs>,
     /// `pg_dsql.instrument()` was found to exist.
     pub(crate) instrumented: AtomicBool,
+    /// Functions that do not write, once a session has asked for them.
+    builtins: OnceLock<calls::Builtins>,
 }
 
 impl Cluster {
@@ -72,6 +76,7 @@ impl Cluster {
             socket,
             jobs,
             instrumented: AtomicBool::new(false),
+            builtins: OnceLock::new(),
         }
     }
 }

@@ -20,6 +20,8 @@ pub struct Prepared {
     pub types: Bytes,
     /// What was judged at Parse.
     pub action: Action,
+    /// PostgreSQL may run it in a transaction of its own.
+    pub direct: bool,
     /// Inside a transaction block at that time.
     pub in_block: bool,
 }

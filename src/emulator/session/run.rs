@@ -6,12 +6,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use pg_query::NodeEnum;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedMutexGuard, watch};
 
 use super::Cluster;
 use super::backend::{Backend, Message, Parameters, Row};
 use super::block::{Block, Phase};
+use super::calls::Builtins;
 use super::extended::Expect;
 use super::frontend::{Client, Frame};
 use super::portals::{Portal, Prepared};
@@ -130,6 +132,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     async fn serve(&mut self) -> Result<(), Ended> {
         self.client.flush().await?;
+        if self.cluster.builtins.get().is_none() {
+            self.learn_builtins().await?;
+        }
         loop {
             let frame = self.receive().await?;
             match frame.tag {
@@ -143,6 +148,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 b'F' => self.function_call().await?,
                 _ => self.extended(&frame).await?,
             }
+        }
+    }
+
+    async fn learn_builtins(&mut self) -> Result<(), Ended> {
+        match self.backend.command(Builtins::QUERY).await? {
+            Ok(rows) => {
+                let words = rows.into_iter().filter_map(|row| row.into_iter().next()?);
+                // Another session may have been first.
+                let _ = self.cluster.builtins.set(Builtins::new(words));
+                Ok(())
+            }
+            Err(_) => Err(Ended::server_lost(&"the catalog cannot be read")),
+        }
+    }
+
+    /// Whether PostgreSQL may run it in a transaction of its own, without the session's hand on it.
+    pub(super) fn is_direct(&self, plan: &Plan, text: &str) -> bool {
+        let writes = || {
+            let builtins = self.cluster.builtins.get();
+            builtins.is_none_or(|builtins| builtins.are_left_by(text))
+        };
+        matches!(plan.class, Class::Read | Class::Session)
+            && plan.before.is_empty()
+            && plan.after.is_empty()
+            && plan.job.is_none()
+            && !(plan.class == Class::Read && writes())
+    }
+
+    /// Forgets prepared statements if that is what a statement says.
+    pub(super) fn deallocate(&mut self, statement: &Statement) {
+        if matches!(statement.node(), Some(NodeEnum::DeallocateStmt(_))) {
+            self.prepared.retain(|name, _| name.is_empty());
         }
     }
 
@@ -467,7 +504,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.cluster.instrumented.load(Ordering::Relaxed) {
             return Ok(true);
         }
-        let query = "SELECT 1 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
+        let query = "SELECT 1 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
                      WHERE p.proname = 'instrument' AND n.nspname = 'pg_dsql'";
         let found = !self.command(query).await?.is_empty();
         self.cluster.instrumented.store(found, Ordering::Relaxed);

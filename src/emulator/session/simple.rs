@@ -111,6 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         match action {
             Action::Run(plan) => {
                 self.admit(text, Some(plan.class)).await?;
+                self.deallocate(statement);
                 self.run_plan(&plan, text, before).await?;
             }
             Action::Answer(answer) => {
@@ -152,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         } else {
             Some(before)
         };
-        let direct = plan.is_direct() && self.block.phase == Phase::Idle;
+        let direct = self.block.phase == Phase::Idle && self.is_direct(plan, text);
         if !plan.before.is_empty() {
             self.open().await?;
             self.check(&plan.before).await?;
@@ -357,14 +358,4 @@ fn bad_layout(_: LayoutError) -> ClientError {
 /// Characters of `text` in front of byte `at`.
 fn characters(text: &str, at: usize) -> usize {
     text.get(..at).map_or(0, |before| before.chars().count())
-}
-
-impl Plan {
-    /// Whether PostgreSQL may run it in a transaction of its own, without the session's hand on it.
-    pub(super) fn is_direct(&self) -> bool {
-        matches!(self.class, Class::Read | Class::Session)
-            && self.before.is_empty()
-            && self.after.is_empty()
-            && self.job.is_none()
-    }
 }
