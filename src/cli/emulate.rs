@@ -32,9 +32,10 @@ fn describe(emulator: &Emulator) -> String {
     let account = emulator.account();
     let address = emulator.address();
     format!(
-        "IAM and TLS front of an emulated cluster, over PostgreSQL {} (no SQL rules of DSQL)\n\
+        "Emulated Aurora DSQL cluster with the rules of {}, over PostgreSQL {}\n\
          \n  endpoint     {}\n  listens on   {address}\n  admin        http://{}\n  ca_file      {}\n  \
          credentials  {}\n\nStop with Ctrl-C.\n",
+        emulator.rules().month(),
         emulator.postgres().version(),
         account.endpoint,
         emulator.admin_address(),

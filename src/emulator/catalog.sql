@@ -198,6 +198,23 @@ CREATE OR REPLACE VIEW pg_dsql.pg_indexes AS
         pg_catalog.pg_get_indexdef(format('%I.%I', schemaname, indexname)::regclass) AS indexdef
     FROM pg_indexes WHERE schemaname NOT LIKE 'pg\_dsql%';
 
+-- The rest hides the emulator's own objects.
+CREATE OR REPLACE VIEW pg_dsql.pg_namespace AS
+    SELECT * FROM pg_namespace WHERE nspname NOT LIKE 'pg\_dsql%';
+CREATE OR REPLACE VIEW pg_dsql.pg_class AS
+    SELECT * FROM pg_class WHERE relnamespace NOT IN (
+        SELECT oid FROM pg_namespace WHERE nspname LIKE 'pg\_dsql%');
+CREATE OR REPLACE VIEW pg_dsql.pg_tables AS SELECT * FROM pg_tables WHERE schemaname NOT LIKE 'pg\_dsql%';
+CREATE OR REPLACE VIEW pg_dsql.pg_views AS SELECT * FROM pg_views WHERE schemaname NOT LIKE 'pg\_dsql%';
+CREATE OR REPLACE VIEW pg_dsql.tables AS
+    SELECT * FROM information_schema.tables WHERE table_schema NOT LIKE 'pg\_dsql%';
+CREATE OR REPLACE VIEW pg_dsql.columns AS
+    SELECT * FROM information_schema.columns WHERE table_schema NOT LIKE 'pg\_dsql%';
+CREATE OR REPLACE VIEW pg_dsql.views AS
+    SELECT * FROM information_schema.views WHERE table_schema NOT LIKE 'pg\_dsql%';
+
+GRANT SELECT ON pg_dsql.pg_namespace, pg_dsql.pg_class, pg_dsql.pg_tables, pg_dsql.pg_views,
+    pg_dsql.tables, pg_dsql.columns, pg_dsql.views TO PUBLIC;
 GRANT SELECT ON pg_dsql.pg_index, pg_dsql.pg_attribute, pg_dsql.pg_am, pg_dsql.pg_settings,
     pg_dsql.pg_database, pg_dsql.pg_indexes TO PUBLIC;
 
@@ -284,6 +301,13 @@ RETURNS TABLE (sqlstate text, message text) LANGUAGE sql STABLE AS $$
           WHERE attrelid = relation AND attname = ANY (names) AND attnum > 0) AS keys
     WHERE NOT EXISTS (SELECT 1 FROM pg_dsql.storable_type WHERE type_oid = base AND in_key)
     ORDER BY place LIMIT 1
+$$;
+
+CREATE OR REPLACE FUNCTION pg_dsql.check_key_type(kind regtype)
+RETURNS TABLE (sqlstate text, message text) LANGUAGE sql STABLE AS $$
+    SELECT '0A000', 'datatype ' || pg_catalog.format_type(base, NULL) || ' is not supported in a key'
+    FROM (SELECT pg_dsql.base_type(kind) AS base) AS k
+    WHERE EXISTS (SELECT 1 FROM pg_dsql.storable_type WHERE type_oid = base AND NOT in_key)
 $$;
 
 CREATE OR REPLACE FUNCTION pg_dsql.check_domain(domain regtype)
@@ -374,10 +398,12 @@ CREATE TABLE IF NOT EXISTS pg_dsql.job (
     job_type text NOT NULL, class_id oid NOT NULL, object_id oid NOT NULL,
     table_name text NOT NULL, constraint_name text,
     start_time timestamptz NOT NULL, update_time timestamptz);
+-- `start_time` is exact here and in whole seconds in the view.
 
 CREATE OR REPLACE VIEW sys.jobs AS
     SELECT j.job_id, j.status, j.details, j.job_type, j.class_id, j.object_id,
-        n.nspname || '.' || c.relname AS object_name, j.start_time, j.update_time
+        n.nspname || '.' || c.relname AS object_name,
+        date_trunc('second', j.start_time) AS start_time, j.update_time
     FROM pg_dsql.job j LEFT JOIN pg_class c ON c.oid = j.object_id AND j.class_id = 1259
     LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
     ORDER BY j.start_time;
@@ -411,7 +437,7 @@ CREATE OR REPLACE FUNCTION pg_dsql.enter_job(
 RETURNS text LANGUAGE sql AS $$
     INSERT INTO pg_dsql.job (job_id, job_type, class_id, object_id, table_name, constraint_name, start_time)
     SELECT pg_dsql.base32(pg_catalog.gen_random_uuid()), job_type, 1259, object_id, table_name,
-        constraint_name, date_trunc('second', clock_timestamp() + advance)
+        constraint_name, clock_timestamp() + advance
     FROM pg_dsql.clock
     RETURNING job_id
 $$;
@@ -448,36 +474,39 @@ BEGIN
 END
 $$;
 
--- Finishes the build of an index; gives the details of a failure. `pg_index` is the real one here.
-CREATE OR REPLACE FUNCTION pg_dsql.finish_index(index oid) RETURNS text
-LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+-- The query that tells whether a unique index has duplicates; NULL for other indexes.
+CREATE OR REPLACE FUNCTION pg_dsql.duplicate_query(index oid) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog AS $$
 DECLARE
     real record;
     keys text;
     not_null text;
-    duplicate bool := false;
 BEGIN
     SELECT i.*, pg_get_expr(i.indpred, i.indrelid) AS predicate,
         to_jsonb(i) -> 'indnullsnotdistinct' = 'true' AS nulls_equal
-    INTO real FROM pg_catalog.pg_index i WHERE indexrelid = index;
-    IF real.indisunique THEN
-        SELECT string_agg('(' || key || ')', ', '), string_agg('(' || key || ') IS NOT NULL', ' AND ')
-        INTO keys, not_null
-        FROM (SELECT pg_dsql_hidden.pg_get_indexdef(index, n, false) AS key
-              FROM generate_series(1, real.indnkeyatts) AS n) AS k;
-        EXECUTE format('SELECT EXISTS (SELECT 1 FROM %s WHERE %s AND %s GROUP BY %s HAVING count(*) > 1)',
-            real.indrelid::regclass, coalesce(real.predicate, 'true'),
-            CASE WHEN real.nulls_equal THEN 'true' ELSE not_null END, keys)
-        INTO duplicate;
+    INTO real FROM pg_catalog.pg_index i WHERE indexrelid = index AND indisunique;
+    IF NOT FOUND THEN
+        RETURN NULL;
     END IF;
-    IF duplicate THEN
-        RETURN 'Found duplicate key while validating index for UCVs';
-    END IF;
-    UPDATE pg_catalog.pg_index SET indisvalid = true WHERE indexrelid = index;
-    RETURN NULL;
+    SELECT string_agg('(' || key || ')', ', '), string_agg('(' || key || ') IS NOT NULL', ' AND ')
+    INTO keys, not_null
+    FROM (SELECT pg_dsql_hidden.pg_get_indexdef(index, n, false) AS key
+          FROM generate_series(1, real.indnkeyatts) AS n) AS k;
+    RETURN format('SELECT 1 FROM %s WHERE %s AND %s GROUP BY %s HAVING count(*) > 1 LIMIT 1',
+        real.indrelid::regclass, coalesce(real.predicate, 'true'),
+        CASE WHEN real.nulls_equal THEN 'true' ELSE not_null END, keys);
 END
 $$;
-REVOKE EXECUTE ON FUNCTION pg_dsql.finish_index(oid) FROM PUBLIC;
+
+-- Whether work on an index or constraint would run functions that clients wrote.
+CREATE OR REPLACE FUNCTION pg_dsql.runs_client_code(relation oid, constraint_name text) RETURNS bool
+LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
+    SELECT EXISTS (SELECT 1 FROM pg_depend d
+        WHERE (d.classid = 'pg_class'::regclass AND d.objid = relation
+               OR d.classid = 'pg_constraint'::regclass AND d.objid = (SELECT k.oid FROM pg_constraint k
+                   WHERE k.conrelid = relation AND k.conname = constraint_name))
+          AND d.refclassid IN ('pg_proc'::regclass, 'pg_type'::regclass) AND d.refobjid >= 16384)
+$$;
 
 -- Waiting is done in front of PostgreSQL; this is what calls in another form than CALL meet.
 CREATE OR REPLACE PROCEDURE sys.wait_for_job(job_id text, INOUT succeeded bool DEFAULT NULL)

@@ -1,8 +1,8 @@
 //! Asynchronous jobs: index builds and validations of constraints.
 //!
 //! A statement enters its job in `pg_dsql.job`, in its own transaction. The runner here does the
-//! work once the job is old enough on the emulator's clock, as the superuser, and forgets it half an
-//! hour later.
+//! work once the job is old enough on the emulator's clock, and forgets it half an hour later. It works
+//! as the superuser, but as the owner where functions that clients wrote would run.
 
 use std::future::poll_fn;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ pub struct Jobs {
     control: Arc<Control>,
     duration: Duration,
     client: Mutex<Option<Arc<Client>>>,
-    entered: Notify,
+    entered: Arc<Notify>,
     finished: watch::Sender<u64>,
 }
 
@@ -69,7 +69,7 @@ impl Jobs {
             control,
             duration,
             client: Mutex::new(None),
-            entered: Notify::new(),
+            entered: Arc::default(),
             finished: watch::Sender::new(0),
         }
     }
@@ -135,8 +135,8 @@ impl Jobs {
         Ok(row.map(|row| row.get(0)))
     }
 
-    async fn work(self: &Arc<Self>) -> Result<(), Error> {
-        let client = Arc::new(self.connect().await?);
+    async fn work(&self) -> Result<(), Error> {
+        let client = Arc::new(self.connect(SUPERUSER).await?);
         client.batch_execute("LISTEN pg_dsql_jobs").await?;
         *held(&self.client) = Some(Arc::clone(&client));
         let mut clock = None;
@@ -175,33 +175,18 @@ impl Jobs {
         }
     }
 
-    async fn connect(self: &Arc<Self>) -> Result<Client, Error> {
+    async fn connect(&self, user: &str) -> Result<Client, Error> {
         let (client, connection) = Config::new()
             .host_path(&self.socket_folder)
             .port(PORT)
-            .user(SUPERUSER)
+            .user(user)
             .dbname(DATABASE)
             .application_name("jobs")
+            .options("-c lock_timeout=200ms -c search_path=pg_catalog")
             .connect(NoTls)
             .await?;
-        let jobs = Arc::clone(self);
-        tokio::spawn(async move { jobs.listen(connection).await });
+        tokio::spawn(listen(connection, Arc::clone(&self.entered)));
         Ok(client)
-    }
-
-    /// Drives the connection; a notification says that a job has been entered.
-    async fn listen<S, T>(&self, mut connection: Connection<S, T>)
-    where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-        T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-    {
-        while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-            if matches!(message, AsyncMessage::Notification(_)) {
-                self.entered.notify_one();
-            }
-        }
-        // The worker's next query fails then.
-        self.entered.notify_one();
     }
 
     async fn set_clock(&self, client: &Client) -> Result<(), Error> {
@@ -230,7 +215,6 @@ impl Jobs {
         let outcome = match self.attempt(client, job).await {
             Ok(outcome) => outcome,
             Err(error) => {
-                client.batch_execute("ROLLBACK").await?;
                 let Some(cause) = error.as_db_error() else {
                     return Err(error);
                 };
@@ -255,16 +239,38 @@ impl Jobs {
 
     /// Does a job's work in a transaction of its own, which an error leaves open.
     async fn attempt(&self, client: &Client, job: &Pending) -> Result<Outcome, Error> {
-        client
-            .batch_execute("BEGIN; SET LOCAL lock_timeout = '200ms'")
+        // What clients wrote runs with their rights, not the superuser's.
+        let query = "SELECT pg_dsql.runs_client_code($1, $2), \
+                     (SELECT pg_get_userbyid(relowner)::text FROM pg_catalog.pg_class WHERE oid = $1)";
+        let row = client
+            .query_one(query, &[&job.object, &job.constraint])
             .await?;
-        let outcome = match job.kind.as_str() {
-            "INDEX_BUILD" => build(client, job).await?,
-            _ => validate(client, job).await?,
+        let owner: Option<String> = row.get(1);
+        let own = match owner {
+            Some(owner) if row.get(0) => Some(self.connect(&owner).await?),
+            _ => None,
         };
-        client.batch_execute("COMMIT").await?;
-        Ok(outcome)
+        let worker = own.as_ref().unwrap_or(client);
+        match job.kind.as_str() {
+            "INDEX_BUILD" => build(client, worker, job).await,
+            _ => validate(client, worker, job).await,
+        }
     }
+}
+
+/// Drives a connection; a notification says that a job has been entered.
+async fn listen<S, T>(mut connection: Connection<S, T>, entered: Arc<Notify>)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+        if matches!(message, AsyncMessage::Notification(_)) {
+            entered.notify_one();
+        }
+    }
+    // The worker's next query fails then.
+    entered.notify_one();
 }
 
 fn pending(row: &Row) -> Pending {
@@ -306,29 +312,42 @@ async fn gone(client: &Client, job: &Pending) -> Result<Outcome, Error> {
     })
 }
 
-async fn build(client: &Client, job: &Pending) -> Result<Outcome, Error> {
+async fn build(client: &Client, worker: &Client, job: &Pending) -> Result<Outcome, Error> {
     if relation(client, job.object).await?.is_none() {
         return gone(client, job).await;
     }
-    let finish = "SELECT pg_dsql.finish_index($1)";
-    let details: Option<String> = client.query_one(finish, &[&job.object]).await?.get(0);
+    let query = "SELECT pg_dsql.duplicate_query($1)";
+    let query: Option<String> = client.query_one(query, &[&job.object]).await?.get(0);
+    if let Some(query) = query
+        && !worker.query(&query, &[]).await?.is_empty()
+    {
+        return Ok(Outcome {
+            status: "failed",
+            details: Some("Found duplicate key while validating index for UCVs".to_owned()),
+        });
+    }
+    let valid = "UPDATE pg_catalog.pg_index SET indisvalid = true WHERE indexrelid = $1";
+    client.execute(valid, &[&job.object]).await?;
     Ok(Outcome {
-        status: if details.is_none() {
-            "completed"
-        } else {
-            "failed"
-        },
-        details,
+        status: "completed",
+        details: None,
     })
 }
 
-async fn validate(client: &Client, job: &Pending) -> Result<Outcome, Error> {
-    let (Some(table), Some(constraint)) = (relation(client, job.object).await?, &job.constraint)
-    else {
+async fn validate(client: &Client, worker: &Client, job: &Pending) -> Result<Outcome, Error> {
+    let query = "SELECT 1 FROM pg_catalog.pg_constraint WHERE conrelid = $1 AND conname = $2";
+    let left = client
+        .query_opt(query, &[&job.object, &job.constraint])
+        .await?;
+    let (true, Some(table), Some(constraint)) = (
+        left.is_some(),
+        relation(client, job.object).await?,
+        &job.constraint,
+    ) else {
         return gone(client, job).await;
     };
     let constraint = constraint.replace('"', "\"\"");
-    client
+    worker
         .batch_execute(&format!(
             "ALTER TABLE {table} VALIDATE CONSTRAINT \"{constraint}\""
         ))

@@ -116,6 +116,7 @@ pub enum EmulatorError {
 pub struct Emulator {
     dir: PathBuf,
     account: Account,
+    rules: Rules,
     address: SocketAddr,
     admin: SocketAddr,
     stop: watch::Sender<bool>,
@@ -188,7 +189,7 @@ impl Emulator {
         runtime.spawn(Arc::clone(&jobs).run(stopped.clone()));
         let cluster = Cluster::new(
             Arc::clone(&control),
-            rules,
+            rules.clone(),
             version,
             postgres.socket(),
             jobs,
@@ -201,6 +202,7 @@ impl Emulator {
         Ok(Self {
             dir,
             account,
+            rules,
             address,
             admin,
             stop,
@@ -238,6 +240,12 @@ impl Emulator {
     #[must_use]
     pub fn account(&self) -> &Account {
         &self.account
+    }
+
+    /// The rules that hold.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// The PostgreSQL behind it.

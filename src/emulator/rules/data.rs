@@ -35,6 +35,8 @@ pub(super) struct Data {
     pub alter_table: BTreeMap<String, Alteration>,
     pub missing_functions: Vec<MissingFunction>,
     pub shadowed_catalogs: Vec<String>,
+    pub shadowed_information: Vec<String>,
+    pub hiding_catalogs: Vec<String>,
     pub limits: Limits,
 }
 

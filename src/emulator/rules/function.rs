@@ -56,6 +56,12 @@ impl Judge<'_> {
             ..*self.facts
         };
         statements.iter().try_for_each(|inner: &Statement| {
+            // A body runs with other rights than its reader may have.
+            if let Some(NodeEnum::VariableSetStmt(set)) = inner.node()
+                && matches!(set.name.as_str(), "role" | "session_authorization")
+            {
+                return Err(super::words::setting_refused(&set.name));
+            }
             // PostgreSQL has words of its own for transaction control in a function.
             if matches!(inner.kind(), Kind::Transaction(_)) {
                 return Ok(());

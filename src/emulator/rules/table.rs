@@ -133,8 +133,10 @@ impl Judge<'_> {
                     draft.indexes += 1;
                     draft.primary_key |= constraint.contype() == ConstrType::ConstrPrimary;
                     self.index_constraint(constraint)?;
-                    if let Named::Storable(base) = &base {
-                        self.key_type(base)?;
+                    match (&base, &column.type_name) {
+                        (Named::Storable(base), _) => self.key_type(base)?,
+                        (Named::Other, Some(name)) => self.key_type_in_catalog(name),
+                        (Named::Other, None) => {}
                     }
                 }
                 _ => self.other_constraint(constraint)?,

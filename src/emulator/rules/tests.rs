@@ -895,6 +895,9 @@ fn texts_are_changed_in_place() {
     }
     for same in [
         "SELECT x::numeric FROM my.pg_index",
+        "SELECT xmin FROM pg_index",
+        "SELECT oid FROM pg_class GROUP BY oid",
+        "SELECT columns FROM tables",
         "SELECT 'pg_index'",
         "CREATE TABLE t (a int)",
     ] {

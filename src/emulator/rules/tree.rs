@@ -17,56 +17,74 @@ pub(in crate::emulator) const INTERNAL: &str = "pg_dsql";
 const LOCK_KEY_SHARE: i64 = 2;
 const LOCK_UPDATE: i64 = 5;
 
+/// What the words of a text give reason to do.
+#[derive(Debug, Clone, Copy, Default)]
+struct Words {
+    /// Look into the tree.
+    look: bool,
+    /// A column that every table has and no view: `tableoid`, `xmin`, `ctid`.
+    system_column: bool,
+    /// GROUP BY: by a catalog's key it frees the other columns, by a view's it does not.
+    group: bool,
+}
+
 impl Judge<'_> {
     /// Looks into the whole tree, but only if a word of the text gives reason to.
     pub(super) fn tree(&mut self, node: &NodeEnum) -> Check {
-        if !self.suspicious()? {
+        let words = self.words()?;
+        if !words.look {
             return Ok(());
         }
         let tree = serde_json::to_value(node)
             .map_err(|_| ClientError::error("54001", "stack depth limit exceeded"))?;
-        self.look(&tree)
+        self.look(&tree, words)
     }
 
-    fn suspicious(&self) -> Result<bool, ClientError> {
+    fn words(&self) -> Result<Words, ClientError> {
         let text = &self.statement.text;
         if memchr::memmem::find(text.as_bytes(), INTERNAL.as_bytes()).is_some() {
             let message = format!("schema \"{INTERNAL}\" does not exist");
             return Err(ClientError::error(words::INVALID_SCHEMA, message));
         }
-        let mut tokens = Tokens::new(text.as_bytes());
-        let found = tokens.any(|token| match token {
-            Token::Word(word) => self.is_suspicious(word),
-            Token::Quoted(word) => self.is_suspicious(word.trim_ascii().trim_quotes()),
-            _ => false,
-        });
+        let mut found = Words::default();
+        for token in Tokens::new(text.as_bytes()) {
+            match token {
+                Token::Word(word) => self.note(word, &mut found),
+                Token::Quoted(word) => self.note(word.trim_quotes(), &mut found),
+                _ => {}
+            }
+        }
         Ok(found)
     }
 
-    fn is_suspicious(&self, word: &[u8]) -> bool {
-        const WORDS: [&[u8]; 5] = [b"share", b"key", b"tablesample", b"merge", b"set_config"];
+    fn note(&self, word: &[u8], found: &mut Words) {
+        const LOOK: [&[u8]; 5] = [b"share", b"key", b"tablesample", b"merge", b"set_config"];
+        const SYSTEM_COLUMNS: [&[u8]; 3] = [b"tableoid", b"xmin", b"ctid"];
         // The shortest and the longest word looked for.
-        if !(3..=16).contains(&word.len()) {
-            return false;
+        if !(3..=12).contains(&word.len()) {
+            return;
         }
+        let among = |words: &[&[u8]]| words.iter().any(|known| word.eq_ignore_ascii_case(known));
         let data = &self.rules.data;
         let mut names = data
             .shadowed_catalogs
             .iter()
+            .chain(&data.shadowed_information)
             .chain(&data.refused_in_expressions);
-        WORDS.iter().any(|known| word.eq_ignore_ascii_case(known))
-            || names.any(|name| word.eq_ignore_ascii_case(name.as_bytes()))
+        found.look |= among(&LOOK) || names.any(|name| word.eq_ignore_ascii_case(name.as_bytes()));
+        found.system_column |= among(&SYSTEM_COLUMNS);
+        found.group |= word.eq_ignore_ascii_case(b"group");
     }
 
-    fn look(&mut self, value: &Value) -> Check {
+    fn look(&mut self, value: &Value, words: Words) -> Check {
         match value {
-            Value::Array(values) => values.iter().try_for_each(|value| self.look(value)),
+            Value::Array(values) => values.iter().try_for_each(|value| self.look(value, words)),
             Value::Object(fields) => {
                 for (name, inner) in fields {
                     if let Value::Object(inner) = inner {
-                        self.look_at(name, inner)?;
+                        self.look_at(name, inner, words)?;
                     }
-                    self.look(inner)?;
+                    self.look(inner, words)?;
                 }
                 Ok(())
             }
@@ -74,7 +92,7 @@ impl Judge<'_> {
         }
     }
 
-    fn look_at(&mut self, name: &str, fields: &Map<String, Value>) -> Check {
+    fn look_at(&mut self, name: &str, fields: &Map<String, Value>, words: Words) -> Check {
         match name {
             "LockingClause" => self.locking(fields),
             "RangeTableSample" => Err(unsupported("TABLESAMPLE clause not supported")),
@@ -82,11 +100,11 @@ impl Judge<'_> {
             "TypeName" | "type_name" => self.type_in_expression(&strings(fields, "names")),
             "FuncCall" | "funccall" => self.function_call(fields),
             "ColumnRef" => {
-                self.column_reference(fields);
+                self.column_reference(fields, words);
                 Ok(())
             }
             _ if fields.contains_key("relname") => {
-                self.range(fields);
+                self.range(fields, words);
                 Ok(())
             }
             _ => Ok(()),
@@ -134,19 +152,23 @@ impl Judge<'_> {
     }
 
     /// Sends a look at a catalog to the view that shows what DSQL shows.
-    fn range(&mut self, fields: &Map<String, Value>) {
+    fn range(&mut self, fields: &Map<String, Value>, words: Words) {
         let field = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
-        let name = field("relname");
-        if matches!(field("schemaname"), "" | "pg_catalog") && self.is_shadowed(name) {
+        let (schema, name) = (field("schemaname"), field("relname"));
+        if self.is_shadowed(schema, name, words) {
             self.shadow(fields, &format!("{INTERNAL}.{name}"));
         }
     }
 
     /// `pg_catalog.pg_index.indkey`: the schema follows that of FROM.
-    fn column_reference(&mut self, fields: &Map<String, Value>) {
+    fn column_reference(&mut self, fields: &Map<String, Value>, words: Words) {
         let names = strings(fields, "fields");
-        if let ["pg_catalog", catalog, rest @ ..] = names.as_slice()
-            && self.is_shadowed(catalog)
+        if let [
+            schema @ ("pg_catalog" | "information_schema"),
+            catalog,
+            rest @ ..,
+        ] = names.as_slice()
+            && self.is_shadowed(schema, catalog, words)
         {
             let rest: String = rest
                 .iter()
@@ -156,12 +178,17 @@ impl Judge<'_> {
         }
     }
 
-    fn is_shadowed(&self, name: &str) -> bool {
-        self.rules
-            .data
-            .shadowed_catalogs
-            .iter()
-            .any(|known| known == name)
+    fn is_shadowed(&self, schema: &str, name: &str, words: Words) -> bool {
+        let data = &self.rules.data;
+        let among = |names: &[String]| names.iter().any(|known| known == name);
+        if words.system_column || words.group && among(&data.hiding_catalogs) {
+            return false;
+        }
+        match schema {
+            "" | "pg_catalog" => among(&data.shadowed_catalogs),
+            "information_schema" => among(&data.shadowed_information),
+            _ => false,
+        }
     }
 
     fn shadow(&mut self, fields: &Map<String, Value>, with: &str) {

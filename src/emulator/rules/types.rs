@@ -3,7 +3,7 @@
 use pg_query::protobuf::TypeName;
 
 use super::judge::{Check, Judge};
-use super::words::{over_limit, undefined, unsupported};
+use super::words::{identifier, literal, over_limit, undefined, unsupported};
 use super::{edit, node};
 use crate::wire::reply::ClientError;
 
@@ -100,6 +100,18 @@ impl Judge<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The same for a type that only the catalog knows.
+    pub(super) fn key_type_in_catalog(&mut self, name: &TypeName) {
+        let names: Vec<String> = node::texts(&name.names)
+            .iter()
+            .map(|name| identifier(name))
+            .collect();
+        self.plan.before.push(format!(
+            "SELECT * FROM pg_dsql.check_key_type(pg_catalog.to_regtype({}))",
+            literal(&names.join("."))
+        ));
     }
 
     /// How `format_type` spells a type that columns may have.
