@@ -1026,7 +1026,6 @@ fn logins_are_limited_and_refused_on_order() {
 #[test]
 fn functions_that_write_count_as_writes() {
     let fixture = start();
-    fixture.instrument();
     let mut wire = fixture.session();
     wire.run("CREATE TABLE t (a int)");
     wire.run("CREATE FUNCTION fill(int) RETURNS int LANGUAGE sql AS 'INSERT INTO t SELECT generate_series(1, $1); SELECT 1'");

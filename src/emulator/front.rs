@@ -21,7 +21,7 @@ use super::quota::QuotaError;
 use super::rules::Rules;
 use super::session::{Backend, Cluster, LoginError, Parameters, Refusal, Session};
 use super::settings::Request;
-use super::verify::{Expectation, verify_by};
+use super::verify::{ADMIN, Expectation, verify_by};
 use crate::wire::frontend::put;
 use crate::wire::reply::{ClientError, put_negotiation};
 use crate::wire::sqlstate::{
@@ -290,7 +290,10 @@ impl Front {
         let token = read_password(client).await?;
         self.check_token(&token, &request.user)?;
         let settings = check_request(&request, &self.cluster.rules)?;
-        let (backend, reported) = self.reach_postgres(&request.user, &settings).await?;
+        let (mut backend, reported) = self.reach_postgres(&request.user, &settings).await?;
+        if request.user != ADMIN && !is_mapped(&mut backend).await? {
+            return Err(not_mapped(&request.user).into());
+        }
         count(&self.control.counters.logins);
         Ok(Some((backend, reported, request.user)))
     }
@@ -316,13 +319,13 @@ impl Front {
 
     /// Clusters are told apart by SNI, or by the cluster id in `options`.
     fn check_name(&self, name: Option<&str>, request: &Request) -> Result<(), ClientError> {
-        let Some(name) = name else {
-            let message = "unable to accept connection, sni was not received";
-            return Err(ClientError::fatal(CONNECTION_FAILURE, message));
-        };
-        let here = match &request.cluster_id {
-            Some(id) => *id == self.cluster_id,
-            None => name.eq_ignore_ascii_case(&self.expectation.host),
+        let here = match (&request.cluster_id, name) {
+            (Some(id), _) => *id == self.cluster_id,
+            (None, Some(name)) => name.eq_ignore_ascii_case(&self.expectation.host),
+            (None, None) => {
+                let message = "unable to accept connection, sni was not received";
+                return Err(ClientError::fatal(CONNECTION_FAILURE, message));
+            }
         };
         if here {
             Ok(())
@@ -351,8 +354,7 @@ impl Front {
             .map_err(|refusal| denied(&refusal.hint()))?;
         // The owner of the data folder is no user of the emulated cluster.
         if user == SUPERUSER {
-            let message = format!("IAM authentication failed for user \"{user}\"");
-            return Err(ClientError::fatal(CONNECTION_FAILURE, message));
+            return Err(not_mapped(user));
         }
         Ok(())
     }
@@ -375,6 +377,10 @@ impl Front {
         Backend::connect(&self.cluster.socket, &parameters)
             .await
             .map_err(|error| match error {
+                // No such role, or one without LOGIN: it has no mapping either.
+                LoginError::Refused(refusal) if refusal.code() == b"28000" => {
+                    not_mapped(user).into()
+                }
                 LoginError::Refused(refusal) => Refused::Quoted(refusal),
                 LoginError::Unreachable(cause) => {
                     tracing::error!(cause, "emulator: the local PostgreSQL is not reachable");
@@ -384,6 +390,22 @@ impl Front {
                 }
             })
     }
+}
+
+/// Whether a grant maps an IAM identity to the role that is logged in. There is one account, so any
+/// identity will do.
+async fn is_mapped(backend: &mut Backend) -> Result<bool, Refused> {
+    let query = "SELECT 1 FROM sys.iam_pg_role_mappings WHERE pg_role_name = session_user";
+    match backend.command(query).await {
+        Ok(Ok(rows)) => Ok(!rows.is_empty()),
+        Ok(Err(refusal)) => Err(Refused::Quoted(refusal)),
+        Err(_) => Err(Refused::Lost),
+    }
+}
+
+fn not_mapped(user: &str) -> ClientError {
+    let message = format!("IAM authentication failed for user \"{user}\"");
+    ClientError::fatal(CONNECTION_FAILURE, message)
 }
 
 fn too_many() -> ClientError {
