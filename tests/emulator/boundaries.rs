@@ -694,10 +694,10 @@ fn tables_views_sequences(ground: &mut Ground) {
             .unwrap_or_else(|lost| panic!("{lost}"));
         assert!(made.failure.is_none(), "{made:?}");
         let mut session = ground.admin();
-        session.run(&format!("CREATE {kind} last {rest}"));
+        session.run(&format!("CREATE {kind} last_{kind} {rest}"));
         refused_outside(
             &mut session,
-            &format!("CREATE {kind} more {rest}"),
+            &format!("CREATE {kind} more_{kind} {rest}"),
             "54000",
             message,
         );
@@ -709,7 +709,7 @@ fn tables_views_sequences(ground: &mut Ground) {
             .query(&drop)
             .unwrap_or_else(|lost| panic!("{lost}"));
         assert!(dropped.failure.is_none(), "{dropped:?}");
-        session.run(&format!("CREATE {kind} more {rest}"));
+        session.run(&format!("CREATE {kind} more_{kind} {rest}"));
     }
 }
 
