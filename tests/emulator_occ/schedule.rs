@@ -31,19 +31,20 @@ impl Schedule {
         }
         // Which tables this schedule is about: few, so that sessions meet.
         let mut tables = Table::ALL.to_vec();
-        while tables.len() > 3 {
+        let few = random.random_range(1..=3);
+        while tables.len() > few {
             tables.remove(random.random_range(0..tables.len()));
         }
         let mut steps = Vec::new();
         for _ in 0..random.random_range(6..=18) {
             let session = random.random_range(1..=sessions);
             let op = if model.in_transaction(session) {
-                match random.random_range(0..10) {
-                    0 | 1 => Op::Commit,
-                    2 if random.random_bool(0.4) => Op::Rollback,
+                match random.random_range(0..20) {
+                    0..=2 => Op::Commit,
+                    3 => Op::Rollback,
                     _ => statement(&mut random, &tables),
                 }
-            } else if random.random_bool(0.8) {
+            } else if random.random_bool(0.85) {
                 Op::Begin
             } else {
                 statement(&mut random, &tables)
@@ -82,10 +83,11 @@ fn rows(random: &mut StdRng) -> Vec<(Table, Row)> {
 
 fn statement(random: &mut StdRng, tables: &[Table]) -> Op {
     let table = tables[random.random_range(0..tables.len())];
-    let id = random.random_range(1..=4);
-    let some = |random: &mut StdRng| random.random_bool(0.8).then(|| random.random_range(1..=4));
+    let id = random.random_range(1..=3);
+    let some = |random: &mut StdRng| random.random_bool(0.8).then(|| random.random_range(1..=3));
     match random.random_range(0..16) {
-        0..=3 => {
+        0..=2 => {
+            let id = random.random_range(1..=5);
             let row = (id, some(random), random.random_range(1..=4));
             Op::Insert {
                 table,
@@ -93,7 +95,7 @@ fn statement(random: &mut StdRng, tables: &[Table]) -> Op {
                 skip: random.random_bool(0.2),
             }
         }
-        4..=6 => Op::Set {
+        3..=6 => Op::Set {
             table,
             id,
             column: Column::Value,

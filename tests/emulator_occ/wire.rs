@@ -37,6 +37,8 @@ pub fn start() -> Fixture {
         admin: "127.0.0.1:0".parse().unwrap(),
         pg_bin: None,
         fresh: false,
+        as_of: None,
+        job_duration: dsql_proxy::emulator::JOB_DURATION,
     })
     .unwrap();
     let token = token(&emulator);

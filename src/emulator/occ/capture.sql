@@ -354,6 +354,27 @@ BEGIN
 END
 $shadow$;
 
+-- A view and the tables and views it is made of: those that others are made of come first.
+CREATE OR REPLACE FUNCTION pg_dsql.view_parts(view oid)
+RETURNS TABLE (relid oid, qualified text, name text, definition text, options text)
+LANGUAGE sql STABLE SET search_path = pg_catalog AS $view_parts$
+  WITH RECURSIVE used AS (
+    SELECT view AS oid, 1 AS depth
+    UNION
+    SELECT d.refobjid, u.depth + 1
+    FROM used u
+    JOIN pg_rewrite r ON r.ev_class = u.oid
+    JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+      AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> u.oid)
+  SELECT c.oid, format('"%s"."%s"', replace(n.nspname, '"', '""'), replace(c.relname, '"', '""')),
+    c.relname::text, CASE c.relkind WHEN 'v' THEN rtrim(pg_get_viewdef(c.oid), ';') END,
+    CASE WHEN c.reloptions::text LIKE '%check_option%' THEN ' WITH CHECK OPTION' ELSE '' END
+  FROM (SELECT u.oid, max(u.depth) AS depth FROM used u GROUP BY u.oid) u
+  JOIN pg_class c ON c.oid = u.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind IN ('r', 'v') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'sys', 'pg_dsql')
+  ORDER BY u.depth DESC, c.oid
+$view_parts$;
+
 -- Writes rows into a table or a shadow without triggers and checks: takes rows away, replaces
 -- others, adds new ones, in this order. Rows are of the type of `kind`, in its text form. Gives the
 -- places of the added rows, in order.

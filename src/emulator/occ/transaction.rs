@@ -7,13 +7,13 @@ use std::sync::Arc;
 use super::effect::{Effect, EffectError, Footprint, Key, Operation, Place};
 use super::ledger::{Holder, Ledger, Snapshot};
 use super::locking::{self, LockQuery};
-use super::names::{Name, Names};
+use super::names::{Name, Names, quote};
 use crate::sql::statement::parse;
 
 /// Sent after BEGIN: the point to which a detached transaction goes back.
 pub const SAVEPOINT: &str = "SAVEPOINT pg_dsql";
 /// How often a COMMIT tries to write its rows when locks are in the way.
-const ATTEMPTS: usize = 20;
+const ATTEMPTS: usize = 100;
 
 /// A statement of the emulator's own that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -409,12 +409,22 @@ impl Transaction {
         let quoted: Vec<String> = names.tables.iter().map(Name::quoted).collect();
         let found = resolve(backend, &quoted).await?;
         let mut wanted: HashSet<u32> = self.changes.keys().map(|(table, _)| *table).collect();
-        for name in names.tables.iter().filter(|name| name.target) {
-            if let Some(found) = found.get(&name.quoted()) {
+        let mut views = Vec::new();
+        for name in &names.tables {
+            let Some(found) = found.get(&name.quoted()) else {
+                continue;
+            };
+            if found.view {
+                let parts = view_parts(backend, found.oid).await?;
+                let tables = parts.iter().filter(|part| part.definition.is_none());
+                wanted.extend(tables.filter(|_| name.target).map(|part| part.oid));
+                views.extend(parts);
+            } else if name.target {
                 wanted.insert(found.oid);
             }
         }
         self.make_shadows(backend, wanted).await?;
+        self.make_views(backend, &views).await?;
         let places = found
             .into_iter()
             .filter_map(|(name, found)| {
@@ -423,6 +433,51 @@ impl Transaction {
             })
             .collect();
         Ok(names.replace(&statement.text, &places))
+    }
+
+    /// Makes views on shadows for views on tables that have shadows.
+    async fn make_views(
+        &mut self,
+        backend: &mut impl Backend,
+        parts: &[ViewPart],
+    ) -> Result<(), Failure> {
+        for part in parts {
+            let (Some(definition), false) =
+                (&part.definition, self.shadows.contains_key(&part.oid))
+            else {
+                continue;
+            };
+            let shadowed = |other: &ViewPart| {
+                let shadow = self.shadows.get(&other.oid)?;
+                Some((other.qualified.clone(), shadow.name.clone()))
+            };
+            let places: HashMap<String, String> = parts.iter().filter_map(shadowed).collect();
+            let Some(statement) = parse(definition).ok().and_then(|mut s| s.pop()) else {
+                continue;
+            };
+            let names = Names::read(&statement);
+            if names
+                .tables
+                .iter()
+                .all(|name| !places.contains_key(&name.quoted()))
+            {
+                continue;
+            }
+            let text = names.replace(&statement.text, &places);
+            let name = quote(&part.name);
+            let create = format!("CREATE TEMP VIEW {name} AS {text}{}", part.options);
+            let oid = format!("SELECT 'pg_temp.{name}'::regclass::oid::text");
+            let rows = backend.run(&[&create, &oid]).await?;
+            let oid = rows.first().and_then(|row| row.first()).cloned().flatten();
+            let shadow = Shadow {
+                oid: oid
+                    .and_then(|oid| oid.parse().ok())
+                    .ok_or_else(unexpected)?,
+                name: part.name.clone(),
+            };
+            self.shadows.insert(part.oid, shadow);
+        }
+        Ok(())
     }
 
     async fn make_shadows(
@@ -753,6 +808,45 @@ fn literal(text: &str) -> String {
 struct Found {
     oid: u32,
     table: bool,
+    view: bool,
+}
+
+/// A relation that a view is made of, or the view itself.
+struct ViewPart {
+    oid: u32,
+    qualified: String,
+    name: String,
+    /// The query of a view, with all names qualified; none for a table.
+    definition: Option<String>,
+    options: String,
+}
+
+async fn view_parts(backend: &mut impl Backend, view: u32) -> Result<Vec<ViewPart>, Failure> {
+    let sql = format!(
+        "SELECT relid::text, qualified, name, definition, options \
+         FROM pg_dsql.view_parts({view}::oid)"
+    );
+    let part = |row: Vec<Option<String>>| match <[Option<String>; 5]>::try_from(row) {
+        Ok(
+            [
+                Some(oid),
+                Some(qualified),
+                Some(name),
+                definition,
+                Some(options),
+            ],
+        ) => Some(ViewPart {
+            oid: oid.parse().ok()?,
+            qualified,
+            name,
+            definition,
+            options,
+        }),
+        _ => None,
+    };
+    let rows = backend.run(&[&sql]).await?;
+    let parts: Option<Vec<ViewPart>> = rows.into_iter().map(part).collect();
+    parts.ok_or_else(unexpected)
 }
 
 /// Which relations names (as SQL) lead to.
@@ -774,8 +868,8 @@ async fn resolve(
         if let [Some(name), Some(oid), Some(kind)] = row.as_slice()
             && let Ok(oid) = oid.parse()
         {
-            let table = kind == "r";
-            found.insert(name.clone(), Found { oid, table });
+            let (table, view) = (kind == "r", kind == "v");
+            found.insert(name.clone(), Found { oid, table, view });
         }
     }
     Ok(found)

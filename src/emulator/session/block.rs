@@ -92,6 +92,11 @@ impl Block {
         self.rows = rows;
     }
 
+    /// Whether a statement has run in the transaction that looks at the schema.
+    pub fn has_looked(&self) -> bool {
+        self.looked
+    }
+
     /// True at the first statement of a transaction.
     pub fn is_first(&mut self) -> bool {
         let first = !self.looked;

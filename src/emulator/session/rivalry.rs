@@ -11,7 +11,7 @@ use super::backend::{Backend, Row};
 use super::block::Phase;
 use super::refusal::{Ended, Refusal, Stop};
 use super::run::Session;
-use crate::emulator::occ::{self, Commit, Failure, Holder, SCHEMA_CHANGED, Verdict};
+use crate::emulator::occ::{self, Commit, Failure, Holder, SCHEMA_CHANGED, SchemaView, Verdict};
 use crate::emulator::rules::Class;
 use crate::wire::backend::error_fields;
 use crate::wire::frame::HEADER;
@@ -236,7 +236,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Some(transaction) = self.transaction.take() else {
             return Ok(self.backend.command("COMMIT").await?.map(|_| ())?);
         };
-        let commit = transaction.commit(&mut self.backend, &mut self.view).await;
+        // An empty transaction has not looked at the schema.
+        let mut newest = SchemaView::new(&self.cluster.ledger);
+        let view = if self.block.phase == Phase::Explicit && !self.block.has_looked() {
+            &mut newest
+        } else {
+            &mut self.view
+        };
+        let commit = transaction.commit(&mut self.backend, view).await;
         match commit? {
             Commit::Done => Ok(()),
             Commit::Conflict => Err(ClientError::error("40001", occ::CONFLICT).into()),
