@@ -43,9 +43,9 @@ fn data(rules: &Rules, version: &ServerVersion) -> String {
     fill(&mut script, "missing_setting", missing);
     let patterns: Vec<String> = rules.missing_functions().map(literal).collect();
     // Writing into a String cannot fail.
-    let _ = write!(
+    let _ = writeln!(
         script,
-        "SELECT pg_dsql.hide_functions(ARRAY[{}]::text[]);\n",
+        "SELECT pg_dsql.hide_functions(ARRAY[{}]::text[]);",
         patterns.join(", ")
     );
     script
@@ -54,9 +54,9 @@ fn data(rules: &Rules, version: &ServerVersion) -> String {
 /// Makes a table hold these rows and no others.
 fn fill(script: &mut String, table: &str, rows: impl Iterator<Item = String>) {
     let rows: Vec<String> = rows.collect();
-    let _ = write!(
+    let _ = writeln!(
         script,
-        "DELETE FROM pg_dsql.{table};\nINSERT INTO pg_dsql.{table} VALUES {};\n",
+        "DELETE FROM pg_dsql.{table};\nINSERT INTO pg_dsql.{table} VALUES {};",
         rows.join(", ")
     );
 }

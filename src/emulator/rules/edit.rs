@@ -29,11 +29,8 @@ pub(super) fn apply(text: &str, edits: &mut [Edit]) -> Option<String> {
 pub(super) fn name_at(text: &str, start: usize) -> Option<Range<usize>> {
     let mut tokens = Tokens::new(text.as_bytes().get(start..)?);
     let mut end = None;
-    loop {
-        match tokens.next() {
-            Some(Token::Word(_) | Token::Quoted(_)) => end = Some(start + tokens.span().end),
-            _ => break,
-        }
+    while let Some(Token::Word(_) | Token::Quoted(_)) = tokens.next() {
+        end = Some(start + tokens.span().end);
         if tokens.next() != Some(Token::Symbol(b'.')) {
             break;
         }
