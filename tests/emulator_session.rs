@@ -1228,3 +1228,113 @@ fn added_latency() {
         );
     }
 }
+
+#[test]
+fn a_driver_finds_its_way() {
+    use futures_util::{SinkExt as _, TryStreamExt as _, pin_mut};
+    use tokio_postgres::{SimpleQueryMessage, error::SqlState};
+
+    let fixture = start();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (mut client, connection) = tokio_postgres::Config::new()
+            .host(&fixture.emulator.account().endpoint)
+            .hostaddr(fixture.emulator.address().ip())
+            .port(fixture.emulator.address().port())
+            .user("admin")
+            .password(&fixture.token)
+            .dbname("postgres")
+            .ssl_mode(tokio_postgres::config::SslMode::Require)
+            .connect(tokio_postgres_rustls::MakeRustlsConnect::new(
+                fixture.tls_config(),
+            ))
+            .await
+            .unwrap();
+        assert_eq!(connection.parameter("server_version"), Some("16.15"));
+        assert_eq!(connection.parameter("TimeZone"), Some("UTC"));
+        tokio::spawn(connection);
+
+        client
+            .batch_execute("CREATE TABLE t (a bigint PRIMARY KEY, b text)")
+            .await
+            .unwrap();
+        let insert = client
+            .prepare("INSERT INTO t VALUES ($1, $2) RETURNING a")
+            .await
+            .unwrap();
+        for a in 0..10i64 {
+            let row = client.query_one(&insert, &[&a, &"x"]).await.unwrap();
+            assert_eq!(row.get::<_, i64>(0), a);
+        }
+        let error = client.query(&insert, &[&1i64, &"x"]).await.unwrap_err();
+        assert_eq!(error.code(), Some(&SqlState::UNIQUE_VIOLATION));
+        // Pipelined: all are sent before the first is answered.
+        let texts: Vec<String> = (0..50).map(|n| format!("SELECT {n}::bigint")).collect();
+        let answers = futures_util::future::join_all(
+            texts
+                .iter()
+                .map(|text| client.query_one(text.as_str(), &[])),
+        )
+        .await;
+        for (n, answer) in answers.into_iter().enumerate() {
+            assert_eq!(answer.unwrap().get::<_, i64>(0), i64::try_from(n).unwrap());
+        }
+
+        let transaction = client.transaction().await.unwrap();
+        transaction
+            .execute("UPDATE t SET b = $1 WHERE a < 5", &[&"y"])
+            .await
+            .unwrap();
+        let portal = transaction
+            .bind("SELECT a FROM t ORDER BY a", &[])
+            .await
+            .unwrap();
+        let mut seen = Vec::new();
+        loop {
+            let rows = transaction.query_portal(&portal, 3).await.unwrap();
+            seen.push(rows.len());
+            if rows.len() < 3 {
+                break;
+            }
+        }
+        assert_eq!(seen, [3, 3, 3, 1]);
+        let sink = transaction.copy_in("COPY t FROM STDIN").await.unwrap();
+        pin_mut!(sink);
+        sink.send(bytes::Bytes::from_static(b"100\tcopied\n"))
+            .await
+            .unwrap();
+        assert_eq!(sink.finish().await.unwrap(), 1);
+        transaction.commit().await.unwrap();
+        let copied: Vec<bytes::Bytes> = client
+            .copy_out("COPY (SELECT count(*), max(b) FROM t) TO STDOUT")
+            .await
+            .unwrap()
+            .try_collect()
+            .await
+            .unwrap();
+        assert_eq!(copied.concat(), b"11\ty\n");
+
+        // A transaction that is dropped is rolled back.
+        let transaction = client.transaction().await.unwrap();
+        transaction.execute("DELETE FROM t", &[]).await.unwrap();
+        drop(transaction);
+        let messages = client.simple_query("SELECT count(*) FROM t").await.unwrap();
+        let row = messages.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        assert_eq!(row, Some("11"));
+
+        // A cancel request is taken and has no effect.
+        let cancel = client.cancel_token();
+        let tls = tokio_postgres_rustls::MakeRustlsConnect::new(fixture.tls_config());
+        let sleep = client.query_one("SELECT pg_sleep(0.5)::text", &[]);
+        let (slept, cancelled) = futures_util::join!(sleep, cancel.cancel_query(tls));
+        cancelled.unwrap();
+        slept.unwrap();
+    });
+    assert_eq!(fixture.stat("cancels"), 1);
+}

@@ -100,6 +100,8 @@ pub struct Shape {
     pub job: bool,
     /// The command tag.
     pub tag: Option<&'static str>,
+    /// Rows need not wait for what is decided behind them.
+    pub flows: bool,
 }
 
 impl Shape {
@@ -108,6 +110,7 @@ impl Shape {
         Self {
             job: plan.job.is_some(),
             tag: plan.tag,
+            flows: false,
         }
     }
 
@@ -115,7 +118,7 @@ impl Shape {
     pub fn quiet() -> Self {
         Self {
             job: true,
-            tag: None,
+            ..Self::default()
         }
     }
 

@@ -153,7 +153,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         } else {
             Some(before)
         };
-        let direct = self.block.phase == Phase::Idle && self.is_direct(plan, text);
+        let mut shape = Shape::of(plan);
+        let calm = self.is_direct(plan, text);
+        shape.flows = calm && plan.class == Class::Read;
+        let direct = calm && self.block.phase == Phase::Idle;
         if !plan.before.is_empty() {
             self.open().await?;
             self.check(&plan.before).await?;
@@ -166,9 +169,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let outcome = if direct {
                 self.backend.put_query(sql);
                 self.backend.send().await?;
-                self.relay(before, plan).await
+                self.relay(before, shape).await
             } else {
-                self.run_once(plan, sql, before).await
+                self.run_once(plan, sql, before, shape).await
             };
             let refusal = match &outcome {
                 Ok(_) => None,
@@ -200,6 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         plan: &Plan,
         sql: &str,
         before: Option<usize>,
+        shape: Shape,
     ) -> Result<Option<Message>, Stop> {
         let locks = matches!(plan.class, Class::Lock | Class::Write) && may_lock(sql);
         if locks {
@@ -227,7 +231,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if opening {
             self.skip_answer().await?;
         }
-        self.relay(before, plan).await
+        self.relay(before, shape).await
     }
 
     /// Runs a query for its notices only.
@@ -285,9 +289,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Passes the answer to one statement on, up to ReadyForQuery. Of one that starts a job only
     /// notices pass, and the end of the answer is given back.
-    async fn relay(&mut self, before: Option<usize>, plan: &Plan) -> Result<Option<Message>, Stop> {
-        let shape = Shape::of(plan);
-        let reads = plan.class == Class::Read;
+    async fn relay(
+        &mut self,
+        before: Option<usize>,
+        shape: Shape,
+    ) -> Result<Option<Message>, Stop> {
         let mut refusal = None;
         let mut tag = None;
         let mut early = None;
@@ -309,7 +315,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 b'S' => self.parameter(&message),
                 b'A' => {}
                 b'T' | b'D' if shape.job => {}
-                b'D' if reads => {
+                b'D' if shape.flows => {
                     // Whatever could make it run again would have come before its first row.
                     self.client.release();
                     self.pass(&message).await?;
