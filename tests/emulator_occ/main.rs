@@ -52,7 +52,7 @@ fn play(schedule: &Schedule, sessions: &mut [Session], counts: &mut Counts) -> R
     for (at, (session, op)) in rows.chain(schedule.steps.iter().copied()).enumerate() {
         let expected = model.play(session, op);
         // Some sessions speak the extended protocol.
-        let extended = (schedule.seed + session as u64) % 3 == 0;
+        let extended = (schedule.seed + session as u64).is_multiple_of(3);
         let seen = match extended {
             true => sessions[session].play_extended(&op.sql()),
             false => sessions[session].play(&op.sql()),

@@ -179,46 +179,60 @@ LANGUAGE sql STABLE SET search_path = pg_catalog AS $lock_source$
     GROUP BY i.indexrelid, i.indnullsnotdistinct) AS keys
 $lock_source$;
 
+-- Everything that the functions of a table depend on, for tables whose functions are up to date.
+CREATE TABLE IF NOT EXISTS pg_dsql.captured (relid oid PRIMARY KEY, signature text NOT NULL);
+-- The functions may have been made by an older version of this file.
+DELETE FROM pg_dsql.captured;
+
 -- Gives every ordinary table its trigger and brings the functions up to date. Run after each DDL.
 CREATE OR REPLACE FUNCTION pg_dsql.instrument() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET client_min_messages = warning
 AS $instrument$
 DECLARE
   relation record;
-  source text;
-  lock_source text;
 BEGIN
   FOR relation IN
-    SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name, p.prosrc, l.prosrc AS lock_prosrc,
-      EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'pg_dsql_capture') AS has_trigger
-    FROM pg_class c
-    JOIN pg_namespace n ON n.oid = c.relnamespace
-    LEFT JOIN pg_proc p ON p.proname = 'capture_' || c.oid AND p.pronamespace = 'pg_dsql'::regnamespace
-    LEFT JOIN pg_proc l ON l.proname = 'lock_' || c.oid AND l.pronamespace = 'pg_dsql'::regnamespace
-    WHERE c.relkind = 'r' AND c.relpersistence <> 't'
-      AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'sys', 'pg_dsql', 'pg_toast')
+    WITH wanted AS (
+      SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE c.relkind = 'r' AND c.relpersistence <> 't'
+        AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'sys', 'pg_dsql', 'pg_dsql_hidden', 'pg_toast')),
+    columns AS (
+      SELECT attrelid AS oid, string_agg(concat(attnum, attname, atttypid, atttypmod, attnotnull), ',' ORDER BY attnum) AS parts
+      FROM pg_attribute WHERE attnum > 0 AND NOT attisdropped AND attrelid IN (SELECT oid FROM wanted) GROUP BY 1),
+    indexes AS (
+      SELECT indrelid AS oid, string_agg(concat(indexrelid, indisunique, indisprimary, indislive, indkey, indnullsnotdistinct,
+        indpred IS NULL, indexprs IS NULL), ',' ORDER BY indexrelid) AS parts
+      FROM pg_index WHERE indrelid IN (SELECT oid FROM wanted) GROUP BY 1),
+    references_ AS (
+      SELECT u.oid, string_agg(concat(k.oid, k.contype, k.condeferrable, k.conindid), ',' ORDER BY k.oid) AS parts
+      FROM pg_constraint k CROSS JOIN LATERAL (SELECT k.conrelid UNION SELECT k.confrelid) AS u(oid)
+      WHERE k.contype IN ('f', 'p', 'u') GROUP BY 1),
+    signatures AS (
+      SELECT w.oid, w.name, md5(concat_ws('|', w.name, c.parts, i.parts, r.parts)) AS signature
+      FROM wanted w LEFT JOIN columns c USING (oid) LEFT JOIN indexes i USING (oid) LEFT JOIN references_ r USING (oid))
+    SELECT s.*, EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = s.oid AND t.tgname = 'pg_dsql_capture') AS has_trigger
+    FROM signatures s LEFT JOIN pg_dsql.captured d ON d.relid = s.oid
+    WHERE d.signature IS DISTINCT FROM s.signature
   LOOP
-    source := pg_dsql.capture_source(relation.oid);
-    lock_source := pg_dsql.lock_source(relation.oid);
-    IF relation.prosrc IS DISTINCT FROM source OR relation.lock_prosrc IS DISTINCT FROM lock_source THEN
-      EXECUTE format('CREATE OR REPLACE FUNCTION pg_dsql.%I() RETURNS trigger LANGUAGE plpgsql AS %L',
-        'capture_' || relation.oid, source);
-      EXECUTE format('CREATE OR REPLACE FUNCTION pg_dsql.%I(text, text) RETURNS text LANGUAGE plpgsql AS %L',
-        'lock_' || relation.oid, lock_source);
-    END IF;
+    EXECUTE format('CREATE OR REPLACE FUNCTION pg_dsql.%I() RETURNS trigger LANGUAGE plpgsql AS %L',
+      'capture_' || relation.oid, pg_dsql.capture_source(relation.oid));
+    EXECUTE format('CREATE OR REPLACE FUNCTION pg_dsql.%I(text, text) RETURNS text LANGUAGE plpgsql AS %L',
+      'lock_' || relation.oid, pg_dsql.lock_source(relation.oid));
     IF NOT relation.has_trigger THEN
       EXECUTE format('CREATE TRIGGER pg_dsql_capture AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION pg_dsql.%I()',
         relation.name, 'capture_' || relation.oid);
       -- psql and pg_dump leave internal triggers out.
       UPDATE pg_trigger SET tgisinternal = true WHERE tgrelid = relation.oid AND tgname = 'pg_dsql_capture';
     END IF;
+    INSERT INTO pg_dsql.captured VALUES (relation.oid, relation.signature)
+    ON CONFLICT (relid) DO UPDATE SET signature = EXCLUDED.signature;
   END LOOP;
   FOR relation IN
-    SELECT p.oid::regprocedure AS name FROM pg_proc p
-    WHERE p.pronamespace = 'pg_dsql'::regnamespace AND p.proname ~ '^(capture|lock)_[0-9]+$'
-      AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = substring(p.proname FROM '[0-9]+')::oid)
+    DELETE FROM pg_dsql.captured d WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = d.relid) RETURNING d.relid
   LOOP
-    EXECUTE 'DROP FUNCTION ' || relation.name;
+    EXECUTE format('DROP FUNCTION IF EXISTS pg_dsql.%I(), pg_dsql.%I(text, text)',
+      'capture_' || relation.relid, 'lock_' || relation.relid);
   END LOOP;
 END
 $instrument$;
@@ -371,7 +385,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog AS $view_parts$
     CASE WHEN c.reloptions::text LIKE '%check_option%' THEN ' WITH CHECK OPTION' ELSE '' END
   FROM (SELECT u.oid, max(u.depth) AS depth FROM used u GROUP BY u.oid) u
   JOIN pg_class c ON c.oid = u.oid JOIN pg_namespace n ON n.oid = c.relnamespace
-  WHERE c.relkind IN ('r', 'v') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'sys', 'pg_dsql')
+  WHERE c.relkind IN ('r', 'v') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'sys', 'pg_dsql', 'pg_dsql_hidden')
   ORDER BY u.depth DESC, c.oid
 $view_parts$;
 

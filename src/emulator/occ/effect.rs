@@ -135,12 +135,10 @@ impl Footprint {
         })
     }
 
-    /// Takes in all of `other`.
-    pub fn extend(&mut self, other: &Self) {
-        for (key, modes) in &other.keys {
-            self.touch(*key, *modes);
-        }
-        self.tables.extend(&other.tables);
+    /// How many keys it has.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.keys.len()
     }
 }
 

@@ -9,6 +9,10 @@ use tokio::sync::watch;
 
 use super::effect::Footprint;
 
+/// Keys of committed transactions that are kept for transactions that began before. Above it the
+/// oldest are forgotten, and whoever began before them has lost: such a transaction has been open
+/// while a million rows were changed.
+const MAX_KEYS: usize = 1_000_000;
 /// How long a transaction waits for another that is in the middle of a statement.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -131,8 +135,21 @@ struct State {
     commits: u64,
     epoch: u64,
     history: VecDeque<Committed>,
+    /// Number of keys in `history`.
+    keys: usize,
+    /// Commits up to this number were dropped though somebody might conflict with them.
+    dropped: u64,
     live: HashMap<u64, Arc<Holder>>,
     next: u64,
+}
+
+impl State {
+    /// Gives the number of the commit that was dropped.
+    fn drop_oldest(&mut self) -> Option<u64> {
+        let oldest = self.history.pop_front()?;
+        self.keys -= oldest.footprint.size();
+        Some(oldest.number)
+    }
 }
 
 /// The conflict ledger of a cluster.
@@ -164,7 +181,7 @@ impl Ledger {
         let oldest = state.live.values().map(|other| other.since).min();
         let oldest = oldest.unwrap_or(state.commits);
         while state.history.front().is_some_and(|c| c.number <= oldest) {
-            state.history.pop_front();
+            state.drop_oldest();
         }
     }
 
@@ -209,6 +226,9 @@ impl Ledger {
         mut test: impl FnMut(&Footprint) -> bool,
     ) -> bool {
         let state = locked(&self.state);
+        if holder.since < state.dropped {
+            return true;
+        }
         let newest_first = state.history.iter().rev();
         newest_first
             .take_while(|commit| commit.number > holder.since)
@@ -257,11 +277,15 @@ impl Ledger {
         let mut state = locked(&self.state);
         state.commits += 1;
         let number = state.commits;
+        state.keys += footprint.size();
         state.history.push_back(Committed {
             number,
             id,
             footprint,
         });
+        while state.keys > MAX_KEYS && state.history.len() > 1 {
+            state.dropped = state.drop_oldest().unwrap_or_default();
+        }
     }
 
     /// The number of schema changes so far (DDL, GRANT, REVOKE).
@@ -352,6 +376,21 @@ mod tests {
         assert_eq!(ledger.kept(), 10);
         ledger.leave(&old);
         assert_eq!(ledger.kept(), 0);
+    }
+
+    #[test]
+    fn a_transaction_older_than_the_ledger_has_lost() {
+        let ledger = Ledger::default();
+        let old = ledger.enter();
+        let keys: Vec<(i64, Modes)> = (0..600_000).map(|key| (key, Modes::KEY)).collect();
+        let other = print(&[(-1, Modes::KEY)]);
+        ledger.publish(1, print(&keys));
+        assert!(!ledger.conflicts(&old, &other, None));
+        ledger.publish(2, print(&keys));
+        assert_eq!(ledger.kept(), 1);
+        assert!(ledger.conflicts(&old, &other, None));
+        let young = ledger.enter();
+        assert!(!ledger.conflicts(&young, &other, None));
     }
 
     #[test]

@@ -613,16 +613,8 @@ impl Transaction {
                 return Ok(Commit::Refused { code, message });
             }
         }
-        if self.deferrable && !self.detached {
-            if let Err(Failure::Refused { code, message }) =
-                backend.run(&["SET CONSTRAINTS ALL IMMEDIATE"]).await
-            {
-                if !self.may_be_false(&code) {
-                    backend.run(&["ROLLBACK"]).await?;
-                    return Ok(Commit::Refused { code, message });
-                }
-                self.detach(backend).await?;
-            }
+        if let Some(refused) = self.check_constraints(backend).await? {
+            return Ok(refused);
         }
         let ledger = Arc::clone(&self.ledger);
         if !self.detached {
@@ -641,6 +633,35 @@ impl Transaction {
             }
         }
         self.commit_detached(backend).await
+    }
+
+    /// Checks what was left for COMMIT, in the transaction's own view.
+    async fn check_constraints(
+        &mut self,
+        backend: &mut impl Backend,
+    ) -> Result<Option<Commit>, Failure> {
+        const CHECK: &str = "SET CONSTRAINTS ALL IMMEDIATE";
+        if !self.deferrable {
+            return Ok(None);
+        }
+        let mut checked = backend.run(&[CHECK]).await;
+        if let Err(Failure::Refused { code, .. }) = &checked
+            && !self.detached
+            && self.may_be_false(code)
+        {
+            self.detach(backend).await?;
+            let changed = self.changes.keys().map(|(table, _)| *table).collect();
+            self.make_shadows(backend, changed).await?;
+            checked = backend.run(&[CHECK]).await;
+        }
+        match checked {
+            Ok(_) => Ok(None),
+            Err(Failure::Refused { code, message }) => {
+                backend.run(&["ROLLBACK"]).await?;
+                Ok(Some(Commit::Refused { code, message }))
+            }
+            Err(Failure::Lost) => Err(Failure::Lost),
+        }
     }
 
     async fn commit_attached(

@@ -381,12 +381,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !held && !self.cutting && !moved {
             return self.pass_up(frame, Expect::Execute { held, shape });
         }
+        self.take_schema_turn(class).await?;
         if !plan.before.is_empty() {
             self.drain(Drain::Flush).await?;
             self.check(&plan.before).await?;
         }
         self.drain(Drain::Flush).await?;
-        self.take_schema_turn(class).await?;
         let sql = plan.sql.as_deref().unwrap_or(&portal.prepared.text);
         let copied = starts_copy(sql);
         let mut attempt = 0;

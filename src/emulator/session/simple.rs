@@ -157,11 +157,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let calm = self.is_direct(plan, text);
         shape.flows = calm && plan.class == Class::Read;
         let direct = calm && self.block.phase == Phase::Idle;
+        // Before the snapshot is taken, which is to see what the one before has done.
+        self.take_schema_turn(plan.class).await?;
         if !plan.before.is_empty() {
             self.open().await?;
             self.check(&plan.before).await?;
         }
-        self.take_schema_turn(plan.class).await?;
         let copied = starts_copy(text);
         let mut attempt = 0;
         let tag = loop {
