@@ -104,6 +104,13 @@ pub fn parse(text: &str) -> Result<Vec<Statement>, ParseError> {
     Ok(statements)
 }
 
+/// The text with DSQL's own words blanked out: what PostgreSQL is to word the error of when
+/// [`parse`] cannot read it. As long as `text`.
+#[must_use]
+pub fn without_dsql_words(text: &str) -> String {
+    dialect::mask(text).text
+}
+
 fn refusal(error: pg_query::Error) -> ParseError {
     match error {
         pg_query::Error::Conversion(_) => ParseError::Encoding,

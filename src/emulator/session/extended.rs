@@ -21,7 +21,7 @@ use super::run::{BEGIN, Session, too_deep, too_long};
 use super::simple::{action_leaves, leaves, starts_copy};
 use crate::emulator::occ::{SAVEPOINT, may_lock, strip};
 use crate::emulator::rules::{Action, Answer, Class, JobArgument, Plan};
-use crate::sql::statement::{ParseError, parse};
+use crate::sql::statement::{ParseError, parse, without_dsql_words};
 use crate::wire::frontend::{self, LayoutError, bind_head, put, put_parse};
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate::{
@@ -192,7 +192,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Ok(statements) => statements,
             Err(ParseError::TooDeep) => return Err(too_deep().into()),
             Err(ParseError::TooLong(length)) => return Err(too_long(length).into()),
-            Err(ParseError::Syntax(_) | ParseError::Encoding) => return Ok(plain(text)),
+            Err(ParseError::Syntax(_) | ParseError::Encoding) => {
+                let mut unread = plain(text);
+                let mut plan = Plan::plain(Class::Read);
+                plan.sql = Some(without_dsql_words(text));
+                unread.action = Action::Run(plan);
+                return Ok(unread);
+            }
         };
         let (Some(statement), true) = (statements.pop(), statements.is_empty()) else {
             return Ok(plain(text));

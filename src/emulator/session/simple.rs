@@ -15,7 +15,7 @@ use super::run::{BEGIN, Session, too_deep, too_long};
 use crate::emulator::occ::{SAVEPOINT, may_lock, strip};
 use crate::emulator::rules::{Action, Answer, Class, Control, Plan};
 use crate::sql::scan::Tokens;
-use crate::sql::statement::{ParseError, Statement, parse};
+use crate::sql::statement::{ParseError, Statement, parse, without_dsql_words};
 use crate::wire::frontend::{LayoutError, put, put_parse, query};
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate::PROTOCOL_VIOLATION;
@@ -56,7 +56,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Err(ParseError::TooDeep) => return Err(too_deep().into()),
             Err(ParseError::TooLong(length)) => return Err(too_long(length).into()),
             Err(error @ (ParseError::Syntax(_) | ParseError::Encoding)) => {
-                return self.worded_by_postgres(bytes, &error.to_string()).await;
+                let text = without_dsql_words(text);
+                return self
+                    .worded_by_postgres(text.as_bytes(), &error.to_string())
+                    .await;
             }
         };
         if statements.is_empty() {
