@@ -149,18 +149,15 @@ psql_script() {
 
 check_psql() {
     if ! command -v psql >/dev/null; then
-        skip 'psql is missing (apt-get install postgresql-client)' psql psql-dsql psql-emulator
+        skip 'psql is missing (apt-get install postgresql-client)' psql psql-dsql
         return
     fi
     check psql bash -euo pipefail -c "$(declare -f psql_script); here=$here state=$state; psql_script bench"
     PGDATABASE=app check psql-dsql bash -euo pipefail -c "$(declare -f psql_script); here=$here state=$state; psql_script app"
-    PGHOST=$EMULATOR_ENDPOINT PGHOSTADDR=$EMULATOR_HOST PGPORT=$EMULATOR_PORT PGUSER=admin PGDATABASE=postgres \
-        PGPASSWORD=$("$binary" token --emulator "$state") PGSSLMODE=verify-full PGSSLROOTCERT=$EMULATOR_CA \
-        check psql-emulator bash -euo pipefail -c "$(declare -f psql_script); here=$here state=$state; psql_script emulator"
 }
 
 check_python() {
-    local all=(psycopg psycopg-dsql psycopg-emulator psycopg2 asyncpg)
+    local all=(psycopg psycopg-dsql psycopg2 asyncpg)
     if ! command -v python3 >/dev/null; then
         skip 'python3 is missing' "${all[@]}"
     elif ! install_into python "$here/python/requirements.txt" install_python; then
@@ -169,7 +166,6 @@ check_python() {
         local python=$cache/python/venv/bin/python
         check psycopg "$python" "$here/python/psycopg3.py"
         PGDATABASE=app check psycopg-dsql "$python" "$here/python/psycopg3_dsql.py"
-        check psycopg-emulator "$python" "$here/python/psycopg3_emulator.py"
         check psycopg2 "$python" "$here/python/psycopg2_driver.py"
         check asyncpg "$python" "$here/python/asyncpg_driver.py"
     fi
@@ -227,6 +223,26 @@ check_crate() {
     fi
 }
 
+# Directly at the emulated cluster, after all others: it tells every session of schema changes, those of the
+# proxy's pool too.
+check_emulator() {
+    if ! command -v psql >/dev/null; then
+        skip 'psql is missing' psql-emulator
+    else
+        PGHOST=$EMULATOR_ENDPOINT PGHOSTADDR=$EMULATOR_HOST PGPORT=$EMULATOR_PORT PGUSER=admin PGDATABASE=postgres \
+            PGPASSWORD=$("$binary" token --emulator "$state") PGSSLMODE=verify-full PGSSLROOTCERT=$EMULATOR_CA \
+            check psql-emulator bash -euo pipefail -c "$(declare -f psql_script); here=$here state=$state; psql_script emulator"
+    fi
+    local python=$cache/python/venv/bin/python
+    if [ -x "$python" ]; then
+        check psycopg-emulator "$python" "$here/python/psycopg3_emulator.py"
+    else
+        skip 'the virtual environment is missing' psycopg-emulator
+    fi
+    # AWS's own connector, which signs its tokens itself.
+    check_crate connector aurora-dsql-sqlx-connector-emulator
+}
+
 start_all
 check_psql
 check_python
@@ -234,7 +250,6 @@ check_node
 check_java
 check_go
 check_crate sqlx sqlx
-# AWS's own connector, which signs its tokens itself.
-check_crate connector aurora-dsql-sqlx-connector-emulator
+check_emulator
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]

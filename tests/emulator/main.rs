@@ -39,7 +39,14 @@ struct Selection {
 }
 
 impl Selection {
-    fn read(mut arguments: impl Iterator<Item = String>) -> Self {
+    fn read(arguments: impl Iterator<Item = String>) -> Self {
+        let split = |argument: String| match argument.split_once('=') {
+            Some((flag, value)) if flag.starts_with("--") => {
+                vec![flag.to_owned(), value.to_owned()]
+            }
+            _ => vec![argument],
+        };
+        let mut arguments = arguments.flat_map(split);
         let mut selection = Self {
             words: Vec::new(),
             skipped: Vec::new(),
