@@ -183,6 +183,8 @@ pub struct Door {
     /// Server name, for SNI and verification.
     pub endpoint: String,
     pub tls: Arc<ClientConfig>,
+    /// How long an answer may take.
+    pub patience: Duration,
 }
 
 /// One logged-in session.
@@ -206,8 +208,8 @@ impl Session {
     fn dial(door: &Door) -> Result<Pipe, Lost> {
         let mut socket = TcpStream::connect(door.address)?;
         socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        socket.set_write_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(door.patience))?;
+        socket.set_write_timeout(Some(door.patience))?;
         socket.write_all(&SSL_REQUEST)?;
         let mut answer = [0];
         socket.read_exact(&mut answer)?;

@@ -18,7 +18,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 
-use crate::client::{Door, Failure, Lost, Reply, Session};
+use crate::client::{Door, Failure, Lost, PATIENCE, Reply, Session};
 
 /// Every token this process made or presented, to be looked for in what it logged.
 pub static TOKENS: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -48,6 +48,7 @@ impl Ground {
             address: emulator.address(),
             endpoint: emulator.account().endpoint.clone(),
             tls: client_tls(&emulator),
+            patience: PATIENCE,
         };
         Self {
             emulator,
