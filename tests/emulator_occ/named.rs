@@ -503,6 +503,22 @@ fn copies_have_what_their_tables_have() {
     // A reference that is wrong at COMMIT.
     one.run(&["BEGIN", "INSERT INTO h VALUES (2, 4711)"]);
     assert_eq!(one.tag("COMMIT").split(' ').next(), Some("23503"));
+    // Also when others have committed, or have taken its locks meanwhile.
+    one.run(&["BEGIN", "INSERT INTO h VALUES (2, 4711)"]);
+    two.run(&["INSERT INTO g (a) VALUES ('other')"]);
+    assert_eq!(one.tag("COMMIT").split(' ').next(), Some("23503"));
+    two.run(&[
+        "INSERT INTO hot VALUES (2)",
+        "BEGIN",
+        "DELETE FROM hot WHERE id = 2",
+    ]);
+    one.run(&[
+        "BEGIN",
+        "INSERT INTO h VALUES (2, 4711)",
+        "DELETE FROM hot WHERE id = 2",
+    ]);
+    assert_eq!(one.tag("COMMIT").split(' ').next(), Some("23503"));
+    two.run(&["ROLLBACK"]);
     assert_eq!(one.rows("SELECT count(*) FROM h"), ["1"]);
 }
 

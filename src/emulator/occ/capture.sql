@@ -368,6 +368,21 @@ BEGIN
 END
 $shadow$;
 
+-- Checks references between shadows that hold between their tables.
+CREATE OR REPLACE FUNCTION pg_dsql.check_shadows() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $check_shadows$
+DECLARE part record;
+BEGIN
+  IF to_regclass('pg_temp.pg_dsql_shadow') IS NULL THEN RETURN; END IF;
+  FOR part IN
+    SELECT s.name, k.conname FROM pg_temp.pg_dsql_shadow s
+    JOIN pg_constraint k ON k.conrelid = s.relid AND k.contype = 'f' AND k.convalidated
+  LOOP
+    EXECUTE format('ALTER TABLE pg_temp.%I VALIDATE CONSTRAINT %I', part.name, part.conname);
+  END LOOP;
+END
+$check_shadows$;
+
 -- A view and the tables and views it is made of: those that others are made of come first.
 CREATE OR REPLACE FUNCTION pg_dsql.view_parts(view oid)
 RETURNS TABLE (relid oid, qualified text, name text, definition text, options text)

@@ -232,7 +232,7 @@ impl Transaction {
     pub fn judge(&mut self, failure: Option<&str>) -> Verdict {
         let pending = std::mem::take(&mut self.pending);
         if let Some(code) = failure {
-            return if !self.detached && self.may_be_false(code) {
+            return if self.may_be_false(code) {
                 Verdict::Again
             } else {
                 Verdict::Stands
@@ -249,10 +249,13 @@ impl Transaction {
     }
 
     /// Locks and concurrent commits are not what DSQL's statements see; constraint violations may
-    /// be due to rows that the snapshot does not see.
+    /// be due to rows that the snapshot does not see. A detached transaction meets neither, but
+    /// somebody may have a table for himself for a moment.
     fn may_be_false(&self, code: &str) -> bool {
         match code {
-            "55P03" | "40P01" | "40001" => true,
+            "55P03" | "40P01" => true,
+            _ if self.detached => false,
+            "40001" => true,
             code => code.starts_with("23") && self.ledger.is_stale(&self.holder),
         }
     }
@@ -344,15 +347,14 @@ impl Transaction {
     }
 
     /// Gives up its locks: back to the savepoint, with the effects in memory and the snapshot as it
-    /// was.
+    /// was. One that is detached already makes its copies anew.
     ///
     /// # Errors
     /// The connection is gone.
     pub async fn detach(&mut self, backend: &mut impl Backend) -> Result<(), Failure> {
-        if !self.detached {
-            self.go_back(backend).await?;
-            self.detached = true;
-        }
+        self.go_back(backend).await?;
+        self.detached = true;
+        self.shadows.clear();
         self.holder.set_free();
         Ok(())
     }
@@ -363,12 +365,10 @@ impl Transaction {
     /// # Errors
     /// The connection is gone.
     pub async fn release(&mut self, backend: &mut impl Backend) -> Result<(), Failure> {
-        if !self.changes.is_empty() {
+        if !self.changes.is_empty() || self.detached {
             return self.detach(backend).await;
         }
-        if !self.detached {
-            self.go_back(backend).await?;
-        }
+        self.go_back(backend).await?;
         if self.schema.is_some() {
             self.postponed = true;
             self.holder.set_schema_change(false);
@@ -641,18 +641,23 @@ impl Transaction {
         backend: &mut impl Backend,
     ) -> Result<Option<Commit>, Failure> {
         const CHECK: &str = "SET CONSTRAINTS ALL IMMEDIATE";
+        // Rows put into a shadow as they were have not been looked at.
+        const CHECK_SHADOWS: &str = "SELECT pg_dsql.check_shadows()";
         if !self.deferrable {
             return Ok(None);
         }
-        let mut checked = backend.run(&[CHECK]).await;
+        let mut checked = if self.detached {
+            backend.run(&[CHECK, CHECK_SHADOWS]).await
+        } else {
+            backend.run(&[CHECK]).await
+        };
         if let Err(Failure::Refused { code, .. }) = &checked
-            && !self.detached
             && self.may_be_false(code)
         {
             self.detach(backend).await?;
             let changed = self.changes.keys().map(|(table, _)| *table).collect();
             self.make_shadows(backend, changed).await?;
-            checked = backend.run(&[CHECK]).await;
+            checked = backend.run(&[CHECK, CHECK_SHADOWS]).await;
         }
         match checked {
             Ok(_) => Ok(None),

@@ -45,9 +45,7 @@ impl occ::Backend for Backend {
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Refused { code, message } => Refusal::new(&code, &message, None, None)
-                .without_locks()
-                .into(),
+            Failure::Refused { code, message } => Refusal::new(&code, &message, None, None).into(),
             Failure::Lost => Ended::server_lost(&"no answer").into(),
         }
     }
