@@ -975,6 +975,28 @@ fn connections_are_cut_on_order() {
     let (rest, clean) = wire.rest();
     assert!(rest[0] == b'D' && rest.len() < 30 && !clean, "{rest:?}");
     count("2");
+    fixture.order(r#"{"kind":"cut","match":"long enough"}"#);
+    let mut wire = fixture.session();
+    let sql = "SELECT a, 'text that is long enough' FROM t";
+    wire.send(&pipeline().run("SELECT 1", &[]).run(sql, &[]).sync().0);
+    let (rest, clean) = wire.rest();
+    assert!(!clean && rest.ends_with(b"text"), "{rest:?}");
+    assert!(
+        rest.windows(8).any(|bytes| bytes == b"SELECT 1"),
+        "what came before is there"
+    );
+    // A statement without rows, which is not committed.
+    fixture.order(r#"{"kind":"cut","match":"VALUES \\(3"}"#);
+    let mut wire = fixture.session();
+    let mut out = Vec::new();
+    put_query(&mut out, b"INSERT INTO t VALUES (3)");
+    wire.send(&out);
+    let (rest, clean) = wire.rest();
+    assert!(
+        !clean && rest.starts_with(b"C") && rest.len() < 16,
+        "{rest:?}"
+    );
+    count("2");
     // The connections that are open now.
     let mut wire = fixture.session();
     assert_eq!(

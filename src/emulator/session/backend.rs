@@ -1,6 +1,7 @@
 //! The session's connection to the local PostgreSQL.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -16,6 +17,8 @@ const READ_AHEAD: usize = 1024 * 1024;
 /// Name of the hidden statement and portal; a client cannot see them, for they are closed at once.
 const HIDDEN: &[u8] = b"pg_dsql\0";
 
+/// How long PostgreSQL may take to accept a cancel request.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer rows come in pieces, in bytes.
 const LONG: usize = 1024 * 1024;
 
@@ -311,8 +314,12 @@ impl Backend {
             // The end of file says that the signal is on its way.
             stream.read_to_end(&mut Vec::new()).await
         };
-        if let Err(error) = asked.await {
-            tracing::warn!(%error, "emulator: a statement could not be cancelled");
+        match tokio::time::timeout(CANCEL_TIMEOUT, asked).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "emulator: a statement could not be cancelled");
+            }
+            Err(_) => tracing::warn!("emulator: PostgreSQL does not take a cancel request"),
         }
     }
 }

@@ -186,17 +186,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             in_block,
         };
         let Ok(text) = std::str::from_utf8(bytes) else {
-            return Ok(plain(""));
+            // In another client encoding PostgreSQL would run it without a judgement.
+            let message = "invalid byte sequence for encoding \"UTF8\"";
+            return Err(ClientError::error("22021", message).into());
         };
         let mut statements = match parse(text) {
             Ok(statements) => statements,
             Err(ParseError::TooDeep) => return Err(too_deep().into()),
             Err(ParseError::TooLong(length)) => return Err(too_long(length).into()),
-            Err(ParseError::Syntax(_) | ParseError::Encoding) => {
+            Err(error @ (ParseError::Syntax(_) | ParseError::Encoding)) => {
                 let mut unread = plain(text);
                 let mut plan = Plan::plain(Class::Read);
                 plan.sql = Some(without_dsql_words(text));
+                // Should PostgreSQL take it all the same, it must not run: nobody has judged it.
+                let words = error.to_string().replace('\'', "''");
+                plan.before.push(format!("SELECT '42601', '{words}'"));
                 unread.action = Action::Run(plan);
+                unread.direct = false;
                 return Ok(unread);
             }
         };
@@ -380,6 +386,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         portal: &Portal,
         plan: &Plan,
     ) -> Result<(), Stop> {
+        if std::mem::take(&mut self.cutting) {
+            // Rows of earlier statements are to come whole.
+            self.drain(Drain::Flush).await?;
+            self.cutting = true;
+        }
         let shape = Shape::of(plan);
         let held = !portal.prepared.direct;
         let class = plan.class;
