@@ -344,7 +344,7 @@ fn logins_are_refused_in_the_words_of_dsql() {
         (
             &[("user", "nobody_here")],
             &user,
-            "FATAL 28000 role \"nobody_here\" does not exist | ".to_owned(),
+            "FATAL 08006 IAM authentication failed for user \"nobody_here\" | ".to_owned(),
         ),
         (
             &[("user", "")],

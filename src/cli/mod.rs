@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, Problem};
+use crate::config::Problem;
 
 /// An ordinary PostgreSQL connection string in front of Amazon Aurora DSQL.
 #[derive(Debug, Parser)]
@@ -134,11 +134,22 @@ pub struct HashPasswordArguments {
 #[derive(Debug, Args)]
 pub struct TokenArguments {
     /// Configuration file
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "emulator",
+        requires = "cluster"
+    )]
+    pub config: Option<PathBuf>,
     /// Name of the cluster in it
-    #[arg(long, value_name = "C")]
-    pub cluster: String,
+    #[arg(long, value_name = "C", requires = "config")]
+    pub cluster: Option<String>,
+    /// State folder of an emulator, instead of a configuration
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "cluster"])]
+    pub emulator: Option<PathBuf>,
+    /// User of the emulator
+    #[arg(long, value_name = "U", default_value = "admin", requires = "emulator")]
+    pub user: String,
 }
 
 /// Why a command did not do what it was asked for; the text is for standard error.
@@ -200,10 +211,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Dev(arguments) => dev::run(&arguments),
         Command::Emulate(arguments) => emulate::run(&arguments),
         Command::HashPassword(arguments) => hash_password::run(&arguments),
-        Command::Token(arguments) => {
-            let config = Config::load(&arguments.config)?;
-            print(&token::run(&config, &arguments.cluster).map_err(Failure::Wrong)?)
-        }
+        Command::Token(arguments) => print(&token::run(&arguments)?),
     }
 }
 

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::private_file;
 use super::verify::{AccessKey, Expectation};
 
-const FILE: &str = "account.json";
+/// The file in the state folder that holds the account, as JSON.
+pub const FILE: &str = "account.json";
 const REGION: &str = "us-east-1";
 
 /// What a client needs to know to reach the emulated cluster.

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -101,7 +101,11 @@ async fn respond(
         Duration::from_secs(10),
         Limited::new(body, MAX_BODY).collect(),
     );
-    let (status, value) = match body.await {
+    let body = body.await;
+    if (&parts.method, parts.uri.path()) == (&Method::POST, "/clock") {
+        wait_for_whole_second().await;
+    }
+    let (status, value) = match body {
         Ok(Ok(body)) => answer(control, &parts.method, parts.uri.path(), &body.to_bytes()),
         Ok(Err(_)) => wrong("the body could not be read, or is above 64 KiB"),
         Err(_) => (
@@ -118,6 +122,16 @@ fn response(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
     let json = hyper::header::HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
     response
+}
+
+/// Dates of tokens are in whole seconds. The clock moves at the turn of one, so that it is never in
+/// doubt whether a token was made before.
+async fn wait_for_whole_second() {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let part = Duration::from_nanos(u64::from(now.subsec_nanos()));
+    tokio::time::sleep(Duration::from_secs(1) - part).await;
 }
 
 fn answer(control: &Control, method: &Method, path: &str, body: &[u8]) -> Answer {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -12,6 +12,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::faults::{Fault, FaultKind, Faults};
 use super::quota::{Quota, QuotaError, Quotas};
+use super::verify::MAX_EXPIRES;
 
 /// What `GET /stats` answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -77,6 +78,8 @@ pub struct Control {
     /// Whether anything is ordered: spares statements the lock.
     ordered: AtomicBool,
     advance_ms: AtomicU64,
+    /// Moves of the clock: the second of the machine's clock at which, and how far in milliseconds.
+    moves: Mutex<Vec<(u64, u64)>>,
     moved: watch::Sender<()>,
     quota: Mutex<Quota>,
     open: Mutex<Open>,
@@ -88,11 +91,18 @@ struct Open {
     connections: BTreeMap<u64, oneshot::Sender<()>>,
 }
 
+fn seconds(moment: SystemTime) -> u64 {
+    moment
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}
+
 /// The farthest the clock moves in all: ten years.
 const FARTHEST: u64 = 10 * 365 * 86_400_000;
 
 impl Control {
-    /// The moment tokens are checked at.
+    /// The emulator's clock.
     #[must_use]
     pub fn now(&self) -> SystemTime {
         SystemTime::now() + self.advanced()
@@ -112,8 +122,32 @@ impl Control {
         self.advance_ms
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, moved)
             .ok()?;
+        let second = seconds(SystemTime::now());
+        let mut moves = held(&self.moves);
+        // No token lives longer.
+        moves.retain(|(at, _)| at + MAX_EXPIRES >= second);
+        moves.push((second, by));
+        drop(moves);
         self.moved.send_replace(());
         Some(self.advanced())
+    }
+
+    /// The moment at which a token dated `dated` is checked.
+    ///
+    /// Tokens are dated by the machine's clock, which nobody moves. So time that was skipped counts
+    /// for those made before, and not for those made after: a token is as old as its maker knows it
+    /// to be, plus what the clock was moved since. A token dated ahead of the machine's clock is by
+    /// someone who follows the emulator's.
+    #[must_use]
+    pub fn now_for(&self, dated: SystemTime) -> SystemTime {
+        let machine = SystemTime::now();
+        let second = seconds(dated);
+        if second > seconds(machine) + 2 {
+            return self.now();
+        }
+        let moves = held(&self.moves);
+        let since = moves.iter().filter(|(at, _)| *at > second);
+        machine + Duration::from_millis(since.map(|(_, by)| by).sum())
     }
 
     /// Tells when the clock was moved.
@@ -281,6 +315,24 @@ mod tests {
         assert!(control.now() > SystemTime::now() + day);
         assert_eq!(control.advance(day * 4000), None);
         assert_eq!(control.stats().clock_advance_seconds, 2 * 86_400);
+    }
+
+    #[test]
+    fn skipped_time_counts_for_tokens_made_before() {
+        let control = Control::default();
+        let hour = Duration::from_secs(3600);
+        let near = |a: SystemTime, b: SystemTime| {
+            let apart = a.duration_since(b).or_else(|_| b.duration_since(a));
+            apart.is_ok_and(|apart| apart < Duration::from_secs(30))
+        };
+        let now = SystemTime::now();
+        let before = now - Duration::from_secs(60);
+        assert!(near(control.now_for(before), now));
+        assert_eq!(control.advance(hour), Some(hour));
+        assert!(near(control.now_for(before), now + hour));
+        assert!(near(control.now_for(SystemTime::now()), now));
+        // Dated by the emulator's clock.
+        assert!(near(control.now_for(now + hour), now + hour));
     }
 
     #[test]

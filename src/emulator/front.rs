@@ -21,7 +21,7 @@ use super::quota::QuotaError;
 use super::rules::Rules;
 use super::session::{Backend, Cluster, LoginError, Parameters, Refusal, Session};
 use super::settings::Request;
-use super::verify::{Expectation, verify};
+use super::verify::{ADMIN, Expectation, verify_by};
 use crate::wire::frontend::put;
 use crate::wire::reply::{ClientError, put_negotiation};
 use crate::wire::sqlstate::{
@@ -204,7 +204,11 @@ impl Front {
         count(&self.control.counters.refused_logins);
         match refused {
             Refused::Told(error) => {
-                tracing::info!(message = %error.message, hint = error.hint, "emulator: login refused");
+                let (message, hint) = (
+                    printable(&error.message),
+                    error.hint.as_deref().map(printable),
+                );
+                tracing::info!(message, hint, "emulator: login refused");
                 tell(client, &error).await;
             }
             Refused::Quoted(refusal) => {
@@ -286,7 +290,10 @@ impl Front {
         let token = read_password(client).await?;
         self.check_token(&token, &request.user)?;
         let settings = check_request(&request, &self.cluster.rules)?;
-        let (backend, reported) = self.reach_postgres(&request.user, &settings).await?;
+        let (mut backend, reported) = self.reach_postgres(&request.user, &settings).await?;
+        if request.user != ADMIN && !is_mapped(&mut backend).await? {
+            return Err(not_mapped(&request.user).into());
+        }
         count(&self.control.counters.logins);
         Ok(Some((backend, reported, request.user)))
     }
@@ -312,13 +319,13 @@ impl Front {
 
     /// Clusters are told apart by SNI, or by the cluster id in `options`.
     fn check_name(&self, name: Option<&str>, request: &Request) -> Result<(), ClientError> {
-        let Some(name) = name else {
-            let message = "unable to accept connection, sni was not received";
-            return Err(ClientError::fatal(CONNECTION_FAILURE, message));
-        };
-        let here = match &request.cluster_id {
-            Some(id) => *id == self.cluster_id,
-            None => name.eq_ignore_ascii_case(&self.expectation.host),
+        let here = match (&request.cluster_id, name) {
+            (Some(id), _) => *id == self.cluster_id,
+            (None, Some(name)) => name.eq_ignore_ascii_case(&self.expectation.host),
+            (None, None) => {
+                let message = "unable to accept connection, sni was not received";
+                return Err(ClientError::fatal(CONNECTION_FAILURE, message));
+            }
         };
         if here {
             Ok(())
@@ -342,12 +349,12 @@ impl Front {
         {
             return Err(denied("Signature expired: by an ordered fault"));
         }
-        verify(token, user, &self.expectation, self.control.now())
+        let clock = |dated| self.control.now_for(dated);
+        verify_by(token, user, &self.expectation, &clock)
             .map_err(|refusal| denied(&refusal.hint()))?;
         // The owner of the data folder is no user of the emulated cluster.
         if user == SUPERUSER {
-            let message = format!("IAM authentication failed for user \"{user}\"");
-            return Err(ClientError::fatal(CONNECTION_FAILURE, message));
+            return Err(not_mapped(user));
         }
         Ok(())
     }
@@ -370,6 +377,10 @@ impl Front {
         Backend::connect(&self.cluster.socket, &parameters)
             .await
             .map_err(|error| match error {
+                // No such role, or one without LOGIN: it has no mapping either.
+                LoginError::Refused(refusal) if refusal.code() == b"28000" => {
+                    not_mapped(user).into()
+                }
                 LoginError::Refused(refusal) => Refused::Quoted(refusal),
                 LoginError::Unreachable(cause) => {
                     tracing::error!(cause, "emulator: the local PostgreSQL is not reachable");
@@ -379,6 +390,22 @@ impl Front {
                 }
             })
     }
+}
+
+/// Whether a grant maps an IAM identity to the role that is logged in. There is one account, so any
+/// identity will do.
+async fn is_mapped(backend: &mut Backend) -> Result<bool, Refused> {
+    let query = "SELECT 1 FROM sys.iam_pg_role_mappings WHERE pg_role_name = session_user";
+    match backend.command(query).await {
+        Ok(Ok(rows)) => Ok(!rows.is_empty()),
+        Ok(Err(refusal)) => Err(Refused::Quoted(refusal)),
+        Err(_) => Err(Refused::Lost),
+    }
+}
+
+fn not_mapped(user: &str) -> ClientError {
+    let message = format!("IAM authentication failed for user \"{user}\"");
+    ClientError::fatal(CONNECTION_FAILURE, message)
 }
 
 fn too_many() -> ClientError {
@@ -401,6 +428,14 @@ fn check_request<'a>(
             INVALID_CATALOG_NAME,
             format!("database \"{other}\" does not exist"),
         )),
+    }
+}
+
+/// A token that was put into a wrong place is quoted in the refusal; it is no business of the log.
+fn printable(text: &str) -> &str {
+    match text.contains("X-Amz-") {
+        true => "<a token in the wrong place>",
+        false => text,
     }
 }
 

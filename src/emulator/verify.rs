@@ -132,6 +132,19 @@ pub fn verify(
     expect: &Expectation,
     now: SystemTime,
 ) -> Result<(), Refusal> {
+    verify_by(token, user, expect, &|_| now)
+}
+
+/// As [`verify`], at the moment that `clock` gives for the date of the token.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_by(
+    token: &[u8],
+    user: &str,
+    expect: &Expectation,
+    clock: &dyn Fn(SystemTime) -> SystemTime,
+) -> Result<(), Refusal> {
     let presented = Presented::read(token)?;
     if presented.host != expect.host {
         return Err(Refusal::Host);
@@ -139,6 +152,7 @@ pub fn verify(
     let date = check_scope(&presented, &expect.region)?;
     let key = find_key(&presented, expect)?;
     check_signature(&presented, key, &expect.region)?;
+    let now = clock(UNIX_EPOCH + Duration::from_secs(date));
     check_time(date, presented.expires, now)?;
     check_action(user, presented.action)
 }

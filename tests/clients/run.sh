@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Real drivers through the proxy: a local PostgreSQL, the emulated cluster and a proxy with pools
-# of two connections are started for the run and stopped after it.
+# Real drivers through the proxy, and directly at the emulated cluster (names that end in -emulator):
+# a local PostgreSQL, the emulated cluster and a proxy with pools of two connections are started for the
+# run and stopped after it.
 # Drivers are installed once, under ${XDG_CACHE_HOME:-~/.cache}/dsql-proxy/clients.
 # With arguments, only the drivers whose name starts with one of them: tests/clients/run.sh psycopg
 set -euo pipefail
@@ -44,7 +45,19 @@ start_all() {
     dev=$!
     read -r -t 120 ready <&"$stdout" || true
     [ -n "$ready" ] || { cat "$state/dev.log" >&2; fail "the set-up did not start"; }
-    start_proxy "$(sed -n 's/.*"config":"\([^"]*\)".*/\1/p' <<<"$ready")"
+    start_proxy "$(member config)"
+    # For clients of the emulated cluster itself.
+    EMULATOR_ADDRESS=$(member emulator)
+    export EMULATOR_ADDRESS EMULATOR_HOST=${EMULATOR_ADDRESS%:*} EMULATOR_PORT=${EMULATOR_ADDRESS##*:}
+    EMULATOR_CA=$(member ca_file)
+    EMULATOR_ENDPOINT=$(sed -n 's/.*"endpoint": *"\([^"]*\)".*/\1/p' "$state/account.json")
+    DSQL_PROXY=$(realpath "$binary")
+    export EMULATOR_CA EMULATOR_ENDPOINT EMULATOR_DIR=$state DSQL_PROXY
+}
+
+# member NAME: a text of the JSON line in $ready.
+member() {
+    sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" <<<"$ready"
 }
 
 # The same set-up behind pools of two connections: clients have to share them.
@@ -199,14 +212,35 @@ check_go() {
     fi
 }
 
-# A package of its own, so that the proxy's lock file does not carry sqlx.
-check_sqlx() {
-    is_wanted sqlx || return 0
-    if ! cargo build --quiet --locked --manifest-path "$here/sqlx/Cargo.toml" --target-dir "$cache/sqlx" 2>"$state/sqlx.log"; then
-        skip "cannot build (no crate registry?): $(tail -n 1 "$state/sqlx.log")" sqlx
+# check_crate FOLDER NAME: packages of their own, so that the proxy's lock file does not carry what they need.
+check_crate() {
+    local folder=$1 name=$2
+    is_wanted "$name" || return 0
+    if ! cargo build --quiet --locked --manifest-path "$here/$folder/Cargo.toml" --target-dir "$cache/$folder" 2>"$state/$folder.log"; then
+        skip "cannot build (no crate registry?): $(tail -n 1 "$state/$folder.log")" "$name"
     else
-        check sqlx "$cache/sqlx/debug/sqlx-client"
+        check "$name" "$cache/$folder/debug/$folder-client"
     fi
+}
+
+# Directly at the emulated cluster, after all others: it tells every session of schema changes, those of the
+# proxy's pool too.
+check_emulator() {
+    if ! command -v psql >/dev/null; then
+        skip 'psql is missing' psql-emulator
+    else
+        PGHOST=$EMULATOR_ENDPOINT PGHOSTADDR=$EMULATOR_HOST PGPORT=$EMULATOR_PORT PGUSER=admin PGDATABASE=postgres \
+            PGPASSWORD=$("$binary" token --emulator "$state") PGSSLMODE=verify-full PGSSLROOTCERT=$EMULATOR_CA \
+            check psql-emulator bash -euo pipefail -c "$(declare -f psql_script); here=$here state=$state; psql_script emulator"
+    fi
+    local python=$cache/python/venv/bin/python
+    if [ -x "$python" ]; then
+        check psycopg-emulator "$python" "$here/python/psycopg3_emulator.py"
+    else
+        skip 'the virtual environment is missing' psycopg-emulator
+    fi
+    # AWS's own connector, which signs its tokens itself.
+    check_crate connector aurora-dsql-sqlx-connector-emulator
 }
 
 start_all
@@ -215,6 +249,7 @@ check_python
 check_node
 check_java
 check_go
-check_sqlx
+check_crate sqlx sqlx
+check_emulator
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]
