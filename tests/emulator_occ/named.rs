@@ -577,3 +577,58 @@ fn parallel_transfers_keep_the_sum() {
         "no conflict at all"
     );
 }
+
+/// PostgreSQL's constraints look at the newest rows; DSQL's statements see their snapshot.
+#[test]
+fn constraints_are_those_of_the_snapshot() {
+    let fixture = start();
+    let (mut one, mut two) = pair(
+        &fixture,
+        &[
+            "CREATE TABLE q (id int PRIMARY KEY, v int)",
+            "CREATE TABLE strict (id int PRIMARY KEY, q int REFERENCES q (id))",
+            "CREATE TABLE loose (id int PRIMARY KEY, q int REFERENCES q (id) ON DELETE CASCADE)",
+            "INSERT INTO q SELECT g, g FROM generate_series(1, 6) g",
+            "INSERT INTO strict VALUES (1, 2)",
+            "INSERT INTO loose VALUES (1, 3)",
+        ],
+    );
+    let mut begin = |one: &mut Session, change: &str| {
+        one.run(&["BEGIN", "SELECT * FROM q"]);
+        two.run(&[change]);
+    };
+    // A key that somebody has taken away is still there.
+    begin(&mut one, "DELETE FROM q WHERE id = 1");
+    assert_eq!(
+        one.tag("INSERT INTO q VALUES (1, 0) ON CONFLICT DO NOTHING"),
+        "INSERT 0 0"
+    );
+    assert_eq!(
+        one.tag("INSERT INTO q VALUES (1, 0)").split(' ').next(),
+        Some("23505")
+    );
+    assert_eq!(one.tag("COMMIT"), "ROLLBACK");
+    // So is a reference.
+    begin(&mut one, "DELETE FROM strict WHERE id = 1");
+    assert_eq!(
+        one.tag("DELETE FROM q WHERE id = 2").split(' ').next(),
+        Some("23503")
+    );
+    assert_eq!(one.tag("COMMIT"), "ROLLBACK");
+    // And a row that goes with its parent.
+    begin(&mut one, "DELETE FROM loose WHERE id = 1");
+    assert_eq!(one.tag("DELETE FROM q WHERE id = 3"), "DELETE 1");
+    assert_eq!(one.tag("COMMIT"), OC000);
+    // A new reference is not seen, but its key is taken.
+    begin(&mut one, "INSERT INTO strict VALUES (2, 4)");
+    assert_eq!(one.tag("DELETE FROM q WHERE id = 4"), "DELETE 1");
+    assert_eq!(one.tag("COMMIT"), OC000);
+    // A new key is not seen either.
+    begin(&mut one, "INSERT INTO q VALUES (7, 7)");
+    assert_eq!(one.tag("INSERT INTO q VALUES (7, 0)"), "INSERT 0 1");
+    assert_eq!(one.tag("COMMIT"), OC000);
+    // A changed parent is no conflict.
+    begin(&mut one, "UPDATE q SET v = 50 WHERE id = 5");
+    assert_eq!(one.tag("INSERT INTO strict VALUES (5, 5)"), "INSERT 0 1");
+    assert_eq!(one.tag("COMMIT"), "COMMIT");
+}

@@ -51,6 +51,12 @@ impl Schedule {
             };
             model.play(session, op);
             steps.push((session, op));
+            if op == Op::Begin && random.random_bool(0.5) {
+                // The snapshot is older than what comes next.
+                let op = Op::Read { table: tables[0] };
+                model.play(session, op);
+                steps.push((session, op));
+            }
         }
         let mut order: Vec<usize> = (1..=sessions).collect();
         while !order.is_empty() {
@@ -85,9 +91,9 @@ fn statement(random: &mut StdRng, tables: &[Table]) -> Op {
     let table = tables[random.random_range(0..tables.len())];
     let id = random.random_range(1..=3);
     let some = |random: &mut StdRng| random.random_bool(0.8).then(|| random.random_range(1..=3));
-    match random.random_range(0..16) {
+    match random.random_range(0..18) {
         0..=2 => {
-            let id = random.random_range(1..=5);
+            let id = random.random_range(1..=4);
             let row = (id, some(random), random.random_range(1..=4));
             Op::Insert {
                 table,
@@ -118,6 +124,7 @@ fn statement(random: &mut StdRng, tables: &[Table]) -> Op {
             below: random.random_range(1..=4),
         },
         11 | 12 => Op::Delete { table, id },
+        16 | 17 => Op::Delete { table, id },
         13 => Op::Lock {
             table,
             id,

@@ -3,7 +3,7 @@
 -- Run by the superuser at each start; safe to repeat. Needs schema pg_dsql.
 
 -- One line for each table: the source of its trigger function. A NOTICE with SQLSTATE DQ001 reads
---   <op> <table oid> <old ctid|-> <new ctid|-> <accounted bytes> <mode><entries> <row text>
+--   <op> <table oid> <transaction id|-> <old ctid|-> <new ctid|-> <accounted bytes> <mode><entries> <row text>
 -- op is I, U, D, or L for a row that was only locked; mode that of the row (- is A). An entry is a
 -- letter, an oid and a hash:
 --   A, B, C: mode of the conflict matrix; index oid; hash of the key (equal keys, equal hash)
@@ -141,7 +141,7 @@ BEGIN
 
   source := E'DECLARE m text := ''A''; n bigint; extra text;\nBEGIN\n';
   source := source || E'  IF TG_OP = ''DELETE'' THEN\n'
-    || format(E'    RAISE NOTICE USING ERRCODE = ''DQ001'', MESSAGE = concat(%L, OLD.ctid, '' - 0 -'' %s, %L);\n    RETURN NULL;\n  END IF;\n',
+    || format(E'    RAISE NOTICE USING ERRCODE = ''DQ001'', MESSAGE = concat(%L, pg_current_xact_id(), '' '', OLD.ctid, '' - 0 -'' %s, %L);\n    RETURN NULL;\n  END IF;\n',
       'D ' || relation || ' ', replace(old_keys, 'm || ', quote_literal('A') || ' || '), flags || orphans);
   source := source || format(E'  n := %s;\n', columns.bytes)
     || CASE WHEN key_checks = '' THEN '' ELSE E'  IF n > 1700 THEN\n' || key_checks || E'  END IF;\n' END
@@ -149,12 +149,12 @@ BEGIN
       || format(E'    IF %s > 2097152 THEN RAISE EXCEPTION USING ERRCODE = ''54000'', MESSAGE = ''maximum row size exceeded''; END IF;\n', columns.stored)
       || E'  END IF;\n' END;
   source := source || E'  IF TG_OP = ''INSERT'' THEN\n'
-    || format(E'    RAISE NOTICE USING ERRCODE = ''DQ001'', MESSAGE = concat(%L, NEW.ctid, '' '', n, '' -'' %s%s, %L, NEW::text);\n    RETURN NULL;\n  END IF;\n',
-      'I ' || relation || ' - ', new_keys, parents, flags || ' ');
+    || format(E'    RAISE NOTICE USING ERRCODE = ''DQ001'', MESSAGE = concat(%L, pg_current_xact_id(), '' - '', NEW.ctid, '' '', n, '' -'' %s%s, %L, NEW::text);\n    RETURN NULL;\n  END IF;\n',
+      'I ' || relation || ' ', new_keys, parents, flags || ' ');
   source := source || CASE changed WHEN '' THEN E'  m := ''B'';\n'
     ELSE format(E'  IF %s THEN extra := concat(''''%s, %L); ELSE m := ''B''; END IF;\n', changed, moved, orphans) END;
   source := source
-    || format(E'  RAISE NOTICE USING ERRCODE = ''DQ001'', MESSAGE = concat(%L, OLD.ctid, '' '', NEW.ctid, '' '', n, '' '', m %s, extra%s, %L, NEW::text);\n  RETURN NULL;\nEND',
+    || format(E'  RAISE NOTICE USING ERRCODE = ''DQ001'', MESSAGE = concat(%L, pg_current_xact_id(), '' '', OLD.ctid, '' '', NEW.ctid, '' '', n, '' '', m %s, extra%s, %L, NEW::text);\n  RETURN NULL;\nEND',
       'U ' || relation || ' ', replace(old_keys, ', m ||', ', m ||'), parents_moved, flags || ' ');
   RETURN source;
 END
@@ -267,7 +267,7 @@ BEGIN
   original := pg_dsql.origin(relation);
   EXECUTE format('SELECT pg_dsql.%I($1, $2)', 'lock_' || original)
     INTO entries USING contents, mode;
-  RAISE NOTICE USING ERRCODE = 'DQ001', MESSAGE = concat('L ', original, ' ', place, ' - 0 ', mode, entries);
+  RAISE NOTICE USING ERRCODE = 'DQ001', MESSAGE = concat('L ', original, ' - ', place, ' - 0 ', mode, entries);
 END
 $lock_row$;
 

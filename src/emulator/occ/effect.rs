@@ -162,6 +162,8 @@ pub struct Effect {
     pub operation: Operation,
     /// The table's oid; that of the original when it happened in a shadow.
     pub table: u32,
+    /// PostgreSQL's id of the transaction; none for a lock.
+    pub transaction: Option<u64>,
     /// Place of the version before.
     pub old: Option<Place>,
     /// Place of the version after.
@@ -197,7 +199,7 @@ impl Effect {
     }
 
     fn parse(report: &str) -> Option<Self> {
-        let mut words = report.splitn(7, ' ');
+        let mut words = report.splitn(8, ' ');
         let operation = match words.next()? {
             "I" => Operation::Insert,
             "U" => Operation::Update,
@@ -206,6 +208,10 @@ impl Effect {
             _ => return None,
         };
         let table = words.next()?.parse().ok()?;
+        let transaction = match words.next()? {
+            "-" => None,
+            id => Some(id.parse().ok()?),
+        };
         let old = place(words.next()?)?;
         let new = place(words.next()?)?;
         let bytes = words.next()?.parse().ok()?;
@@ -214,6 +220,7 @@ impl Effect {
         let mut effect = Self {
             operation,
             table,
+            transaction,
             old,
             new,
             bytes,
@@ -286,10 +293,11 @@ mod tests {
     #[test]
     fn reports_are_read() {
         let effect = Effect::read(
-            "U 16422 (0,3) (12,5) 26 BB16427:-36,B16429:35,C7:1,O16422:0,D0:0, (1,\"a b\",)",
+            "U 16422 733 (0,3) (12,5) 26 BB16427:-36,B16429:35,C7:1,O16422:0,D0:0, (1,\"a b\",)",
         )
         .unwrap();
         assert_eq!(effect.operation, Operation::Update);
+        assert_eq!((effect.table, effect.transaction), (16422, Some(733)));
         assert_eq!(effect.old, Some(Place { page: 0, item: 3 }));
         assert_eq!(effect.new, Some(Place { page: 12, item: 5 }));
         assert_eq!(effect.bytes, 26);
@@ -304,13 +312,13 @@ mod tests {
         );
         assert!(effect.opaque && effect.deferrable && effect.has_own_key());
         assert_eq!(effect.row.as_deref(), Some("(1,\"a b\",)"));
-        let gone = Effect::read("D 5 (0,1) - 0 -R9:0,").unwrap();
+        let gone = Effect::read("D 5 7 (0,1) - 0 -R9:0,").unwrap();
         assert_eq!(gone.orphans, [9]);
         assert!(!gone.has_own_key());
         assert_eq!(gone.row, None);
-        let lock = Effect::read("L 5 (0,1) - 0 CC9:1,").unwrap();
+        let lock = Effect::read("L 5 - (0,1) - 0 CC9:1,").unwrap();
         assert!(lock.has_own_key());
-        let child = Effect::read("I 5 - (0,1) 4 -C9:1, (1)").unwrap();
+        let child = Effect::read("I 5 7 - (0,1) 4 -C9:1, (1)").unwrap();
         assert!(!child.has_own_key());
     }
 
@@ -319,13 +327,13 @@ mod tests {
         for report in [
             "",
             "I",
-            "X 1 - - 0 -",
-            "I x - - 0 -",
-            "I 1 ( - 0 -",
-            "I 1 - - 0 ",
-            "I 1 - - 0 -A",
-            "I 1 - - 0 -Z1:1,",
-            "I 1 - - 0 -A1:x,",
+            "X 1 1 - - 0 -",
+            "I x 1 - - 0 -",
+            "I 1 1 ( - 0 -",
+            "I 1 1 - - 0 ",
+            "I 1 1 - - 0 -A",
+            "I 1 x - - 0 -",
+            "I 1 1 - - 0 -A1:x,",
         ] {
             assert_eq!(Effect::read(report), Err(EffectError), "{report}");
         }

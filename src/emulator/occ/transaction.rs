@@ -12,6 +12,7 @@ use crate::sql::statement::parse;
 
 /// Sent after BEGIN: the point to which a detached transaction goes back.
 pub const SAVEPOINT: &str = "SAVEPOINT pg_dsql";
+const OWN_ID: &str = "SELECT pg_current_xact_id()::text";
 /// How often a COMMIT tries to write its rows when locks are in the way.
 const ATTEMPTS: usize = 100;
 
@@ -137,6 +138,8 @@ pub struct Transaction {
     pending: Vec<Effect>,
     rows: u64,
     bytes: u64,
+    /// PostgreSQL's id, once it is known.
+    id: Option<u64>,
     deferrable: bool,
     settings: Vec<String>,
     /// The one statement that changed the schema.
@@ -168,6 +171,7 @@ impl Transaction {
             pending: Vec::new(),
             rows: 0,
             bytes: 0,
+            id: None,
             deferrable: false,
             settings: Vec::new(),
             schema: None,
@@ -308,6 +312,7 @@ impl Transaction {
         self.touch(&effect, origin);
         if effect.operation != Operation::Lock {
             self.rows += 1;
+            self.id = effect.transaction;
             self.bytes += effect.bytes;
             self.deferrable |= effect.deferrable;
             self.change(effect, origin);
@@ -685,13 +690,15 @@ impl Transaction {
                 return Ok(Commit::Conflict);
             }
         }
-        let committed = backend
-            .run(&["SELECT pg_current_xact_id()::text", "COMMIT"])
-            .await;
+        let committed = match self.id {
+            Some(_) => backend.run(&["COMMIT"]).await,
+            None => backend.run(&[OWN_ID, "COMMIT"]).await,
+        };
         match committed {
             Ok(rows) => {
                 if !footprint.is_empty() {
-                    self.ledger.publish(transaction_id(&rows)?, footprint);
+                    let id = self.id.map_or_else(|| transaction_id(&rows), Ok)?;
+                    self.ledger.publish(id, footprint);
                 }
                 if self.schema.is_some() {
                     view.advance(self.ledger.advance_epoch());
@@ -772,7 +779,7 @@ impl Transaction {
             }
             statements.push(call.sql());
         }
-        statements.push("SELECT pg_current_xact_id()::text".to_owned());
+        statements.push(OWN_ID.to_owned());
         let statements: Vec<&str> = statements.iter().map(String::as_str).collect();
         let rows = backend.run(&statements).await?;
         let id = transaction_id(&rows)?;

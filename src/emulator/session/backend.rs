@@ -55,6 +55,8 @@ pub struct Backend {
     long: (u8, usize),
     /// A transaction block is open on it (BEGIN was sent, hidden or not).
     pub open: bool,
+    /// The client speaks the simple protocol: it has no unnamed statement that a Query would drop.
+    pub plain: bool,
     /// A statement with parameters was sent under the hidden names: an error may have left it open.
     pub bound: bool,
     /// Messages of the extended protocol were sent behind the last Sync.
@@ -90,6 +92,7 @@ impl Backend {
             key: Vec::new(),
             long: (0, 0),
             open: false,
+            plain: false,
             bound: false,
             unsynced: false,
         };
@@ -265,9 +268,14 @@ impl Backend {
         &mut self,
         statements: &[&str],
     ) -> Result<Result<Vec<Row>, Refusal>, Ended> {
+        if self.plain {
+            self.put_query(&statements.join("\n;"));
+            return self.collect_rows().await;
+        }
         for sql in statements {
             self.put_hidden(sql);
         }
+        self.put_sync();
         let outcome = self.collect_rows().await?;
         if outcome.is_err() {
             self.forget_hidden().await?;
@@ -281,11 +289,11 @@ impl Backend {
     /// The connection is lost.
     pub async fn forget_hidden(&mut self) -> Result<(), Ended> {
         self.put_closes();
+        self.put_sync();
         self.collect_rows().await.map(|_| ())
     }
 
     async fn collect_rows(&mut self) -> Result<Result<Vec<Row>, Refusal>, Ended> {
-        self.put_sync();
         self.send().await?;
         let mut rows = Vec::new();
         let mut refusal = None;

@@ -78,6 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) async fn extended(&mut self, frame: &Frame) -> Result<(), Ended> {
         // Only the last answer before a Sync is worth nothing without its commit.
         self.client.release();
+        self.backend.plain = false;
         let taken = match frame.tag {
             b'P' => self.parse(frame).await,
             b'B' => self.bind(frame).await,

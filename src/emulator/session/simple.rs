@@ -23,6 +23,7 @@ use crate::wire::sqlstate::PROTOCOL_VIOLATION;
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Answers a Query message.
     pub(super) async fn simple(&mut self, body: &Bytes) -> Result<(), Ended> {
+        self.backend.plain = true;
         let outcome = self.answer_string(body).await;
         self.several = false;
         match outcome {
