@@ -101,12 +101,14 @@ impl ReadBuffer {
         self.end -= count;
     }
 
-    /// Puts `bytes` where the upstream's would come; nothing may be held back.
+    /// Puts `bytes` ahead of what is held back, as if they had been received and released.
     pub fn inject(&mut self, bytes: &[u8]) {
         self.grow(bytes.len());
-        self.data[self.end..self.end + bytes.len()].copy_from_slice(bytes);
+        let behind = self.limit + bytes.len();
+        self.data.copy_within(self.limit..self.end, behind);
+        self.data[self.limit..behind].copy_from_slice(bytes);
         self.end += bytes.len();
-        self.limit = self.end;
+        self.limit = behind;
     }
 
     /// Makes room for `count` more bytes.

@@ -19,6 +19,10 @@ pub struct Sent {
     /// An extended message of the client, which an error may make the server skip along with what
     /// follows up to a Sync.
     pub skippable: bool,
+    /// A BEGIN of the proxy's own; should it fail, the server skips a simple request behind it.
+    pub own_begin: bool,
+    /// Does what an abort does not undo: PREPARE, DEALLOCATE, a session's lock.
+    pub outlives: bool,
 }
 
 /// Digest of the answers that were passed on.
@@ -39,6 +43,8 @@ pub(super) struct Segment {
     pub begins: bool,
     /// Something else than a BEGIN is in it.
     pub runs: bool,
+    /// A BEGIN of the proxy's own is in it.
+    pub own_begin: bool,
     /// Extended messages of the client are in it.
     pub skippable: bool,
     /// Answers have to go on as they come.
@@ -47,11 +53,13 @@ pub(super) struct Segment {
     pub committed: bool,
     /// The client has seen answers of it.
     pub delivered: bool,
-    /// Frames of acknowledgement, notices and CopyInResponse that were passed on ahead of all else.
-    pub shown: usize,
-    /// So many of these are still to be dropped in a repetition.
+    /// Types of the acknowledgements, notices and CopyInResponse that went on ahead of all else.
+    pub shown: Vec<u8>,
+    /// So many of these were dropped in a repetition.
     pub skip: usize,
-    /// Too long to be kept, so it cannot be sent again.
+    /// The server reads copy data whose end has not been sent.
+    pub copying: bool,
+    /// It cannot be sent again: too long to be kept, or it does what an abort does not undo.
     pub lost: bool,
     /// Of what the client saw; of a transaction block only.
     pub digest: Option<Digest>,
@@ -62,14 +70,33 @@ impl Segment {
     pub fn reset(&mut self) {
         self.digest = None;
         self.delivered = false;
-        self.skip = self.shown;
+        self.skip = 0;
+    }
+
+    /// Whether a frame of this type, ahead of all results of a repetition, stands for one that the
+    /// client has seen. A notice may come in one run and not in the other.
+    pub fn was_shown(&mut self, tag: u8) -> bool {
+        let Some(left) = self.shown.get(self.skip..).filter(|left| !left.is_empty()) else {
+            return false;
+        };
+        let ahead = left
+            .iter()
+            .take_while(|shown| **shown == b'N' && tag != b'N')
+            .count();
+        match left.get(ahead) {
+            Some(shown) if *shown == tag => {
+                self.skip += ahead + 1;
+                true
+            }
+            _ => tag == b'N',
+        }
     }
 }
 
-/// The messages that make a repetition possible on the same connection: named statements outlive
-/// the abort, so they are closed first and their Parse can be sent again.
-pub(super) fn close_statements<'a>(segments: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
-    let mut out = Vec::new();
+/// Names of the statements that `segments` prepare. They outlive the abort, so they are closed before
+/// their Parse is sent again.
+pub(super) fn statements<'a>(segments: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
+    let mut names = Vec::new();
     for mut bytes in segments {
         while let Ok(Some(header)) = frame::frontend_header(bytes) {
             let Some(message) = bytes.get(..header.total) else {
@@ -79,13 +106,20 @@ pub(super) fn close_statements<'a>(segments: impl Iterator<Item = &'a [u8]>) -> 
                 && let Ok(parse) = frontend::parse(&message[HEADER..])
                 && !parse.name.is_empty()
             {
-                frontend::put_close_statement(&mut out, parse.name);
+                names.push(parse.name.to_vec());
             }
             bytes = &bytes[header.total..];
         }
     }
-    if !out.is_empty() {
-        frontend::put(&mut out, b'S', &[]);
+    names
+}
+
+/// Closes statements; one ReadyForQuery answers, unless there are none.
+pub(super) fn put_closes(out: &mut Vec<u8>, names: &[Vec<u8>]) {
+    for name in names {
+        frontend::put_close_statement(out, name);
     }
-    out
+    if !names.is_empty() {
+        frontend::put(out, b'S', &[]);
+    }
 }

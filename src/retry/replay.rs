@@ -13,7 +13,7 @@ use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
 
 use super::budget::Budget;
-use super::journal::{Digest, Segment, Sent, close_statements};
+use super::journal::{Digest, Segment, Sent, put_closes, statements};
 
 /// As much of an ErrorResponse is read at most, in bytes.
 const LOOK_AT: usize = 64 * 1024;
@@ -23,8 +23,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// Longest pause of all.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
-/// What the tag of a COMMIT begins with; that of one that rolled back is ROLLBACK.
-const COMMIT: &[u8] = b"COMMIT";
+/// Memory of a request besides its bytes.
+const OVERHEAD: usize = size_of::<Segment>();
+
+/// What tags begin with behind which something has taken effect; a COMMIT that rolled back says
+/// ROLLBACK.
+const COMMITS: [&[u8]; 2] = [b"COMMIT", b"PREPARE TRANSACTION"];
+/// As much of a tag is read.
+const TAG: usize = 32;
 
 /// Memory kept for the next request, in bytes at most.
 const SPARE: usize = 1024;
@@ -56,6 +62,10 @@ pub enum Action {
     Wait(Duration),
     /// Take these bytes for what the upstream answered.
     Inject(Vec<u8>),
+    /// The upstream no longer has the statements of these names, nor the unnamed one.
+    Forget(Vec<Vec<u8>>),
+    /// What the upstream's transaction is cannot be told any more: the connection is of no use.
+    Lost,
     /// How repeating ended: for the counters.
     Tell(Outcome),
     /// Nothing before more bytes arrive.
@@ -104,6 +114,8 @@ impl Outcome {
 enum Phase {
     /// The client's requests run for the first time, or the last of them runs again.
     Watching,
+    /// A repetition is waited for; nothing of it was sent.
+    Pausing,
     /// So many ReadyForQuery are due for what makes the repetition possible.
     Clearing(usize),
     /// Requests answered earlier run again; this one is answered next.
@@ -139,8 +151,10 @@ struct Reader {
     hasher: Option<Box<blake3::Hasher>>,
     /// Only frames that say nothing were read since the request.
     acknowledges: bool,
-    /// How many of these are held.
-    frames: usize,
+    /// Types of those that are held.
+    acknowledgements: Vec<u8>,
+    /// A statement of the request was completed.
+    completed: bool,
     /// A COMMIT was read: what stands before it has taken effect.
     committed: bool,
     /// A 40001 was read.
@@ -172,6 +186,10 @@ pub struct Replay {
     flight: VecDeque<Segment>,
     /// Status of the last ReadyForQuery.
     status: TransactionStatus,
+    /// A repetition of the open transaction has sent something.
+    repeated: bool,
+    /// Bytes kept of `done` and `flight`.
+    kept: usize,
     /// Nothing is watched before the connection is given back.
     off: bool,
     /// The open transaction cannot be repeated.
@@ -196,6 +214,8 @@ impl Replay {
             done: Vec::new(),
             flight: VecDeque::new(),
             status: TransactionStatus::Idle,
+            repeated: false,
+            kept: 0,
             off: false,
             lost: false,
             attempts: 0,
@@ -228,11 +248,16 @@ impl Replay {
     /// No further repetition of this transaction.
     pub fn stop(&mut self) {
         self.attempts = self.limits.attempts;
+        if self.phase == Phase::Pausing {
+            self.actions.clear();
+            self.give_up(Outcome::Exhausted, None);
+        }
     }
 
     /// Notes a request.
     pub fn note(&mut self, bytes: &[u8], sent: Sent) {
         if self.flight.back().is_none_or(|segment| segment.closed) {
+            self.kept += OVERHEAD;
             self.flight.push_back(Segment {
                 sent: std::mem::take(&mut self.spare),
                 ..Segment::default()
@@ -249,22 +274,34 @@ impl Replay {
             segment.writes |= sent.writes;
             segment.begins |= sent.begins;
             segment.runs |= sent.runs;
+            segment.own_begin |= sent.own_begin;
+            segment.lost |= sent.outlives;
+        }
+    }
+
+    /// Notes the end of copy data.
+    pub fn note_copy_end(&mut self, bytes: &[u8]) {
+        self.note_rest(bytes);
+        if let Some(segment) = self.flight.back_mut() {
+            segment.copying = false;
         }
     }
 
     /// Notes bytes that belong to the request before: the rest of a long one, copy data.
     pub fn note_rest(&mut self, bytes: &[u8]) {
-        let kept: usize = self.done.iter().map(|segment| segment.sent.len()).sum();
         let Some(segment) = self.flight.back_mut() else {
             return;
         };
         if segment.lost {
             return;
         }
-        segment.sent.extend_from_slice(bytes);
-        if kept + segment.sent.len() > self.limits.journal_bytes {
+        if self.kept + bytes.len() > self.limits.journal_bytes {
+            self.kept -= segment.sent.len();
             segment.lost = true;
             segment.sent = Vec::new();
+        } else {
+            self.kept += bytes.len();
+            segment.sent.extend_from_slice(bytes);
         }
     }
 
@@ -287,6 +324,7 @@ impl Replay {
         }
         match self.phase {
             Phase::Watching => self.watch(held),
+            Phase::Pausing => self.begin_repetition(),
             Phase::Clearing(due) => self.clear(held, due),
             Phase::Verifying(next) => self.verify(held, next),
             Phase::Undoing(due) => self.undo(held, due),
@@ -296,20 +334,17 @@ impl Replay {
     // ---- the first run ---------------------------------------------------------------------
 
     fn watch(&mut self, held: &[u8]) -> Action {
-        if self.flight.is_empty() {
-            return all(held);
-        }
         loop {
             let found = self.reader.step(held);
             let Some(front) = self.flight.front_mut() else {
-                return all(held);
+                match found {
+                    Found::Frame(_) | Found::Ready(_) => continue,
+                    Found::Nothing => return self.release(),
+                    Found::Garbage => return self.give_in(held),
+                }
             };
             match found {
-                Found::Garbage => {
-                    front.streams = true;
-                    self.reader.examined = 0;
-                    return all(held);
-                }
+                Found::Garbage => return self.give_in(held),
                 Found::Ready(status) => return self.answered(held, status),
                 Found::Frame(tag) => {
                     if front.digest.is_none()
@@ -327,8 +362,13 @@ impl Replay {
                     front.streams |= !front.writes && is_result(tag) || self.reader.failed;
                 }
                 Found::Nothing => {
-                    front.streams |= self.reader.examined > self.limits.hold_bytes;
-                    if front.streams && !self.reader.conflict {
+                    let full = self.reader.examined > self.limits.hold_bytes;
+                    front.streams |= full;
+                    // A 40001 is kept for its ReadyForQuery, if that comes without the client.
+                    let skipped = front.own_begin && front.simple && !self.reader.completed;
+                    let keeps = self.reader.conflict
+                        && !(full || front.delivered || !front.closed || skipped);
+                    if (front.streams || self.reader.conflict && skipped) && !keeps {
                         return self.release();
                     }
                     return Action::More;
@@ -343,25 +383,37 @@ impl Replay {
     fn acknowledged(&mut self, tag: u8) -> Option<Action> {
         let says_nothing = matches!(tag, b'1' | b'2' | b'3' | b'n' | b'N' | b'G');
         self.reader.acknowledges &= says_nothing;
-        self.reader.frames += 1;
+        let repeating = self.original.is_some();
         let front = self.flight.front_mut()?;
+        if tag == b'G' {
+            // The server swallows a Sync that was sent ahead of copy data.
+            front.closed &= front.simple;
+            front.copying |= !repeating;
+        }
         // Behind a result they take it along.
         front.streams |= !self.reader.acknowledges && matches!(tag, b'N' | b'G');
         if !self.reader.acknowledges || self.reader.pending > 0 || front.streams {
             return None;
         }
-        if front.skip > 0 {
-            front.skip -= 1;
-            self.reader.frames = 0;
+        if repeating && front.was_shown(tag) {
+            self.reader.acknowledgements.clear();
             return Some(Action::Drop(std::mem::take(&mut self.reader.examined)));
         }
+        self.reader.acknowledgements.push(tag);
         if !matches!(tag, b'N' | b'G') {
             return None;
         }
-        front.shown += std::mem::take(&mut self.reader.frames);
-        // The server swallows a Sync that was sent ahead of copy data.
-        front.closed &= front.simple || tag != b'G';
+        front.shown.append(&mut self.reader.acknowledgements);
+        front.skip = front.shown.len();
         Some(Action::Release(std::mem::take(&mut self.reader.examined)))
+    }
+
+    /// What comes is not the protocol: the session will say so.
+    fn give_in(&mut self, held: &[u8]) -> Action {
+        self.off = true;
+        self.original = None;
+        self.reader.examined = 0;
+        all(held)
     }
 
     /// What was looked at goes on.
@@ -373,6 +425,10 @@ impl Replay {
         if let Some(front) = self.flight.front_mut() {
             front.delivered = true;
         }
+        if self.reader.conflict {
+            // Whatever comes behind it, the client has seen it.
+            self.original = None;
+        }
         Action::Release(count)
     }
 
@@ -380,10 +436,15 @@ impl Replay {
     fn answered(&mut self, held: &[u8], status: TransactionStatus) -> Action {
         self.reader.begin_request();
         let count = std::mem::take(&mut self.reader.examined);
+        let block = self.status == TransactionStatus::Open
+            || self.flight.front().is_some_and(|front| front.begins);
         let conflict = std::mem::take(&mut self.reader.conflict);
         let failed = std::mem::take(&mut self.reader.failed);
         let committed = std::mem::take(&mut self.reader.committed);
-        let digest = self.reader.digest();
+        let digest = self
+            .reader
+            .digest()
+            .or_else(|| block.then(digest_of_nothing));
         if let Some(front) = self.flight.front_mut() {
             front.committed = committed;
         }
@@ -409,7 +470,13 @@ impl Replay {
                     self.budget.commit(Instant::now());
                 }
                 self.done.clear();
+                self.kept = self
+                    .flight
+                    .iter()
+                    .map(|left| left.sent.len() + OVERHEAD)
+                    .sum();
                 self.lost = false;
+                self.repeated = false;
                 self.attempts = 0;
                 if front.sent.capacity() <= SPARE {
                     front.sent.clear();
@@ -440,8 +507,9 @@ impl Replay {
         let count = frames.len();
         let ineligible = self.lost
             || self.flight.len() != 1
+            || status == TransactionStatus::Open
             || self.flight.front().is_none_or(|front| {
-                front.lost || front.delivered || front.committed || !front.closed
+                front.lost || front.delivered || front.committed || front.copying || !front.closed
             });
         if ineligible {
             self.original = None;
@@ -475,62 +543,75 @@ impl Replay {
         }
     }
 
-    /// Sends what came before the last request again, behind what makes that possible.
     fn repeat(&mut self) {
         self.attempts += 1;
         self.trouble = None;
+        self.phase = Phase::Pausing;
+        self.actions.push_back(Action::Wait(pause(self.attempts)));
+    }
+
+    /// The pause is over: first comes what makes the repetition possible.
+    fn begin_repetition(&mut self) -> Action {
+        self.repeated = true;
         let mut out = Vec::new();
         let mut due = 0;
         if self.status != TransactionStatus::Idle {
             frontend::put_query(&mut out, b"ROLLBACK");
             due += 1;
-            self.status = TransactionStatus::Idle;
         }
-        let segments = self.done.iter().chain(self.flight.front());
-        let closes = close_statements(segments.map(|segment| segment.sent.as_slice()));
-        due += usize::from(!closes.is_empty());
-        out.extend_from_slice(&closes);
-        let again = self.done.iter().map(|segment| segment.sent.as_slice());
-        again.for_each(|sent| out.extend_from_slice(sent));
-        if self.done.is_empty() {
-            out.extend_from_slice(self.last_request());
+        let names = self.statements();
+        put_closes(&mut out, &names);
+        due += usize::from(!names.is_empty());
+        if due == 0 {
+            return self.send_first();
         }
-        self.phase = if due > 0 {
-            Phase::Clearing(due)
-        } else {
-            self.behind_clearing()
-        };
-        self.actions.push_back(Action::Wait(pause(self.attempts)));
-        self.actions.push_back(Action::Send(out));
+        self.phase = Phase::Clearing(due);
+        Action::Send(out)
     }
 
-    fn last_request(&mut self) -> &[u8] {
+    fn statements(&self) -> Vec<Vec<u8>> {
+        let segments = self.done.iter().chain(self.flight.front());
+        statements(segments.map(|segment| segment.sent.as_slice()))
+    }
+
+    /// The first request goes alone: what follows must not run when its BEGIN fails.
+    fn send_first(&mut self) -> Action {
+        match self.done.first() {
+            Some(first) => {
+                self.phase = Phase::Verifying(0);
+                Action::Send(first.sent.clone())
+            }
+            None => self.send_last(),
+        }
+    }
+
+    fn send_last(&mut self) -> Action {
+        self.phase = Phase::Watching;
         match self.flight.front_mut() {
             Some(front) => {
                 front.reset();
-                &front.sent
+                Action::Send(front.sent.clone())
             }
-            None => &[],
-        }
-    }
-
-    fn behind_clearing(&self) -> Phase {
-        if self.done.is_empty() {
-            Phase::Watching
-        } else {
-            Phase::Verifying(0)
+            None => Action::Lost,
         }
     }
 
     fn clear(&mut self, held: &[u8], due: usize) -> Action {
         match self.skip_to_ready(held) {
             Err(action) => action,
-            Ok((count, _)) => {
-                self.phase = match due {
-                    1 => self.behind_clearing(),
-                    due => Phase::Clearing(due - 1),
-                };
-                Action::Drop(count)
+            Ok((count, status)) => {
+                self.status = status;
+                self.actions.push_back(Action::Drop(count));
+                if due > 1 {
+                    self.phase = Phase::Clearing(due - 1);
+                } else {
+                    let next = match status {
+                        TransactionStatus::Idle => self.send_first(),
+                        _ => Action::Lost,
+                    };
+                    self.actions.push_back(next);
+                }
+                self.next()
             }
         }
     }
@@ -541,6 +622,7 @@ impl Replay {
             match self.reader.step(held) {
                 Found::Frame(_) => {}
                 Found::Ready(status) => {
+                    self.reader.begin_request();
                     self.reader.conflict = false;
                     self.reader.failed = false;
                     self.reader.committed = false;
@@ -552,10 +634,7 @@ impl Replay {
                         count => Action::Drop(count),
                     });
                 }
-                Found::Garbage => {
-                    self.reader.examined = 0;
-                    return Err(all(held));
-                }
+                Found::Garbage => return Err(self.give_in(held)),
             }
         }
     }
@@ -563,24 +642,37 @@ impl Replay {
     fn verify(&mut self, held: &[u8], next: usize) -> Action {
         loop {
             match self.reader.step(held) {
-                Found::Frame(_) => {
+                Found::Frame(tag) => {
                     if self.reader.hasher.is_none() {
                         self.reader.count_from_here(held);
+                    }
+                    if tag == b'E' && self.is_skipped(next) {
+                        let mut sync = Vec::new();
+                        frontend::put(&mut sync, b'S', &[]);
+                        self.actions.push_back(Action::Send(sync));
                     }
                 }
                 Found::Ready(status) => return self.verified(next, status),
                 Found::Nothing => {
-                    return match std::mem::take(&mut self.reader.examined) {
-                        0 => Action::More,
-                        count => Action::Drop(count),
-                    };
+                    let count = std::mem::take(&mut self.reader.examined);
+                    if count > 0 {
+                        self.actions.push_back(Action::Drop(count));
+                    }
+                    return self.next();
                 }
-                Found::Garbage => {
-                    self.reader.examined = 0;
-                    return all(held);
-                }
+                Found::Garbage => return self.give_in(held),
             }
         }
+    }
+
+    /// The BEGIN of the proxy's own has failed, and the server skips the simple request behind it
+    /// up to a Sync.
+    fn is_skipped(&self, next: usize) -> bool {
+        !self.reader.completed
+            && self
+                .done
+                .get(next)
+                .is_some_and(|segment| segment.own_begin && segment.simple)
     }
 
     fn verified(&mut self, next: usize, status: TransactionStatus) -> Action {
@@ -590,9 +682,10 @@ impl Replay {
         let conflict = std::mem::take(&mut self.reader.conflict);
         let failed = std::mem::take(&mut self.reader.failed);
         self.reader.committed = false;
-        let digest = self.reader.digest();
+        self.reader.begin_request();
+        let digest = self.reader.digest().unwrap_or_else(digest_of_nothing);
         let expected = self.done.get(next).and_then(|segment| segment.digest);
-        let same = !failed && status == TransactionStatus::Open && digest == expected;
+        let same = !failed && status == TransactionStatus::Open && Some(digest) == expected;
         if self.trouble.is_none() {
             self.trouble = match (conflict, same) {
                 (true, _) => Some(Trouble::Conflict),
@@ -603,15 +696,24 @@ impl Replay {
                 }
             };
         }
-        if next + 1 < self.done.len() {
+        let more = next + 1 < self.done.len();
+        if more && (next > 0 || self.trouble.is_none()) {
             self.phase = Phase::Verifying(next + 1);
+            if next == 0 {
+                let rest = self
+                    .done
+                    .iter()
+                    .skip(1)
+                    .map(|segment| segment.sent.as_slice());
+                let rest: Vec<&[u8]> = rest.collect();
+                self.actions.push_back(Action::Send(rest.concat()));
+            }
             return self.next();
         }
         match self.trouble.take() {
             None => {
-                self.phase = Phase::Watching;
-                let request = self.last_request().to_vec();
-                self.actions.push_back(Action::Send(request));
+                let last = self.send_last();
+                self.actions.push_back(last);
             }
             Some(Trouble::Conflict) => self.again_or_give_up(),
             Some(Trouble::Differs(number)) => self.give_up(Outcome::Diverged, Some(number)),
@@ -646,6 +748,13 @@ impl Replay {
             }
             (TransactionStatus::Idle, _) | (TransactionStatus::Open, _) => query(b"ROLLBACK"),
         }
+        // What was sent again may be there or not; so that this is known, none of it is.
+        if self.repeated {
+            let names = self.statements();
+            put_closes(&mut out, &names);
+            due += usize::from(!names.is_empty());
+            self.actions.push_back(Action::Forget(names));
+        }
         if due == 0 {
             self.give_original();
         } else {
@@ -657,10 +766,13 @@ impl Replay {
     fn undo(&mut self, held: &[u8], due: usize) -> Action {
         match self.skip_to_ready(held) {
             Err(action) => action,
-            Ok((count, _)) => {
+            Ok((count, status)) => {
                 self.actions.push_back(Action::Drop(count));
+                let wanted = self.original.as_ref().map(|original| original.status);
                 if due > 1 {
                     self.phase = Phase::Undoing(due - 1);
+                } else if wanted != Some(status) {
+                    self.actions.push_back(Action::Lost);
                 } else {
                     self.give_original();
                 }
@@ -688,7 +800,8 @@ impl Default for Reader {
             counts: false,
             hasher: None,
             acknowledges: true,
-            frames: 0,
+            acknowledgements: Vec::new(),
+            completed: false,
             committed: false,
             conflict: false,
             failed: false,
@@ -700,7 +813,8 @@ impl Reader {
     /// The next frame begins the answers of another request.
     fn begin_request(&mut self) {
         self.acknowledges = true;
-        self.frames = 0;
+        self.acknowledgements.clear();
+        self.completed = false;
     }
 
     /// Looks at the next frame of `held`.
@@ -722,7 +836,8 @@ impl Reader {
         let wanted = match header.tag {
             b'E' => header.total.min(LOOK_AT),
             b'Z' => header.total,
-            b'C' => header.total.min(HEADER + COMMIT.len()),
+            b'C' => header.total.min(HEADER + TAG),
+            b'G' | b'N' => header.total.min(LOOK_AT),
             _ => HEADER,
         };
         if rest.len() < wanted {
@@ -736,7 +851,11 @@ impl Reader {
             self.conflict |= conflict;
             self.failed |= !conflict;
         }
-        self.committed |= header.tag == b'C' && rest[HEADER..there].starts_with(COMMIT);
+        if header.tag == b'C' {
+            self.completed = true;
+            let tag = &rest[HEADER..there];
+            self.committed |= COMMITS.iter().any(|commit| tag.starts_with(commit));
+        }
         self.counts = !matches!(header.tag, b'S' | b'N' | b'A' | b'Z');
         self.pending = header.total - there;
         self.take(held, there);
@@ -796,6 +915,10 @@ fn all(held: &[u8]) -> Action {
     } else {
         Action::Release(held.len())
     }
+}
+
+fn digest_of_nothing() -> Digest {
+    *blake3::hash(b"").as_bytes()
 }
 
 /// Full jitter: anything up to a bound that doubles.

@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::task::Context;
 
 use crate::retry::{Action, Budget, Limits, Outcome, Replay, Sent};
-use crate::sql::Effect;
-use crate::upstream::Expect;
+use crate::sql::{Effect, PinReason};
+use crate::upstream::{Expect, STATEMENT_PREFIX};
 
-use super::run::{Note, Own, Session};
+use super::run::{End, Note, Own, Session};
 
 /// What sessions of a database entry need to repeat transactions.
 #[derive(Debug, Clone)]
@@ -43,8 +43,21 @@ pub(super) fn sent(expect: Expect, note: Option<&Note>) -> Sent {
         begins: note.is_some_and(|note| note.own == Some(Own::Begin))
             || any(|effect| matches!(effect, Effect::Begin { .. })),
         skippable: expect.is_extended() && note.is_none_or(|note| note.own != Some(Own::Begin)),
+        own_begin: note.is_some_and(|note| note.own == Some(Own::Begin)),
+        outlives: any(outlives),
         runs: (simple || expect == Expect::Execute) && !begin_alone,
     }
+}
+
+/// What is done outside the transaction, so that an abort leaves it.
+fn outlives(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::Pin(PinReason::Prepare | PinReason::HoldCursor | PinReason::AdvisoryLock)
+            | Effect::Deallocate(_)
+            | Effect::DeallocateAll
+            | Effect::DiscardAll
+    )
 }
 
 impl Session {
@@ -70,26 +83,35 @@ impl Session {
     }
 
     /// Looks at what came before the relay does.
-    pub(super) fn watch_upstream(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(super) fn watch_upstream(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         if self.replay.is_none() {
-            return false;
+            return Ok(false);
         }
         if let Some(pause) = &mut self.pause {
             if Pin::new(pause).poll(cx).is_pending() {
-                return false;
+                return Ok(false);
             }
             self.pause = None;
         }
         let mut progress = false;
         while let Some(action) = self.next_action() {
             progress = true;
-            self.obey_action(action);
+            self.obey_action(action)?;
             if self.pause.is_some() {
-                break;
+                // Polled, so that it wakes the session.
+                return self.watch_upstream(cx);
             }
         }
         self.make_room_for_held();
-        progress
+        Ok(progress)
+    }
+
+    /// No further repetition; one that is waited for is given up.
+    pub(super) fn stop_repeating(&mut self) {
+        if let Some(replay) = &mut self.replay {
+            replay.stop();
+            self.pause = None;
+        }
     }
 
     fn next_action(&mut self) -> Option<Action> {
@@ -102,16 +124,34 @@ impl Session {
         }
     }
 
-    fn obey_action(&mut self, action: Action) {
-        let Some(lease) = &mut self.lease else { return };
+    fn obey_action(&mut self, action: Action) -> Result<(), End> {
+        let Some(lease) = &mut self.lease else {
+            return Ok(());
+        };
         match action {
             Action::Release(count) => lease.input.release_held(count),
             Action::Drop(count) => lease.input.drop_held(count),
             Action::Send(bytes) => lease.output.tail().extend_from_slice(&bytes),
             Action::Inject(bytes) => lease.input.inject(&bytes),
             Action::Wait(pause) => self.pause = Some(Box::pin(tokio::time::sleep(pause))),
+            Action::Forget(names) => self.forget_statements(&names),
             Action::Tell(outcome) => self.tell_outcome(outcome),
+            Action::Lost => return Err(self.upstream_lost("a repetition could not be undone")),
             Action::More => {}
+        }
+        Ok(())
+    }
+
+    fn forget_statements(&mut self, names: &[Vec<u8>]) {
+        self.unnamed.settle(None);
+        let Some(lease) = &mut self.lease else { return };
+        for name in names {
+            let id = name
+                .strip_prefix(STATEMENT_PREFIX.as_bytes())
+                .and_then(|id| std::str::from_utf8(id).ok()?.parse().ok());
+            if let Some(id) = id {
+                lease.prepared.remove(id);
+            }
         }
     }
 

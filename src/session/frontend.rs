@@ -234,7 +234,7 @@ impl Session {
             if let Some(replay) = &mut self.replay {
                 match (expect, &out[start..]) {
                     (_, []) => {}
-                    (Expect::CopyEnd, bytes) => replay.note_rest(bytes),
+                    (Expect::CopyEnd, bytes) => replay.note_copy_end(bytes),
                     (expect, bytes) => replay.note(bytes, sent(expect, note.as_ref())),
                 }
             }

@@ -329,7 +329,7 @@ impl Session {
         let mut progress = self.poll_ticket(cx);
         progress |= self.write_upstream(cx)?;
         progress |= self.read_upstream(cx)?;
-        progress |= self.watch_upstream(cx);
+        progress |= self.watch_upstream(cx)?;
         progress |= self.relay()?;
         // Also sees a client that leaves while it waits.
         progress |= self.read_client(cx)?;
@@ -344,7 +344,7 @@ impl Session {
         progress |= self.poll_ticket(cx);
         progress |= self.write_upstream(cx)?;
         progress |= self.read_upstream(cx)?;
-        progress |= self.watch_upstream(cx);
+        progress |= self.watch_upstream(cx)?;
         progress |= self.relay()?;
         progress |= self.write_client(cx)?;
         if self.terminating {
@@ -398,13 +398,11 @@ impl Session {
             // proxy are different: their answers come only with those of the client's.
             Some(entry) if entry.hidden && !entry.expect.is_extended() => {}
             Some(_) => {
-                if let Some(replay) = &mut self.replay {
-                    replay.stop();
-                }
                 for done in self.control.take_cancels() {
                     self.env.tally.cancels.add(1);
                     lease.cancel(move || drop(done));
                 }
+                self.stop_repeating();
             }
             None => drop(self.control.take_cancels()),
         }

@@ -12,6 +12,8 @@ const WRITE: Sent = Sent {
     begins: false,
     runs: true,
     skippable: false,
+    own_begin: false,
+    outlives: false,
 };
 const READ: Sent = Sent {
     writes: false,
@@ -70,6 +72,8 @@ impl Bench {
                 Action::Inject(bytes) => self.seen.extend(bytes),
                 Action::Wait(_) => self.waits += 1,
                 Action::Tell(outcome) => self.told.push(outcome),
+                Action::Forget(_) => {}
+                Action::Lost => panic!("lost"),
             }
         }
     }
@@ -184,15 +188,17 @@ fn transaction() -> Bench {
     bench.answer(&frames("E40001 ZI"));
     assert_eq!(
         (bench.seen(), bench.sent()),
-        (String::new(), "BEGIN; SELECT; UPDATE".to_owned())
+        (String::new(), "BEGIN".to_owned())
     );
+    bench.answer(&frames("CBEGIN ZT"));
+    assert_eq!(bench.sent(), "SELECT; UPDATE");
     bench
 }
 
 #[test]
 fn a_transaction_that_reads_the_same_commits() {
     let mut bench = transaction();
-    bench.answer(&frames("CBEGIN ZT D1 CSELECT_1 ZT"));
+    bench.answer(&frames("D1 CSELECT_1 ZT"));
     assert_eq!(bench.sent(), "", "COMMIT is sent when all is verified");
     assert!(bench.replay.is_before_commit());
     bench.answer(&frames("N CUPDATE_1 ZT"));
@@ -206,7 +212,7 @@ fn a_transaction_that_reads_the_same_commits() {
 #[test]
 fn a_transaction_that_reads_otherwise_fails_as_it_did() {
     let mut bench = transaction();
-    bench.answer(&frames("CBEGIN ZT D2 CSELECT_1 ZT CUPDATE_1 ZT"));
+    bench.answer(&frames("D2 CSELECT_1 ZT CUPDATE_1 ZT"));
     assert_eq!(bench.sent(), "ROLLBACK");
     assert_eq!(bench.seen(), "");
     bench.answer(&frames("CROLLBACK ZI"));
@@ -227,16 +233,20 @@ fn a_transaction_that_reads_otherwise_fails_as_it_did() {
 #[test]
 fn conflicts_within_repetitions_count_as_attempts() {
     let mut bench = transaction();
-    bench.answer(&frames("CBEGIN ZT D1 CSELECT_1 ZT CUPDATE_1 ZT"));
+    bench.answer(&frames("D1 CSELECT_1 ZT CUPDATE_1 ZT"));
     assert_eq!(bench.sent(), "COMMIT");
     bench.answer(&frames("E40001 ZI"));
-    assert_eq!(bench.sent(), "BEGIN; SELECT; UPDATE");
+    assert_eq!(bench.sent(), "BEGIN");
+    bench.answer(&frames("CBEGIN ZT"));
+    assert_eq!(bench.sent(), "SELECT; UPDATE");
     // In the middle: the rest of what was sent is answered too.
-    bench.answer(&frames("CBEGIN ZT E40001 ZE E25P02 ZE"));
-    assert_eq!(bench.sent(), "ROLLBACK; BEGIN; SELECT; UPDATE");
-    bench.answer(&frames(
-        "CROLLBACK ZI CBEGIN ZT D1 CSELECT_1 ZT CUPDATE_1 ZT",
-    ));
+    bench.answer(&frames("E40001 ZE E25P02 ZE"));
+    assert_eq!(bench.sent(), "ROLLBACK");
+    bench.answer(&frames("CROLLBACK ZI"));
+    assert_eq!(bench.sent(), "BEGIN");
+    bench.answer(&frames("CBEGIN ZT"));
+    assert_eq!(bench.sent(), "SELECT; UPDATE");
+    bench.answer(&frames("D1 CSELECT_1 ZT CUPDATE_1 ZT"));
     assert_eq!(bench.sent(), "COMMIT");
     bench.answer(&frames("E40001 ZI"));
     assert_eq!(bench.seen(), "E40001 ZI");
@@ -259,8 +269,12 @@ fn a_conflict_inside_leaves_a_failed_transaction() {
     bench.seen();
     bench.send("SELECT 2", READ);
     bench.answer(&frames("E40001 ZE"));
-    assert_eq!(bench.sent(), "ROLLBACK; BEGIN; SELECT 1");
-    bench.answer(&frames("CROLLBACK ZI CBEGIN ZT D2 CSELECT_1 ZT"));
+    assert_eq!(bench.sent(), "ROLLBACK");
+    bench.answer(&frames("CROLLBACK ZI"));
+    assert_eq!(bench.sent(), "BEGIN");
+    bench.answer(&frames("CBEGIN ZT"));
+    assert_eq!(bench.sent(), "SELECT 1");
+    bench.answer(&frames("D2 CSELECT_1 ZT"));
     assert_eq!(bench.sent(), String::from_utf8_lossy(FAILING));
     bench.answer(&frames("E42601 ZE"));
     assert_eq!(bench.seen(), "E40001 ZE");
@@ -292,10 +306,12 @@ fn statements_that_outlive_the_abort_are_closed_first() {
         },
     );
     bench.answer(&frames("1 2 CUPDATE_1 E40001 ZI"));
-    let sent = std::mem::take(&mut bench.sent).concat();
-    let tags: String = tags(&sent);
-    assert_eq!(tags, "CSPS");
-    bench.answer(&frames("3 ZI 1 2 CUPDATE_1 ZI"));
+    assert_eq!(tags(&std::mem::take(&mut bench.sent).concat()), "CS");
+    assert!(bench.replay.is_before_commit());
+    bench.answer(&frames("3 ZI"));
+    assert_eq!(tags(&std::mem::take(&mut bench.sent).concat()), "PS");
+    assert!(!bench.replay.is_before_commit());
+    bench.answer(&frames("1 2 CUPDATE_1 ZI"));
     assert_eq!(bench.seen(), "1 2 CUPDATE_1 ZI");
 }
 
@@ -317,7 +333,7 @@ fn copy_data_is_sent_again() {
     let mut data = Vec::new();
     frontend::put(&mut data, b'd', &[b"1"]);
     frontend::put(&mut data, b'c', &[]);
-    bench.replay.note_rest(&data);
+    bench.replay.note_copy_end(&data);
     bench.answer(&frames("CCOPY_1 E40001 ZI"));
     assert_eq!(tags(&std::mem::take(&mut bench.sent).concat()), "Qdc");
     bench.answer(&frames("G CCOPY_1 ZI"));
@@ -429,4 +445,99 @@ fn what_a_request_has_committed_is_not_sent_again() {
         (bench.seen(), bench.sent()),
         ("E40001 ZI".to_owned(), String::new())
     );
+}
+
+#[test]
+fn nothing_runs_behind_a_begin_that_fails_in_a_repetition() {
+    let mut bench = Bench::new();
+    for (text, sent, answer) in [
+        ("BEGIN", BEGIN, "CBEGIN ZT"),
+        ("UPDATE", WRITE, "CUPDATE_1 ZT"),
+    ] {
+        bench.send(text, sent);
+        bench.answer(&frames(answer));
+    }
+    bench.seen();
+    bench.send("COMMIT", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(bench.sent(), "BEGIN");
+    bench.answer(&frames("E57014 ZI"));
+    assert_eq!(
+        (bench.seen(), bench.sent()),
+        ("E40001 ZI".to_owned(), String::new())
+    );
+    assert_eq!(bench.told, [Outcome::Diverged]);
+}
+
+#[test]
+fn a_begin_of_the_proxys_own_that_fails_in_a_repetition_gets_its_sync() {
+    let mut bench = Bench::new();
+    let mut begin = Vec::new();
+    frontend::put_parse(&mut begin, b"", b"BEGIN", b"\0\0");
+    let own = Sent {
+        ends: false,
+        simple: false,
+        own_begin: true,
+        ..BEGIN
+    };
+    bench.replay.note(&begin, own);
+    bench.send("SELECT", READ);
+    bench.answer(&frames("1 2 CBEGIN D1 CSELECT_1 ZT"));
+    bench.send("COMMIT", WRITE);
+    bench.seen();
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(tags(&std::mem::take(&mut bench.sent).concat()), "PQ");
+    bench.answer(&frames("1 2 E40001"));
+    assert_eq!(tags(&std::mem::take(&mut bench.sent).concat()), "S");
+    bench.answer(&frames("ZI"));
+    assert_eq!(
+        tags(&std::mem::take(&mut bench.sent).concat()),
+        "PQ",
+        "again"
+    );
+    // In the first run the session sees to that.
+    let mut bench = Bench::new();
+    bench.replay.note(&begin, own);
+    bench.send("UPDATE", WRITE);
+    bench.answer(&frames("1 2 E40001"));
+    assert_eq!(bench.seen(), "1 2 E40001");
+}
+
+#[test]
+fn an_error_that_the_client_waits_for_is_not_kept() {
+    let mut bench = Bench::new();
+    let mut bytes = Vec::new();
+    frontend::put_parse(&mut bytes, b"", b"UPDATE", b"\0\0");
+    let extended = Sent {
+        ends: false,
+        simple: false,
+        skippable: true,
+        ..WRITE
+    };
+    bench.replay.note(&bytes, extended);
+    bench.replay.flush(b"H\0\0\0\x04");
+    bench.answer(&frames("1 2 E40001"));
+    assert_eq!(bench.seen(), "1 2 E40001");
+    // In the middle of copy data the client is to stop.
+    let mut bench = Bench::new();
+    bench.send("COPY", WRITE);
+    bench.answer(&frames("G"));
+    bench.replay.note_rest(b"d\0\0\0\x05x");
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(bench.seen(), "G E40001 ZI");
+}
+
+#[test]
+fn a_state_that_cannot_be_restored_ends_the_connection() {
+    let mut bench = transaction();
+    bench.answer(&frames("D2 CSELECT_1 ZT CUPDATE_1 ZT"));
+    assert_eq!(bench.sent(), "ROLLBACK");
+    let mut held = frames("E57014 ZE");
+    let last = loop {
+        match bench.replay.look(&held) {
+            Action::Drop(count) => drop(held.drain(..count)),
+            other => break other,
+        }
+    };
+    assert_eq!(last, Action::Lost);
 }
