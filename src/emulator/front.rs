@@ -369,7 +369,7 @@ impl Front {
             ("default_transaction_isolation", "repeatable read"),
             ("TimeZone", "UTC"),
             // Nobody waits for locks; the session sees to it that nobody has to.
-            ("lock_timeout", "10ms"),
+            ("lock_timeout", "20ms"),
         ];
         let who = [("user", user), ("database", DATABASE)];
         let parameters: Vec<(&str, &str)> =

@@ -514,6 +514,8 @@ fn settings(options: &PostgresOptions, socket: &Path) -> Vec<String> {
         "unix_socket_permissions=0700".to_owned(),
         format!("max_connections={}", options.max_connections),
         "fsync=off".to_owned(),
+        // Sooner than the sessions' lock_timeout: who waits for autovacuum sends it away.
+        "deadlock_timeout=2ms".to_owned(),
         "synchronous_commit=off".to_owned(),
         "full_page_writes=off".to_owned(),
         "timezone=UTC".to_owned(),

@@ -135,6 +135,23 @@ impl Footprint {
         })
     }
 
+    /// The same with places of rows replaced, where `root` gives another.
+    #[must_use]
+    pub fn rooted(&self, root: impl Fn(u32, Place) -> Option<Place>) -> Self {
+        let mut rooted = Self {
+            keys: HashMap::with_capacity(self.keys.len()),
+            tables: self.tables.clone(),
+        };
+        for (key, modes) in &self.keys {
+            let key = match key {
+                Key::Row(table, place) => Key::Row(*table, root(*table, *place).unwrap_or(*place)),
+                key => *key,
+            };
+            rooted.touch(key, *modes);
+        }
+        rooted
+    }
+
     /// How many keys it has.
     #[must_use]
     pub fn size(&self) -> usize {

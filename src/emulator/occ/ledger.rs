@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::effect::Footprint;
+use super::effect::{Footprint, Place};
 
 /// Keys of committed transactions that are kept for transactions that began before. Above it the
 /// oldest are forgotten, and whoever began before them has lost: such a transaction has been open
@@ -135,6 +135,10 @@ struct State {
     commits: u64,
     epoch: u64,
     history: VecDeque<Committed>,
+    /// Where rows without keys first stood, as far as `history` goes back: by table and the place
+    /// where a committed update has put them. A row that was only updated can still be the one that
+    /// an older snapshot has locked.
+    roots: HashMap<(u32, Place), Place>,
     /// Number of keys in `history`.
     keys: usize,
     /// Commits up to this number were dropped though somebody might conflict with them.
@@ -183,6 +187,9 @@ impl Ledger {
         while state.history.front().is_some_and(|c| c.number <= oldest) {
             state.drop_oldest();
         }
+        if state.history.is_empty() {
+            state.roots.clear();
+        }
     }
 
     /// The right to commit: one transaction at a time.
@@ -210,7 +217,15 @@ impl Ledger {
         footprint: &Footprint,
         snapshot: Option<&Snapshot>,
     ) -> bool {
+        let rooted = self.rooted(footprint);
+        let footprint = rooted.as_ref().unwrap_or(footprint);
         self.unseen(holder, snapshot, |other| footprint.conflicts(other))
+    }
+
+    fn rooted(&self, footprint: &Footprint) -> Option<Footprint> {
+        let state = locked(&self.state);
+        let root = |table, place| state.roots.get(&(table, place)).copied();
+        (!state.roots.is_empty()).then(|| footprint.rooted(root))
     }
 
     /// Whether rows of any of `tables` were changed since, by commits its snapshot may not see.
@@ -273,10 +288,18 @@ impl Ledger {
     }
 
     /// Records a commit; the caller has the turn and PostgreSQL has committed `id`.
-    pub fn publish(&self, id: u64, footprint: Footprint) {
+    /// `moves`: rows without keys that it has updated: their table, and their places before and after.
+    pub fn publish(&self, id: u64, footprint: Footprint, moves: &[(u32, Place, Place)]) {
+        let footprint = self.rooted(&footprint).unwrap_or(footprint);
         let mut state = locked(&self.state);
         state.commits += 1;
         let number = state.commits;
+        for (table, before, after) in moves {
+            let root = state.roots.get(&(*table, *before)).copied();
+            state
+                .roots
+                .insert((*table, *after), root.unwrap_or(*before));
+        }
         state.keys += footprint.size();
         state.history.push_back(Committed {
             number,
@@ -339,7 +362,7 @@ mod tests {
     fn only_commits_after_the_snapshot_conflict() {
         let ledger = Ledger::default();
         let early = ledger.enter();
-        ledger.publish(100, print(&[(1, Modes::KEY)]));
+        ledger.publish(100, print(&[(1, Modes::KEY)]), &[]);
         let late = ledger.enter();
         let mine = print(&[(1, Modes::VALUE)]);
         assert!(ledger.conflicts(&early, &mine, None));
@@ -356,7 +379,7 @@ mod tests {
     fn disjoint_keys_never_conflict() {
         let ledger = Ledger::default();
         let one = ledger.enter();
-        ledger.publish(100, print(&[(1, Modes::KEY), (2, Modes::VALUE)]));
+        ledger.publish(100, print(&[(1, Modes::KEY), (2, Modes::VALUE)]), &[]);
         assert!(!ledger.conflicts(&one, &print(&[(3, Modes::KEY)]), None));
         assert!(!ledger.conflicts(&one, &print(&[(2, Modes::SHARE)]), None));
         assert!(ledger.conflicts(&one, &print(&[(2, Modes::KEY)]), None));
@@ -365,11 +388,38 @@ mod tests {
     }
 
     #[test]
+    fn a_row_without_keys_is_the_same_row_after_updates() {
+        let ledger = Ledger::default();
+        let row = |item, modes| {
+            let mut footprint = Footprint::default();
+            footprint.touch(Key::Row(9, Place { page: 0, item }), modes);
+            footprint
+        };
+        let moved = |from, to| {
+            [(
+                9,
+                Place {
+                    page: 0,
+                    item: from,
+                },
+                Place { page: 0, item: to },
+            )]
+        };
+        let old = ledger.enter();
+        ledger.publish(1, row(1, Modes::VALUE), &moved(1, 2));
+        assert!(!ledger.conflicts(&old, &row(1, Modes::SHARE), None));
+        ledger.publish(2, row(2, Modes::VALUE), &moved(2, 3));
+        ledger.publish(3, row(3, Modes::KEY), &[]);
+        assert!(ledger.conflicts(&old, &row(1, Modes::SHARE), None));
+        assert!(!ledger.conflicts(&old, &row(4, Modes::SHARE), None));
+    }
+
+    #[test]
     fn footprints_nobody_can_conflict_with_are_dropped() {
         let ledger = Ledger::default();
         let old = ledger.enter();
         for id in 0..10 {
-            ledger.publish(id, print(&[(1, Modes::KEY)]));
+            ledger.publish(id, print(&[(1, Modes::KEY)]), &[]);
         }
         let young = ledger.enter();
         ledger.leave(&young);
@@ -384,9 +434,9 @@ mod tests {
         let old = ledger.enter();
         let keys: Vec<(i64, Modes)> = (0..600_000).map(|key| (key, Modes::KEY)).collect();
         let other = print(&[(-1, Modes::KEY)]);
-        ledger.publish(1, print(&keys));
+        ledger.publish(1, print(&keys), &[]);
         assert!(!ledger.conflicts(&old, &other, None));
-        ledger.publish(2, print(&keys));
+        ledger.publish(2, print(&keys), &[]);
         assert_eq!(ledger.kept(), 1);
         assert!(ledger.conflicts(&old, &other, None));
         let young = ledger.enter();

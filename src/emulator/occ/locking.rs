@@ -305,7 +305,7 @@ mod tests {
     #[test]
     fn rows_are_reported_by_a_query_of_the_same_shape() {
         let lock = |mode: &str, alias: &str| {
-            format!("pg_dsql.lock_row('{mode}', {alias}.tableoid, {alias}.ctid, ({alias}.*)::text)")
+            format!("pg_dsql.lock_row('{mode}', {alias}.tableoid, {alias}.ctid, {alias}.*::text)")
         };
         for (text, expected) in [
             (

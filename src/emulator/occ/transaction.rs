@@ -138,6 +138,8 @@ pub struct Transaction {
     pending: Vec<Effect>,
     rows: u64,
     bytes: u64,
+    /// Tables of which it has changed rows without keys.
+    keyless: HashSet<u32>,
     /// PostgreSQL's id, once it is known.
     id: Option<u64>,
     deferrable: bool,
@@ -171,6 +173,7 @@ impl Transaction {
             pending: Vec::new(),
             rows: 0,
             bytes: 0,
+            keyless: HashSet::new(),
             id: None,
             deferrable: false,
             settings: Vec::new(),
@@ -312,6 +315,9 @@ impl Transaction {
         self.touch(&effect, origin);
         if effect.operation != Operation::Lock {
             self.rows += 1;
+            if !effect.has_own_key() {
+                self.keyless.insert(table);
+            }
             self.id = effect.transaction;
             self.bytes += effect.bytes;
             self.deferrable |= effect.deferrable;
@@ -698,7 +704,7 @@ impl Transaction {
             Ok(rows) => {
                 if !footprint.is_empty() {
                     let id = self.id.map_or_else(|| transaction_id(&rows), Ok)?;
-                    self.ledger.publish(id, footprint);
+                    self.ledger.publish(id, footprint, &self.moves());
                 }
                 if self.schema.is_some() {
                     view.advance(self.ledger.advance_epoch());
@@ -707,6 +713,17 @@ impl Transaction {
             }
             failure => ended(failure),
         }
+    }
+
+    /// Where rows that were there before stand now.
+    fn moves(&self) -> Vec<(u32, Place, Place)> {
+        let moved = |((table, after), origin): (&(u32, Place), &Origin)| match origin {
+            Origin::Given(before) if self.keyless.contains(table) => {
+                Some((*table, *before, *after))
+            }
+            _ => None,
+        };
+        self.origins.iter().filter_map(moved).collect()
     }
 
     async fn commit_detached(&self, backend: &mut impl Backend) -> Result<Commit, Failure> {
@@ -730,7 +747,7 @@ impl Transaction {
             }
             match self.write(backend).await {
                 Ok(id) => {
-                    self.ledger.publish(id, footprint);
+                    self.ledger.publish(id, footprint, &[]);
                     return Ok(Commit::Done);
                 }
                 Err(Failure::Refused { code, .. }) if code == "55P03" || code == "40P01" => {}
