@@ -153,7 +153,7 @@ impl Fixture {
         let mut socket = TcpStream::connect(self.emulator.admin_address()).unwrap();
         write!(
             socket,
-            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         )
         .unwrap();

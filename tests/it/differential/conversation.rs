@@ -233,9 +233,23 @@ impl Conversation {
         self.skipping &= owed != Owed::Sync;
     }
 
+    /// The next message, but for the one that only a proxy sends, when the machine is busy.
+    fn answer(&mut self) -> io::Result<Frame> {
+        loop {
+            let frame = self.client.frame()?;
+            let waits = frame.tag == b'N'
+                && frame.field(b'M').is_some_and(|message| {
+                    message.starts_with("waiting for an upstream connection")
+                });
+            if !waits {
+                return Ok(frame);
+            }
+        }
+    }
+
     fn read(&mut self, mut count: usize) -> io::Result<()> {
         while self.flushed > 0 && count > 0 && !self.copy_in && !self.closed {
-            let frame = self.client.frame()?;
+            let frame = self.answer()?;
             self.settle(&frame);
             count -= 1;
         }
@@ -331,7 +345,7 @@ impl Conversation {
 
     fn cancel_at_notice(&mut self) -> io::Result<()> {
         while self.flushed > 0 && !self.closed {
-            let frame = self.client.frame()?;
+            let frame = self.answer()?;
             self.settle(&frame);
             if frame.tag == b'N' {
                 self.client.cancel();
