@@ -56,6 +56,8 @@ fn options(
 ) -> Result<DsqlConnectOptions, Failure> {
     let postgres = PgConnectOptions::new_without_pgpass()
         .host(endpoint)
+        // Also the name of the socket; the environment may say another.
+        .port(5432)
         .socket(folder)
         .username(user)
         .database("postgres")
