@@ -258,6 +258,12 @@ impl WriteBuffer {
             let kept = FREE.with_borrow_mut(|free| free.output.pop());
             self.data = kept.unwrap_or_else(|| Vec::with_capacity(SMALL));
         }
+        // A buffer that is filled as fast as it drains is never empty; what was written must not
+        // stay in it for that. What is moved is never more than what went out since.
+        if self.sent >= SMALL && self.sent >= self.len() {
+            self.data.drain(..self.sent);
+            self.sent = 0;
+        }
         &mut self.data
     }
 
@@ -343,5 +349,24 @@ fn poll_write(stream: &mut Stream, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<i
     match ready!(Pin::new(stream).poll_write(cx, bytes))? {
         0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
         count => Poll::Ready(Ok(count)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LARGE, WriteBuffer};
+
+    #[test]
+    fn a_write_buffer_that_is_never_empty_stays_small() {
+        let mut buffer = WriteBuffer::default();
+        buffer.tail().extend_from_slice(&[7; 1000]);
+        for _ in 0..10_000 {
+            buffer.tail().extend_from_slice(&[7; 1000]);
+            // As a stream does that takes a part.
+            buffer.sent += 1000;
+        }
+        assert_eq!(buffer.len(), 1000);
+        assert!(buffer.data.capacity() <= LARGE);
+        assert!(buffer.data[buffer.sent..].iter().all(|byte| *byte == 7));
     }
 }
