@@ -284,17 +284,19 @@ impl Replay {
     #[must_use]
     pub fn mark(&self) -> Option<Mark> {
         let fresh = !self.flight.iter().any(|segment| segment.executes);
-        (fresh && self.in_block()).then_some(Mark {
-            position: self.done.len(),
-            loudness: self.loudness,
-        })
+        (self.off || fresh && self.in_block()).then(|| self.mark_at(self.done.len()))
     }
 
     /// A mark behind the request under way, which is the last one.
     #[must_use]
     pub fn mark_behind(&self) -> Mark {
+        self.mark_at(self.done.len() + 1)
+    }
+
+    fn mark_at(&self, position: usize) -> Mark {
         Mark {
-            position: self.done.len() + 1,
+            // Ahead of BEGIN is nothing to go back to.
+            position: if self.off { 0 } else { position },
             loudness: self.loudness,
         }
     }
@@ -311,7 +313,7 @@ impl Replay {
     /// Nothing has been done since the mark that would have to be undone.
     #[must_use]
     pub fn is_as_at(&self, mark: Mark) -> bool {
-        self.loudness == mark.loudness && self.status == TransactionStatus::Open
+        !self.off && self.loudness == mark.loudness && self.status == TransactionStatus::Open
     }
 
     /// Takes the transaction back: what was done before the mark is done again in a new transaction,
