@@ -215,6 +215,8 @@ pub struct Replay {
     loudness: u64,
     /// What is answered when the transaction has been taken back to a mark.
     taken_back: Option<Vec<u8>>,
+    /// ParameterStatus frames of a repetition.
+    reported: Vec<u8>,
     phase: Phase,
     trouble: Option<Trouble>,
     original: Option<Original>,
@@ -242,6 +244,7 @@ impl Replay {
             marked: false,
             loudness: 0,
             taken_back: None,
+            reported: Vec::new(),
             phase: Phase::Watching,
             trouble: None,
             original: None,
@@ -656,6 +659,7 @@ impl Replay {
     /// The pause is over: first comes what makes the repetition possible.
     fn begin_repetition(&mut self) -> Action {
         self.repeated = true;
+        self.reported.clear();
         let mut out = Vec::new();
         let mut due = 0;
         if self.status != TransactionStatus::Idle {
@@ -722,8 +726,9 @@ impl Replay {
     /// Reads up to the next ReadyForQuery; what came of it so far is dropped.
     fn skip_to_ready(&mut self, held: &[u8]) -> Result<(usize, TransactionStatus), Action> {
         loop {
+            let at = self.reader.examined + self.reader.pending;
             match self.reader.step(held) {
-                Found::Frame(_) => {}
+                Found::Frame(tag) => self.keep_reported(tag, held, at),
                 Found::Ready(status) => {
                     self.reader.begin_request();
                     self.reader.conflict = false;
@@ -742,10 +747,20 @@ impl Replay {
         }
     }
 
+    /// What the server reports on the way back the client has to know, if it stays there.
+    fn keep_reported(&mut self, tag: u8, held: &[u8], at: usize) {
+        if tag == b'S' && self.reader.pending == 0 {
+            self.reported
+                .extend_from_slice(&held[at..self.reader.examined]);
+        }
+    }
+
     fn verify(&mut self, held: &[u8], next: usize) -> Action {
         loop {
+            let at = self.reader.examined + self.reader.pending;
             match self.reader.step(held) {
                 Found::Frame(tag) => {
+                    self.keep_reported(tag, held, at);
                     if self.reader.hasher.is_none() {
                         self.reader.count_from_here(held);
                     }
@@ -832,9 +847,9 @@ impl Replay {
         self.actions.push_back(Action::Tell(Outcome::RolledBack));
         // All named statements are there; the unnamed one is whichever came last.
         self.actions.push_back(Action::Forget(Vec::new()));
-        if let Some(answer) = self.taken_back.take() {
-            self.actions.push_back(Action::Inject(answer));
-        }
+        let mut answer = std::mem::take(&mut self.reported);
+        answer.extend(self.taken_back.take().unwrap_or_default());
+        self.actions.push_back(Action::Inject(answer));
     }
 
     // ---- giving up -------------------------------------------------------------------------
@@ -912,7 +927,9 @@ impl Replay {
             } else if let Some(front) = self.flight.pop_front() {
                 self.settle(front, original.status, true);
             }
-            self.actions.push_back(Action::Inject(original.frames));
+            let mut answer = std::mem::take(&mut self.reported);
+            answer.extend(original.frames);
+            self.actions.push_back(Action::Inject(answer));
         }
     }
 }
@@ -961,6 +978,7 @@ impl Reader {
         let wanted = match header.tag {
             b'E' => header.total.min(LOOK_AT),
             b'Z' => header.total,
+            b'S' => header.total.min(LOOK_AT),
             b'C' => header.total.min(HEADER + TAG),
             b'G' | b'N' => header.total.min(LOOK_AT),
             _ => HEADER,

@@ -200,6 +200,10 @@ impl Session {
         let portal = self.portals.get_mut(portal)?;
         if portal.spent {
             let error = cannot_be_run(&portal.name);
+            // The end of its transaction may be on the way.
+            if self.waits_for_answers(false) {
+                return Some(Taken::Wait);
+            }
             self.refuse_parse(error);
             return Some(Taken::All);
         }

@@ -430,7 +430,8 @@ impl Generator {
         let about = ["savepoint", "release", "rollback to"];
         let several = sql.contains(';') && about.iter().any(|word| sql.contains(word));
         // Refused behind a savepoint, which the server knows nothing of.
-        let of_all = sql.starts_with("set transaction");
+        let of_all = sql.starts_with("set transaction")
+            || sql.starts_with("begin isolation level repeatable");
         match self.savepoints_alone && (several || of_all) {
             true => "select 1".into(),
             false => sql,
