@@ -10,6 +10,6 @@ mod budget;
 mod journal;
 mod replay;
 
-pub use budget::Budget;
+pub use budget::{Budget, ClusterBudget, Rank};
 pub use journal::Sent;
 pub use replay::{Action, Limits, Outcome, Replay};

@@ -12,7 +12,7 @@ use crate::wire::frontend;
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
 
-use super::budget::Budget;
+use super::budget::{Budget, Rank};
 use super::journal::{Digest, Segment, Sent, put_closes, statements};
 
 /// As much of an ErrorResponse is read at most, in bytes.
@@ -195,6 +195,10 @@ pub struct Replay {
     /// The open transaction cannot be repeated.
     lost: bool,
     attempts: u32,
+    /// When the session was last granted a repetition, of whatever transaction.
+    last_repetition: Option<Instant>,
+    /// The open transaction has run what may write.
+    wrote: bool,
     phase: Phase,
     trouble: Option<Trouble>,
     original: Option<Original>,
@@ -219,6 +223,8 @@ impl Replay {
             off: false,
             lost: false,
             attempts: 0,
+            last_repetition: None,
+            wrote: false,
             phase: Phase::Watching,
             trouble: None,
             original: None,
@@ -230,7 +236,10 @@ impl Replay {
 
     /// Begins anew for another connection.
     pub fn reset(&mut self) {
-        *self = Self::new(self.limits, Rc::clone(&self.budget));
+        *self = Self {
+            last_repetition: self.last_repetition,
+            ..Self::new(self.limits, Rc::clone(&self.budget))
+        };
     }
 
     /// A repetition is under way: nothing of the client may be sent.
@@ -466,7 +475,13 @@ impl Replay {
         let was = std::mem::replace(&mut self.status, status);
         match status {
             TransactionStatus::Idle => {
-                if !failed && (front.writes || was == TransactionStatus::Open) {
+                let wrote = std::mem::take(&mut self.wrote);
+                let counts = match was {
+                    TransactionStatus::Idle => front.writes,
+                    TransactionStatus::Open => front.committed && wrote,
+                    TransactionStatus::Failed => false,
+                };
+                if counts && !failed {
                     self.budget.commit(Instant::now());
                 }
                 self.done.clear();
@@ -484,6 +499,7 @@ impl Replay {
                 }
             }
             TransactionStatus::Open => {
+                self.wrote |= front.writes;
                 // A transaction that began behind a COMMIT of the same request cannot be sent alone.
                 self.lost |= front.lost || front.committed || front.digest.is_none();
                 front.delivered = true;
@@ -536,11 +552,20 @@ impl Replay {
     fn again_or_give_up(&mut self) {
         if self.attempts >= self.limits.attempts {
             self.give_up(Outcome::Exhausted, None);
-        } else if !self.budget.take(Instant::now()) {
+        } else if !self.may_repeat(Instant::now()) {
             self.give_up(Outcome::Budget, None);
         } else {
             self.repeat();
         }
+    }
+
+    fn may_repeat(&mut self, now: Instant) -> bool {
+        let rank = Rank::of(self.attempts, self.last_repetition, now);
+        let granted = self.budget.take(now, rank);
+        if granted {
+            self.last_repetition = Some(now);
+        }
+        granted
     }
 
     fn repeat(&mut self) {

@@ -18,7 +18,7 @@ use tokio::task::LocalSet;
 use crate::auth::{Gate, GateError};
 use crate::config::{ClusterKind, Config, Database, PoolMode, Retry};
 use crate::pool::{Pool, PoolShared};
-use crate::retry::Limits;
+use crate::retry::{ClusterBudget, Limits};
 use crate::session::Quota;
 use crate::telemetry::tally::WorkerTally;
 use crate::upstream::{Target, TargetError};
@@ -59,11 +59,13 @@ pub enum StartError {
 }
 
 /// A database entry as a session needs it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Entry {
     pub pool: usize,
     pub mode: PoolMode,
     pub retry: Limits,
+    /// Of its cluster.
+    pub budget: Arc<ClusterBudget>,
     pub budget_percent: u32,
 }
 
@@ -137,8 +139,8 @@ impl Shared {
         self.statement_quota
     }
 
-    pub fn database(&self, name: &str) -> Option<Entry> {
-        self.databases.get(name).copied()
+    pub fn database(&self, name: &str) -> Option<&Entry> {
+        self.databases.get(name)
     }
 
     /// The slices of all pools for one worker.
@@ -321,6 +323,8 @@ type Pools = (Vec<Arc<PoolShared>>, HashMap<String, Entry>);
 fn make_pools(config: &Config, workers: &[WorkerHandle]) -> Result<Pools, StartError> {
     let mut pools: Vec<Arc<PoolShared>> = Vec::new();
     let mut entries = HashMap::new();
+    let mut budgets: HashMap<&str, Arc<ClusterBudget>> = HashMap::new();
+    let start = Instant::now();
     for (name, database) in &config.databases {
         let cluster = config
             .clusters
@@ -364,6 +368,11 @@ fn make_pools(config: &Config, workers: &[WorkerHandle]) -> Result<Pools, StartE
             Entry {
                 pool,
                 mode: database.pool_mode,
+                budget: Arc::clone(
+                    budgets
+                        .entry(&database.cluster)
+                        .or_insert_with(|| ClusterBudget::new(workers.len(), start)),
+                ),
                 budget_percent: retry.budget_percent,
                 retry: Limits {
                     attempts: retry.attempts,

@@ -21,7 +21,7 @@ use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
 
 use super::cancels::Address;
-use super::proxy::Shared;
+use super::proxy::{Entry, Shared};
 
 /// Time between two looks at the clock.
 const TICK: Duration = Duration::from_millis(100);
@@ -208,13 +208,11 @@ impl Worker {
         }
     }
 
-    /// What this worker's share of a database entry may repeat.
-    fn budget(&self, database: &str, percent: u32) -> Rc<Budget> {
+    /// This worker's hold on what the cluster of a database entry may repeat.
+    fn budget(&self, database: &str, entry: &Entry) -> Rc<Budget> {
         let mut budgets = self.budgets.borrow_mut();
-        let budget = budgets
-            .entry(database.to_owned())
-            .or_insert_with(|| Rc::new(Budget::new(percent)));
-        Rc::clone(budget)
+        let share = || Rc::new(entry.budget.share(self.index, entry.budget_percent));
+        Rc::clone(budgets.entry(database.to_owned()).or_insert_with(share))
     }
 
     async fn converse(self: &Rc<Self>, stream: Stream, identity: Identity) {
@@ -232,7 +230,7 @@ impl Worker {
             tally: Arc::clone(&self.tally),
             retry: RetryEnv {
                 limits: entry.retry,
-                budget: self.budget(identity.database(), entry.budget_percent),
+                budget: self.budget(identity.database(), entry),
             },
         };
         let session = self.next.get();
