@@ -276,7 +276,11 @@ mod tests {
             (1, ago(0), Rank::Later),
             (2, None, Rank::Later),
         ] {
-            assert_eq!(Rank::of(attempts, last, at), expected, "{attempts} {last:?}");
+            assert_eq!(
+                Rank::of(attempts, last, at),
+                expected,
+                "{attempts} {last:?}"
+            );
         }
     }
 }

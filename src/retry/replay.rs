@@ -85,16 +85,19 @@ pub enum Outcome {
     Budget,
     /// It could not be repeated: too long, or answers of its last request had gone out.
     Ineligible,
+    /// The user, the session or a statement of it asked not to repeat it.
+    OptedOut,
 }
 
 impl Outcome {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Repeated,
         Self::Diverged,
         Self::Exhausted,
         Self::Budget,
         Self::Ineligible,
+        Self::OptedOut,
     ];
 
     /// Label of metrics.
@@ -106,6 +109,7 @@ impl Outcome {
             Self::Exhausted => "exhausted",
             Self::Budget => "budget",
             Self::Ineligible => "ineligible",
+            Self::OptedOut => "opted_out",
         }
     }
 }
@@ -195,6 +199,12 @@ pub struct Replay {
     /// The open transaction cannot be repeated.
     lost: bool,
     attempts: u32,
+    /// The session and its user want transactions repeated.
+    allowed: bool,
+    /// The open transaction is not to be repeated.
+    opted_out: bool,
+    /// The one whose BEGIN was not sent yet is not to be, either.
+    next_opted_out: bool,
     /// When the session was last granted a repetition, of whatever transaction.
     last_repetition: Option<Instant>,
     /// The open transaction has run what may write.
@@ -223,6 +233,9 @@ impl Replay {
             off: false,
             lost: false,
             attempts: 0,
+            allowed: true,
+            opted_out: false,
+            next_opted_out: false,
             last_repetition: None,
             wrote: false,
             phase: Phase::Watching,
@@ -237,6 +250,8 @@ impl Replay {
     /// Begins anew for another connection.
     pub fn reset(&mut self) {
         *self = Self {
+            allowed: self.allowed,
+            opted_out: self.next_opted_out,
             last_repetition: self.last_repetition,
             ..Self::new(self.limits, Rc::clone(&self.budget))
         };
@@ -252,6 +267,20 @@ impl Replay {
     #[must_use]
     pub fn is_before_commit(&self) -> bool {
         self.phase != Phase::Watching
+    }
+
+    /// Whether transactions that begin from now on may be repeated. One that is under way (`open`, if
+    /// it was not sent yet) may not, unless it was and goes on to be allowed.
+    pub fn allow(&mut self, allowed: bool, open: bool) {
+        if allowed && self.allowed {
+            return;
+        }
+        self.allowed = allowed;
+        self.opted_out |= open || self.status != TransactionStatus::Idle;
+        self.next_opted_out = open;
+        for segment in &mut self.flight {
+            segment.opts_out = true;
+        }
     }
 
     /// No further repetition of this transaction.
@@ -285,6 +314,7 @@ impl Replay {
             segment.runs |= sent.runs;
             segment.own_begin |= sent.own_begin;
             segment.lost |= sent.outlives;
+            segment.opts_out |= sent.opts_out || !self.allowed;
         }
     }
 
@@ -372,7 +402,7 @@ impl Replay {
                 }
                 Found::Nothing => {
                     let full = self.reader.examined > self.limits.hold_bytes;
-                    front.streams |= full;
+                    front.streams |= full || front.opts_out || self.opted_out;
                     // A 40001 is kept for its ReadyForQuery, if that comes without the client.
                     let skipped = front.own_begin && front.simple && !self.reader.completed;
                     let keeps = self.reader.conflict
@@ -493,6 +523,7 @@ impl Replay {
                 self.lost = false;
                 self.repeated = false;
                 self.attempts = 0;
+                self.opted_out = false;
                 if front.sent.capacity() <= SPARE {
                     front.sent.clear();
                     self.spare = front.sent;
@@ -500,6 +531,7 @@ impl Replay {
             }
             TransactionStatus::Open => {
                 self.wrote |= front.writes;
+                self.opted_out |= front.opts_out;
                 // A transaction that began behind a COMMIT of the same request cannot be sent alone.
                 self.lost |= front.lost || front.committed || front.digest.is_none();
                 front.delivered = true;
@@ -521,7 +553,9 @@ impl Replay {
 
     fn conflict(&mut self, frames: &[u8], status: TransactionStatus) -> Action {
         let count = frames.len();
-        let ineligible = self.lost
+        let opted_out = self.is_opted_out();
+        let ineligible = opted_out
+            || self.lost
             || self.flight.len() != 1
             || status == TransactionStatus::Open
             || self.flight.front().is_none_or(|front| {
@@ -529,7 +563,11 @@ impl Replay {
             });
         if ineligible {
             self.original = None;
-            self.actions.push_back(Action::Tell(Outcome::Ineligible));
+            let outcome = match opted_out {
+                true => Outcome::OptedOut,
+                false => Outcome::Ineligible,
+            };
+            self.actions.push_back(Action::Tell(outcome));
             if let Some(front) = self.flight.pop_front() {
                 self.settle(front, status, true);
             }
@@ -543,6 +581,10 @@ impl Replay {
         self.actions.push_back(Action::Drop(count));
         self.again_or_give_up();
         self.next()
+    }
+
+    fn is_opted_out(&self) -> bool {
+        self.opted_out || self.flight.front().is_some_and(|front| front.opts_out)
     }
 
     fn next(&mut self) -> Action {

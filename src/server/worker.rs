@@ -231,6 +231,7 @@ impl Worker {
             retry: RetryEnv {
                 limits: entry.retry,
                 budget: self.budget(identity.database(), entry),
+                user: identity.retry(),
             },
         };
         let session = self.next.get();

@@ -8,6 +8,7 @@ use std::task::Context;
 use crate::retry::{Action, Budget, Limits, Outcome, Replay, Sent};
 use crate::sql::{Effect, PinReason};
 use crate::upstream::{Expect, STATEMENT_PREFIX};
+use crate::wire::backend::TransactionStatus;
 
 use super::run::{End, Note, Own, Session};
 
@@ -16,15 +17,21 @@ use super::run::{End, Note, Own, Session};
 pub struct RetryEnv {
     /// How far repeating goes.
     pub limits: Limits,
-    /// Shared by the worker's sessions of a pool.
+    /// Shared by the worker's sessions of a database entry.
     pub budget: Rc<Budget>,
+    /// The user's transactions may be repeated.
+    pub user: bool,
 }
 
 impl RetryEnv {
     /// The repetition of one session, unless it is turned off.
     pub(super) fn replay(&self) -> Option<Box<Replay>> {
         let on = self.limits.attempts > 0;
-        on.then(|| Box::new(Replay::new(self.limits, Rc::clone(&self.budget))))
+        on.then(|| {
+            let mut replay = Replay::new(self.limits, Rc::clone(&self.budget));
+            replay.allow(self.user, false);
+            Box::new(replay)
+        })
     }
 }
 
@@ -45,6 +52,7 @@ pub(super) fn sent(expect: Expect, note: Option<&Note>) -> Sent {
         skippable: expect.is_extended() && note.is_none_or(|note| note.own != Some(Own::Begin)),
         own_begin: note.is_some_and(|note| note.own == Some(Own::Begin)),
         outlives: any(outlives),
+        opts_out: note.is_some_and(|note| note.opts_out),
         runs: (simple || expect == Expect::Execute) && !begin_alone,
     }
 }
@@ -61,6 +69,17 @@ fn outlives(effect: &Effect) -> bool {
 }
 
 impl Session {
+    /// Turns repeating on or off for this session (`dsqlproxy.retry`). Off counts for the open
+    /// transaction too; on, for those that begin later. What the configuration turned off, for the
+    /// database or the user, stays off.
+    pub fn set_retry(&mut self, on: bool) {
+        let open = self.status != TransactionStatus::Idle || self.begin.is_some();
+        let on = on && self.env.retry.user;
+        if let Some(replay) = &mut self.replay {
+            replay.allow(on, open);
+        }
+    }
+
     /// A transaction is being run again: the client's next requests wait.
     pub(super) fn is_repeating(&self) -> bool {
         self.replay

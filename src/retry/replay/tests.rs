@@ -14,6 +14,7 @@ const WRITE: Sent = Sent {
     skippable: false,
     own_begin: false,
     outlives: false,
+    opts_out: false,
 };
 const READ: Sent = Sent {
     writes: false,
@@ -23,6 +24,25 @@ const BEGIN: Sent = Sent {
     begins: true,
     runs: false,
     ..READ
+};
+
+/// An extended message.
+const PARSE: Sent = Sent {
+    ends: false,
+    simple: false,
+    skippable: true,
+    ..WRITE
+};
+const SYNC: Sent = Sent {
+    simple: false,
+    ..READ
+};
+/// A message of a BEGIN of the proxy's own.
+const OWN_BEGIN: Sent = Sent {
+    ends: false,
+    simple: false,
+    own_begin: true,
+    ..BEGIN
 };
 
 /// A session and its upstream, as far as bytes go.
@@ -54,6 +74,31 @@ impl Bench {
         self.replay.note(&bytes, sent);
     }
 
+    fn parse(&mut self, name: &str, text: &str, sent: Sent) {
+        let mut bytes = Vec::new();
+        frontend::put_parse(&mut bytes, name.as_bytes(), text.as_bytes(), b"\0\0");
+        self.replay.note(&bytes, sent);
+    }
+
+    fn sync(&mut self) {
+        let mut bytes = Vec::new();
+        frontend::put(&mut bytes, b'S', &[]);
+        self.replay.note(&bytes, SYNC);
+    }
+
+    fn flush(&mut self) {
+        self.replay.flush(b"H\0\0\0\x04");
+    }
+
+    /// Requests that are answered one by one; nobody looks at the answers.
+    fn converse(&mut self, requests: &[(&str, Sent, &str)]) {
+        for (text, sent, answer) in requests {
+            self.send(text, *sent);
+            self.answer(&frames(answer));
+        }
+        self.seen.clear();
+    }
+
     /// The upstream answers, byte by byte.
     fn answer(&mut self, frames: &[u8]) {
         for byte in frames {
@@ -80,6 +125,11 @@ impl Bench {
 
     fn seen(&mut self) -> String {
         shown(&std::mem::take(&mut self.seen))
+    }
+
+    /// Types of what was sent.
+    fn sent_tags(&mut self) -> String {
+        tags(&std::mem::take(&mut self.sent).concat())
     }
 
     fn sent(&mut self) -> String {
@@ -259,14 +309,10 @@ fn conflicts_within_repetitions_count_as_attempts() {
 #[test]
 fn a_conflict_inside_leaves_a_failed_transaction() {
     let mut bench = Bench::new();
-    for (text, sent, answer) in [
+    bench.converse(&[
         ("BEGIN", BEGIN, "CBEGIN ZT"),
         ("SELECT 1", READ, "D1 CSELECT_1 ZT"),
-    ] {
-        bench.send(text, sent);
-        bench.answer(&frames(answer));
-    }
-    bench.seen();
+    ]);
     bench.send("SELECT 2", READ);
     bench.answer(&frames("E40001 ZE"));
     assert_eq!(bench.sent(), "ROLLBACK");
@@ -286,30 +332,13 @@ fn a_conflict_inside_leaves_a_failed_transaction() {
 #[test]
 fn statements_that_outlive_the_abort_are_closed_first() {
     let mut bench = Bench::new();
-    let mut bytes = Vec::new();
-    frontend::put_parse(&mut bytes, b"s1", b"UPDATE", b"\0\0");
-    bench.replay.note(
-        &bytes,
-        Sent {
-            ends: false,
-            simple: false,
-            ..WRITE
-        },
-    );
-    let mut sync = Vec::new();
-    frontend::put(&mut sync, b'S', &[]);
-    bench.replay.note(
-        &sync,
-        Sent {
-            simple: false,
-            ..READ
-        },
-    );
+    bench.parse("s1", "UPDATE", PARSE);
+    bench.sync();
     bench.answer(&frames("1 2 CUPDATE_1 E40001 ZI"));
-    assert_eq!(tags(&std::mem::take(&mut bench.sent).concat()), "CS");
+    assert_eq!(bench.sent_tags(), "CS");
     assert!(bench.replay.is_before_commit());
     bench.answer(&frames("3 ZI"));
-    assert_eq!(tags(&std::mem::take(&mut bench.sent).concat()), "PS");
+    assert_eq!(bench.sent_tags(), "PS");
     assert!(!bench.replay.is_before_commit());
     bench.answer(&frames("1 2 CUPDATE_1 ZI"));
     assert_eq!(bench.seen(), "1 2 CUPDATE_1 ZI");
@@ -335,7 +364,7 @@ fn copy_data_is_sent_again() {
     frontend::put(&mut data, b'c', &[]);
     bench.replay.note_copy_end(&data);
     bench.answer(&frames("CCOPY_1 E40001 ZI"));
-    assert_eq!(tags(&std::mem::take(&mut bench.sent).concat()), "Qdc");
+    assert_eq!(bench.sent_tags(), "Qdc");
     bench.answer(&frames("G CCOPY_1 ZI"));
     assert_eq!(bench.seen(), "CCOPY_1 ZI");
 }
@@ -368,19 +397,8 @@ fn requests_behind_the_failed_one_keep_it_from_being_repeated() {
 #[test]
 fn what_the_client_asks_for_early_goes_on_early() {
     let mut bench = Bench::new();
-    let mut bytes = Vec::new();
-    frontend::put_parse(&mut bytes, b"", b"UPDATE", b"\0\0");
-    bench.replay.note(
-        &bytes,
-        Sent {
-            ends: false,
-            simple: false,
-            ..WRITE
-        },
-    );
-    let mut flush = Vec::new();
-    frontend::put(&mut flush, b'H', &[]);
-    bench.replay.flush(&flush);
+    bench.parse("", "UPDATE", PARSE);
+    bench.flush();
     bench.answer(&frames("1"));
     assert_eq!(bench.seen(), "1");
 }
@@ -400,17 +418,7 @@ fn notices_ahead_of_a_result_are_shown_at_once_and_once() {
 #[test]
 fn mixed_requests_without_a_sync_are_not_watched() {
     let mut bench = Bench::new();
-    let mut bytes = Vec::new();
-    frontend::put_parse(&mut bytes, b"", b"UPDATE", b"\0\0");
-    bench.replay.note(
-        &bytes,
-        Sent {
-            ends: false,
-            simple: false,
-            skippable: true,
-            ..WRITE
-        },
-    );
+    bench.parse("", "UPDATE", PARSE);
     bench.send("UPDATE", WRITE);
     bench.answer(&frames("E42601 1"));
     assert_eq!(bench.seen(), "E42601 1");
@@ -425,7 +433,7 @@ fn what_a_request_has_committed_is_not_sent_again() {
     assert_eq!(bench.told, [Outcome::Ineligible]);
     // A transaction that begins behind a COMMIT cannot be told from what was committed.
     let mut bench = Bench::new();
-    for (text, sent, answer) in [
+    bench.converse(&[
         ("BEGIN", BEGIN, "CBEGIN ZT"),
         ("UPDATE 1", WRITE, "CUPDATE_1 ZT"),
         (
@@ -434,11 +442,7 @@ fn what_a_request_has_committed_is_not_sent_again() {
             "CCOMMIT CBEGIN CUPDATE_1 ZT",
         ),
         ("UPDATE 3", WRITE, "CUPDATE_1 ZT"),
-    ] {
-        bench.send(text, sent);
-        bench.answer(&frames(answer));
-    }
-    bench.seen();
+    ]);
     bench.send("COMMIT", WRITE);
     bench.answer(&frames("E40001 ZI"));
     assert_eq!(
@@ -450,14 +454,10 @@ fn what_a_request_has_committed_is_not_sent_again() {
 #[test]
 fn nothing_runs_behind_a_begin_that_fails_in_a_repetition() {
     let mut bench = Bench::new();
-    for (text, sent, answer) in [
+    bench.converse(&[
         ("BEGIN", BEGIN, "CBEGIN ZT"),
         ("UPDATE", WRITE, "CUPDATE_1 ZT"),
-    ] {
-        bench.send(text, sent);
-        bench.answer(&frames(answer));
-    }
-    bench.seen();
+    ]);
     bench.send("COMMIT", WRITE);
     bench.answer(&frames("E40001 ZI"));
     assert_eq!(bench.sent(), "BEGIN");
@@ -472,32 +472,20 @@ fn nothing_runs_behind_a_begin_that_fails_in_a_repetition() {
 #[test]
 fn a_begin_of_the_proxys_own_that_fails_in_a_repetition_gets_its_sync() {
     let mut bench = Bench::new();
-    let mut begin = Vec::new();
-    frontend::put_parse(&mut begin, b"", b"BEGIN", b"\0\0");
-    let own = Sent {
-        ends: false,
-        simple: false,
-        own_begin: true,
-        ..BEGIN
-    };
-    bench.replay.note(&begin, own);
+    bench.parse("", "BEGIN", OWN_BEGIN);
     bench.send("SELECT", READ);
     bench.answer(&frames("1 2 CBEGIN D1 CSELECT_1 ZT"));
     bench.send("COMMIT", WRITE);
     bench.seen();
     bench.answer(&frames("E40001 ZI"));
-    assert_eq!(tags(&std::mem::take(&mut bench.sent).concat()), "PQ");
+    assert_eq!(bench.sent_tags(), "PQ");
     bench.answer(&frames("1 2 E40001"));
-    assert_eq!(tags(&std::mem::take(&mut bench.sent).concat()), "S");
+    assert_eq!(bench.sent_tags(), "S");
     bench.answer(&frames("ZI"));
-    assert_eq!(
-        tags(&std::mem::take(&mut bench.sent).concat()),
-        "PQ",
-        "again"
-    );
+    assert_eq!(bench.sent_tags(), "PQ", "again");
     // In the first run the session sees to that.
     let mut bench = Bench::new();
-    bench.replay.note(&begin, own);
+    bench.parse("", "BEGIN", OWN_BEGIN);
     bench.send("UPDATE", WRITE);
     bench.answer(&frames("1 2 E40001"));
     assert_eq!(bench.seen(), "1 2 E40001");
@@ -506,16 +494,8 @@ fn a_begin_of_the_proxys_own_that_fails_in_a_repetition_gets_its_sync() {
 #[test]
 fn an_error_that_the_client_waits_for_is_not_kept() {
     let mut bench = Bench::new();
-    let mut bytes = Vec::new();
-    frontend::put_parse(&mut bytes, b"", b"UPDATE", b"\0\0");
-    let extended = Sent {
-        ends: false,
-        simple: false,
-        skippable: true,
-        ..WRITE
-    };
-    bench.replay.note(&bytes, extended);
-    bench.replay.flush(b"H\0\0\0\x04");
+    bench.parse("", "UPDATE", PARSE);
+    bench.flush();
     bench.answer(&frames("1 2 E40001"));
     assert_eq!(bench.seen(), "1 2 E40001");
     // In the middle of copy data the client is to stop.
@@ -540,4 +520,102 @@ fn a_state_that_cannot_be_restored_ends_the_connection() {
         }
     };
     assert_eq!(last, Action::Lost);
+}
+
+// ---- opting out ---------------------------------------------------------------------------------
+
+#[test]
+fn a_statement_that_opts_out_takes_its_transaction_along() {
+    let opts_out = |sent| Sent {
+        opts_out: true,
+        ..sent
+    };
+    let mut bench = Bench::new();
+    bench.send("UPDATE", opts_out(WRITE));
+    bench.answer(&frames("D1"));
+    assert_eq!(bench.seen(), "D1", "nothing is kept back for a repetition");
+    bench.answer(&frames("CUPDATE_1 E40001 ZI"));
+    assert_eq!(bench.seen(), "CUPDATE_1 E40001 ZI");
+    bench.converse(&[
+        ("BEGIN", BEGIN, "CBEGIN ZT"),
+        ("SELECT", opts_out(READ), "D1 CSELECT_1 ZT"),
+        ("UPDATE", WRITE, "CUPDATE_1 ZT"),
+    ]);
+    bench.send("COMMIT", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(
+        (bench.seen().as_str(), bench.sent().as_str()),
+        ("E40001 ZI", "")
+    );
+    assert_eq!(bench.told, [Outcome::OptedOut, Outcome::OptedOut]);
+    // The next one is repeated.
+    bench.send("UPDATE", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(bench.sent(), "UPDATE");
+}
+
+#[test]
+fn a_session_opts_out_at_once_and_in_for_the_next_transaction() {
+    let mut bench = Bench::new();
+    let begin = [
+        ("BEGIN", BEGIN, "CBEGIN ZT"),
+        ("UPDATE", WRITE, "CUPDATE_1 ZT"),
+    ];
+    // Off in the middle; on again does not help this transaction.
+    bench.converse(&begin);
+    bench.replay.allow(false, true);
+    bench.replay.allow(true, true);
+    bench.send("COMMIT", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(
+        (bench.seen().as_str(), bench.sent().as_str()),
+        ("E40001 ZI", "")
+    );
+    bench.converse(&begin);
+    bench.send("COMMIT", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(bench.sent(), "BEGIN", "the next is repeated");
+    bench.answer(&frames("CBEGIN ZT CUPDATE_1 ZT CCOMMIT ZI"));
+    (bench.seen(), bench.sent());
+    // Requests under way count as open.
+    bench.send("UPDATE", WRITE);
+    bench.replay.allow(false, false);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(
+        (bench.seen().as_str(), bench.sent().as_str()),
+        ("E40001 ZI", "")
+    );
+    // It stays off on other connections.
+    bench.replay.reset();
+    bench.send("UPDATE", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(bench.seen(), "E40001 ZI");
+    bench.replay.allow(true, false);
+    bench.send("UPDATE", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(
+        (bench.seen().as_str(), bench.sent().as_str()),
+        ("", "UPDATE")
+    );
+    use Outcome::{OptedOut, Repeated};
+    assert_eq!(bench.told, [OptedOut, Repeated, OptedOut, OptedOut]);
+}
+
+#[test]
+fn a_transaction_whose_begin_waits_for_a_connection_is_open() {
+    let mut bench = Bench::new();
+    bench.replay.allow(false, false);
+    bench.replay.allow(true, true);
+    bench.replay.reset();
+    bench.converse(&[
+        ("BEGIN", BEGIN, "CBEGIN ZT"),
+        ("UPDATE", WRITE, "CUPDATE_1 ZT"),
+    ]);
+    bench.send("COMMIT", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(bench.told, [Outcome::OptedOut]);
+    bench.replay.reset();
+    bench.send("UPDATE", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(bench.sent(), "UPDATE", "the next is not");
 }
