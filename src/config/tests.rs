@@ -205,7 +205,7 @@ fn wrong_values_are_named_with_line_column_and_key() {
         ),
         (
             with("hunter2", "hunter2, x"),
-            "p.yaml:13:36: users[0]: unknown key; known here: name, password, databases, admin, valid_until, tenant, unrestricted",
+            "p.yaml:13:36: users[0]: unknown key; known here: name, password, databases, admin, valid_until, retry, tenant, unrestricted",
         ),
     ];
     for (text, expected) in cases {

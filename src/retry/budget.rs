@@ -1,5 +1,6 @@
 //! How many repetitions a cluster may afford.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,6 +13,9 @@ const SLOTS: usize = 16;
 
 /// Repetitions that are always allowed in a window, so that a quiet cluster repeats at all.
 const FLOOR: u64 = 40;
+
+/// Conflicts a worker looks into within a second, for each database entry; the rest is counted only.
+const LOOKS: u32 = 200;
 
 /// How urgent a repetition is. A part of the budget is kept for the more urgent ones, so that a few
 /// sessions at a hot key cannot use up what others need for their first.
@@ -107,6 +111,7 @@ impl ClusterBudget {
             shard: worker % self.shards.len(),
             cluster: Arc::clone(self),
             percent,
+            looks: Cell::default(),
         }
     }
 
@@ -124,6 +129,8 @@ pub struct Budget {
     cluster: Arc<ClusterBudget>,
     shard: usize,
     percent: u32,
+    /// Second and conflicts looked into in it.
+    looks: Cell<(u64, u32)>,
 }
 
 impl Budget {
@@ -153,6 +160,16 @@ impl Budget {
             self.shard().repetitions.add(second);
         }
         granted
+    }
+
+    /// Takes leave to look into a conflict for statistics; false when there were enough of late.
+    #[must_use]
+    pub fn take_look(&self, at: Instant) -> bool {
+        let second = self.cluster.second(at);
+        let (last, looks) = self.looks.get();
+        let looks = if last == second { looks } else { 0 };
+        self.looks.set((second, looks.saturating_add(1)));
+        looks < LOOKS
     }
 
     fn shard(&self) -> &Shard {
@@ -263,6 +280,16 @@ mod tests {
             }
         }
         assert!(refused > 50_000, "{refused}");
+    }
+
+    #[test]
+    fn a_storm_of_conflicts_is_sampled() {
+        let start = Instant::now();
+        let budget = ClusterBudget::new(1, start).share(0, 20);
+        let looks = |at| (0..1000).filter(|_| budget.take_look(at)).count();
+        assert_eq!(looks(start), 200);
+        assert_eq!(looks(start + Duration::from_millis(999)), 0);
+        assert_eq!(looks(start + Duration::from_secs(1)), 200);
     }
 
     #[test]

@@ -14,4 +14,4 @@ mod replay;
 pub use budget::{Budget, ClusterBudget, Rank};
 pub use insight::{Effort, Evidence, Parameter, Ran, Source};
 pub use journal::Sent;
-pub use replay::{Action, Limits, Outcome, Replay};
+pub use replay::{Action, Limits, Outcome, Replay, is_conflict};

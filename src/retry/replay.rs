@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rand::Rng;
 
+use crate::telemetry::conflicts::ConflictCode;
 use crate::wire::backend::{TransactionStatus, error_fields};
 use crate::wire::frame::{self, HEADER};
 use crate::wire::frontend;
@@ -13,6 +14,7 @@ use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
 
 use super::budget::{Budget, Rank};
+use super::insight::{self, Effort, Evidence, Meter};
 use super::journal::{Digest, Segment, Sent, put_closes, statements};
 
 /// As much of an ErrorResponse is read at most, in bytes.
@@ -68,6 +70,10 @@ pub enum Action {
     Lost,
     /// How repeating ended: for the counters.
     Tell(Outcome),
+    /// A conflict was met, by the first run or a repetition: for the counters.
+    Conflict(Evidence),
+    /// A transaction that was repeated is over: for the counters.
+    Measured(Effort),
     /// Nothing before more bytes arrive.
     More,
 }
@@ -163,6 +169,8 @@ struct Reader {
     committed: bool,
     /// A 40001 was read.
     conflict: bool,
+    /// What it was for.
+    code: ConflictCode,
     /// Another error was read.
     failed: bool,
 }
@@ -209,6 +217,7 @@ pub struct Replay {
     last_repetition: Option<Instant>,
     /// The open transaction has run what may write.
     wrote: bool,
+    meter: Meter,
     phase: Phase,
     trouble: Option<Trouble>,
     original: Option<Original>,
@@ -238,6 +247,7 @@ impl Replay {
             next_opted_out: false,
             last_repetition: None,
             wrote: false,
+            meter: Meter::default(),
             phase: Phase::Watching,
             trouble: None,
             original: None,
@@ -261,6 +271,12 @@ impl Replay {
     #[must_use]
     pub fn is_repeating(&self) -> bool {
         self.original.is_some()
+    }
+
+    /// It sees what comes; otherwise conflicts are nobody's but the session's.
+    #[must_use]
+    pub fn is_watching(&self) -> bool {
+        !self.off
     }
 
     /// The request that commits has not been sent again yet, so nothing is committed.
@@ -503,6 +519,7 @@ impl Replay {
 
     fn settle(&mut self, mut front: Segment, status: TransactionStatus, failed: bool) {
         let was = std::mem::replace(&mut self.status, status);
+        self.meter.rest();
         match status {
             TransactionStatus::Idle => {
                 let wrote = std::mem::take(&mut self.wrote);
@@ -524,6 +541,9 @@ impl Replay {
                 self.repeated = false;
                 self.attempts = 0;
                 self.opted_out = false;
+                if let Some(effort) = self.meter.end() {
+                    self.actions.push_back(Action::Measured(effort));
+                }
                 if front.sent.capacity() <= SPARE {
                     front.sent.clear();
                     self.spare = front.sent;
@@ -553,6 +573,7 @@ impl Replay {
 
     fn conflict(&mut self, frames: &[u8], status: TransactionStatus) -> Action {
         let count = frames.len();
+        self.investigate();
         let opted_out = self.is_opted_out();
         let ineligible = opted_out
             || self.lost
@@ -581,6 +602,17 @@ impl Replay {
         self.actions.push_back(Action::Drop(count));
         self.again_or_give_up();
         self.next()
+    }
+
+    /// Notes what may have met the conflict, before any of it is forgotten.
+    fn investigate(&mut self) {
+        let requests = self.done.iter().chain(self.flight.front());
+        let looks = self.budget.take_look(Instant::now());
+        let evidence = Evidence {
+            code: self.reader.code,
+            ran: looks.then(|| insight::read(requests.map(|segment| segment.sent.as_slice()))),
+        };
+        self.actions.push_back(Action::Conflict(evidence));
     }
 
     fn is_opted_out(&self) -> bool {
@@ -612,6 +644,7 @@ impl Replay {
 
     fn repeat(&mut self) {
         self.attempts += 1;
+        self.meter.begin(Instant::now());
         self.trouble = None;
         self.phase = Phase::Pausing;
         self.actions.push_back(Action::Wait(pause(self.attempts)));
@@ -753,6 +786,9 @@ impl Replay {
         let digest = self.reader.digest().unwrap_or_else(digest_of_nothing);
         let expected = self.done.get(next).and_then(|segment| segment.digest);
         let same = !failed && status == TransactionStatus::Open && Some(digest) == expected;
+        if conflict {
+            self.investigate();
+        }
         if self.trouble.is_none() {
             self.trouble = match (conflict, same) {
                 (true, _) => Some(Trouble::Conflict),
@@ -871,6 +907,7 @@ impl Default for Reader {
             completed: false,
             committed: false,
             conflict: false,
+            code: ConflictCode::Other,
             failed: false,
         }
     }
@@ -913,8 +950,11 @@ impl Reader {
         let there = rest.len().min(header.total);
         let ready = (header.tag == b'Z').then(|| rest[HEADER..there].first().copied());
         if header.tag == b'E' {
-            let code = error_fields(&rest[HEADER..there]).code;
-            let conflict = is_conflict(code);
+            let fields = error_fields(&rest[HEADER..there]);
+            let conflict = is_conflict(fields.code);
+            if conflict && !self.conflict {
+                self.code = ConflictCode::of(&fields);
+            }
             self.conflict |= conflict;
             self.failed |= !conflict;
         }
@@ -967,7 +1007,8 @@ impl Reader {
 }
 
 /// DSQL's abort: the SQLSTATE, or its own code in that place, as older releases sent it.
-fn is_conflict(code: &[u8]) -> bool {
+#[must_use]
+pub fn is_conflict(code: &[u8]) -> bool {
     matches!(code, b"40001" | b"OC000" | b"OC001")
 }
 

@@ -20,6 +20,7 @@ use crate::config::{ClusterKind, Config, Database, PoolMode, Retry};
 use crate::pool::{Pool, PoolShared};
 use crate::retry::{ClusterBudget, Limits};
 use crate::session::Quota;
+use crate::telemetry::conflicts::ConflictLog;
 use crate::telemetry::tally::WorkerTally;
 use crate::upstream::{Target, TargetError};
 
@@ -67,6 +68,7 @@ pub(super) struct Entry {
     /// Of its cluster.
     pub budget: Arc<ClusterBudget>,
     pub budget_percent: u32,
+    pub conflicts: Arc<ConflictLog>,
 }
 
 struct WorkerHandle {
@@ -141,6 +143,17 @@ impl Shared {
 
     pub fn database(&self, name: &str) -> Option<&Entry> {
         self.databases.get(name)
+    }
+
+    /// The conflicts of each database entry, by name.
+    pub fn conflict_logs(&self) -> Vec<(&str, &ConflictLog)> {
+        let mut logs: Vec<(&str, &ConflictLog)> = self
+            .databases
+            .iter()
+            .map(|(name, entry)| (name.as_str(), &*entry.conflicts))
+            .collect();
+        logs.sort_by_key(|(name, _)| *name);
+        logs
     }
 
     /// The slices of all pools for one worker.
@@ -374,6 +387,7 @@ fn make_pools(config: &Config, workers: &[WorkerHandle]) -> Result<Pools, StartE
                         .or_insert_with(|| ClusterBudget::new(workers.len(), start)),
                 ),
                 budget_percent: retry.budget_percent,
+                conflicts: Arc::new(ConflictLog::new(retry.insight_keys, start)),
                 retry: Limits {
                     attempts: retry.attempts,
                     hold_bytes: retry.hold_bytes,

@@ -15,7 +15,7 @@ use crate::auth::{self, Arrival, Identity};
 use crate::net::{Peer, Socket, Stream};
 use crate::pool::{Pool, Transfer};
 use crate::retry::Budget;
-use crate::session::{Control, Profiles, Registry, RetryEnv, Session, SessionEnv};
+use crate::session::{Control, Insight, Profiles, Registry, RetryEnv, Session, SessionEnv};
 use crate::telemetry::tally::WorkerTally;
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
@@ -55,8 +55,8 @@ struct Worker {
     index: usize,
     shared: Arc<Shared>,
     tally: Arc<WorkerTally>,
-    /// What may be repeated, by database entry.
-    budgets: RefCell<HashMap<String, Rc<Budget>>>,
+    /// What may be repeated and where conflicts are noted, by database entry.
+    retries: RefCell<HashMap<String, (Rc<Budget>, Rc<Insight>)>>,
     pools: Vec<Rc<Pool>>,
     registry: Rc<Registry>,
     profiles: Rc<Profiles>,
@@ -87,7 +87,7 @@ pub(super) async fn run(
         shared,
         tally,
         pools,
-        budgets: RefCell::default(),
+        retries: RefCell::default(),
         registry: Rc::default(),
         profiles: Rc::default(),
         sessions: RefCell::default(),
@@ -208,11 +208,22 @@ impl Worker {
         }
     }
 
-    /// This worker's hold on what the cluster of a database entry may repeat.
-    fn budget(&self, database: &str, entry: &Entry) -> Rc<Budget> {
-        let mut budgets = self.budgets.borrow_mut();
-        let share = || Rc::new(entry.budget.share(self.index, entry.budget_percent));
-        Rc::clone(budgets.entry(database.to_owned()).or_insert_with(share))
+    /// What the sessions of a database entry need to repeat transactions.
+    fn retry(&self, identity: &Identity, entry: &Entry) -> RetryEnv {
+        let mut retries = self.retries.borrow_mut();
+        let (budget, insight) = retries
+            .entry(identity.database().to_owned())
+            .or_insert_with(|| {
+                let budget = entry.budget.share(self.index, entry.budget_percent);
+                let insight = Insight::new(Arc::clone(&entry.conflicts));
+                (Rc::new(budget), Rc::new(insight))
+            });
+        RetryEnv {
+            limits: entry.retry,
+            budget: Rc::clone(budget),
+            user: identity.retry(),
+            insight: Rc::clone(insight),
+        }
     }
 
     async fn converse(self: &Rc<Self>, stream: Stream, identity: Identity) {
@@ -228,11 +239,7 @@ impl Worker {
             registry: Rc::clone(&self.registry),
             profiles: Rc::clone(&self.profiles),
             tally: Arc::clone(&self.tally),
-            retry: RetryEnv {
-                limits: entry.retry,
-                budget: self.budget(identity.database(), entry),
-                user: identity.retry(),
-            },
+            retry: self.retry(&identity, entry),
         };
         let session = self.next.get();
         self.next.set(session + 1);

@@ -10,6 +10,7 @@ use crate::sql::{Effect, PinReason};
 use crate::upstream::{Expect, STATEMENT_PREFIX};
 use crate::wire::backend::TransactionStatus;
 
+use super::insight::Insight;
 use super::run::{End, Note, Own, Session};
 
 /// What sessions of a database entry need to repeat transactions.
@@ -21,6 +22,8 @@ pub struct RetryEnv {
     pub budget: Rc<Budget>,
     /// The user's transactions may be repeated.
     pub user: bool,
+    /// Where conflicts are noted.
+    pub insight: Rc<Insight>,
 }
 
 impl RetryEnv {
@@ -155,6 +158,8 @@ impl Session {
             Action::Wait(pause) => self.pause = Some(Box::pin(tokio::time::sleep(pause))),
             Action::Forget(names) => self.forget_statements(&names),
             Action::Tell(outcome) => self.tell_outcome(outcome),
+            Action::Conflict(evidence) => self.note_conflict(evidence),
+            Action::Measured(effort) => self.note_effort(effort),
             Action::Lost => return Err(self.upstream_lost("a repetition could not be undone")),
             Action::More => {}
         }

@@ -417,7 +417,7 @@ mod tests {
     fn what_conflicts_most_of_late_comes_first() {
         let start = Instant::now();
         let log = ConflictLog::new(true, start);
-        let at = |minutes| start + Duration::from_secs(60 * minutes);
+        let at = |minutes: u64| start + Duration::from_secs(60 * minutes);
         for _ in 0..5 {
             log.record(at(0), suspects(&["old"], &[("old", "1")]));
         }

@@ -31,6 +31,10 @@ impl Operations for Fixture {
         json!({"clients": 3})
     }
 
+    fn conflicts(&self, rows: usize) -> serde_json::Value {
+        json!({"databases": {"app": {"analysed": 7, "rows": rows}}})
+    }
+
     fn reload(&self) -> Result<Changes, Vec<String>> {
         self.reloads.fetch_add(1, Ordering::SeqCst);
         let errors = self.errors.lock().expect("not poisoned").clone();

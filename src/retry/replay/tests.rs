@@ -54,6 +54,8 @@ struct Bench {
     sent: Vec<Vec<u8>>,
     told: Vec<Outcome>,
     waits: usize,
+    conflicts: Vec<Evidence>,
+    efforts: Vec<u32>,
 }
 
 impl Bench {
@@ -65,6 +67,8 @@ impl Bench {
             sent: Vec::new(),
             told: Vec::new(),
             waits: 0,
+            conflicts: Vec::new(),
+            efforts: Vec::new(),
         }
     }
 
@@ -117,6 +121,8 @@ impl Bench {
                 Action::Inject(bytes) => self.seen.extend(bytes),
                 Action::Wait(_) => self.waits += 1,
                 Action::Tell(outcome) => self.told.push(outcome),
+                Action::Conflict(evidence) => self.conflicts.push(evidence),
+                Action::Measured(effort) => self.efforts.push(effort.repetitions),
                 Action::Forget(_) => {}
                 Action::Lost => panic!("lost"),
             }
@@ -618,4 +624,81 @@ fn a_transaction_whose_begin_waits_for_a_connection_is_open() {
     bench.send("UPDATE", WRITE);
     bench.answer(&frames("E40001 ZI"));
     assert_eq!(bench.sent(), "UPDATE", "the next is not");
+}
+
+// ---- insight ------------------------------------------------------------------------------------
+
+/// Texts of the statements that had part in each conflict.
+fn suspects(bench: &mut Bench) -> Vec<String> {
+    let text = |ran: &insight::Ran| match &ran.source {
+        insight::Source::Text(text) => String::from_utf8_lossy(text).into_owned(),
+        insight::Source::Prepared(name) => format!("<{}>", String::from_utf8_lossy(name)),
+    };
+    let conflicts = std::mem::take(&mut bench.conflicts);
+    let texts = conflicts.iter().map(|evidence| {
+        let ran = evidence.ran.iter().flatten();
+        let texts: Vec<String> = ran.map(text).collect();
+        format!("{}: {}", evidence.code.label(), texts.join(", "))
+    });
+    texts.collect()
+}
+
+#[test]
+fn every_conflict_names_its_requests() {
+    let all = "BEGIN, SELECT, UPDATE, COMMIT";
+    let mut bench = transaction();
+    assert_eq!(suspects(&mut bench), [format!("other: {all}")]);
+    // In the middle of the repetition.
+    let error = |code: &str| {
+        let mut out = Vec::new();
+        let body = format!("SERROR\0C40001\0Mno ({code})\0\0");
+        frontend::put(&mut out, b'E', &[body.as_bytes()]);
+        out
+    };
+    bench.answer(&[error("OC001"), frames("ZE E25P02 ZE")].concat());
+    assert_eq!(suspects(&mut bench), [format!("OC001: {all}")]);
+    bench.answer(&frames(
+        "CROLLBACK ZI CBEGIN ZT D1 CSELECT_1 ZT CUPDATE_1 ZT",
+    ));
+    bench.answer(&[error("OC000"), frames("ZI")].concat());
+    assert_eq!(suspects(&mut bench), [format!("OC000: {all}")]);
+    bench.answer(&frames("CBEGIN ZT D1 CSELECT_1 ZT CUPDATE_1 ZT CCOMMIT ZI"));
+    assert_eq!((bench.told.len(), bench.efforts.as_slice()), (1, &[3][..]));
+    // One that cannot be repeated, and one that is not to be.
+    bench.send("UPDATE 1", WRITE);
+    bench.send("UPDATE 2", WRITE);
+    bench.answer(&frames("E40001 ZI CUPDATE_1 ZI"));
+    assert_eq!(suspects(&mut bench), ["other: UPDATE 1"]);
+    bench.replay.allow(false, false);
+    bench.converse(&[
+        ("BEGIN", BEGIN, "CBEGIN ZT"),
+        ("UPDATE", WRITE, "CUPDATE_1 ZT"),
+    ]);
+    bench.send("COMMIT", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(suspects(&mut bench), ["other: BEGIN, UPDATE, COMMIT"]);
+    assert_eq!(bench.efforts, [3]);
+}
+
+#[test]
+fn effort_is_told_when_the_transaction_ends() {
+    let mut bench = Bench::new();
+    bench.converse(&[("BEGIN", BEGIN, "CBEGIN ZT")]);
+    bench.send("SELECT", READ);
+    bench.answer(&frames("E40001 ZE CROLLBACK ZI CBEGIN ZT D1 CSELECT_1 ZT"));
+    assert_eq!(
+        (bench.told.as_slice(), bench.efforts.len()),
+        (&[Outcome::Repeated][..], 0)
+    );
+    bench.converse(&[(
+        "COMMIT",
+        WRITE,
+        "E40001 ZI CBEGIN ZT D1 CSELECT_1 ZT CCOMMIT ZI",
+    )]);
+    assert_eq!(bench.efforts, [2]);
+    // A cancel is no repetition.
+    bench.send("UPDATE", WRITE);
+    bench.replay.stop();
+    bench.answer(&frames("CUPDATE_1 ZI"));
+    assert_eq!(bench.efforts, [2]);
 }
