@@ -25,7 +25,7 @@ pub struct Plan {
     databases: Vec<String>,
     users: Vec<String>,
     session_mode: bool,
-    retry: Option<u32>,
+    retry: Option<String>,
     workers: usize,
     tls: bool,
     tls_required: bool,
@@ -77,8 +77,13 @@ impl Plan {
     }
 
     /// `retry` with so many attempts.
-    pub fn retry(mut self, attempts: u32) -> Self {
-        self.retry = Some(attempts);
+    pub fn retry(self, attempts: u32) -> Self {
+        self.retry_with(&format!("attempts: {attempts}"))
+    }
+
+    /// `retry` with these keys, as a YAML flow mapping without the braces.
+    pub fn retry_with(mut self, keys: &str) -> Self {
+        self.retry = Some(keys.into());
         self
     }
 
@@ -226,9 +231,10 @@ impl Plan {
         } else {
             "transaction"
         };
-        let retry = self.retry.map_or(String::new(), |attempts| {
-            format!(", retry: {{attempts: {attempts}}}")
-        });
+        let retry = self
+            .retry
+            .as_ref()
+            .map_or(String::new(), |keys| format!(", retry: {{{keys}}}"));
         for name in &self.databases {
             let _ = writeln!(
                 yaml,
