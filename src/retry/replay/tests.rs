@@ -48,6 +48,7 @@ const OWN_BEGIN: Sent = Sent {
 /// A session and its upstream, as far as bytes go.
 struct Bench {
     replay: Replay,
+    budget: Rc<Budget>,
     held: Vec<u8>,
     /// What the session got to see.
     seen: Vec<u8>,
@@ -56,12 +57,17 @@ struct Bench {
     waits: usize,
     conflicts: Vec<Evidence>,
     efforts: Vec<u32>,
+    /// Names of statements that are no longer there.
+    forgotten: Vec<Vec<u8>>,
 }
 
 impl Bench {
     fn new() -> Self {
+        let budget = Rc::new(Budget::new(100));
         Self {
-            replay: Replay::new(LIMITS, Rc::new(Budget::new(20))),
+            replay: Replay::new(LIMITS, Rc::clone(&budget)),
+            budget,
+            forgotten: Vec::new(),
             held: Vec::new(),
             seen: Vec::new(),
             sent: Vec::new(),
@@ -123,7 +129,7 @@ impl Bench {
                 Action::Tell(outcome) => self.told.push(outcome),
                 Action::Conflict(evidence) => self.conflicts.push(evidence),
                 Action::Measured(effort) => self.efforts.push(effort.repetitions),
-                Action::Forget(_) => {}
+                Action::Forget(names) => self.forgotten.extend(names),
                 Action::Lost => panic!("lost"),
             }
         }
@@ -426,8 +432,12 @@ fn mixed_requests_without_a_sync_are_not_watched() {
     let mut bench = Bench::new();
     bench.parse("", "UPDATE", PARSE);
     bench.send("UPDATE", WRITE);
-    bench.answer(&frames("E42601 1"));
-    assert_eq!(bench.seen(), "E42601 1");
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(
+        (bench.seen().as_str(), bench.sent().as_str()),
+        ("E40001 ZI", "")
+    );
+    assert!(!bench.replay.is_watching());
 }
 
 #[test]
@@ -526,6 +536,250 @@ fn a_state_that_cannot_be_restored_ends_the_connection() {
         }
     };
     assert_eq!(last, Action::Lost);
+}
+
+// ---- what must not be repeated, and what must ---------------------------------------------------
+
+/// The client gets the 40001 and nothing is sent again.
+fn expect_given_on(bench: &mut Bench, answer: &str, outcome: Outcome) {
+    bench.seen.clear();
+    bench.answer(&frames(answer));
+    assert_eq!((bench.seen().as_str(), bench.sent().as_str()), (answer, ""));
+    assert_eq!(bench.told, [outcome]);
+}
+
+#[test]
+fn a_spent_budget_ends_repeating() {
+    let mut bench = Bench::new();
+    while bench.budget.take(Instant::now(), Rank::Quiet) {}
+    bench.send("UPDATE", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    let text = String::from_utf8_lossy(&bench.seen).into_owned();
+    assert!(text.contains("Too many transactions"), "{text}");
+    assert_eq!(
+        (bench.sent().as_str(), bench.told.as_slice()),
+        ("", &[Outcome::Budget][..])
+    );
+}
+
+#[test]
+fn commits_of_writing_transactions_earn_budget() {
+    let cases: [(&[(&str, Sent, &str)], usize); 7] = [
+        (&[("UPDATE", WRITE, "CUPDATE_1 ZI")], 1),
+        (&[("UPDATE", WRITE, "E23505 ZI")], 0),
+        (&[("SELECT", READ, "D1 CSELECT_1 ZI")], 0),
+        (
+            &[
+                ("BEGIN", BEGIN, "CBEGIN ZT"),
+                ("SELECT", READ, "D1 CSELECT_1 ZT"),
+                ("COMMIT", WRITE, "CCOMMIT ZI"),
+            ],
+            0,
+        ),
+        (
+            &[
+                ("BEGIN", BEGIN, "CBEGIN ZT"),
+                ("UPDATE", WRITE, "CUPDATE_1 ZT"),
+                ("COMMIT", WRITE, "CCOMMIT ZI"),
+                ("SELECT", READ, "D1 CSELECT_1 ZI"),
+                ("BEGIN", BEGIN, "CBEGIN ZT"),
+                ("COMMIT", WRITE, "CCOMMIT ZI"),
+            ],
+            1,
+        ),
+        (
+            &[
+                ("BEGIN", BEGIN, "CBEGIN ZT"),
+                ("UPDATE", WRITE, "CUPDATE_1 ZT"),
+                ("ROLLBACK", READ, "CROLLBACK ZI"),
+            ],
+            0,
+        ),
+        (
+            &[
+                ("BEGIN", BEGIN, "CBEGIN ZT"),
+                ("UPDATE", WRITE, "E23505 ZE"),
+                ("COMMIT", WRITE, "CROLLBACK ZI"),
+            ],
+            0,
+        ),
+    ];
+    for (number, (requests, commits)) in cases.into_iter().enumerate() {
+        let mut bench = Bench::new();
+        bench.converse(requests);
+        let free = Budget::new(100);
+        let left = |budget: &Budget| {
+            let granted = |_: &i32| budget.take(Instant::now(), Rank::Quiet);
+            (0..100).filter(granted).count()
+        };
+        assert_eq!(left(&bench.budget) - left(&free), commits, "{number}");
+    }
+}
+
+#[test]
+fn each_transaction_has_its_own_attempts() {
+    let mut bench = Bench::new();
+    for _ in 0..5 {
+        bench.converse(&[("UPDATE", WRITE, "E40001 ZI CUPDATE_1 ZI")]);
+    }
+    assert_eq!(bench.told, [Outcome::Repeated; 5]);
+}
+
+#[test]
+fn a_cancelled_repetition_does_not_begin() {
+    let mut bench = Bench::new();
+    bench.send("UPDATE", WRITE);
+    bench.replay.stop();
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(
+        (bench.seen().as_str(), bench.sent().as_str()),
+        ("E40001 ZI", "")
+    );
+    // In the pause before it.
+    let mut bench = Bench::new();
+    bench.send("UPDATE", WRITE);
+    bench.held = frames("E40001 ZI");
+    while !matches!(bench.replay.look(&bench.held), Action::Wait(_)) {}
+    bench.held.clear();
+    bench.replay.stop();
+    bench.turn();
+    assert_eq!(
+        (bench.seen().as_str(), bench.sent().as_str()),
+        ("E40001 ZI", "")
+    );
+    assert_eq!(bench.told, [Outcome::Exhausted]);
+}
+
+#[test]
+fn a_transaction_that_has_failed_before_is_not_repeated() {
+    let mut bench = Bench::new();
+    bench.converse(&[("BEGIN", BEGIN, "CBEGIN ZT"), ("SELECT", READ, "E42601 ZE")]);
+    bench.send("SELECT", READ);
+    expect_given_on(&mut bench, "E40001 ZE", Outcome::Ineligible);
+}
+
+#[test]
+fn a_transaction_that_goes_on_after_a_conflict_is_not_repeated() {
+    let mut bench = Bench::new();
+    bench.converse(&[("BEGIN", BEGIN, "CBEGIN ZT")]);
+    bench.send("UPDATE", WRITE);
+    expect_given_on(&mut bench, "E40001 ZT", Outcome::Ineligible);
+}
+
+#[test]
+fn what_outlives_an_abort_is_not_done_twice() {
+    let mut bench = Bench::new();
+    let prepare = Sent {
+        outlives: true,
+        ..READ
+    };
+    bench.converse(&[
+        ("BEGIN", BEGIN, "CBEGIN ZT"),
+        ("PREPARE", prepare, "CPREPARE ZT"),
+    ]);
+    bench.send("COMMIT", WRITE);
+    expect_given_on(&mut bench, "E40001 ZI", Outcome::Ineligible);
+}
+
+#[test]
+fn a_request_without_its_end_is_not_repeated() {
+    let mut bench = Bench::new();
+    bench.parse("", "UPDATE", PARSE);
+    expect_given_on(&mut bench, "E40001 ZI", Outcome::Ineligible);
+}
+
+#[test]
+fn a_transaction_prepared_for_two_phases_is_not_repeated() {
+    let mut bench = Bench::new();
+    bench.send("BEGIN; PREPARE TRANSACTION; UPDATE", WRITE);
+    let mut prepared = Vec::new();
+    frontend::put(&mut prepared, b'C', &[b"PREPARE TRANSACTION\0"]);
+    bench.answer(&[frames("CBEGIN"), prepared].concat());
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(
+        (bench.sent().as_str(), bench.told.as_slice()),
+        ("", &[Outcome::Ineligible][..])
+    );
+}
+
+#[test]
+fn settings_and_notices_in_the_middle_do_not_count() {
+    let mut bench = Bench::new();
+    bench.converse(&[
+        ("BEGIN", BEGIN, "CBEGIN ZT"),
+        ("SELECT", READ, "D1 S D2 N CSELECT_2 ZT"),
+    ]);
+    bench.send("COMMIT", WRITE);
+    bench.answer(&frames(
+        "E40001 ZI CBEGIN ZT A D1 D2 S CSELECT_2 ZT CCOMMIT ZI",
+    ));
+    assert_eq!(bench.seen(), "CCOMMIT ZI");
+    assert_eq!(bench.told, [Outcome::Repeated]);
+}
+
+#[test]
+fn a_begin_that_begins_nothing_ends_the_repetition() {
+    let mut bench = Bench::new();
+    bench.converse(&[
+        ("BEGIN", BEGIN, "CBEGIN ZT"),
+        ("UPDATE", WRITE, "CUPDATE_1 ZT"),
+    ]);
+    bench.send("COMMIT", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(bench.sent(), "BEGIN");
+    bench.answer(&frames("CBEGIN ZI"));
+    assert_eq!(
+        (bench.seen().as_str(), bench.sent().as_str()),
+        ("E40001 ZI", "")
+    );
+    assert_eq!(bench.told, [Outcome::Diverged]);
+}
+
+#[test]
+fn a_rollback_that_fails_ends_the_connection() {
+    let mut bench = Bench::new();
+    bench.converse(&[("BEGIN", BEGIN, "CBEGIN ZT")]);
+    bench.send("SELECT", READ);
+    bench.answer(&frames("E40001 ZE"));
+    assert_eq!(bench.sent(), "ROLLBACK");
+    let mut held = frames("E57014 ZE");
+    let last = loop {
+        match bench.replay.look(&held) {
+            Action::Drop(count) => drop(held.drain(..count)),
+            other => break other,
+        }
+    };
+    assert_eq!(last, Action::Lost);
+}
+
+#[test]
+fn statements_of_a_repetition_that_is_given_up_are_closed_and_forgotten() {
+    let mut bench = Bench::new();
+    bench.converse(&[("BEGIN", BEGIN, "CBEGIN ZT")]);
+    bench.parse(
+        "s1",
+        "SELECT",
+        Sent {
+            writes: false,
+            ..PARSE
+        },
+    );
+    bench.sync();
+    bench.answer(&frames("1 2 D1 CSELECT_1 ZT"));
+    bench.send("COMMIT", WRITE);
+    bench.seen.clear();
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(bench.sent_tags(), "CS");
+    bench.answer(&frames("3 ZI"));
+    assert_eq!(bench.sent_tags(), "Q");
+    bench.answer(&frames("CBEGIN ZT"));
+    assert_eq!(bench.sent_tags(), "PS");
+    assert!(bench.forgotten.is_empty());
+    bench.answer(&frames("1 2 D2 CSELECT_1 ZT"));
+    assert_eq!(bench.sent_tags(), "QCS");
+    assert_eq!(bench.forgotten, [b"s1".to_vec()]);
+    bench.answer(&frames("CROLLBACK ZI 3 ZI"));
+    assert_eq!(bench.seen(), "E40001 ZI");
 }
 
 // ---- opting out ---------------------------------------------------------------------------------
