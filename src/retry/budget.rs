@@ -238,6 +238,9 @@ mod tests {
             one.commit(start);
             other.commit(start);
         }
+        let shards = cluster.shards.iter();
+        let commits: Vec<u64> = shards.map(|shard| shard.commits.sum(1)).collect();
+        assert_eq!(commits, [100, 100], "one writer each");
         assert_eq!(taken(&one, start, Rank::Quiet), 80);
         assert_eq!(taken(&other, start, Rank::Quiet), 0);
         assert_eq!(taken(&generous, start, Rank::Quiet), 160);

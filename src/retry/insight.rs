@@ -176,6 +176,12 @@ impl Meter {
         }
     }
 
+    /// Time counts now.
+    #[cfg(test)]
+    pub fn is_running(&self) -> bool {
+        self.since.is_some()
+    }
+
     /// The transaction is over; what it took, if it was repeated.
     pub fn end(&mut self) -> Option<Effort> {
         if self.effort.repetitions == 0 {

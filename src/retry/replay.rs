@@ -952,7 +952,7 @@ impl Reader {
         if header.tag == b'E' {
             let fields = error_fields(&rest[HEADER..there]);
             let conflict = is_conflict(fields.code);
-            if conflict && !self.conflict {
+            if conflict {
                 self.code = ConflictCode::of(&fields);
             }
             self.conflict |= conflict;

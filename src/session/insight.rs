@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::retry::{Effort, Evidence, Parameter, Ran, Source};
+use crate::sql::scan::{Token, Tokens};
 use crate::sql::target::{self, Operand, Writing};
 use crate::telemetry::conflicts::{ConflictCode, ConflictLog, Key, Suspects};
 use crate::upstream::STATEMENT_PREFIX;
@@ -92,7 +93,9 @@ impl Insight {
             return Rc::default();
         }
         let writings: Rc<[Writing]> = target::writings(text).into();
-        if text.len() <= KEPT_TEXT {
+        // Constants of a text may be keys.
+        let keeps = self.log.keeps_keys() || !has_constants(text);
+        if keeps && text.len() <= KEPT_TEXT {
             let mut known = self.known.borrow_mut();
             if known.len() >= KEPT {
                 known.clear();
@@ -111,6 +114,15 @@ impl Insight {
         self.parses.set((start, count.saturating_add(1)));
         count < PARSES
     }
+}
+
+/// Whether a text has strings or numbers in it, besides parameters.
+fn has_constants(text: &[u8]) -> bool {
+    Tokens::new(text).any(|token| match token {
+        Token::Text(_) => true,
+        Token::Number(number) => !number.starts_with(b"$"),
+        _ => false,
+    })
 }
 
 /// A key with its values, if all of them can be told.
@@ -360,6 +372,20 @@ mod tests {
                 .to_string()
                 .contains("secret")
         );
+    }
+
+    #[test]
+    fn texts_with_constants_are_not_remembered_where_keys_are_not() {
+        for (keys, text, expected) in [
+            (true, "update t set a = 1 where id = 'secret'", 1),
+            (false, "update t set a = 1 where id = 'secret'", 0),
+            (false, "update t set a = $1 where id = 4711", 0),
+            (false, "update t set a = $1 where id = $2", 1),
+        ] {
+            let (insight, _) = insight(keys);
+            assert_eq!(insight.writings(text.as_bytes(), Instant::now()).len(), 1);
+            assert_eq!(insight.known.borrow().len(), expected, "{text}");
+        }
     }
 
     #[test]
