@@ -59,6 +59,7 @@ fn a_good_file_is_read_with_defaults() {
     assert_eq!(config.users[0].password, Secret("hunter2".to_owned()));
     assert_eq!(config.listen.login_timeout, Duration::from_secs(15));
     assert_eq!(config.admin, None);
+    assert!(config.users[0].retry && Retry::default().insight_keys);
 }
 
 #[test]

@@ -14,7 +14,6 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::auth::{self, Arrival, Identity};
 use crate::net::{Peer, Socket, Stream};
 use crate::pool::{Pool, Transfer};
-use crate::retry::Budget;
 use crate::session::{Control, Insight, Profiles, Registry, RetryEnv, Session, SessionEnv};
 use crate::telemetry::tally::WorkerTally;
 use crate::wire::reply::ClientError;
@@ -56,7 +55,7 @@ struct Worker {
     shared: Arc<Shared>,
     tally: Arc<WorkerTally>,
     /// What may be repeated and where conflicts are noted, by database entry.
-    retries: RefCell<HashMap<String, (Rc<Budget>, Rc<Insight>)>>,
+    retries: RefCell<HashMap<String, RetryEnv>>,
     pools: Vec<Rc<Pool>>,
     registry: Rc<Registry>,
     profiles: Rc<Profiles>,
@@ -211,18 +210,17 @@ impl Worker {
     /// What the sessions of a database entry need to repeat transactions.
     fn retry(&self, identity: &Identity, entry: &Entry) -> RetryEnv {
         let mut retries = self.retries.borrow_mut();
-        let (budget, insight) = retries
+        let shared = retries
             .entry(identity.database().to_owned())
-            .or_insert_with(|| {
-                let budget = entry.budget.share(self.index, entry.budget_percent);
-                let insight = Insight::new(Arc::clone(&entry.conflicts));
-                (Rc::new(budget), Rc::new(insight))
+            .or_insert_with(|| RetryEnv {
+                limits: entry.retry,
+                budget: Rc::new(entry.budget.share(self.index, entry.budget_percent)),
+                user: true,
+                insight: Rc::new(Insight::new(Arc::clone(&entry.conflicts))),
             });
         RetryEnv {
-            limits: entry.retry,
-            budget: Rc::clone(budget),
             user: identity.retry(),
-            insight: Rc::clone(insight),
+            ..shared.clone()
         }
     }
 

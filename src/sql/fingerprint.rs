@@ -113,12 +113,12 @@ fn join(pieces: &[String]) -> String {
         let tight = matches!(piece.as_str(), "," | ")" | "." | "]" | "[" | ":")
             || matches!(before, None | Some("(" | "." | "[" | ":"))
             || piece == "(" && before.is_some_and(is_name);
-        let wide = !tight && !(is_operator(piece) && before.is_some_and(is_operator));
+        let joined = is_operator(piece) && before.is_some_and(is_operator);
         if out.len() + piece.len() + 1 > LONGEST - MORE.len() {
             out.push_str(MORE);
             break;
         }
-        if wide {
+        if !tight && !joined {
             out.push(' ');
         }
         out.push_str(piece);

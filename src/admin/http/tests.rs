@@ -97,6 +97,15 @@ fn every_path() {
         ("GET", "/metrics", 200, "dsqlproxy_x 1\n"),
         ("GET", "/api/status", 200, "{\"clients\":3}\n"),
         (
+            "GET",
+            "/api/conflicts",
+            200,
+            &format!(
+                "{{\"databases\":{{\"app\":{{\"analysed\":7,\"rows\":{}}}}}}}\n",
+                usize::MAX
+            ),
+        ),
+        (
             "POST",
             "/api/reload",
             200,

@@ -45,6 +45,9 @@ const OWN_BEGIN: Sent = Sent {
     ..BEGIN
 };
 
+/// Text of a request, what it is, and its answer.
+type Request = (&'static str, Sent, &'static str);
+
 /// A session and its upstream, as far as bytes go.
 struct Bench {
     replay: Replay,
@@ -101,7 +104,7 @@ impl Bench {
     }
 
     /// Requests that are answered one by one; nobody looks at the answers.
-    fn converse(&mut self, requests: &[(&str, Sent, &str)]) {
+    fn converse(&mut self, requests: &[Request]) {
         for (text, sent, answer) in requests {
             self.send(text, *sent);
             self.answer(&frames(answer));
@@ -581,7 +584,7 @@ fn a_session_that_repeats_much_leaves_the_rest_to_others() {
 
 #[test]
 fn commits_of_writing_transactions_earn_budget() {
-    let cases: [(&[(&str, Sent, &str)], usize); 7] = [
+    let cases: [(&[Request], usize); 7] = [
         (&[("UPDATE", WRITE, "CUPDATE_1 ZI")], 1),
         (&[("UPDATE", WRITE, "E23505 ZI")], 0),
         (&[("SELECT", READ, "D1 CSELECT_1 ZI")], 0),
