@@ -9,7 +9,7 @@ use crate::retry::{Action, Budget, Limits, Outcome, Replay, Sent};
 use crate::sql::{Effect, PinReason};
 use crate::upstream::{Expect, STATEMENT_PREFIX};
 
-use super::run::{End, Note, Own, Session};
+use super::run::{End, Note, Own, Session, upstream_lost};
 
 /// What sessions of a database entry need to repeat transactions.
 #[derive(Debug, Clone)]
@@ -136,7 +136,7 @@ impl Session {
             Action::Wait(pause) => self.pause = Some(Box::pin(tokio::time::sleep(pause))),
             Action::Forget(names) => self.forget_statements(&names),
             Action::Tell(outcome) => self.tell_outcome(outcome),
-            Action::Lost => return Err(self.upstream_lost("a repetition could not be undone")),
+            Action::Lost => return Err(upstream_lost("a repetition could not be undone")),
             Action::More => {}
         }
         Ok(())

@@ -16,6 +16,7 @@ use crate::wire::sqlstate;
 
 use super::conflict::sent;
 use super::deallocate::translate;
+use super::limbo::Limbo;
 use super::names::{NameChange, Prepared, Quota, size_of_statement};
 use super::reset::{restore, restoring, taken};
 use super::run::{End, HIGH_WATER, Note, Own, Portals, Rest, Session, violation};
@@ -100,19 +101,47 @@ impl Session {
             }
             let end = input.unread().len().min(header.total);
             // The frame is lent out while the session changes; the buffer itself is not.
+            let skipped = self.discarding || self.owed.is_skipping() && header.tag != b'S';
             let taken = self.take_frame(header, &input.unread()[..end])?;
             match taken {
-                Taken::All => input.drop_unread(header.total),
+                Taken::All => {
+                    self.keep_frame(header.tag, &input.unread()[..header.total], 0, skipped);
+                    input.drop_unread(header.total);
+                }
                 Taken::Head(count, rest) => {
+                    let frame = &input.unread()[..count];
+                    self.keep_frame(header.tag, frame, rest.left(), skipped);
                     input.drop_unread(count);
                     self.from_client = rest;
                 }
                 Taken::Wait => return Ok(progress),
             }
+            if !self.again.is_empty() {
+                input.put_back(&std::mem::take(&mut self.again));
+            }
             if self.terminating {
                 return Ok(true);
             }
             progress = true;
+        }
+    }
+
+    /// Keeps what was sent, should it have to be sent again.
+    fn keep_frame(&mut self, tag: u8, bytes: &[u8], rest: usize, skipped: bool) {
+        if self.lease.is_none() {
+            self.recent.clear();
+            return;
+        }
+        if skipped {
+            return;
+        }
+        let ends = matches!(tag, b'Q' | b'F' | b'S') && !(tag == b'S' && self.copying_in);
+        self.recent.note(bytes);
+        if ends && rest > 0 {
+            self.recent.lose();
+        }
+        if ends {
+            self.recent.close();
         }
     }
 
@@ -164,6 +193,7 @@ impl Session {
         }
         if let Rest::Pass(_) = self.from_client {
             self.send_rest(&input.unread()[..count]);
+            self.recent.note(&input.unread()[..count]);
         }
         input.drop_unread(count);
         self.from_client.reduce(count);
@@ -197,6 +227,10 @@ impl Session {
             b'S' if self.must_wait_for_reset() => Ok(Taken::Wait),
             b'S' => Ok(self.take_sync(bytes)),
             _ if self.discarding || self.owed.is_skipping() => Ok(skip(header.total, bytes.len())),
+            tag @ (b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' | b'C') if self.limbo.is_some() => {
+                self.take_in_limbo(tag, header.total, bytes)?;
+                Ok(skip(header.total, bytes.len()))
+            }
             b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' if self.must_wait_for_reset() => {
                 Ok(Taken::Wait)
             }
@@ -299,6 +333,7 @@ impl Session {
         let Some(text) = self.begin.take() else {
             return;
         };
+        self.begin_sent = Some(text.clone());
         self.send(Expect::Parse, true, Self::own(Own::Begin), |out| {
             frontend::put_parse(out, b"", &text, b"\0\0");
         });
@@ -329,14 +364,12 @@ impl Session {
                 Ok(None)
             }
             Ok(false) => Ok(Some(Taken::Wait)),
-            Err(error) if self.begin.is_some() => {
-                // The client believes to be in a transaction that never began.
-                Err(End::Refuse(ClientError {
-                    severity: reply::Severity::Fatal,
-                    ..error
-                }))
-            }
             Err(error) => {
+                if self.begin.take().is_some() {
+                    // The client believes to be in a transaction, which never began.
+                    self.limbo = Some(Limbo::default());
+                    self.status = TransactionStatus::Failed;
+                }
                 error.put(self.cout.tail());
                 if simple {
                     reply::put_ready(self.cout.tail(), self.status);
@@ -371,6 +404,7 @@ impl Session {
         let translated = self.translate_deallocate(text, &class);
         let mut note = Note {
             writes: class.may_write,
+            calls: class.calls,
             forgets,
             unnamed,
             ..Note::default()
@@ -387,7 +421,7 @@ impl Session {
             None => (class.effects, translated),
         };
         self.note_effects(&mut note, effects);
-        let plain = alone && note.effects.is_none() && !note.writes;
+        let plain = alone && note.effects.is_none() && !note.writes && !note.calls;
         self.env.tally.requests.add(1);
         self.send(
             Expect::Query,
@@ -961,6 +995,7 @@ impl Session {
     /// fail.
     fn note_portal(&mut self, portal: &[u8], prepared: Option<&Rc<Prepared>>) -> Option<Portals> {
         self.last_bound_writes = prepared.is_none_or(|prepared| prepared.class.may_write);
+        self.last_bound_calls = prepared.is_none_or(|prepared| prepared.class.calls);
         let effective = prepared.filter(|prepared| prepared.class.effects.is_some());
         if effective.is_none() && self.portals.is_empty() {
             return None;
@@ -1011,17 +1046,19 @@ impl Session {
             .find(|(name, _)| name == portal)
             .and_then(|(_, prepared)| prepared.class.effects.clone());
         let writes = self.last_bound_writes;
-        self.unsettled_writes |= writes;
+        let calls = self.last_bound_calls;
+        self.unsettled_writes |= writes || calls;
         self.prepare_deallocated(effects.as_deref());
         let mut note = Note {
             writes,
+            calls,
             ..Note::default()
         };
         let effect = effects
             .as_deref()
             .and_then(|effects| effects.first().cloned());
         self.note_effects(&mut note, effects);
-        let plain = note.effects.is_none() && !writes;
+        let plain = note.effects.is_none() && !writes && !calls;
         self.send(Expect::Execute, false, (!plain).then_some(note), |out| {
             out.extend_from_slice(bytes);
         });
@@ -1095,6 +1132,9 @@ impl Session {
 
     fn take_sync(&mut self, bytes: &[u8]) -> Taken {
         if std::mem::take(&mut self.discarding) || self.lease.is_none() {
+            if self.lease.is_none() {
+                self.request_answered();
+            }
             reply::put_ready(self.cout.tail(), self.status);
             return Taken::All;
         }

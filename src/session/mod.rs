@@ -4,12 +4,15 @@
 //! reads the client's frames (`frontend`), sends them on, notes what is owed for each, and relays
 //! the answers (`backend`).
 
+mod abandon;
 mod backend;
 mod conflict;
 mod control;
 mod deallocate;
 mod frontend;
+mod limbo;
 mod names;
+mod recent;
 mod reset;
 mod run;
 mod state;

@@ -17,14 +17,17 @@ use crate::sql::{Effect, PinReason};
 use crate::telemetry::tally::WorkerTally;
 use crate::upstream::{OwedQueue, SharedSettings, same};
 use crate::wire::backend::TransactionStatus;
-use crate::wire::frame::FrameError;
+use crate::wire::frame::{self, FrameError};
 use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
+use super::abandon::Loss;
 use super::conflict::RetryEnv;
 use super::control::Control;
+use super::limbo::Limbo;
 use super::names::{NameChange, Names, Prepared, Quota, Registry, Scope};
+use super::recent::Recent;
 use super::reset::Inserted;
 use super::state::SettingsState;
 use super::tentative::Tentative;
@@ -71,6 +74,8 @@ pub(super) enum End {
     Refuse(ClientError),
     /// The upstream said why; its error is already on the way to the client.
     Told,
+    /// Not the session but its connection ends; what that means is still to be found out.
+    Lost(Box<Loss>),
 }
 
 impl From<FrameError> for End {
@@ -117,6 +122,8 @@ pub(super) struct Note {
     pub instead: Option<ClientError>,
     /// May have written: when the connection is lost, the outcome is unknown.
     pub writes: bool,
+    /// The same, by a function that it calls.
+    pub calls: bool,
 }
 
 impl Note {
@@ -210,6 +217,8 @@ pub struct Session {
     /// DISCARD ALL was done since the last ReadyForQuery.
     pub(super) discarded: bool,
     pub(super) last_bound_writes: bool,
+    /// The statement bound last calls functions that may write.
+    pub(super) last_bound_calls: bool,
     /// Status as the client was last told.
     pub(super) status: TransactionStatus,
     /// A BEGIN that was answered and not yet sent.
@@ -239,6 +248,24 @@ pub struct Session {
     pub(super) replay: Option<Box<Replay>>,
     /// The pause before a repetition.
     pub(super) pause: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// Requests under way as the client sent them.
+    pub(super) recent: Recent,
+    /// A frame that takes the place of the one just taken.
+    pub(super) again: Vec<u8>,
+    /// Acknowledgements of the request at hand that the client has seen.
+    pub(super) acks_shown: usize,
+    /// So many of them are kept back, because it has seen them already.
+    pub(super) acks_to_skip: usize,
+    /// The client has seen more of the answer at hand than acknowledgements.
+    pub(super) results_shown: bool,
+    /// How often the request at hand was taken once more.
+    pub(super) reruns: u32,
+    /// Something was written to the connection since it last owed nothing.
+    pub(super) wrote_upstream: bool,
+    /// The deferred BEGIN that was sent and whose transaction the client has seen nothing of.
+    pub(super) begin_sent: Option<Vec<u8>>,
+    /// The client's transaction has failed, and there is none at any upstream.
+    pub(super) limbo: Option<Limbo>,
     turns: u64,
 }
 
@@ -281,6 +308,7 @@ impl Session {
             local_settings: false,
             discarded: false,
             last_bound_writes: true,
+            last_bound_calls: true,
             status: TransactionStatus::Idle,
             begin: None,
             discarding: false,
@@ -294,8 +322,22 @@ impl Session {
             before_reset: None,
             replacement: Vec::new(),
             final_words: None,
+            recent: Recent::default(),
+            again: Vec::new(),
+            acks_shown: 0,
+            acks_to_skip: 0,
+            results_shown: false,
+            reruns: 0,
+            wrote_upstream: false,
+            begin_sent: None,
+            limbo: None,
             turns: 0,
         }
+    }
+
+    /// The client does not know the server's parameters yet.
+    pub(super) fn is_welcoming(&self) -> bool {
+        self.phase == Phase::Welcome
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -310,6 +352,11 @@ impl Session {
                 Ok(false) => {
                     self.control.set_idle(self.is_at_rest());
                     return Poll::Pending;
+                }
+                Err(End::Lost(loss)) => {
+                    if let Err(end) = self.survive(*loss) {
+                        self.close(end);
+                    }
                 }
                 Err(end) => self.close(end),
             }
@@ -342,8 +389,9 @@ impl Session {
         progress |= self.take_frames()?;
         // Behind the frames: one of them may just have joined the queue.
         progress |= self.poll_ticket(cx);
-        progress |= self.write_upstream(cx)?;
+        // Before anything is written: what the kernel knows to be closed has got nothing.
         progress |= self.read_upstream(cx)?;
+        progress |= self.write_upstream(cx)?;
         progress |= self.watch_upstream(cx)?;
         progress |= self.relay()?;
         progress |= self.write_client(cx)?;
@@ -478,6 +526,7 @@ impl Session {
     fn begin_lease(&mut self, lease: Lease) {
         self.env.tally.leases.add(1);
         self.owed.reset();
+        self.wrote_upstream = false;
         self.settings.attach(Arc::clone(&lease.label));
         self.unnamed.settle(lease.unnamed);
         self.lease = Some(lease);
@@ -605,7 +654,9 @@ impl Session {
             return Ok(false);
         };
         let waiting = lease.output.len();
-        match lease.output.poll_drain(&mut lease.stream, cx) {
+        let outcome = lease.output.poll_drain(&mut lease.stream, cx);
+        self.wrote_upstream |= lease.output.len() < waiting;
+        match outcome {
             Poll::Ready(Ok(())) => Ok(waiting > HIGH_WATER),
             // The read tells more than the write: the server may have said why it closed.
             Poll::Ready(Err(_)) | Poll::Pending => Ok(false),
@@ -625,8 +676,10 @@ impl Session {
                 self.env.tally.bytes_out.add(count as u64);
                 Ok(true)
             }
-            Poll::Ready(Ok(_)) => Err(self.upstream_lost("closed the connection")),
-            Poll::Ready(Err(error)) => Err(self.upstream_lost(&error.to_string())),
+            // What came before the end is still to be passed on.
+            Poll::Ready(_) if has_whole_frame(lease.input.unread()) => Ok(false),
+            Poll::Ready(Ok(_)) => Err(upstream_lost("it was closed")),
+            Poll::Ready(Err(error)) => Err(upstream_lost(error.to_string())),
         }
     }
 
@@ -641,6 +694,7 @@ impl Session {
         self.end_lease();
         self.leave_queue();
         match end {
+            End::Lost(_) => {}
             End::Client => self.cout = WriteBuffer::default(),
             End::Finished => {}
             End::Told => {
@@ -706,6 +760,20 @@ impl Session {
                 Poll::Ready(())
             }
         }
+    }
+}
+
+/// The connection broke.
+pub(super) fn upstream_lost(cause: impl Into<String>) -> End {
+    End::Lost(Box::new(Loss::of_connection(cause)))
+}
+
+fn has_whole_frame(bytes: &[u8]) -> bool {
+    match frame::backend_header(bytes) {
+        Ok(Some(header)) => bytes.len() >= header.total,
+        Ok(None) => false,
+        // The relay says what is wrong.
+        Err(_) => true,
     }
 }
 

@@ -93,6 +93,14 @@ impl SettingsState {
         self.failed = false;
     }
 
+    /// The connection is gone, and its transaction with it.
+    pub fn abandon(&mut self) {
+        self.now = self.base.clone();
+        self.savepoints.clear();
+        self.reported.clear();
+        self.failed = false;
+    }
+
     /// The proxy's own SET statements succeeded.
     pub fn synced(&mut self) {
         self.now.label = Arc::clone(&self.now.session);

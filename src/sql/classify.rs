@@ -6,6 +6,7 @@
 
 use std::rc::Rc;
 
+use super::reads::is_harmless;
 use super::scan::{Token, Tokens, identifier};
 
 /// Why a session keeps its upstream connection until it ends.
@@ -106,8 +107,11 @@ pub struct Class {
     pub effects: Option<Rc<[Effect]>>,
     /// Statements in the text (empty ones not counted).
     pub statements: usize,
-    /// False only when every statement is certain not to write.
+    /// False only when no statement is one that writes; functions that a SELECT calls may write
+    /// nevertheless.
     pub may_write: bool,
+    /// A function is called that is not known to leave everything as it is.
+    pub calls: bool,
 }
 
 /// Classifies a statement text.
@@ -116,10 +120,12 @@ pub fn classify(text: &[u8]) -> Class {
     let mut tokens = Tokens::new(text);
     let mut effects = Vec::new();
     let mut may_write = false;
+    let mut calls = false;
     loop {
         let mut statement = Statement::read(&mut tokens);
         if statement.words > 0 {
             may_write |= statement.may_write;
+            calls |= statement.calls;
             effects.push(statement.effect());
         }
         if statement.last {
@@ -132,6 +138,7 @@ pub fn classify(text: &[u8]) -> Class {
         effects: interesting.then(|| effects.into()),
         statements,
         may_write,
+        calls,
     }
 }
 
@@ -145,6 +152,7 @@ struct Statement<'a> {
     words: usize,
     last: bool,
     may_write: bool,
+    calls: bool,
     pin: Option<PinReason>,
     hold: bool,
     updates: bool,
@@ -162,6 +170,7 @@ impl<'a> Statement<'a> {
             words: 0,
             last: true,
             may_write: true,
+            calls: false,
             pin: None,
             hold: false,
             updates: false,
@@ -171,6 +180,7 @@ impl<'a> Statement<'a> {
         // SQL-standard routine bodies hold semicolons: BEGIN ATOMIC … END.
         let mut atomic = 0usize;
         let mut previous = Token::Semicolon;
+        let mut before = Token::Semicolon;
         for token in tokens {
             match token {
                 Token::Semicolon if atomic == 0 => {
@@ -188,6 +198,7 @@ impl<'a> Statement<'a> {
                     statement.look_at(word, previous);
                 }
                 Token::Quoted(name) => statement.look_at_quoted(name),
+                Token::Symbol(b'(') => statement.calls |= may_call(before, previous),
                 _ => {}
             }
             if statement.kept < KEPT {
@@ -195,7 +206,7 @@ impl<'a> Statement<'a> {
                 statement.kept += 1;
             }
             statement.words += 1;
-            previous = token;
+            before = std::mem::replace(&mut previous, token);
         }
         statement.may_write = !statement.is_reading();
         statement
@@ -309,6 +320,19 @@ impl<'a> Statement<'a> {
 
     fn otherwise(&self) -> Effect {
         self.pin.map_or(Effect::None, Effect::Pin)
+    }
+}
+
+/// Whether what stands before a parenthesis is a call of a function that may write. `AS alias (`
+/// calls nothing.
+fn may_call(before: Token<'_>, previous: Token<'_>) -> bool {
+    match previous {
+        Token::Word(_) | Token::Quoted(_) if before.is("as") => false,
+        // A schema's: whoever made it knows what it does.
+        Token::Word(_) if before == Token::Symbol(b'.') => true,
+        Token::Word(word) => !is_harmless(word),
+        Token::Quoted(_) => true,
+        _ => false,
     }
 }
 

@@ -2,7 +2,9 @@
 
 pub mod classify;
 mod dialect;
+mod reads;
 pub mod scan;
 pub mod statement;
 
 pub use classify::{Class, Effect, PinReason, classify, reads_otherwise};
+pub use scan::redact;
