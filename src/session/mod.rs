@@ -15,6 +15,7 @@ mod names;
 mod recent;
 mod reset;
 mod run;
+mod savepoint;
 mod state;
 mod tentative;
 mod value;
