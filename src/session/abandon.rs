@@ -173,12 +173,15 @@ impl Session {
                 true => TransactionStatus::Idle,
                 false => TransactionStatus::Failed,
             };
-            self.limbo = (!ends).then(Limbo::default);
+            self.limbo = (!ends).then(|| Limbo::told(error.clone()));
             self.refuse_first(error, status);
             return;
         }
         self.undo_notes();
-        self.limbo = Some(Limbo::telling((!told).then(|| error.clone())));
+        self.limbo = Some(match told {
+            true => Limbo::told(error.clone()),
+            false => Limbo::telling(error.clone()),
+        });
         self.discarding |= self.owed.is_skipping();
         if self.owed.is_skipping() {
             self.status = TransactionStatus::Failed;
@@ -303,6 +306,7 @@ impl Session {
             replay.reset();
         }
         self.pause = None;
+        self.savepoints.reset();
         self.from_upstream = Rest::Drop(0);
         self.portals.clear();
         self.local_settings = false;

@@ -143,6 +143,10 @@ impl Session {
         if ends {
             self.recent.close();
         }
+        if self.owed.is_empty() && !self.owed.is_unsynced() {
+            // Answered already.
+            self.recent.clear();
+        }
     }
 
     /// No more is taken before something is answered, which without a Sync may be never: many

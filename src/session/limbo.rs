@@ -17,8 +17,10 @@ use super::run::{End, Session};
 /// The failed block.
 #[derive(Debug, Default)]
 pub(super) struct Limbo {
-    /// Told with the next statement that does not just end the block.
-    error: Option<ClientError>,
+    /// Why it failed.
+    reason: Option<ClientError>,
+    /// The client has been told so.
+    told: bool,
     /// Portals of statements that end it.
     portals: Vec<(Vec<u8>, Exit)>,
 }
@@ -33,12 +35,29 @@ enum Exit {
 }
 
 impl Limbo {
-    /// One whose reason is not told yet.
-    pub fn telling(error: Option<ClientError>) -> Self {
+    /// One whose reason comes with the next statement that does not just end the block.
+    pub fn telling(reason: ClientError) -> Self {
         Self {
-            error,
-            portals: Vec::new(),
+            reason: Some(reason),
+            ..Self::default()
         }
+    }
+
+    /// One whose reason the client knows.
+    pub fn told(reason: ClientError) -> Self {
+        Self {
+            told: true,
+            ..Self::telling(reason)
+        }
+    }
+
+    /// What a statement is told. Going back to a savepoint does not help, so that is told the reason
+    /// itself.
+    fn error(&mut self, effects: Option<&[Effect]>) -> ClientError {
+        let back = matches!(effects, Some([Effect::RollbackTo(_), ..]));
+        let told = std::mem::replace(&mut self.told, true);
+        let reason = self.reason.clone().filter(|_| !told || back);
+        reason.unwrap_or_else(aborted)
     }
 }
 
@@ -76,10 +95,10 @@ impl Session {
         let body = &bytes[HEADER..];
         match tag {
             // Too long to be read, so none that a failed transaction takes.
-            b'P' if bytes.len() < total => self.limbo_refuse(),
+            b'P' if bytes.len() < total => self.limbo_refuse(None),
             b'Q' if bytes.len() == total => self.limbo_query(frontend::query(body)?),
             b'Q' | b'F' => {
-                self.limbo_error().put(self.cout.tail());
+                self.put_limbo_error(None);
                 self.limbo_ready(TransactionStatus::Failed);
             }
             b'P' => self.limbo_parse(body)?,
@@ -97,15 +116,16 @@ impl Session {
         Ok(())
     }
 
-    fn limbo_error(&mut self) -> ClientError {
+    fn put_limbo_error(&mut self, effects: Option<&[Effect]>) {
         self.status = TransactionStatus::Failed;
-        let kept = self.limbo.as_mut().and_then(|limbo| limbo.error.take());
         self.acks_to_skip = 0;
-        kept.unwrap_or_else(aborted)
+        let limbo = self.limbo.as_mut();
+        let error = limbo.map_or_else(aborted, |limbo| limbo.error(effects));
+        error.put(self.cout.tail());
     }
 
-    fn limbo_refuse(&mut self) {
-        self.limbo_error().put(self.cout.tail());
+    fn limbo_refuse(&mut self, effects: Option<&[Effect]>) {
+        self.put_limbo_error(effects);
         self.discarding = true;
     }
 
@@ -127,7 +147,7 @@ impl Session {
     fn leave_limbo(&mut self, exit: Exit) -> Result<(), ClientError> {
         let limbo = self.limbo.take().unwrap_or_default();
         self.status = TransactionStatus::Idle;
-        match limbo.error {
+        match limbo.reason.filter(|_| !limbo.told) {
             Some(error) if exit == Exit::Commit => Err(error),
             _ => {
                 reply::put_command_complete(self.cout.tail(), "ROLLBACK");
@@ -141,7 +161,7 @@ impl Session {
         self.names.forget_unnamed();
         match exit_of(class.effects.as_deref(), class.statements) {
             None => {
-                self.limbo_error().put(self.cout.tail());
+                self.put_limbo_error(class.effects.as_deref());
                 self.limbo_ready(TransactionStatus::Failed);
             }
             Some(Exit::Empty) => {
@@ -167,7 +187,7 @@ impl Session {
         let exits = exit_of(prepared.class.effects.as_deref(), prepared.class.statements);
         let taken = !parse.name.is_empty() && self.names.get(parse.name).is_some();
         if exits.is_none() || taken {
-            self.limbo_refuse();
+            self.limbo_refuse(prepared.class.effects.as_deref());
             return Ok(());
         }
         let change = self.names.set(parse.name, Some(prepared));
@@ -190,7 +210,11 @@ impl Session {
                 limbo.portals.push((head.portal.to_vec(), exit));
                 self.limbo_acknowledge(b'2');
             }
-            _ => self.limbo_refuse(),
+            _ => {
+                let prepared = self.names.get(head.statement).cloned();
+                let effects = prepared.as_ref().and_then(|p| p.class.effects.as_deref());
+                self.limbo_refuse(effects);
+            }
         }
         Ok(())
     }
@@ -202,7 +226,7 @@ impl Session {
             _ => self.limbo_portal(name).is_some(),
         };
         if !known {
-            self.limbo_refuse();
+            self.limbo_refuse(None);
             return Ok(());
         }
         if kind == b'S' {
@@ -221,7 +245,7 @@ impl Session {
     fn limbo_execute(&mut self, body: &[u8]) -> Result<(), End> {
         let (portal, _) = frontend::execute(body)?;
         match self.limbo_portal(portal) {
-            None => self.limbo_refuse(),
+            None => self.limbo_refuse(None),
             Some(Exit::Empty) => frontend::put(self.cout.tail(), b'I', &[]),
             Some(exit) => {
                 if let Err(error) = self.leave_limbo(exit) {

@@ -33,6 +33,11 @@ impl Savepoints {
         self.marks.clear();
     }
 
+    /// The connection is gone.
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+
     /// A SAVEPOINT was carried out; a name may be used again.
     pub fn set(&mut self, name: &[u8], mark: Mark) {
         self.marks.push((name.to_vec(), mark));
