@@ -86,12 +86,7 @@ fn aborted() -> ClientError {
 
 impl Session {
     /// Answers a frame of the client; of a long one the beginning is enough.
-    pub(super) fn take_in_limbo(
-        &mut self,
-        tag: u8,
-        total: usize,
-        bytes: &[u8],
-    ) -> Result<(), End> {
+    pub(super) fn take_in_limbo(&mut self, tag: u8, total: usize, bytes: &[u8]) -> Result<(), End> {
         let body = &bytes[HEADER..];
         match tag {
             // Too long to be read, so none that a failed transaction takes.

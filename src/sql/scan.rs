@@ -302,7 +302,10 @@ mod tests {
     fn constants_are_not_logged() {
         let cases = [
             ("select  1", "select ?"),
-            ("update t set a='x''y' where id=$1 -- secret", "update t set a=? where id=$1"),
+            (
+                "update t set a='x''y' where id=$1 -- secret",
+                "update t set a=? where id=$1",
+            ),
             ("select /* c */ $$body$$, E'\\n', 1.5e3", "select ?, ?, ?"),
             ("select 'unterminated", "select ?"),
             ("select \"a\nb\"", "select \"a b\""),
@@ -312,7 +315,6 @@ mod tests {
         }
         assert_eq!(redact(b"select abc", 8), "select a");
     }
-
 
     fn tokens(text: &str) -> Vec<String> {
         Tokens::new(text.as_bytes())

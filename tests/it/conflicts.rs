@@ -240,7 +240,7 @@ fn more_than_the_hold_goes_on_and_is_not_repeated() {
     let (proxy, mut table) = start();
     let name = table.name.clone();
     let mut client = proxy.connect();
-    let text = format!("update {name} set value = 1 where id = 1 returning repeat('x', 600000)");
+    let text = format!("update {name} set value = 1 where id = 1 returning repeat('x', 3000000)");
     table.refuse(1);
     let frames = client.query(&text);
     assert_eq!(tags(&frames), "TDEZ");
