@@ -231,6 +231,7 @@ impl Worker {
             profiles: Rc::clone(&self.profiles),
             tally: Arc::clone(&self.tally),
             savepoints: entry.savepoints,
+            kept: entry.kept,
             retry: RetryEnv {
                 limits: entry.retry,
                 budget: self.budget(identity.database(), entry.budget_percent),

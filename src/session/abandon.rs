@@ -84,7 +84,7 @@ impl Session {
             return Err(End::Refuse(error));
         }
         match fate {
-            Fate::Quiet => self.undo_notes(),
+            Fate::Quiet => self.undo_notes(true),
             Fate::Repeated => self.repeat_requests(),
             Fate::Undone => self.fail_block(&error, loss.told.is_some()),
             Fate::Refused => self.refuse_first(&error, TransactionStatus::Idle),
@@ -144,7 +144,7 @@ impl Session {
 
     /// The client's frames that were sent are taken again, as if they came now.
     fn repeat_requests(&mut self) {
-        self.undo_notes();
+        self.undo_notes(true);
         self.reruns += 1;
         self.acks_to_skip = self.acks_shown;
         if self.begin.is_none() {
@@ -177,7 +177,7 @@ impl Session {
             self.refuse_first(error, status);
             return;
         }
-        self.undo_notes();
+        self.undo_notes(false);
         self.limbo = Some(match told {
             true => Limbo::told(error.clone()),
             false => Limbo::telling(error.clone()),
@@ -202,7 +202,7 @@ impl Session {
         let skipping = self.owed.is_skipping();
         let unsynced = self.owed.is_unsynced();
         let whole = self.recent.is_whole();
-        self.undo_notes();
+        self.undo_notes(false);
         self.status = status;
         if due == 0 {
             if unsynced && !skipping {
@@ -229,7 +229,7 @@ impl Session {
         let due = self.replies_due();
         let unsynced = self.owed.is_unsynced();
         let skipping = self.owed.is_skipping();
-        self.undo_notes();
+        self.undo_notes(false);
         self.status = TransactionStatus::Idle;
         self.limbo = None;
         self.refuse_others(error, due, unsynced && !skipping, TransactionStatus::Idle);
@@ -282,11 +282,11 @@ impl Session {
     }
 
     /// What the requests under way were to do to names did not happen.
-    fn undo_notes(&mut self) {
+    fn undo_notes(&mut self, again: bool) {
         while let Some(entry) = self.owed.pop_back() {
             self.undo(entry, false);
         }
-        self.settings.abandon();
+        self.settings.abandon(again);
     }
 
     fn abandon_lease(&mut self) {

@@ -10,6 +10,7 @@ use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
 use super::abandon::Loss;
+use super::kept::DIVISION_BY_ZERO;
 use super::names::NameChange;
 use super::run::{End, HIGH_WATER, Note, Own, Rest, Session, upstream_lost};
 
@@ -197,7 +198,10 @@ impl Session {
 
     fn look_at(&mut self, header: Header, body: &[u8]) -> Result<Step, End> {
         match header.tag {
-            b'D' | b'd' => self.expect(header, &[Expect::Query, Expect::Execute]),
+            b'D' | b'd' => {
+                let step = self.expect(header, &[Expect::Query, Expect::Execute])?;
+                Ok(self.unless_stand_in(step))
+            }
             b'C' => self.complete(header, body),
             b'Z' => self.ready(body),
             b'E' => self.error(header, body),
@@ -258,10 +262,21 @@ impl Session {
     fn described(&mut self, header: Header) -> Result<Step, End> {
         match self.owed.front().map(|entry| entry.expect) {
             Some(Expect::Query | Expect::Execute) => {
-                self.expect(header, &[Expect::Query, Expect::Execute])
+                let step = self.expect(header, &[Expect::Query, Expect::Execute])?;
+                Ok(self.unless_stand_in(step))
             }
             _ => self.answered(header, &[Expect::DescribeStatement, Expect::DescribePortal]),
         }
+    }
+
+    /// Rows of a statement that stands in for another are nobody's.
+    fn unless_stand_in(&self, step: Step) -> Step {
+        let note = self.owed.front().and_then(|entry| entry.note.as_deref());
+        let hides = note.is_some_and(|note| {
+            let stand_ins = note.stand_ins.as_ref();
+            stand_ins.is_some_and(|stand_ins| stand_ins.hides_rows(note.done))
+        });
+        if hides { Step::Hide } else { step }
     }
 
     fn empty(&mut self, header: Header) -> Result<Step, End> {
@@ -300,6 +315,7 @@ impl Session {
             .front()
             .is_some_and(|entry| entry.expect == Expect::Execute);
         let mut inserted = false;
+        let kept = self.complete_kept();
         let begins = self
             .owed
             .front()
@@ -314,13 +330,19 @@ impl Session {
             note.done += 1;
             effect
         });
-        if let Some(effect) = effect {
+        if let Some(tag) = kept {
+            reply::put_command_complete(&mut self.replacement, tag);
+        } else if let Some(effect) = effect {
             self.take_effect(&effect, command_tag(body).unwrap_or_default());
         }
         if is_execute {
             self.owed.pop();
         }
-        Ok(if inserted { Step::Hide } else { step })
+        Ok(match (inserted, kept) {
+            (true, _) => Step::Hide,
+            (false, Some(_)) => Step::Replaced,
+            (false, None) => step,
+        })
     }
 
     fn take_effect(&mut self, effect: &Effect, tag: &[u8]) {
@@ -512,7 +534,11 @@ impl Session {
         let taken = fields.code == sqlstate::DUPLICATE_PREPARED_STATEMENT.as_bytes();
         let instead = front.note.as_ref().and_then(|note| {
             let duplicate = note.duplicate.clone().filter(|_| taken);
-            note.instead.clone().or(duplicate)
+            let stand_ins = note.stand_ins.as_ref();
+            let refused = stand_ins
+                .filter(|_| fields.code == DIVISION_BY_ZERO)
+                .and_then(|stand_ins| stand_ins.error(note.done));
+            note.instead.clone().or(duplicate).or(refused)
         });
         let extended = front.expect.is_extended();
         self.copying_in = false;

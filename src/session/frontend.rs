@@ -396,6 +396,9 @@ impl Session {
         if self.answer_transaction(text, &class) {
             return Ok(Taken::All);
         }
+        if let Some(taken) = self.take_kept_query(text, class.statements) {
+            return Ok(taken);
+        }
         if let Some(taken) = self.lease_or(true)? {
             return Ok(without_rest(taken, total, bytes.len()));
         }
@@ -408,6 +411,9 @@ impl Session {
         self.note_pins(&class);
         let alone = !self.owed.may_skip();
         let (forgets, unnamed) = self.forget_unnamed(alone);
+        let (substituted, mut stand_ins) = self.substitute_kept(text, class.statements).unzip();
+        let substituted_text = substituted.is_some();
+        let text = substituted.as_deref().unwrap_or(text);
         let translated = self.translate_deallocate(text, &class);
         let mut note = Note {
             writes: class.may_write,
@@ -416,17 +422,26 @@ impl Session {
             unnamed,
             ..Note::default()
         };
-        let restored = class.effects.as_deref().and_then(|effects| {
+        let mut class_effects = class.effects;
+        if substituted_text && class_effects.is_none() {
+            class_effects = Some(vec![Effect::None; class.statements].into());
+        }
+        let restored = class_effects.as_deref().and_then(|effects| {
             let text = translated.as_deref().unwrap_or(text);
             restore(text, effects, self.settings.defaults())
         });
         let (effects, translated) = match restored {
             Some(restored) => {
+                if let Some(stand_ins) = &mut stand_ins {
+                    let inserted = |number| restored.inserted.has_statement(number);
+                    stand_ins.shift(inserted, restored.effects.len());
+                }
                 note.inserted = Some(restored.inserted);
                 (Some(restored.effects), Some(restored.text))
             }
-            None => (class.effects, translated),
+            None => (class_effects, translated.or(substituted)),
         };
+        note.stand_ins = stand_ins;
         self.note_effects(&mut note, effects);
         let plain = alone && note.effects.is_none() && !note.writes && !note.calls;
         self.env.tally.requests.add(1);
@@ -586,6 +601,7 @@ impl Session {
         };
         if status == TransactionStatus::Idle {
             self.begin = None;
+            self.settings.apply(effect);
         }
         self.names.forget_unnamed();
         self.status = status;
@@ -747,8 +763,9 @@ impl Session {
         let text = translate(parse.text, |name| {
             itself(name).or_else(|| self.server_name(name))
         });
+        let kept = self.kept_stand_in(parse.text, class.statements);
         let text = self.stand_in(parse.text, &class).or(text.as_deref());
-        let text = text.unwrap_or(parse.text);
+        let text = kept.as_deref().or(text).unwrap_or(parse.text);
         Prepared::translated(id, text, parse.text, parse.types, class, self.scope())
     }
 
@@ -786,7 +803,8 @@ impl Session {
         // Two names of one session never share a statement, so that an error can name the right one.
         // What SET LOCAL or an untracked change did is not in the scope.
         let private = self.pin.is_some() || self.local_settings;
-        let prepared = if shared.class.effects.is_some() {
+        let kept = self.is_kept(parse.text, shared.class.statements);
+        let prepared = if shared.class.effects.is_some() || kept {
             self.prepared_of(parse)
         } else if private || self.names.uses(shared.id) || (known && !certain) {
             shared.renewed()
@@ -1004,7 +1022,10 @@ impl Session {
     fn note_portal(&mut self, portal: &[u8], prepared: Option<&Rc<Prepared>>) -> Option<Portals> {
         self.last_bound_writes = prepared.is_none_or(|prepared| prepared.class.may_write);
         self.last_bound_calls = prepared.is_none_or(|prepared| prepared.class.calls);
-        let effective = prepared.filter(|prepared| prepared.class.effects.is_some());
+        let effective = prepared.filter(|prepared| {
+            let class = &prepared.class;
+            class.effects.is_some() || self.is_kept(&prepared.source, class.statements)
+        });
         if effective.is_none() && self.portals.is_empty() {
             return None;
         }
@@ -1054,7 +1075,9 @@ impl Session {
             .find(|(name, _)| name == portal)
             .map(|(_, prepared)| Rc::clone(prepared));
         if let Some(prepared) = &prepared
-            && let Some(taken) = self.take_savepoint_execute(bytes, prepared)
+            && let Some(taken) = self
+                .take_kept_execute(prepared)
+                .or_else(|| self.take_savepoint_execute(bytes, prepared))
         {
             return Ok(taken);
         }

@@ -77,7 +77,8 @@ fn exit_of(effects: Option<&[Effect]>, statements: usize) -> Option<Exit> {
     }
 }
 
-fn aborted() -> ClientError {
+/// What statements in a failed transaction are told.
+pub(super) fn aborted() -> ClientError {
     ClientError::error(
         sqlstate::IN_FAILED_SQL_TRANSACTION,
         "current transaction is aborted, commands ignored until end of transaction block",

@@ -10,6 +10,7 @@ mod conflict;
 mod control;
 mod deallocate;
 mod frontend;
+mod kept;
 mod limbo;
 mod names;
 mod recent;
@@ -23,6 +24,7 @@ mod welcome;
 
 pub use conflict::RetryEnv;
 pub use control::Control;
+pub use kept::KeptEnv;
 pub use names::{Quota, Registry};
 pub use run::{Session, SessionEnv};
 pub use welcome::Profiles;

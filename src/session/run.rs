@@ -15,7 +15,7 @@ use crate::pool::{Lease, Pool, Ticket};
 use crate::retry::{Mark, Replay};
 use crate::sql::{Effect, PinReason};
 use crate::telemetry::tally::WorkerTally;
-use crate::upstream::{OwedQueue, SharedSettings, same};
+use crate::upstream::{OwedQueue, Settings, SharedSettings, same};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frame::{self, FrameError};
 use crate::wire::frontend;
@@ -25,6 +25,7 @@ use crate::wire::sqlstate;
 use super::abandon::Loss;
 use super::conflict::RetryEnv;
 use super::control::Control;
+use super::kept::{KeptEnv, StandIns};
 use super::limbo::Limbo;
 use super::names::{NameChange, Names, Prepared, Quota, Registry, Scope};
 use super::recent::Recent;
@@ -64,6 +65,8 @@ pub struct SessionEnv {
     pub retry: RetryEnv,
     /// What becomes of savepoints.
     pub savepoints: config::Savepoints,
+    /// What the proxy keeps in the server's stead.
+    pub kept: KeptEnv,
 }
 
 /// Why a session ends.
@@ -131,6 +134,8 @@ pub(super) struct Note {
     pub writes: bool,
     /// The same, by a function that it calls.
     pub calls: bool,
+    /// Statements of the text that stand in for others.
+    pub stand_ins: Option<StandIns>,
 }
 
 impl Note {
@@ -217,6 +222,8 @@ pub struct Session {
     /// Which statement is the unnamed one of the connection, if that is known.
     pub(super) unnamed: Tentative<Option<u64>>,
     pub(super) settings: SettingsState,
+    /// Start-up parameters that the proxy keeps, until they have been read.
+    pub(super) startup: Option<Settings>,
     /// Portals whose statement has an effect.
     pub(super) portals: Portals,
     /// SET LOCAL was sent in this transaction.
@@ -289,7 +296,8 @@ impl Session {
         env: SessionEnv,
     ) -> Self {
         env.tally.clients.add(1);
-        let defaults = super::welcome::startup_settings(&identity);
+        let asked = super::welcome::startup_settings(&identity);
+        let (defaults, kept) = super::kept::divide(&asked, &env.kept);
         let replay = env
             .retry
             .replay(env.savepoints == config::Savepoints::Emulate);
@@ -316,6 +324,7 @@ impl Session {
             undoable: 0,
             unnamed: Tentative::default(),
             settings: SettingsState::new(defaults),
+            startup: Some(kept),
             portals: Vec::new(),
             local_settings: false,
             discarded: false,
@@ -381,6 +390,7 @@ impl Session {
         if let Some(error) = self.control.take_end() {
             return Err(End::Refuse(error));
         }
+        self.read_startup().map_err(End::Refuse)?;
         if self.welcome()? {
             self.phase = Phase::Serving;
             return Ok(true);

@@ -337,7 +337,7 @@ impl Session {
 
     /// Earlier requests must be answered first: then it is known what the transaction is.
     /// `but_begin`: a BEGIN of the proxy's own is none.
-    fn waits_for_answers(&mut self, but_begin: bool) -> bool {
+    pub(super) fn waits_for_answers(&mut self, but_begin: bool) -> bool {
         if self.owed.is_empty() || but_begin && self.is_beginning() {
             return false;
         }
@@ -355,7 +355,7 @@ impl Session {
     }
 
     /// The server's transaction, as far as it was answered.
-    fn block(&self) -> TransactionStatus {
+    pub(super) fn block(&self) -> TransactionStatus {
         match self.owed.status() {
             TransactionStatus::Idle if self.savepoints.begun || self.is_beginning() => {
                 TransactionStatus::Open

@@ -468,11 +468,16 @@ fn set_to(name: String, value: &[Token<'_>], local: bool) -> Effect {
             }
             Some(_) if !local && changes_lexing(&name, value) => Effect::Pin(PinReason::Setting),
             // Not settings of a session.
-            Some(_) if name == "seed" || name.starts_with("transaction_") => Effect::None,
+            Some(_) if name == "seed" || is_of_transaction(&name) => Effect::None,
             Some(value) => Effect::Set { name, value, local },
             None => Effect::Pin(PinReason::Setting),
         },
     }
+}
+
+/// Properties of the transaction that SET can change; `transaction_timeout` is a setting.
+fn is_of_transaction(name: &str) -> bool {
+    name.starts_with("transaction_") && name != "transaction_timeout"
 }
 
 /// Encodings in which no byte of a quote or backslash is part of another character, as the clients
