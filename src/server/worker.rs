@@ -15,7 +15,7 @@ use crate::auth::{self, Arrival, Identity};
 use crate::net::{Peer, Socket, Stream};
 use crate::pool::{Pool, Transfer};
 use crate::retry::Budget;
-use crate::session::{Control, Profiles, Registry, RetryEnv, Session, SessionEnv};
+use crate::session::{Alarm, Control, Profiles, Registry, RetryEnv, Session, SessionEnv};
 use crate::telemetry::tally::WorkerTally;
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
@@ -63,6 +63,7 @@ struct Worker {
     sessions: RefCell<HashMap<u64, Watched>>,
     next: Cell<u64>,
     draining: Cell<bool>,
+    alarm: Rc<Alarm>,
 }
 
 /// A session as the worker watches it.
@@ -93,6 +94,7 @@ pub(super) async fn run(
         sessions: RefCell::default(),
         next: Cell::new(0),
         draining: Cell::new(false),
+        alarm: Rc::default(),
     });
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -106,6 +108,7 @@ pub(super) async fn run(
                 Some(errand) => worker.run_errand(errand),
             },
             _ = ticks.tick() => worker.tick(),
+            () = worker.next_deadline() => worker.check_deadlines(),
         }
     }
 }
@@ -135,6 +138,29 @@ impl Worker {
             }),
             Errand::Stop => {}
         }
+    }
+
+    /// Returns when a session's deadline has come, or there is an earlier one.
+    async fn next_deadline(&self) {
+        match self.alarm.next() {
+            Some(next) => tokio::select! {
+                () = tokio::time::sleep_until(next.into()) => {}
+                () = self.alarm.set_earlier() => {}
+            },
+            None => self.alarm.set_earlier().await,
+        }
+    }
+
+    fn check_deadlines(&self) {
+        let now = Instant::now();
+        if self.alarm.next().is_some_and(|next| now < next) {
+            return;
+        }
+        let sessions = self.sessions.borrow();
+        let later = sessions
+            .values()
+            .filter_map(|watched| watched.control.check_deadline(now));
+        self.alarm.set(later.min());
     }
 
     fn tick(&self) {
@@ -232,6 +258,7 @@ impl Worker {
             tally: Arc::clone(&self.tally),
             savepoints: entry.savepoints,
             kept: entry.kept,
+            alarm: Rc::clone(&self.alarm),
             retry: RetryEnv {
                 limits: entry.retry,
                 budget: self.budget(identity.database(), entry.budget_percent),

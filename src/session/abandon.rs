@@ -28,6 +28,8 @@ pub(super) struct Loss {
     pub repeatable: bool,
     /// Something may still run on the connection: the server is asked to stop it.
     pub running: bool,
+    /// The session ends with it.
+    pub ends: bool,
 }
 
 impl Loss {
@@ -39,6 +41,7 @@ impl Loss {
             code: sqlstate::CONNECTION_FAILURE,
             repeatable: true,
             running: false,
+            ends: false,
         }
     }
 }
@@ -79,7 +82,7 @@ impl Session {
             return Ok(());
         }
         let cut = matches!(self.from_upstream, Rest::Pass(left) if left > 0);
-        if self.pin.is_some() || cut || self.terminating || self.is_welcoming() {
+        if loss.ends || self.pin.is_some() || cut || self.terminating || self.is_welcoming() {
             error.severity = Severity::Fatal;
             return Err(End::Refuse(error));
         }
@@ -115,6 +118,8 @@ impl Session {
         self.results_shown = false;
         self.reruns = 0;
         self.begin_sent = None;
+        self.stopped = None;
+        self.restart_statement();
     }
 
     fn fate(&self, loss: &Loss) -> Fate {
@@ -173,7 +178,12 @@ impl Session {
                 true => TransactionStatus::Idle,
                 false => TransactionStatus::Failed,
             };
-            self.limbo = (!ends).then(|| Limbo::told(error.clone()));
+            // Going back to a savepoint does not help whoever gave the statement up.
+            let reason = match now {
+                true => given_up(),
+                false => error.clone(),
+            };
+            self.limbo = (!ends).then(|| Limbo::told(reason));
             self.refuse_first(error, status);
             return;
         }
@@ -322,6 +332,7 @@ impl Session {
         self.wrote_upstream = false;
         self.begin_sent = None;
         drop(self.control.take_cancels());
+        self.deadlines.answered();
     }
 
     fn log_loss(&self, loss: &Loss, fate: Fate) {
@@ -347,6 +358,14 @@ impl Session {
             "upstream connection lost"
         );
     }
+}
+
+fn given_up() -> ClientError {
+    ClientError::error(
+        sqlstate::SERIALIZATION_FAILURE,
+        "the transaction was given up with its upstream connection; nothing was committed",
+    )
+    .hint("Run the whole transaction again.")
 }
 
 fn error_of(fate: Fate, loss: &Loss) -> ClientError {

@@ -337,6 +337,7 @@ impl Session {
         }
         if is_execute {
             self.owed.pop();
+            self.restart_statement();
         }
         Ok(match (inserted, kept) {
             (true, _) => Step::Hide,
@@ -465,6 +466,9 @@ impl Session {
         if entry.hidden {
             return Ok(Step::Hide);
         }
+        if status == TransactionStatus::Idle {
+            self.deadlines.transaction_over();
+        }
         self.request_answered();
         if self.owed.is_empty() && !self.owed.is_unsynced() {
             self.recent.clear();
@@ -552,7 +556,9 @@ impl Session {
         } else {
             self.undo_rest(fields.code);
         }
-        match (instead, renamed) {
+        let conflict = fields.code == sqlstate::SERIALIZATION_FAILURE.as_bytes();
+        let stopped = self.stopped.take().filter(|_| conflict);
+        match (stopped.or(instead), renamed) {
             (Some(error), _) => {
                 error.put(&mut self.replacement);
                 Ok(Step::Replaced)

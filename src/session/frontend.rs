@@ -263,6 +263,9 @@ impl Session {
         put: impl FnOnce(&mut Vec<u8>),
     ) {
         self.asked_for_answers = false;
+        if !hidden {
+            self.start_statement();
+        }
         // Weighed anew only when this sum, which still has what was answered, does not fit.
         self.undoable += note.as_ref().map_or(0, Note::undoable);
         if let Some(lease) = &mut self.lease {
@@ -367,7 +370,10 @@ impl Session {
                 self.settle_settings();
                 Ok(None)
             }
-            Ok(false) => Ok(Some(Taken::Wait)),
+            Ok(false) => {
+                self.start_statement();
+                Ok(Some(Taken::Wait))
+            }
             Err(error) => {
                 if self.begin.take().is_some() {
                     // The client believes to be in a transaction, which never began.

@@ -8,6 +8,7 @@ mod abandon;
 mod backend;
 mod conflict;
 mod control;
+mod deadline;
 mod deallocate;
 mod frontend;
 mod kept;
@@ -24,6 +25,7 @@ mod welcome;
 
 pub use conflict::RetryEnv;
 pub use control::Control;
+pub use deadline::Alarm;
 pub use kept::KeptEnv;
 pub use names::{Quota, Registry};
 pub use run::{Session, SessionEnv};

@@ -25,6 +25,7 @@ use crate::wire::sqlstate;
 use super::abandon::Loss;
 use super::conflict::RetryEnv;
 use super::control::Control;
+use super::deadline::{Alarm, Deadlines};
 use super::kept::{KeptEnv, StandIns};
 use super::limbo::Limbo;
 use super::names::{NameChange, Names, Prepared, Quota, Registry, Scope};
@@ -67,6 +68,8 @@ pub struct SessionEnv {
     pub savepoints: config::Savepoints,
     /// What the proxy keeps in the server's stead.
     pub kept: KeptEnv,
+    /// Sounds at deadlines.
+    pub alarm: Rc<Alarm>,
 }
 
 /// Why a session ends.
@@ -282,6 +285,9 @@ pub struct Session {
     pub(super) begin_sent: Option<Vec<u8>>,
     /// The client's transaction has failed, and there is none at any upstream.
     pub(super) limbo: Option<Limbo>,
+    pub(super) deadlines: Deadlines,
+    /// The client gets this error for the conflict that is not repeated any more.
+    pub(super) stopped: Option<ClientError>,
     turns: u64,
 }
 
@@ -352,6 +358,8 @@ impl Session {
             wrote_upstream: false,
             begin_sent: None,
             limbo: None,
+            deadlines: Deadlines::default(),
+            stopped: None,
             turns: 0,
         }
     }
@@ -372,6 +380,7 @@ impl Session {
                 Ok(true) => {}
                 Ok(false) => {
                     self.control.set_idle(self.is_at_rest());
+                    self.arm();
                     return Poll::Pending;
                 }
                 Err(End::Lost(loss)) => {
@@ -449,7 +458,7 @@ impl Session {
         if self.control.has_cancels() {
             self.obey_cancels();
         }
-        Ok(())
+        self.obey_deadlines()
     }
 
     fn obey_cancels(&mut self) {
@@ -472,14 +481,21 @@ impl Session {
                     self.env.tally.cancels.add(1);
                     lease.cancel(move || drop(done));
                 }
-                self.stop_repeating();
+                let error = ClientError::error(
+                    sqlstate::QUERY_CANCELED,
+                    "canceling statement due to user request",
+                );
+                if !self.stop_pausing(&error) {
+                    self.stop_repeating();
+                    self.expect_cancel();
+                }
             }
             None => drop(self.control.take_cancels()),
         }
     }
 
     /// Gives up waiting for a connection; tells whether it did wait.
-    fn leave_queue(&mut self) -> bool {
+    pub(super) fn leave_queue(&mut self) -> bool {
         let waited = self.ticket.take().is_some();
         self.env.tally.waiting.sub(u64::from(waited));
         waited
@@ -746,6 +762,7 @@ impl Session {
             }
         }
         self.phase = Phase::Closing;
+        self.control.set_deadline(None);
         self.control.set_closing();
     }
 
