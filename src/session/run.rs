@@ -123,8 +123,8 @@ pub(super) struct Note {
     pub frame: Vec<u8>,
     /// What the proxy itself wanted.
     pub own: Option<Own>,
-    /// The portals before this Bind.
-    pub portal: Option<Portals>,
+    /// The portal that this Bind makes.
+    pub portal: Option<Bound>,
     /// The error the client sees when the server finds that a name is taken.
     pub duplicate: Option<ClientError>,
     /// The error the client sees instead of the server's.
@@ -149,8 +149,26 @@ impl Note {
     }
 }
 
-/// Portals whose statement has an effect, by name.
-pub(super) type Portals = Vec<(Vec<u8>, Rc<Prepared>)>;
+/// A portal, as long as one of the session's has an effect.
+#[derive(Debug)]
+pub(super) struct Portal {
+    /// Number of its Bind.
+    pub number: u64,
+    pub name: Vec<u8>,
+    /// Its statement, if that has an effect.
+    pub prepared: Option<Rc<Prepared>>,
+    /// Executed, and cannot be executed again.
+    pub spent: bool,
+}
+
+/// What a Bind did to the portals.
+#[derive(Debug)]
+pub(super) struct Bound {
+    /// Number of the portal it makes.
+    pub number: u64,
+    /// The one of that name before.
+    pub before: Option<Portal>,
+}
 
 /// What the proxy asks for on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,8 +245,10 @@ pub struct Session {
     pub(super) settings: SettingsState,
     /// Start-up parameters that the proxy keeps, until they have been read.
     pub(super) startup: Option<Settings>,
-    /// Portals whose statement has an effect.
-    pub(super) portals: Portals,
+    /// Portals, unless none of them has an effect.
+    pub(super) portals: Vec<Portal>,
+    /// Binds that were noted.
+    pub(super) binds: u64,
     /// SET LOCAL was sent in this transaction.
     pub(super) local_settings: bool,
     /// DISCARD ALL was done since the last ReadyForQuery.
@@ -332,6 +352,7 @@ impl Session {
             settings: SettingsState::new(defaults),
             startup: Some(kept),
             portals: Vec::new(),
+            binds: 0,
             local_settings: false,
             discarded: false,
             last_bound_writes: true,

@@ -4,6 +4,7 @@
 mod abandon;
 mod client;
 mod conflicts;
+mod deadlines;
 mod differential;
 mod drivers;
 mod dsql;
