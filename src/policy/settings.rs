@@ -253,7 +253,7 @@ fn show_milliseconds(milliseconds: u32) -> String {
         (1000, "s"),
         (1, "ms"),
     ];
-    let fits = |unit: &&(u32, &str)| milliseconds % unit.0 == 0;
+    let fits = |unit: &&(u32, &str)| milliseconds.is_multiple_of(unit.0);
     match UNITS.iter().find(fits).filter(|_| milliseconds > 0) {
         Some((length, unit)) => format!("{}{unit}", milliseconds / length),
         None => "0".to_owned(),

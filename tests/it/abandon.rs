@@ -1,12 +1,17 @@
 //! Upstream connections that are lost while the client stays.
 
-use std::io;
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::client::{Client, tags};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::client::{Client, Login, tags};
 use crate::dsql::Cluster;
 use crate::message::{Frame, bind_text, describe, execute, flush, message, parse, query, sync};
+use crate::postgres::ROLE;
 use crate::proxy::{Plan, Proxy, plan};
 use crate::upstream::{Conversation, Upstream, error, one_column, row};
 
@@ -580,4 +585,212 @@ fn dsql_lets_nobody_in_for_a_while() {
     assert_eq!(client.sqlstate("select 1"), "40001");
     client.run("rollback");
     assert_eq!(client.scalar("select count(*) from t"), "4");
+}
+
+// ---- at random ----------------------------------------------------------------------------------
+
+/// Passes connections on to the test cluster and cuts each after a random number of bytes.
+fn cutting_door(seed: u64, calm: &Arc<AtomicBool>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    let target = crate::postgres::cluster().address();
+    let calm = Arc::clone(calm);
+    std::thread::spawn(move || {
+        for (number, client) in listener.incoming().map_while(Result::ok).enumerate() {
+            let Ok(server) = TcpStream::connect(&target) else {
+                return;
+            };
+            let mut random = StdRng::seed_from_u64(seed + number as u64);
+            // Half of the cuts come in the first requests behind a login of some 400 bytes.
+            let most = if random.random_bool(0.5) { 900 } else { 9000 };
+            for (from, to, spent) in [(&client, &server, 60), (&server, &client, 420)] {
+                let limit = match calm.load(Ordering::SeqCst) {
+                    true => usize::MAX,
+                    false => spent + random.random_range(0..most),
+                };
+                let (from, to) = (from.try_clone(), to.try_clone());
+                let (Ok(from), Ok(to)) = (from, to) else {
+                    return;
+                };
+                std::thread::spawn(move || pass(&from, &to, limit));
+            }
+        }
+    });
+    port
+}
+
+fn pass(mut from: &TcpStream, mut to: &TcpStream, mut limit: usize) {
+    let mut chunk = [0; 4096];
+    while limit > 0 {
+        let room = chunk.len().min(limit);
+        match from.read(&mut chunk[..room]) {
+            Ok(count) if count > 0 && to.write_all(&chunk[..count]).is_ok() => limit -= count,
+            _ => break,
+        }
+    }
+    let _ = from.shutdown(std::net::Shutdown::Both);
+    let _ = to.shutdown(std::net::Shutdown::Both);
+}
+
+/// What became of an operation, as its client was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Done,
+    Refused,
+    Unknown,
+}
+
+fn told(answers: &[Vec<Frame>]) -> Told {
+    let codes: Vec<String> = answers.iter().flat_map(|frames| codes(frames)).collect();
+    if codes.is_empty() {
+        return Told::Done;
+    }
+    let definite = ["40001", "25P02", "08006", "57P01", "57P03", "53300"];
+    match codes.iter().all(|code| definite.contains(&code.as_str())) {
+        true => Told::Refused,
+        false => {
+            let known = ["08007"].iter().chain(&definite);
+            let known: Vec<&&str> = known.collect();
+            assert!(
+                codes
+                    .iter()
+                    .all(|code| known.iter().any(|known| **known == code)),
+                "{codes:?}"
+            );
+            Told::Unknown
+        }
+    }
+}
+
+/// Inserts `id` in one of several ways. Every request must be answered exactly once.
+fn operate(client: &mut Client, way: u32, id: u64, table: &str) -> Told {
+    let insert = format!("insert into {table} values ({id})");
+    let batch = |text: &str| {
+        [
+            parse("", text, &[]),
+            bind_text("", "", &[]),
+            execute("", 0),
+            sync(),
+        ]
+        .concat()
+    };
+    let requests: Vec<Vec<Vec<u8>>> = match way {
+        0 => vec![vec![query(&insert)]],
+        1 => vec![vec![batch(&insert)]],
+        2 => vec![
+            vec![query("begin")],
+            vec![query(&insert)],
+            vec![query("commit")],
+        ],
+        3 => vec![vec![query("begin"), query(&insert), query("commit")]],
+        4 => vec![
+            vec![batch("begin")],
+            vec![batch(&insert)],
+            vec![batch("commit")],
+        ],
+        5 => vec![vec![query(format!("begin; {insert}; commit"))]],
+        6 => vec![
+            vec![query("begin")],
+            vec![query("select 1"), query(&insert), batch("select 2")],
+            vec![query("commit")],
+        ],
+        _ => vec![vec![batch(&insert), query("select 'behind'")]],
+    };
+    let mut answers = Vec::new();
+    for pipeline in requests {
+        client.send(&pipeline.concat());
+        for _ in 0..pipeline.len() {
+            answers.push(client.until_ready());
+        }
+    }
+    let rolled_back = answers
+        .iter()
+        .flatten()
+        .any(|frame| frame.tag == b'C' && frame.body.starts_with(b"ROLLBACK"));
+    let failed = status(answers.last().expect("answers")) != 'I';
+    // What came behind an insert on its own does not matter for it.
+    let own = if way == 7 { 1 } else { answers.len() };
+    let end = told(&answers[..own]);
+    if failed {
+        let frames = client.query("rollback");
+        assert_eq!((tags(&frames), status(&frames)), ("CZ".into(), 'I'));
+    }
+    assert!(!rolled_back || end != Told::Done, "{answers:?}");
+    end
+}
+
+#[test]
+fn nothing_is_lost_and_nothing_doubled_while_connections_are_cut() {
+    let seed = std::env::var("DSQLPROXY_SEED").map_or_else(
+        |_| rand::random::<u32>().into(),
+        |text| text.parse().expect("a number"),
+    );
+    println!("DSQLPROXY_SEED={seed}");
+    let table = "ledger_of_cuts";
+    let mut direct = crate::postgres::cluster().connect("app");
+    direct.run(&format!("create table {table} (id bigint)"));
+    let calm = Arc::new(AtomicBool::new(false));
+    let port = cutting_door(seed, &calm);
+    let proxy = plan()
+        .size(4)
+        .workers(2)
+        .endpoint(&format!("127.0.0.1:{port}"))
+        .start();
+    let ends: Vec<(u64, Told)> = std::thread::scope(|threads| {
+        let clients: Vec<_> = (0..6u64)
+            .map(|number| {
+                let proxy = &proxy;
+                threads.spawn(move || {
+                    let mut random = StdRng::seed_from_u64(seed ^ number);
+                    let mut client = None;
+                    let mut ends = Vec::new();
+                    for at in 0..250 {
+                        let client = client.get_or_insert_with(|| patient_login(proxy));
+                        let id = number * 1000 + at;
+                        ends.push((id, operate(client, random.random_range(0..8), id, table)));
+                        let frames = client.query(&format!("select {id}"));
+                        if codes(&frames).is_empty() {
+                            let row = frames.iter().find(|frame| frame.tag == b'D');
+                            let row = row.expect("a row").values();
+                            assert_eq!(row, [Some(id.to_string().into_bytes())]);
+                        }
+                    }
+                    ends
+                })
+            })
+            .collect();
+        clients
+            .into_iter()
+            .flat_map(|client| client.join().expect("a client"))
+            .collect()
+    });
+    calm.store(true, Ordering::SeqCst);
+    let counts = |kind| ends.iter().filter(|(_, told)| *told == kind).count();
+    println!(
+        "done {}, refused {}, unknown {}, lost {}",
+        counts(Told::Done),
+        counts(Told::Refused),
+        counts(Told::Unknown),
+        proxy.metrics().sum("dsqlproxy_upstream_lost_total", &[])
+    );
+    assert!(counts(Told::Unknown) > 0 && counts(Told::Done) > 500);
+    for (id, told) in &ends {
+        let found = direct.scalar(&format!("select count(*) from {table} where id = {id}"));
+        match told {
+            Told::Done => assert_eq!(found, "1", "{id} was acknowledged"),
+            Told::Refused => assert_eq!(found, "0", "{id} was refused"),
+            Told::Unknown => assert!(found == "0" || found == "1", "{id} is there {found} times"),
+        }
+    }
+    proxy.wait_base();
+}
+
+/// Logins may be cut too often as well.
+fn patient_login(proxy: &Proxy) -> Client {
+    loop {
+        match proxy.login(&Login::new(ROLE, "app")) {
+            Ok(client) => return client,
+            Err(error) => assert!(!error.sqlstate().is_empty()),
+        }
+    }
 }
