@@ -327,6 +327,7 @@ impl Session {
         self.copy_open = false;
         self.asked_for_answers = false;
         self.unsettled_writes = false;
+        self.unsettled_commit = false;
         self.last_bound_writes = true;
         self.undoable = 0;
         self.wrote_upstream = false;

@@ -359,6 +359,10 @@ impl Session {
             Effect::Commit { .. } if tag == b"ROLLBACK" => {
                 self.settings.apply(&Effect::Rollback { plain: true });
             }
+            Effect::Commit { .. } => {
+                self.unsettled_commit = true;
+                self.settings.apply(effect);
+            }
             // ROLLBACK TO outside its transaction is an error; inside, its tag is ROLLBACK too.
             effect => self.settings.apply(effect),
         }
@@ -444,6 +448,7 @@ impl Session {
         }
         let own = entry.note.as_ref().and_then(|note| note.own);
         self.resetting = false;
+        self.unsettled_commit = false;
         let resumes = entry.note.as_ref().and_then(|note| note.resumes);
         if own == Some(Own::Settings) {
             self.settings.synced();
@@ -809,7 +814,7 @@ impl Session {
         let pending_sync = implicit
             && self.unsettled_writes
             && self.owed.iter().any(|entry| entry.expect == Expect::Sync);
-        wrote || commits || pending_sync
+        wrote || commits || pending_sync || self.unsettled_commit
     }
 
     fn unexpected(&mut self, header: Header) -> End {

@@ -273,6 +273,8 @@ pub struct Session {
     pub(super) terminating: bool,
     /// A statement that may write was executed since the last ReadyForQuery.
     pub(super) unsettled_writes: bool,
+    /// A COMMIT was completed since the last ReadyForQuery.
+    pub(super) unsettled_commit: bool,
     /// DISCARD ALL was done since the last ReadyForQuery and the client has start-up parameters.
     pub(super) resetting: bool,
     /// The connection's parameters before that: its defaults are others than the client's.
@@ -366,6 +368,7 @@ impl Session {
             asked_for_errors: false,
             terminating: false,
             unsettled_writes: false,
+            unsettled_commit: false,
             resetting: false,
             before_reset: None,
             replacement: Vec::new(),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::client::{Client, Login, tags};
+use crate::client::{Client, Login, render, tags};
 use crate::dsql::Cluster;
 use crate::message::{Frame, bind_text, describe, execute, flush, message, parse, query, sync};
 use crate::postgres::ROLE;
@@ -663,7 +663,7 @@ fn told(answers: &[Vec<Frame>]) -> Told {
 }
 
 /// Inserts `id` in one of several ways. Every request must be answered exactly once.
-fn operate(client: &mut Client, way: u32, id: u64, table: &str) -> Told {
+fn operate(client: &mut Client, way: u32, id: u64, table: &str) -> (Told, String) {
     let insert = format!("insert into {table} values ({id})");
     let batch = |text: &str| {
         [
@@ -716,7 +716,8 @@ fn operate(client: &mut Client, way: u32, id: u64, table: &str) -> Told {
         assert_eq!((tags(&frames), status(&frames)), ("CZ".into(), 'I'));
     }
     assert!(!rolled_back || end != Told::Done, "{answers:?}");
-    end
+    let seen: Vec<String> = answers.iter().flat_map(|frames| render(frames)).collect();
+    (end, format!("way {way}: {seen:#?}"))
 }
 
 #[test]
@@ -736,7 +737,7 @@ fn nothing_is_lost_and_nothing_doubled_while_connections_are_cut() {
         .workers(2)
         .endpoint(&format!("127.0.0.1:{port}"))
         .start();
-    let ends: Vec<(u64, Told)> = std::thread::scope(|threads| {
+    let ends: Vec<(u64, (Told, String))> = std::thread::scope(|threads| {
         let clients: Vec<_> = (0..6u64)
             .map(|number| {
                 let proxy = &proxy;
@@ -765,7 +766,7 @@ fn nothing_is_lost_and_nothing_doubled_while_connections_are_cut() {
             .collect()
     });
     calm.store(true, Ordering::SeqCst);
-    let counts = |kind| ends.iter().filter(|(_, told)| *told == kind).count();
+    let counts = |kind| ends.iter().filter(|(_, (told, _))| *told == kind).count();
     println!(
         "done {}, refused {}, unknown {}, lost {}",
         counts(Told::Done),
@@ -774,11 +775,11 @@ fn nothing_is_lost_and_nothing_doubled_while_connections_are_cut() {
         proxy.metrics().sum("dsqlproxy_upstream_lost_total", &[])
     );
     assert!(counts(Told::Unknown) > 0 && counts(Told::Done) > 500);
-    for (id, told) in &ends {
+    for (id, (told, seen)) in &ends {
         let found = direct.scalar(&format!("select count(*) from {table} where id = {id}"));
         match told {
-            Told::Done => assert_eq!(found, "1", "{id} was acknowledged"),
-            Told::Refused => assert_eq!(found, "0", "{id} was refused"),
+            Told::Done => assert_eq!(found, "1", "{id} was acknowledged, {seen}"),
+            Told::Refused => assert_eq!(found, "0", "{id} was refused, {seen}"),
             Told::Unknown => assert!(found == "0" || found == "1", "{id} is there {found} times"),
         }
     }
