@@ -63,6 +63,28 @@ impl Check<'_> {
         self.refuse_if(set, path, "this version does not support it yet; remove it");
     }
 
+    /// Who writes a timeout wants it kept.
+    fn refuse_timeouts(&mut self, name: &str, database: &Database) {
+        let cluster = self.config.clusters.get(&database.cluster);
+        let dsql = cluster.is_none_or(|cluster| cluster.kind == ClusterKind::Dsql);
+        let keeps = dsql && database.dialect != Dialect::Off;
+        let set = [
+            ("statement_timeout", database.statement_timeout),
+            (
+                "idle_in_transaction_timeout",
+                database.idle_in_transaction_timeout,
+            ),
+            ("transaction_timeout", database.transaction_timeout),
+        ];
+        for (key, value) in set {
+            self.refuse_if(
+                value.is_some() && !keeps,
+                path!["databases", name, key],
+                "only for a dsql cluster with dialect: compat; set it at the server",
+            );
+        }
+    }
+
     fn listen(&mut self) {
         let config = self.config;
         let listen = &config.listen;
@@ -331,6 +353,7 @@ impl Check<'_> {
             &at("dialect"),
             "this version does not support it yet; write compat or off",
         );
+        self.refuse_timeouts(name, database);
         self.refuse_unsupported(database.tenancy.is_some(), &at("tenancy"));
         let ddl = database.ddl_in_transaction.is_some();
         self.refuse_unsupported(ddl, &at("ddl_in_transaction"));

@@ -316,6 +316,20 @@ pub struct Database {
     /// Repeating after conflicts; default on for `dsql` clusters, off for others.
     #[serde(default)]
     pub retry: Option<Retry>,
+    /// `statement_timeout` of sessions that set none. This and the next two: only where the proxy
+    /// keeps these settings, on `dsql` clusters with `dialect: compat`.
+    #[serde(default, deserialize_with = "super::units::optional_duration")]
+    pub statement_timeout: Option<Duration>,
+    /// `idle_in_transaction_session_timeout` of sessions that set none.
+    #[serde(default, deserialize_with = "super::units::optional_duration")]
+    pub idle_in_transaction_timeout: Option<Duration>,
+    /// `transaction_timeout` of sessions that set none.
+    #[serde(default, deserialize_with = "super::units::optional_duration")]
+    pub transaction_timeout: Option<Duration>,
+    /// How long a `dsql` cluster may take to obey a cancel request before its connection is given
+    /// up; default 1 s.
+    #[serde(default, deserialize_with = "super::units::optional_duration")]
+    pub cancel_grace: Option<Duration>,
 }
 
 /// How transactions that a DSQL cluster aborted with 40001 are repeated.

@@ -111,6 +111,16 @@ impl ReadBuffer {
         self.limit = behind;
     }
 
+    /// Puts `bytes` ahead of what is not looked at yet. Nothing may be passing.
+    pub fn put_back(&mut self, bytes: &[u8]) {
+        self.grow(bytes.len());
+        let behind = self.at + bytes.len();
+        self.data.copy_within(self.at..self.end, behind);
+        self.data[self.at..behind].copy_from_slice(bytes);
+        self.limit += bytes.len();
+        self.end += bytes.len();
+    }
+
     /// Makes room for `count` more bytes.
     pub fn grow(&mut self, count: usize) {
         if self.data.is_empty() {
@@ -203,6 +213,9 @@ impl ReadBuffer {
             }
         } else if self.end == self.data.len() {
             self.compact();
+            if self.filled && self.data.len() == SMALL {
+                self.enlarge();
+            }
         }
         if self.end == self.data.len() {
             return Poll::Pending;
@@ -226,6 +239,13 @@ impl ReadBuffer {
                 Poll::Pending
             }
         }
+    }
+
+    /// Moves on to a large buffer with what is left in the small one.
+    fn enlarge(&mut self) {
+        let mut large = take(LARGE);
+        large[..self.end].copy_from_slice(&self.data[..self.end]);
+        give(std::mem::replace(&mut self.data, large));
     }
 
     /// Gives the memory back when nothing is in it.

@@ -222,6 +222,7 @@ impl Pool {
             prepared: PreparedSet::default(),
             unnamed: None,
             tainted: false,
+            opened: now,
             expires: now + jittered(self.shared.limits.max_age),
             idle_since: now,
         });

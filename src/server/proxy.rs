@@ -17,9 +17,10 @@ use tokio::task::LocalSet;
 
 use crate::auth::{Gate, GateError};
 use crate::config::{ClusterKind, Config, Database, Dialect, PoolMode, Retry, Savepoints};
+use crate::policy::settings::{self, Scope};
 use crate::pool::{Pool, PoolShared};
 use crate::retry::{ClusterBudget, Limits};
-use crate::session::Quota;
+use crate::session::{KeptEnv, Quota};
 use crate::telemetry::conflicts::ConflictLog;
 use crate::telemetry::tally::WorkerTally;
 use crate::upstream::{Target, TargetError};
@@ -59,6 +60,9 @@ pub enum StartError {
     Worker(io::Error),
 }
 
+/// A cancelled statement of a DSQL cluster may go on for this long.
+const CANCEL_GRACE: Duration = Duration::from_secs(1);
+
 /// A database entry as a session needs it.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -70,6 +74,7 @@ pub(super) struct Entry {
     pub budget: Arc<ClusterBudget>,
     pub budget_percent: u32,
     pub conflicts: Arc<ConflictLog>,
+    pub kept: KeptEnv,
 }
 
 struct WorkerHandle {
@@ -390,6 +395,7 @@ fn make_pools(config: &Config, workers: &[WorkerHandle]) -> Result<Pools, StartE
                 budget_percent: retry.budget_percent,
                 savepoints: savepoints_of(database, cluster.kind),
                 conflicts: Arc::new(ConflictLog::new(retry.insight_keys, start)),
+                kept: kept_of(database, cluster.kind),
                 retry: Limits {
                     attempts: retry.attempts,
                     hold_bytes: retry.hold_bytes,
@@ -408,6 +414,35 @@ fn retry_of(database: &Database, kind: ClusterKind) -> Retry {
         ClusterKind::Postgres => Retry::off(),
     };
     database.retry.clone().unwrap_or_else(default)
+}
+
+/// What the proxy keeps in the server's stead.
+fn kept_of(database: &Database, kind: ClusterKind) -> KeptEnv {
+    let scope = match (kind, database.dialect) {
+        (_, Dialect::Off) => Scope::Nothing,
+        (ClusterKind::Postgres, _) => Scope::Own,
+        (ClusterKind::Dsql, _) => Scope::All,
+    };
+    let timeouts = [
+        (settings::STATEMENT_TIMEOUT, database.statement_timeout),
+        (settings::TRANSACTION_TIMEOUT, database.transaction_timeout),
+        (
+            settings::IDLE_IN_TRANSACTION_TIMEOUT,
+            database.idle_in_transaction_timeout,
+        ),
+    ];
+    let set = timeouts.into_iter().filter_map(|(name, value)| {
+        let shown = settings::show_duration(value?);
+        Some((name.to_owned(), shown))
+    });
+    KeptEnv {
+        scope,
+        defaults: set.collect(),
+        cancel_grace: match kind {
+            ClusterKind::Dsql => Some(database.cancel_grace.unwrap_or(CANCEL_GRACE)),
+            ClusterKind::Postgres => None,
+        },
+    }
 }
 
 /// Only DSQL lacks them.

@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::auth::{self, Arrival, Identity};
 use crate::net::{Peer, Socket, Stream};
 use crate::pool::{Pool, Transfer};
-use crate::session::{Control, Insight, Profiles, Registry, RetryEnv, Session, SessionEnv};
+use crate::session::{Alarm, Control, Insight, Profiles, Registry, RetryEnv, Session, SessionEnv};
 use crate::telemetry::tally::WorkerTally;
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
@@ -62,6 +62,7 @@ struct Worker {
     sessions: RefCell<HashMap<u64, Watched>>,
     next: Cell<u64>,
     draining: Cell<bool>,
+    alarm: Rc<Alarm>,
 }
 
 /// A session as the worker watches it.
@@ -92,6 +93,7 @@ pub(super) async fn run(
         sessions: RefCell::default(),
         next: Cell::new(0),
         draining: Cell::new(false),
+        alarm: Rc::default(),
     });
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -105,6 +107,7 @@ pub(super) async fn run(
                 Some(errand) => worker.run_errand(errand),
             },
             _ = ticks.tick() => worker.tick(),
+            () = worker.next_deadline() => worker.check_deadlines(),
         }
     }
 }
@@ -134,6 +137,29 @@ impl Worker {
             }),
             Errand::Stop => {}
         }
+    }
+
+    /// Returns when a session's deadline has come, or there is an earlier one.
+    async fn next_deadline(&self) {
+        match self.alarm.next() {
+            Some(next) => tokio::select! {
+                () = tokio::time::sleep_until(next.into()) => {}
+                () = self.alarm.set_earlier() => {}
+            },
+            None => self.alarm.set_earlier().await,
+        }
+    }
+
+    fn check_deadlines(&self) {
+        let now = Instant::now();
+        if self.alarm.next().is_some_and(|next| now < next) {
+            return;
+        }
+        let sessions = self.sessions.borrow();
+        let later = sessions
+            .values()
+            .filter_map(|watched| watched.control.check_deadline(now));
+        self.alarm.set(later.min());
     }
 
     fn tick(&self) {
@@ -239,6 +265,8 @@ impl Worker {
             tally: Arc::clone(&self.tally),
             savepoints: entry.savepoints,
             retry: self.retry(&identity, entry),
+            kept: entry.kept.clone(),
+            alarm: Rc::clone(&self.alarm),
         };
         let session = self.next.get();
         self.next.set(session + 1);

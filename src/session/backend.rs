@@ -9,12 +9,17 @@ use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
+use super::abandon::Loss;
+use super::kept::DIVISION_BY_ZERO;
 use super::names::NameChange;
-use super::run::{Bound, End, HIGH_WATER, Note, Own, Rest, Session};
+use super::run::{Bound, End, HIGH_WATER, Note, Own, Rest, Session, upstream_lost};
 
 /// An ErrorResponse or NoticeResponse up to this many bytes is read whole; of a longer one only so
 /// much is looked at.
 const LOOK_AT: usize = 64 * 1024;
+
+/// A frame up to this many bytes is passed on when all of it is there.
+const WHOLE: usize = 4 * 1024;
 
 /// What a frame means for the relay.
 enum Step {
@@ -69,7 +74,10 @@ impl Session {
             };
             let wanted = wanted(header);
             if input.unread().len() < wanted {
-                input.reserve(wanted);
+                // What is passing makes room when the client has taken it.
+                if input.passing().is_empty() {
+                    input.reserve(wanted);
+                }
                 break;
             }
             self.relay_frame(input, header)?;
@@ -82,7 +90,11 @@ impl Session {
         let there = input.unread().len().min(header.total);
         let rest = header.total - there;
         let muted = self.is_muted();
-        let step = self.look_at(header, &input.unread()[HEADER..there])?;
+        let mut step = self.look_at(header, &input.unread()[HEADER..there])?;
+        if !matches!(step, Step::Hide) && !muted && self.is_seen_already(header.tag) {
+            self.replacement.clear();
+            step = Step::Hide;
+        }
         match step {
             Step::Pass if muted && header.tag != b'E' => {
                 self.hide(input, there);
@@ -105,6 +117,26 @@ impl Session {
         }
         self.after_frame(input);
         Ok(())
+    }
+
+    /// Notes what the client sees; tells whether it has seen this acknowledgement already, before its
+    /// request was taken once more.
+    fn is_seen_already(&mut self, tag: u8) -> bool {
+        match tag {
+            b'1' | b'2' | b'3' | b'n' if !self.results_shown => {
+                if self.acks_to_skip > 0 {
+                    self.acks_to_skip -= 1;
+                    return true;
+                }
+                self.acks_shown += 1;
+            }
+            b'S' | b'N' | b'A' | b'Z' => {}
+            _ => {
+                self.results_shown = true;
+                self.acks_to_skip = 0;
+            }
+        }
+        false
     }
 
     /// Local answers whose turn has come go behind what is passing.
@@ -145,7 +177,8 @@ impl Session {
             let answered = self.owed.pop().and_then(|entry| entry.note);
             if let Some(note) = answered {
                 self.keep(&note);
-                if !muted {
+                let tag = note.frame.first().copied();
+                if !muted && !tag.is_some_and(|tag| self.is_seen_already(tag)) {
                     self.take_passing_of_lease();
                     self.cout.tail().extend_from_slice(&note.frame);
                 }
@@ -153,7 +186,7 @@ impl Session {
         }
     }
 
-    fn take_passing_of_lease(&mut self) {
+    pub(super) fn take_passing_of_lease(&mut self) {
         let Some(lease) = &mut self.lease else { return };
         let passing = lease.input.passing();
         if !passing.is_empty() {
@@ -165,7 +198,10 @@ impl Session {
 
     fn look_at(&mut self, header: Header, body: &[u8]) -> Result<Step, End> {
         match header.tag {
-            b'D' | b'd' => self.expect(header, &[Expect::Query, Expect::Execute]),
+            b'D' | b'd' => {
+                let step = self.expect(header, &[Expect::Query, Expect::Execute])?;
+                Ok(self.unless_stand_in(step))
+            }
             b'C' => self.complete(header, body),
             b'Z' => self.ready(body),
             b'E' => self.error(header, body),
@@ -226,10 +262,21 @@ impl Session {
     fn described(&mut self, header: Header) -> Result<Step, End> {
         match self.owed.front().map(|entry| entry.expect) {
             Some(Expect::Query | Expect::Execute) => {
-                self.expect(header, &[Expect::Query, Expect::Execute])
+                let step = self.expect(header, &[Expect::Query, Expect::Execute])?;
+                Ok(self.unless_stand_in(step))
             }
             _ => self.answered(header, &[Expect::DescribeStatement, Expect::DescribePortal]),
         }
+    }
+
+    /// Rows of a statement that stands in for another are nobody's.
+    fn unless_stand_in(&self, step: Step) -> Step {
+        let note = self.owed.front().and_then(|entry| entry.note.as_deref());
+        let hides = note.is_some_and(|note| {
+            let stand_ins = note.stand_ins.as_ref();
+            stand_ins.is_some_and(|stand_ins| stand_ins.hides_rows(note.done))
+        });
+        if hides { Step::Hide } else { step }
     }
 
     fn empty(&mut self, header: Header) -> Result<Step, End> {
@@ -268,6 +315,7 @@ impl Session {
             .front()
             .is_some_and(|entry| entry.expect == Expect::Execute);
         let mut inserted = false;
+        let kept = self.complete_kept();
         let begins = self
             .owed
             .front()
@@ -284,13 +332,20 @@ impl Session {
             note.done += 1;
             effect
         });
-        if let Some(effect) = effect {
+        if let Some(tag) = kept {
+            reply::put_command_complete(&mut self.replacement, tag);
+        } else if let Some(effect) = effect {
             self.take_effect(&effect, command_tag(body).unwrap_or_default());
         }
         if is_execute {
             self.owed.pop();
+            self.restart_statement();
         }
-        Ok(if inserted { Step::Hide } else { step })
+        Ok(match (inserted, kept) {
+            (true, _) => Step::Hide,
+            (false, Some(_)) => Step::Replaced,
+            (false, None) => step,
+        })
     }
 
     fn take_effect(&mut self, effect: &Effect, tag: &[u8]) {
@@ -303,6 +358,10 @@ impl Session {
             // COMMIT of a failed transaction is a rollback, and says so.
             Effect::Commit { .. } if tag == b"ROLLBACK" => {
                 self.settings.apply(&Effect::Rollback { plain: true });
+            }
+            Effect::Commit { .. } => {
+                self.unsettled_commit = true;
+                self.settings.apply(effect);
             }
             // ROLLBACK TO outside its transaction is an error; inside, its tag is ROLLBACK too.
             effect => self.settings.apply(effect),
@@ -389,6 +448,7 @@ impl Session {
         }
         let own = entry.note.as_ref().and_then(|note| note.own);
         self.resetting = false;
+        self.unsettled_commit = false;
         let resumes = entry.note.as_ref().and_then(|note| note.resumes);
         if own == Some(Own::Settings) {
             self.settings.synced();
@@ -415,7 +475,18 @@ impl Session {
         if entry.hidden {
             return Ok(Step::Hide);
         }
+        if status == TransactionStatus::Idle {
+            self.deadlines.transaction_over();
+        }
+        self.request_answered();
+        if self.owed.is_empty() && !self.owed.is_unsynced() {
+            self.recent.clear();
+            self.wrote_upstream = false;
+        } else {
+            self.recent.answered();
+        }
         self.status = status;
+        self.follow_retry_switch();
         if self.before_reset.is_some() {
             if !self.needs_sync() {
                 return Ok(self.tell_reset(Some(status)));
@@ -478,7 +549,11 @@ impl Session {
         let taken = fields.code == sqlstate::DUPLICATE_PREPARED_STATEMENT.as_bytes();
         let instead = front.note.as_ref().and_then(|note| {
             let duplicate = note.duplicate.clone().filter(|_| taken);
-            note.instead.clone().or(duplicate)
+            let stand_ins = note.stand_ins.as_ref();
+            let refused = stand_ins
+                .filter(|_| fields.code == DIVISION_BY_ZERO)
+                .and_then(|stand_ins| stand_ins.error(note.done));
+            note.instead.clone().or(duplicate).or(refused)
         });
         let extended = front.expect.is_extended();
         self.copying_in = false;
@@ -492,7 +567,9 @@ impl Session {
         } else {
             self.undo_rest(fields.code);
         }
-        match (instead, renamed) {
+        let conflict = fields.code == sqlstate::SERIALIZATION_FAILURE.as_bytes();
+        let stopped = self.stopped.take().filter(|_| conflict);
+        match (stopped.or(instead), renamed) {
             (Some(error), _) => {
                 error.put(&mut self.replacement);
                 Ok(Step::Replaced)
@@ -631,7 +708,7 @@ impl Session {
         }
     }
 
-    fn undo(&mut self, entry: Owed<Note>, failed_itself: bool) {
+    pub(super) fn undo(&mut self, entry: Owed<Note>, failed_itself: bool) {
         let Some(note) = entry.note else { return };
         let Some(lease) = &mut self.lease else { return };
         if let Some(id) = note.makes {
@@ -681,8 +758,12 @@ impl Session {
             upstream_message = ?String::from_utf8_lossy(fields.message),
             "upstream ended the connection"
         );
+        let cause = String::from_utf8_lossy(fields.message).into_owned();
+        if let Some(loss) = survivable(fields.code, &cause) {
+            return Err(End::Lost(Box::new(loss)));
+        }
         if self.outcome_unknown() || self.visible_is_hidden() {
-            return Err(self.upstream_lost(&String::from_utf8_lossy(fields.message)));
+            return Err(upstream_lost(cause));
         }
         // The server's own words, then the end. Only what is whole can be told.
         let whole = body.len() + HEADER == header.total;
@@ -710,40 +791,8 @@ impl Session {
         End::Told
     }
 
-    /// The connection is gone: what the client must know about it.
-    pub(super) fn upstream_lost(&mut self, cause: &str) -> End {
-        self.env.tally.upstream_lost.add(1);
-        let unknown = self.outcome_unknown();
-        tracing::warn!(
-            pool = self.env.pool.name(),
-            user = self.identity.user(),
-            cause,
-            outcome_unknown = unknown,
-            "upstream connection lost"
-        );
-        if unknown {
-            self.env.tally.commit_unknown.add(1);
-            return End::Refuse(
-                ClientError::fatal(
-                    sqlstate::TRANSACTION_RESOLUTION_UNKNOWN,
-                    "the upstream connection was lost while a change was being committed",
-                )
-                .detail("The change may or may not have taken effect.")
-                .hint("Check whether it took effect before repeating it."),
-            );
-        }
-        End::Refuse(
-            ClientError::fatal(
-                sqlstate::CONNECTION_FAILURE,
-                "the upstream connection was lost",
-            )
-            .detail("No transaction was committed by the statements under way.")
-            .hint("Reconnect and repeat the transaction."),
-        )
-    }
-
     /// A COMMIT, or a write outside a transaction block, was sent and not answered.
-    fn outcome_unknown(&self) -> bool {
+    pub(super) fn outcome_unknown(&self) -> bool {
         if self.is_repeating_before_commit() {
             return false;
         }
@@ -754,7 +803,7 @@ impl Session {
             entry
                 .note
                 .as_ref()
-                .is_some_and(|note| note.writes && note.own.is_none() && implicit)
+                .is_some_and(|note| (note.writes || note.calls) && note.own.is_none() && implicit)
         });
         let commits = self.owed.iter().any(|entry| {
             let effects = entry.note.as_ref().and_then(|note| note.effects.as_ref());
@@ -767,7 +816,7 @@ impl Session {
         let pending_sync = implicit
             && self.unsettled_writes
             && self.owed.iter().any(|entry| entry.expect == Expect::Sync);
-        wrote || commits || pending_sync
+        wrote || commits || pending_sync || self.unsettled_commit
     }
 
     fn unexpected(&mut self, header: Header) -> End {
@@ -798,6 +847,21 @@ impl Session {
     }
 }
 
+/// FATAL errors that are about the server and not about what the client did: its session goes on.
+fn survivable(code: &[u8], cause: &str) -> Option<Loss> {
+    let mut loss = Loss::of_connection(cause);
+    match code {
+        b"57P01" => loss.code = sqlstate::ADMIN_SHUTDOWN,
+        // The statement may be what it crashed on.
+        b"57P02" => loss.repeatable = false,
+        b"57P03" | b"XX000" => {}
+        code if code.starts_with(b"08") && code != b"08P01" => {}
+        code if code.starts_with(b"53") || code.starts_with(b"58") => {}
+        _ => return None,
+    }
+    Some(loss)
+}
+
 /// Whether a statement that changes settings can have ended with this tag.
 fn is_tag_of(effect: &Effect, tag: &[u8]) -> bool {
     match effect {
@@ -822,7 +886,8 @@ fn may_refuse_deallocate(code: &[u8]) -> bool {
 /// The bytes of a frame that must be there before it is looked at.
 fn wanted(header: Header) -> usize {
     match header.tag {
-        b'D' | b'd' | b'T' | b't' | b'V' | b'A' | b'G' | b'H' => HEADER,
+        // What is short is passed on whole, so that a connection that is lost leaves no half of it.
+        b'D' | b'd' | b'T' | b't' | b'V' | b'A' | b'G' | b'H' if header.total > WHOLE => HEADER,
         b'E' | b'N' => header.total.min(LOOK_AT),
         _ => header.total,
     }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Context;
 
+use crate::policy::settings::RETRY;
 use crate::retry::{Action, Budget, Limits, Outcome, Replay, Sent};
 use crate::sql::{Effect, PinReason};
 use crate::upstream::{Expect, STATEMENT_PREFIX};
@@ -13,7 +14,7 @@ use crate::wire::backend::two_strings;
 use crate::wire::frame::{self, HEADER};
 
 use super::insight::Insight;
-use super::run::{End, Note, Own, Session};
+use super::run::{End, Note, Own, Session, upstream_lost};
 
 /// What sessions of a database entry need to repeat transactions.
 #[derive(Debug, Clone)]
@@ -122,11 +123,20 @@ impl Session {
     /// Turns repeating on or off for this session (`dsqlproxy.retry`). Off counts for the open
     /// transaction too; on, for those that begin later. What the configuration turned off, for the
     /// database or the user, stays off.
-    pub fn set_retry(&mut self, on: bool) {
+    fn set_retry(&mut self, on: bool) {
         let open = self.status != TransactionStatus::Idle || self.begin.is_some();
         let on = on && self.env.retry.user;
         if let Some(replay) = &mut self.replay {
             replay.allow(on, open);
+        }
+    }
+
+    /// Does what the session's `dsqlproxy.retry` says.
+    pub(super) fn follow_retry_switch(&mut self) {
+        let on = self.settings.kept(RETRY) != Some("off");
+        if on != self.retry_on {
+            self.retry_on = on;
+            self.set_retry(on);
         }
     }
 
@@ -145,6 +155,7 @@ impl Session {
 
     /// Puts up the gate on a connection that was just leased.
     pub(super) fn begin_watch(&mut self) {
+        self.follow_retry_switch();
         if let (Some(replay), Some(lease)) = (&mut self.replay, &mut self.lease) {
             replay.reset();
             lease.input.set_gate(true);
@@ -210,7 +221,7 @@ impl Session {
             Action::Tell(outcome) => self.tell_outcome(outcome),
             Action::Conflict(evidence) => self.note_conflict(evidence),
             Action::Measured(effort) => self.note_effort(effort),
-            Action::Lost => return Err(self.upstream_lost("a repetition could not be undone")),
+            Action::Lost => return Err(upstream_lost("a repetition could not be undone")),
             Action::More => {}
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::task::Waker;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -21,6 +22,8 @@ pub struct Control {
     idle: Cell<bool>,
     /// Only what is buffered is still written.
     closing: Cell<bool>,
+    /// The session must be woken then.
+    deadline: Cell<Option<Instant>>,
 }
 
 impl Control {
@@ -52,6 +55,24 @@ impl Control {
     #[must_use]
     pub fn is_closing(&self) -> bool {
         self.closing.get()
+    }
+
+    /// Wakes the session if its deadline has come; gives one that has not.
+    pub fn check_deadline(&self, now: Instant) -> Option<Instant> {
+        let deadline = self.deadline.get()?;
+        if deadline <= now {
+            self.wake();
+            return None;
+        }
+        Some(deadline)
+    }
+
+    pub(super) fn set_deadline(&self, deadline: Option<Instant>) {
+        self.deadline.set(deadline);
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline.get()
     }
 
     pub(super) fn set_closing(&self) {

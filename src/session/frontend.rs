@@ -16,6 +16,7 @@ use crate::wire::sqlstate;
 
 use super::conflict::sent;
 use super::deallocate::translate;
+use super::limbo::Limbo;
 use super::names::{NameChange, Prepared, Quota, size_of_statement};
 use super::reset::{restore, restoring, taken};
 use super::run::{Bound, End, HIGH_WATER, Note, Own, Portal, Rest, Session, violation};
@@ -100,19 +101,51 @@ impl Session {
             }
             let end = input.unread().len().min(header.total);
             // The frame is lent out while the session changes; the buffer itself is not.
+            let skipped = self.discarding || self.owed.is_skipping() && header.tag != b'S';
             let taken = self.take_frame(header, &input.unread()[..end])?;
             match taken {
-                Taken::All => input.drop_unread(header.total),
+                Taken::All => {
+                    self.keep_frame(header.tag, &input.unread()[..header.total], 0, skipped);
+                    input.drop_unread(header.total);
+                }
                 Taken::Head(count, rest) => {
+                    let frame = &input.unread()[..count];
+                    self.keep_frame(header.tag, frame, rest.left(), skipped);
                     input.drop_unread(count);
                     self.from_client = rest;
                 }
                 Taken::Wait => return Ok(progress),
             }
+            if !self.again.is_empty() {
+                input.put_back(&std::mem::take(&mut self.again));
+            }
             if self.terminating {
                 return Ok(true);
             }
             progress = true;
+        }
+    }
+
+    /// Keeps what was sent, should it have to be sent again.
+    fn keep_frame(&mut self, tag: u8, bytes: &[u8], rest: usize, skipped: bool) {
+        if self.lease.is_none() {
+            self.recent.clear();
+            return;
+        }
+        if skipped {
+            return;
+        }
+        let ends = matches!(tag, b'Q' | b'F' | b'S') && !(tag == b'S' && self.copying_in);
+        self.recent.note(bytes);
+        if ends && rest > 0 {
+            self.recent.lose();
+        }
+        if ends {
+            self.recent.close();
+        }
+        if self.owed.is_empty() && !self.owed.is_unsynced() {
+            // Answered already.
+            self.recent.clear();
         }
     }
 
@@ -164,6 +197,7 @@ impl Session {
         }
         if let Rest::Pass(_) = self.from_client {
             self.send_rest(&input.unread()[..count]);
+            self.recent.note(&input.unread()[..count]);
         }
         input.drop_unread(count);
         self.from_client.reduce(count);
@@ -197,6 +231,10 @@ impl Session {
             b'S' if self.must_wait_for_reset() => Ok(Taken::Wait),
             b'S' => Ok(self.take_sync(bytes)),
             _ if self.discarding || self.owed.is_skipping() => Ok(skip(header.total, bytes.len())),
+            tag @ (b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' | b'C') if self.limbo.is_some() => {
+                self.take_in_limbo(tag, header.total, bytes)?;
+                Ok(skip(header.total, bytes.len()))
+            }
             b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' if self.must_wait_for_reset() => {
                 Ok(Taken::Wait)
             }
@@ -225,6 +263,9 @@ impl Session {
         put: impl FnOnce(&mut Vec<u8>),
     ) {
         self.asked_for_answers = false;
+        if !hidden {
+            self.start_statement();
+        }
         // Weighed anew only when this sum, which still has what was answered, does not fit.
         self.undoable += note.as_ref().map_or(0, Note::undoable);
         if let Some(lease) = &mut self.lease {
@@ -299,6 +340,7 @@ impl Session {
         let Some(text) = self.begin.take() else {
             return;
         };
+        self.begin_sent = Some(text.clone());
         self.send(Expect::Parse, true, Self::own(Own::Begin), |out| {
             frontend::put_parse(out, b"", &text, b"\0\0");
         });
@@ -328,15 +370,16 @@ impl Session {
                 self.settle_settings();
                 Ok(None)
             }
-            Ok(false) => Ok(Some(Taken::Wait)),
-            Err(error) if self.begin.is_some() => {
-                // The client believes to be in a transaction that never began.
-                Err(End::Refuse(ClientError {
-                    severity: reply::Severity::Fatal,
-                    ..error
-                }))
+            Ok(false) => {
+                self.start_statement();
+                Ok(Some(Taken::Wait))
             }
             Err(error) => {
+                if self.begin.take().is_some() {
+                    // The client believes to be in a transaction, which never began.
+                    self.limbo = Some(Limbo::default());
+                    self.status = TransactionStatus::Failed;
+                }
                 error.put(self.cout.tail());
                 if simple {
                     reply::put_ready(self.cout.tail(), self.status);
@@ -359,6 +402,9 @@ impl Session {
         if self.answer_transaction(text, &class) {
             return Ok(Taken::All);
         }
+        if let Some(taken) = self.take_kept_query(text, class.statements) {
+            return Ok(taken);
+        }
         if let Some(taken) = self.lease_or(true)? {
             return Ok(without_rest(taken, total, bytes.len()));
         }
@@ -371,27 +417,41 @@ impl Session {
         self.note_pins(&class);
         let alone = !self.owed.may_skip();
         let (forgets, unnamed) = self.forget_unnamed(alone);
+        let (substituted, mut stand_ins) = self.substitute_kept(text, class.statements).unzip();
+        let substituted_text = substituted.is_some();
+        let text = substituted.as_deref().unwrap_or(text);
         let translated = self.translate_deallocate(text, &class);
         let mut note = Note {
             writes: class.may_write,
             opts_out: class.opts_out,
+            calls: class.calls,
             forgets,
             unnamed,
             ..Note::default()
         };
-        let restored = class.effects.as_deref().and_then(|effects| {
+        let mut class_effects = class.effects;
+        if substituted_text && class_effects.is_none() {
+            class_effects = Some(vec![Effect::None; class.statements].into());
+        }
+        let restored = class_effects.as_deref().and_then(|effects| {
             let text = translated.as_deref().unwrap_or(text);
             restore(text, effects, self.settings.defaults())
         });
         let (effects, translated) = match restored {
             Some(restored) => {
+                if let Some(stand_ins) = &mut stand_ins {
+                    let inserted = |number| restored.inserted.has_statement(number);
+                    stand_ins.shift(inserted, restored.effects.len());
+                }
                 note.inserted = Some(restored.inserted);
                 (Some(restored.effects), Some(restored.text))
             }
-            None => (class.effects, translated),
+            None => (class_effects, translated.or(substituted)),
         };
+        note.stand_ins = stand_ins;
         self.note_effects(&mut note, effects);
-        let plain = alone && note.effects.is_none() && !note.writes && !note.opts_out;
+        let speaks = note.writes || note.calls || note.opts_out;
+        let plain = alone && note.effects.is_none() && !speaks;
         self.env.tally.requests.add(1);
         self.send(
             Expect::Query,
@@ -549,6 +609,7 @@ impl Session {
         };
         if status == TransactionStatus::Idle {
             self.begin = None;
+            self.settings.apply(effect);
         }
         self.names.forget_unnamed();
         self.status = status;
@@ -713,8 +774,9 @@ impl Session {
         let text = translate(parse.text, |name| {
             itself(name).or_else(|| self.server_name(name))
         });
+        let kept = self.kept_stand_in(parse.text, class.statements);
         let text = self.stand_in(parse.text, &class).or(text.as_deref());
-        let text = text.unwrap_or(parse.text);
+        let text = kept.as_deref().or(text).unwrap_or(parse.text);
         Prepared::translated(id, text, parse.text, parse.types, class, self.scope())
     }
 
@@ -752,7 +814,8 @@ impl Session {
         // Two names of one session never share a statement, so that an error can name the right one.
         // What SET LOCAL or an untracked change did is not in the scope.
         let private = self.pin.is_some() || self.local_settings;
-        let prepared = if shared.class.effects.is_some() {
+        let kept = self.is_kept(parse.text, shared.class.statements);
+        let prepared = if shared.class.effects.is_some() || kept {
             self.prepared_of(parse)
         } else if private || self.names.uses(shared.id) || (known && !certain) {
             shared.renewed()
@@ -976,7 +1039,11 @@ impl Session {
     /// Remembers what a portal does, if any of them does anything.
     fn note_portal(&mut self, name: &[u8], prepared: Option<&Rc<Prepared>>) -> Option<Bound> {
         self.last_bound_writes = prepared.is_none_or(|prepared| prepared.class.may_write);
-        let effective = prepared.filter(|prepared| prepared.class.effects.is_some());
+        self.last_bound_calls = prepared.is_none_or(|prepared| prepared.class.calls);
+        let effective = prepared.filter(|prepared| {
+            let class = &prepared.class;
+            class.effects.is_some() || self.is_kept(&prepared.source, class.statements)
+        });
         if effective.is_none() && self.portals.is_empty() {
             return None;
         }
@@ -1028,23 +1095,27 @@ impl Session {
         let known = self.portals.iter().position(|known| known.name == portal);
         let prepared = known.and_then(|at| self.portals[at].prepared.clone());
         if let (Some(at), Some(prepared)) = (known, &prepared)
-            && let Some(taken) = self.take_savepoint_execute(bytes, prepared, at)
+            && let Some(taken) = self
+                .take_kept_execute(prepared)
+                .or_else(|| self.take_savepoint_execute(bytes, prepared, at))
         {
             return Ok(taken);
         }
         let effects = prepared.and_then(|prepared| prepared.class.effects.clone());
         let writes = self.last_bound_writes;
-        self.unsettled_writes |= writes;
+        let calls = self.last_bound_calls;
+        self.unsettled_writes |= writes || calls;
         self.prepare_deallocated(effects.as_deref());
         let mut note = Note {
             writes,
+            calls,
             ..Note::default()
         };
         let effect = effects
             .as_deref()
             .and_then(|effects| effects.first().cloned());
         self.note_effects(&mut note, effects);
-        let plain = note.effects.is_none() && !writes;
+        let plain = note.effects.is_none() && !writes && !calls;
         self.send(Expect::Execute, false, (!plain).then_some(note), |out| {
             out.extend_from_slice(bytes);
         });
@@ -1118,6 +1189,9 @@ impl Session {
 
     fn take_sync(&mut self, bytes: &[u8]) -> Taken {
         if std::mem::take(&mut self.discarding) || self.lease.is_none() {
+            if self.lease.is_none() {
+                self.request_answered();
+            }
             reply::put_ready(self.cout.tail(), self.status);
             return Taken::All;
         }

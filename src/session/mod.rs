@@ -4,13 +4,18 @@
 //! reads the client's frames (`frontend`), sends them on, notes what is owed for each, and relays
 //! the answers (`backend`).
 
+mod abandon;
 mod backend;
 mod conflict;
 mod control;
+mod deadline;
 mod deallocate;
 mod frontend;
 mod insight;
+mod kept;
+mod limbo;
 mod names;
+mod recent;
 mod reset;
 mod run;
 mod savepoint;
@@ -21,7 +26,9 @@ mod welcome;
 
 pub use conflict::RetryEnv;
 pub use control::Control;
+pub use deadline::Alarm;
 pub use insight::Insight;
+pub use kept::KeptEnv;
 pub use names::{Quota, Registry};
 pub use run::{Session, SessionEnv};
 pub use welcome::Profiles;

@@ -15,16 +15,21 @@ use crate::pool::{Lease, Pool, Ticket};
 use crate::retry::{Mark, Replay};
 use crate::sql::{Effect, PinReason};
 use crate::telemetry::tally::WorkerTally;
-use crate::upstream::{OwedQueue, SharedSettings, same};
+use crate::upstream::{OwedQueue, Settings, SharedSettings, same};
 use crate::wire::backend::TransactionStatus;
-use crate::wire::frame::FrameError;
+use crate::wire::frame::{self, FrameError};
 use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
+use super::abandon::Loss;
 use super::conflict::RetryEnv;
 use super::control::Control;
+use super::deadline::{Alarm, Deadlines};
+use super::kept::{KeptEnv, StandIns};
+use super::limbo::Limbo;
 use super::names::{NameChange, Names, Prepared, Quota, Registry, Scope};
+use super::recent::Recent;
 use super::reset::Inserted;
 use super::savepoint::Savepoints;
 use super::state::SettingsState;
@@ -61,6 +66,10 @@ pub struct SessionEnv {
     pub retry: RetryEnv,
     /// What becomes of savepoints.
     pub savepoints: config::Savepoints,
+    /// What the proxy keeps in the server's stead.
+    pub kept: KeptEnv,
+    /// Sounds at deadlines.
+    pub alarm: Rc<Alarm>,
 }
 
 /// Why a session ends.
@@ -74,6 +83,8 @@ pub(super) enum End {
     Refuse(ClientError),
     /// The upstream said why; its error is already on the way to the client.
     Told,
+    /// Not the session but its connection ends; what that means is still to be found out.
+    Lost(Box<Loss>),
 }
 
 impl From<FrameError> for End {
@@ -126,6 +137,10 @@ pub(super) struct Note {
     pub writes: bool,
     /// Its text asks that its transaction is not run again after a conflict.
     pub opts_out: bool,
+    /// The same, by a function that it calls.
+    pub calls: bool,
+    /// Statements of the text that stand in for others.
+    pub stand_ins: Option<StandIns>,
 }
 
 impl Note {
@@ -230,6 +245,8 @@ pub struct Session {
     /// Which statement is the unnamed one of the connection, if that is known.
     pub(super) unnamed: Tentative<Option<u64>>,
     pub(super) settings: SettingsState,
+    /// Start-up parameters that the proxy keeps, until they have been read.
+    pub(super) startup: Option<Settings>,
     /// Portals, unless none of them has an effect.
     pub(super) portals: Vec<Portal>,
     /// Binds that were noted.
@@ -239,6 +256,8 @@ pub struct Session {
     /// DISCARD ALL was done since the last ReadyForQuery.
     pub(super) discarded: bool,
     pub(super) last_bound_writes: bool,
+    /// The statement bound last calls functions that may write.
+    pub(super) last_bound_calls: bool,
     /// Status as the client was last told.
     pub(super) status: TransactionStatus,
     /// A BEGIN that was answered and not yet sent.
@@ -256,6 +275,8 @@ pub struct Session {
     pub(super) terminating: bool,
     /// A statement that may write was executed since the last ReadyForQuery.
     pub(super) unsettled_writes: bool,
+    /// A COMMIT was completed since the last ReadyForQuery.
+    pub(super) unsettled_commit: bool,
     /// DISCARD ALL was done since the last ReadyForQuery and the client has start-up parameters.
     pub(super) resetting: bool,
     /// The connection's parameters before that: its defaults are others than the client's.
@@ -266,10 +287,33 @@ pub struct Session {
     pub(super) final_words: Option<Vec<u8>>,
     /// Repeating after conflicts, when it is on.
     pub(super) replay: Option<Box<Replay>>,
+    /// `dsqlproxy.retry` as it was last followed.
+    pub(super) retry_on: bool,
     /// Savepoints that the server knows nothing of.
     pub(super) savepoints: Savepoints,
     /// The pause before a repetition.
     pub(super) pause: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// Requests under way as the client sent them.
+    pub(super) recent: Recent,
+    /// A frame that takes the place of the one just taken.
+    pub(super) again: Vec<u8>,
+    /// Acknowledgements of the request at hand that the client has seen.
+    pub(super) acks_shown: usize,
+    /// So many of them are kept back, because it has seen them already.
+    pub(super) acks_to_skip: usize,
+    /// The client has seen more of the answer at hand than acknowledgements.
+    pub(super) results_shown: bool,
+    /// How often the request at hand was taken once more.
+    pub(super) reruns: u32,
+    /// Something was written to the connection since it last owed nothing.
+    pub(super) wrote_upstream: bool,
+    /// The deferred BEGIN that was sent and whose transaction the client has seen nothing of.
+    pub(super) begin_sent: Option<Vec<u8>>,
+    /// The client's transaction has failed, and there is none at any upstream.
+    pub(super) limbo: Option<Limbo>,
+    pub(super) deadlines: Deadlines,
+    /// The client gets this error for the conflict that is not repeated any more.
+    pub(super) stopped: Option<ClientError>,
     turns: u64,
 }
 
@@ -284,12 +328,14 @@ impl Session {
         env: SessionEnv,
     ) -> Self {
         env.tally.clients.add(1);
-        let defaults = super::welcome::startup_settings(&identity);
+        let asked = super::welcome::startup_settings(&identity);
+        let (defaults, kept) = super::kept::divide(&asked, &env.kept);
         let replay = env
             .retry
             .replay(env.savepoints == config::Savepoints::Emulate);
         Self {
             replay,
+            retry_on: true,
             savepoints: Savepoints::default(),
             pause: None,
             client,
@@ -311,11 +357,13 @@ impl Session {
             undoable: 0,
             unnamed: Tentative::default(),
             settings: SettingsState::new(defaults),
+            startup: Some(kept),
             portals: Vec::new(),
             binds: 0,
             local_settings: false,
             discarded: false,
             last_bound_writes: true,
+            last_bound_calls: true,
             status: TransactionStatus::Idle,
             begin: None,
             discarding: false,
@@ -325,12 +373,29 @@ impl Session {
             asked_for_errors: false,
             terminating: false,
             unsettled_writes: false,
+            unsettled_commit: false,
             resetting: false,
             before_reset: None,
             replacement: Vec::new(),
             final_words: None,
+            recent: Recent::default(),
+            again: Vec::new(),
+            acks_shown: 0,
+            acks_to_skip: 0,
+            results_shown: false,
+            reruns: 0,
+            wrote_upstream: false,
+            begin_sent: None,
+            limbo: None,
+            deadlines: Deadlines::default(),
+            stopped: None,
             turns: 0,
         }
+    }
+
+    /// The client does not know the server's parameters yet.
+    pub(super) fn is_welcoming(&self) -> bool {
+        self.phase == Phase::Welcome
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -344,7 +409,13 @@ impl Session {
                 Ok(true) => {}
                 Ok(false) => {
                     self.control.set_idle(self.is_at_rest());
+                    self.arm();
                     return Poll::Pending;
+                }
+                Err(End::Lost(loss)) => {
+                    if let Err(end) = self.survive(*loss) {
+                        self.close(end);
+                    }
                 }
                 Err(end) => self.close(end),
             }
@@ -357,6 +428,7 @@ impl Session {
         if let Some(error) = self.control.take_end() {
             return Err(End::Refuse(error));
         }
+        self.read_startup().map_err(End::Refuse)?;
         if self.welcome()? {
             self.phase = Phase::Serving;
             return Ok(true);
@@ -377,8 +449,9 @@ impl Session {
         progress |= self.take_frames()?;
         // Behind the frames: one of them may just have joined the queue.
         progress |= self.poll_ticket(cx);
-        progress |= self.write_upstream(cx)?;
+        // Before anything is written: what the kernel knows to be closed has got nothing.
         progress |= self.read_upstream(cx)?;
+        progress |= self.write_upstream(cx)?;
         progress |= self.watch_upstream(cx)?;
         progress |= self.relay()?;
         progress |= self.write_client(cx)?;
@@ -414,7 +487,7 @@ impl Session {
         if self.control.has_cancels() {
             self.obey_cancels();
         }
-        Ok(())
+        self.obey_deadlines()
     }
 
     fn obey_cancels(&mut self) {
@@ -437,14 +510,21 @@ impl Session {
                     self.env.tally.cancels.add(1);
                     lease.cancel(move || drop(done));
                 }
-                self.stop_repeating();
+                let error = ClientError::error(
+                    sqlstate::QUERY_CANCELED,
+                    "canceling statement due to user request",
+                );
+                if !self.stop_pausing(&error) {
+                    self.stop_repeating();
+                    self.expect_cancel();
+                }
             }
             None => drop(self.control.take_cancels()),
         }
     }
 
     /// Gives up waiting for a connection; tells whether it did wait.
-    fn leave_queue(&mut self) -> bool {
+    pub(super) fn leave_queue(&mut self) -> bool {
         let waited = self.ticket.take().is_some();
         self.env.tally.waiting.sub(u64::from(waited));
         waited
@@ -513,6 +593,7 @@ impl Session {
     fn begin_lease(&mut self, lease: Lease) {
         self.env.tally.leases.add(1);
         self.owed.reset();
+        self.wrote_upstream = false;
         self.settings.attach(Arc::clone(&lease.label));
         self.unnamed.settle(lease.unnamed);
         self.lease = Some(lease);
@@ -640,7 +721,9 @@ impl Session {
             return Ok(false);
         };
         let waiting = lease.output.len();
-        match lease.output.poll_drain(&mut lease.stream, cx) {
+        let outcome = lease.output.poll_drain(&mut lease.stream, cx);
+        self.wrote_upstream |= lease.output.len() < waiting;
+        match outcome {
             Poll::Ready(Ok(())) => Ok(waiting > HIGH_WATER),
             // The read tells more than the write: the server may have said why it closed.
             Poll::Ready(Err(_)) | Poll::Pending => Ok(false),
@@ -660,8 +743,10 @@ impl Session {
                 self.env.tally.bytes_out.add(count as u64);
                 Ok(true)
             }
-            Poll::Ready(Ok(_)) => Err(self.upstream_lost("closed the connection")),
-            Poll::Ready(Err(error)) => Err(self.upstream_lost(&error.to_string())),
+            // What came before the end is still to be passed on.
+            Poll::Ready(_) if has_whole_frame(lease.input.unread()) => Ok(false),
+            Poll::Ready(Ok(_)) => Err(upstream_lost("it was closed")),
+            Poll::Ready(Err(error)) => Err(upstream_lost(error.to_string())),
         }
     }
 
@@ -676,6 +761,7 @@ impl Session {
         self.end_lease();
         self.leave_queue();
         match end {
+            End::Lost(_) => {}
             End::Client => self.cout = WriteBuffer::default(),
             End::Finished => {}
             End::Told => {
@@ -705,6 +791,7 @@ impl Session {
             }
         }
         self.phase = Phase::Closing;
+        self.control.set_deadline(None);
         self.control.set_closing();
     }
 
@@ -741,6 +828,20 @@ impl Session {
                 Poll::Ready(())
             }
         }
+    }
+}
+
+/// The connection broke.
+pub(super) fn upstream_lost(cause: impl Into<String>) -> End {
+    End::Lost(Box::new(Loss::of_connection(cause)))
+}
+
+fn has_whole_frame(bytes: &[u8]) -> bool {
+    match frame::backend_header(bytes) {
+        Ok(Some(header)) => bytes.len() >= header.total,
+        Ok(None) => false,
+        // The relay says what is wrong.
+        Err(_) => true,
     }
 }
 

@@ -6,6 +6,7 @@
 //! order and its errors skip what they have to.
 
 use crate::config::Savepoints as Way;
+use crate::policy::settings::SAVEPOINTS;
 use crate::retry::Mark;
 use crate::sql::scan::{Token, Tokens};
 use crate::sql::{Class, Effect};
@@ -31,6 +32,11 @@ impl Savepoints {
     /// The transaction is over.
     pub fn clear(&mut self) {
         self.marks.clear();
+    }
+
+    /// The connection is gone.
+    pub fn reset(&mut self) {
+        *self = Self::default();
     }
 
     /// A SAVEPOINT was carried out; a name may be used again.
@@ -70,8 +76,16 @@ impl Session {
         }
     }
 
+    /// A session may turn them off for itself.
+    fn way(&self) -> Way {
+        match self.settings.kept(SAVEPOINTS) {
+            Some("reject") if self.env.savepoints == Way::Emulate => Way::Reject,
+            _ => self.env.savepoints,
+        }
+    }
+
     fn asked<'a>(&self, text: &[u8], class: &'a Class) -> Asked<'a> {
-        if self.env.savepoints == Way::Forward {
+        if self.way() == Way::Forward {
             return Asked::Nothing;
         }
         match class.effects.as_deref().unwrap_or_default() {
@@ -94,7 +108,7 @@ impl Session {
                 return Some(Taken::All);
             }
         };
-        if self.env.savepoints == Way::Reject {
+        if self.way() == Way::Reject {
             self.refuse_query(rejected());
             return Some(Taken::All);
         }
@@ -220,7 +234,7 @@ impl Session {
     }
 
     fn execute_about_savepoints(&mut self, bytes: &[u8], effect: &Effect, portal: &[u8]) -> Taken {
-        if self.env.savepoints == Way::Reject {
+        if self.way() == Way::Reject {
             self.refuse_parse(rejected());
             return Taken::All;
         }
@@ -369,7 +383,7 @@ impl Session {
     /// Earlier requests of the client must be answered first: then it is known what the transaction
     /// is. Not those that bring a connection into line: behind them it would go back to the pool.
     /// `but_begin`: a BEGIN of the proxy's own is none.
-    fn waits_for_answers(&mut self, but_begin: bool) -> bool {
+    pub(super) fn waits_for_answers(&mut self, but_begin: bool) -> bool {
         let is_ready = |own| own == Some(Own::Settings) || but_begin && own == Some(Own::Begin);
         if self.owed_own().all(is_ready) {
             return false;
@@ -389,7 +403,7 @@ impl Session {
     }
 
     /// The server's transaction, as far as it was answered.
-    fn block(&self) -> TransactionStatus {
+    pub(super) fn block(&self) -> TransactionStatus {
         match self.savepoints.block {
             None if self.is_beginning() => TransactionStatus::Open,
             known => known.unwrap_or_else(|| self.owed.status()),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::policy::settings::{self, Scope};
 use crate::sql::Effect;
 use crate::upstream::{Settings, SharedSettings};
 
@@ -12,6 +13,10 @@ use super::value::value_of;
 struct Snapshot {
     session: SharedSettings,
     label: SharedSettings,
+    /// What the proxy keeps itself, as SHOW tells it.
+    kept: SharedSettings,
+    /// The same, by SET LOCAL.
+    local: SharedSettings,
 }
 
 /// Parameters a server reports that no SET changes.
@@ -29,6 +34,10 @@ const FIXED: [&str; 6] = [
 pub struct SettingsState {
     /// What RESET goes back to: the client's startup parameters.
     defaults: SharedSettings,
+    /// Which settings the proxy keeps itself.
+    scope: Scope,
+    /// What RESET makes of these: start-up parameters, and the database entry's.
+    kept_defaults: SharedSettings,
     now: Snapshot,
     /// At the start of the transaction.
     base: Snapshot,
@@ -43,7 +52,7 @@ impl SettingsState {
     pub fn new(defaults: SharedSettings) -> Self {
         let now = Snapshot {
             session: Arc::clone(&defaults),
-            label: SharedSettings::default(),
+            ..Snapshot::default()
         };
         Self {
             base: now.clone(),
@@ -84,10 +93,83 @@ impl SettingsState {
         &self.base.label
     }
 
+    /// The proxy keeps settings itself; these are their values to begin with.
+    pub fn keep(&mut self, scope: Scope, defaults: Settings) {
+        self.scope = scope;
+        self.kept_defaults = Arc::new(defaults);
+    }
+
+    /// Which settings the proxy keeps itself.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    /// The value of a setting that the proxy keeps, as SHOW tells it.
+    #[must_use]
+    pub fn kept(&self, name: &str) -> Option<&str> {
+        let default = || settings::find(name, self.scope).map(|setting| setting.default);
+        let sets = [&self.now.local, &self.now.kept, &self.kept_defaults];
+        let set = sets.iter().find_map(|set| set.get(name));
+        set.map(String::as_str).or_else(default)
+    }
+
+    /// No value of a setting that the proxy keeps differs from its default.
+    #[must_use]
+    pub fn keeps_nothing(&self) -> bool {
+        self.now.local.is_empty() && self.now.kept.is_empty() && self.kept_defaults.is_empty()
+    }
+
+    /// Sets a setting that the proxy keeps; `None` resets it.
+    pub fn set_kept(&mut self, name: &str, value: Option<&str>, local: bool) {
+        let now = &mut self.now;
+        let default = self.kept_defaults.get(name).map(String::as_str);
+        let to = value.or(default);
+        if local {
+            let to = to.or_else(|| settings::find(name, self.scope).map(|known| known.default));
+            if let Some(to) = to {
+                Arc::make_mut(&mut now.local).insert(name.to_owned(), to.to_owned());
+            }
+            return;
+        }
+        if now.local.contains_key(name) {
+            Arc::make_mut(&mut now.local).remove(name);
+        }
+        match value {
+            Some(value) => {
+                Arc::make_mut(&mut now.kept).insert(name.to_owned(), value.to_owned());
+            }
+            None if now.kept.contains_key(name) => {
+                Arc::make_mut(&mut now.kept).remove(name);
+            }
+            None => {}
+        }
+    }
+
+    /// A statement outside a transaction was carried out without a connection.
+    pub fn settle_kept(&mut self) {
+        self.now.local = SharedSettings::default();
+        self.base.kept = Arc::clone(&self.now.kept);
+    }
+
     /// A connection was leased.
     pub fn attach(&mut self, label: SharedSettings) {
         self.now.label = label;
-        self.base = self.now.clone();
+        self.base.label = Arc::clone(&self.now.label);
+        self.base.session = Arc::clone(&self.now.session);
+        self.savepoints.clear();
+        self.reported.clear();
+        self.failed = false;
+    }
+
+    /// The connection is gone, and its transaction with it. `again`: what it was asked to do is done
+    /// once more, so what the proxy keeps itself stays as it is.
+    pub fn abandon(&mut self, again: bool) {
+        let before = std::mem::replace(&mut self.now, self.base.clone());
+        if again {
+            self.now.kept = before.kept;
+            self.now.local = before.local;
+        }
         self.savepoints.clear();
         self.reported.clear();
         self.failed = false;
@@ -101,6 +183,8 @@ impl SettingsState {
     /// A statement of the client succeeded.
     pub fn apply(&mut self, effect: &Effect) {
         match effect {
+            Effect::Set { name, .. } | Effect::Reset(name)
+                if settings::find(name, self.scope).is_some() => {}
             Effect::Set {
                 name,
                 value,
@@ -114,8 +198,13 @@ impl SettingsState {
             Effect::ResetAll | Effect::DiscardAll => {
                 self.now.label = SharedSettings::default();
                 self.now.session = Arc::clone(&self.defaults);
+                self.now.kept = SharedSettings::default();
+                self.now.local = SharedSettings::default();
             }
-            Effect::Commit { .. } => self.base = self.now.clone(),
+            Effect::Commit { .. } => {
+                self.now.local = SharedSettings::default();
+                self.base = self.now.clone();
+            }
             Effect::Rollback { .. } => self.now = self.base.clone(),
             Effect::Savepoint(name) => self.savepoints.push((name.clone(), self.now.clone())),
             Effect::Release(name) => self.drop_savepoint(name, false),
@@ -198,6 +287,7 @@ impl SettingsState {
             });
         }
         self.savepoints.clear();
+        self.now.local = SharedSettings::default();
         self.base = self.now.clone();
     }
 }

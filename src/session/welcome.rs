@@ -10,6 +10,7 @@ use crate::sql::{PinReason, reads_otherwise};
 use crate::upstream::{Settings, SharedSettings};
 use crate::wire::reply;
 
+use super::kept::divide;
 use super::run::{End, Session};
 use super::value::value_of;
 
@@ -95,7 +96,7 @@ impl Session {
         if known.len() >= LIMIT {
             known.clear();
         }
-        let asked = startup_settings(&self.identity);
+        let (asked, _) = divide(&startup_settings(&self.identity), &self.env.kept);
         known.insert(
             (self.env.pool_index, asked),
             Rc::new(Profile {

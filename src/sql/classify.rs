@@ -6,6 +6,7 @@
 
 use std::rc::Rc;
 
+use super::reads::is_harmless;
 use super::scan::{Token, Tokens, identifier};
 
 /// Why a session keeps its upstream connection until it ends.
@@ -106,10 +107,13 @@ pub struct Class {
     pub effects: Option<Rc<[Effect]>>,
     /// Statements in the text (empty ones not counted).
     pub statements: usize,
-    /// False only when every statement is certain not to write.
+    /// False only when no statement is one that writes; functions that a SELECT calls may write
+    /// nevertheless.
     pub may_write: bool,
     /// A comment `/* dsqlproxy.retry=off */` is in it: its transaction is not to be run again.
     pub opts_out: bool,
+    /// A function is called that is not known to leave everything as it is.
+    pub calls: bool,
 }
 
 /// Classifies a statement text.
@@ -118,10 +122,12 @@ pub fn classify(text: &[u8]) -> Class {
     let mut tokens = Tokens::new(text);
     let mut effects = Vec::new();
     let mut may_write = false;
+    let mut calls = false;
     loop {
         let mut statement = Statement::read(&mut tokens);
         if statement.words > 0 {
             may_write |= statement.may_write;
+            calls |= statement.calls;
             effects.push(statement.effect());
         }
         if statement.last {
@@ -135,6 +141,7 @@ pub fn classify(text: &[u8]) -> Class {
         statements,
         may_write,
         opts_out: tokens.opts_out(),
+        calls,
     }
 }
 
@@ -148,6 +155,7 @@ struct Statement<'a> {
     words: usize,
     last: bool,
     may_write: bool,
+    calls: bool,
     pin: Option<PinReason>,
     hold: bool,
     updates: bool,
@@ -165,6 +173,7 @@ impl<'a> Statement<'a> {
             words: 0,
             last: true,
             may_write: true,
+            calls: false,
             pin: None,
             hold: false,
             updates: false,
@@ -174,6 +183,7 @@ impl<'a> Statement<'a> {
         // SQL-standard routine bodies hold semicolons: BEGIN ATOMIC … END.
         let mut atomic = 0usize;
         let mut previous = Token::Semicolon;
+        let mut before = Token::Semicolon;
         for token in tokens {
             match token {
                 Token::Semicolon if atomic == 0 => {
@@ -191,6 +201,7 @@ impl<'a> Statement<'a> {
                     statement.look_at(word, previous);
                 }
                 Token::Quoted(name) => statement.look_at_quoted(name),
+                Token::Symbol(b'(') => statement.calls |= may_call(before, previous),
                 _ => {}
             }
             if statement.kept < KEPT {
@@ -198,7 +209,7 @@ impl<'a> Statement<'a> {
                 statement.kept += 1;
             }
             statement.words += 1;
-            previous = token;
+            before = std::mem::replace(&mut previous, token);
         }
         statement.may_write = !statement.is_reading();
         statement
@@ -312,6 +323,19 @@ impl<'a> Statement<'a> {
 
     fn otherwise(&self) -> Effect {
         self.pin.map_or(Effect::None, Effect::Pin)
+    }
+}
+
+/// Whether what stands before a parenthesis is a call of a function that may write. `AS alias (`
+/// calls nothing.
+fn may_call(before: Token<'_>, previous: Token<'_>) -> bool {
+    match previous {
+        Token::Word(_) | Token::Quoted(_) if before.is("as") => false,
+        // A schema's: whoever made it knows what it does.
+        Token::Word(_) if before == Token::Symbol(b'.') => true,
+        Token::Word(word) => !is_harmless(word),
+        Token::Quoted(_) => true,
+        _ => false,
     }
 }
 
@@ -447,11 +471,16 @@ fn set_to(name: String, value: &[Token<'_>], local: bool) -> Effect {
             }
             Some(_) if !local && changes_lexing(&name, value) => Effect::Pin(PinReason::Setting),
             // Not settings of a session.
-            Some(_) if name == "seed" || name.starts_with("transaction_") => Effect::None,
+            Some(_) if name == "seed" || is_of_transaction(&name) => Effect::None,
             Some(value) => Effect::Set { name, value, local },
             None => Effect::Pin(PinReason::Setting),
         },
     }
+}
+
+/// Properties of the transaction that SET can change; `transaction_timeout` is a setting.
+fn is_of_transaction(name: &str) -> bool {
+    name.starts_with("transaction_") && name != "transaction_timeout"
 }
 
 /// Encodings in which no byte of a quote or backslash is part of another character, as the clients

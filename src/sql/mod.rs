@@ -3,8 +3,10 @@
 pub mod classify;
 mod dialect;
 pub mod fingerprint;
+mod reads;
 pub mod scan;
 pub mod statement;
 pub mod target;
 
 pub use classify::{Class, Effect, PinReason, classify, reads_otherwise};
+pub use scan::redact;

@@ -291,9 +291,56 @@ pub fn identifier(token: Token<'_>) -> Option<Vec<u8>> {
     }
 }
 
+/// The beginning of a statement text without its constants, for logs: at most `limit` characters,
+/// no control characters.
+#[must_use]
+pub fn redact(text: &[u8], limit: usize) -> String {
+    let mut shown = String::new();
+    let mut tokens = Tokens::new(text);
+    let mut end = 0;
+    while let Some(token) = tokens.next() {
+        let span = tokens.span();
+        if span.start > end && !shown.is_empty() {
+            shown.push(' ');
+        }
+        end = span.end;
+        match token {
+            Token::Text(_) => shown.push('?'),
+            Token::Number(number) if !number.starts_with(b"$") => shown.push('?'),
+            _ => shown.push_str(&String::from_utf8_lossy(&text[span])),
+        }
+        if shown.len() > 4 * limit {
+            break;
+        }
+    }
+    shown
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(limit)
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn constants_are_not_logged() {
+        let cases = [
+            ("select  1", "select ?"),
+            (
+                "update t set a='x''y' where id=$1 -- secret",
+                "update t set a=? where id=$1",
+            ),
+            ("select /* c */ $$body$$, E'\\n', 1.5e3", "select ?, ?, ?"),
+            ("select 'unterminated", "select ?"),
+            ("select \"a\nb\"", "select \"a b\""),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(redact(text.as_bytes(), 100), expected);
+        }
+        assert_eq!(redact(b"select abc", 8), "select a");
+    }
 
     fn tokens(text: &str) -> Vec<String> {
         Tokens::new(text.as_bytes())

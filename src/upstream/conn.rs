@@ -124,6 +124,8 @@ pub struct Conn {
     pub unnamed: Option<u64>,
     /// Its session holds state that is not in `label`: to be scrubbed before anyone else gets it.
     pub tainted: bool,
+    /// When it was opened.
+    pub opened: Instant,
     /// Not to be used beyond this moment.
     pub expires: Instant,
     /// When it became idle.

@@ -196,6 +196,11 @@ impl<N> OwedQueue<N> {
         Some(entry)
     }
 
+    /// Removes the entry that was pushed last, to undo it: only [`OwedQueue::reset`] may follow.
+    pub fn pop_back(&mut self) -> Option<Owed<N>> {
+        self.entries.pop_back()
+    }
+
     /// Takes a ReadyForQuery: the front entry must be one that ends with it.
     pub fn ready(&mut self, status: TransactionStatus) -> Option<Owed<N>> {
         if self.front()?.expect.is_extended() {

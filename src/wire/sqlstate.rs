@@ -19,6 +19,10 @@ pub const NO_ACTIVE_SQL_TRANSACTION: SqlState = "25P01";
 pub const IN_FAILED_SQL_TRANSACTION: SqlState = "25P02";
 /// `invalid_savepoint_specification`: no such savepoint.
 pub const INVALID_SAVEPOINT: SqlState = "3B001";
+/// `idle_in_transaction_session_timeout`.
+pub const IDLE_IN_TRANSACTION_SESSION_TIMEOUT: SqlState = "25P03";
+/// `transaction_timeout`.
+pub const TRANSACTION_TIMEOUT: SqlState = "25P04";
 /// `serialization_failure`: DSQL aborted the transaction, nothing of it was applied.
 pub const SERIALIZATION_FAILURE: SqlState = "40001";
 /// `invalid_sql_statement_name`: no such prepared statement.

@@ -117,6 +117,33 @@ fn single_statements_are_run_again() {
 }
 
 #[test]
+fn a_session_turns_repeating_off_for_itself() {
+    let (proxy, mut table) = (plan().retry(3).dialect("compat").start(), Table::new());
+    let text = format!("update {} set value = value + 1 where id = 1", table.name);
+    let mut client = proxy.connect();
+    client.run("set dsqlproxy.retry = off");
+    table.refuse(1);
+    assert_eq!(client.sqlstate(&text), "40001");
+    // On counts for what begins later.
+    client.run("begin; select 1");
+    client.run("set local dsqlproxy.retry = on");
+    client.run(&text);
+    table.refuse(1);
+    assert_eq!(client.sqlstate("commit"), "40001");
+    client.run("reset dsqlproxy.retry");
+    table.refuse(1);
+    client.run(&text);
+    assert_eq!(table.value(1), "1");
+    client.run("begin");
+    client.run(&text);
+    client.run("set dsqlproxy.retry = off");
+    table.refuse(1);
+    assert_eq!(client.sqlstate("commit"), "40001");
+    assert_eq!(outcomes(&proxy, "opted_out"), 3.0);
+    assert_eq!(outcomes(&proxy, "repeated"), 1.0);
+}
+
+#[test]
 fn attempts_end() {
     let (proxy, mut table) = start();
     let name = table.name.clone();
@@ -246,7 +273,7 @@ fn more_than_the_hold_goes_on_and_is_then_not_repeated() {
     let (proxy, mut table) = start();
     let name = table.name.clone();
     let mut client = proxy.connect();
-    let text = format!("update {name} set value = 1 where id = 1 returning repeat('x', 600000)");
+    let text = format!("update {name} set value = 1 where id = 1 returning repeat('x', 3000000)");
     table.refuse(1);
     let frames = client.query(&text);
     // Unless row and conflict arrive together: then nothing had gone on.

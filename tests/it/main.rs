@@ -1,10 +1,13 @@
 //! Tests through the wire: the real binary, a real PostgreSQL or a scripted one, and clients that
 //! speak bytes.
 
+mod abandon;
 mod client;
 mod conflicts;
+mod deadlines;
 mod differential;
 mod drivers;
+mod dsql;
 mod fairness;
 mod hostile;
 mod insight;

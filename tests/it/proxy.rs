@@ -27,6 +27,11 @@ pub struct Plan {
     session_mode: bool,
     savepoints: Option<&'static str>,
     retry: Option<String>,
+    dialect: &'static str,
+    /// Further keys of each database entry.
+    entry: String,
+    /// Keys of the cluster, when it is not the PostgreSQL of the tests.
+    cluster: Option<String>,
     workers: usize,
     tls: bool,
     tls_required: bool,
@@ -45,6 +50,9 @@ pub fn plan() -> Plan {
         session_mode: false,
         retry: None,
         savepoints: None,
+        dialect: "off",
+        entry: String::new(),
+        cluster: None,
         workers: 1,
         tls: false,
         tls_required: false,
@@ -92,6 +100,24 @@ impl Plan {
     /// `retry` with these keys, as a YAML flow mapping without the braces.
     pub fn retry_with(mut self, keys: &str) -> Self {
         self.retry = Some(keys.into());
+        self
+    }
+
+    /// In front of an emulated DSQL cluster.
+    pub fn dsql(mut self, cluster: &crate::dsql::Cluster) -> Self {
+        self.cluster = Some(cluster.yaml());
+        self
+    }
+
+    /// `dialect`.
+    pub fn dialect(mut self, dialect: &'static str) -> Self {
+        self.dialect = dialect;
+        self
+    }
+
+    /// One more key of each database entry.
+    pub fn entry(mut self, key: &str, value: &str) -> Self {
+        let _ = write!(self.entry, ", {key}: {value}");
         self
     }
 
@@ -228,10 +254,13 @@ impl Plan {
             .collect();
         let _ = write!(
             yaml,
-            "admin: {{address: 127.0.0.1:{admin_port}}}\nworkers: {}\nclusters:\n  main:\n    kind: postgres\n    \
-             endpoint: \"{}\"\n    user: {ROLE}\n    tls: disable\n    pool: {{{}}}\ndatabases:\n",
+            "admin: {{address: 127.0.0.1:{admin_port}}}\nworkers: {}\nclusters:\n  main:\n    {}    \
+             pool: {{{}}}\ndatabases:\n",
             self.workers,
-            self.endpoint,
+            self.cluster.clone().unwrap_or_else(|| format!(
+                "kind: postgres\n    endpoint: \"{}\"\n    user: {ROLE}\n    tls: disable\n",
+                self.endpoint
+            )),
             pool.join(", ")
         );
         let mode = if self.session_mode {
@@ -247,9 +276,14 @@ impl Plan {
             .as_ref()
             .map_or(String::new(), |keys| format!(", retry: {{{keys}}}"));
         for name in &self.databases {
+            let upstream = match self.cluster {
+                Some(_) => "postgres",
+                None => name,
+            };
             let _ = writeln!(
                 yaml,
-                "  {name}: {{cluster: main, upstream_database: {name}, dialect: off, pool_mode: {mode}{retry}{savepoints}}}"
+                "  {name}: {{cluster: main, upstream_database: {upstream}, dialect: {}, pool_mode: {mode}{retry}{savepoints}{}}}",
+                self.dialect, self.entry
             );
         }
         let databases = self.databases.join(", ");

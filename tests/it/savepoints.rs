@@ -455,6 +455,18 @@ fn what_is_refused() {
     drop(client);
     proxy.wait_base();
 
+    let proxy = plan().savepoints("emulate").dialect("compat").start();
+    let mut client = proxy.connect();
+    client.run("set dsqlproxy.savepoints = reject; begin");
+    assert_eq!(client.sqlstate("savepoint a"), "0A000");
+    client.run("rollback");
+    client.run("reset dsqlproxy.savepoints; begin");
+    client.run("savepoint a");
+    client.run("rollback to a");
+    client.run("commit");
+    drop(client);
+    proxy.wait_base();
+
     let proxy = plan().savepoints("reject").start();
     let mut client = proxy.connect();
     client.run("begin");
