@@ -122,10 +122,20 @@ impl Session {
         self.restart_statement();
     }
 
+    /// Whether the client takes itself to be in a transaction block: it may have seen a BEGIN
+    /// completed, or an end, whose ReadyForQuery has not come.
+    fn client_block(&self) -> bool {
+        let status = match self.savepoints.block {
+            Some(status) if self.results_shown => status,
+            _ => self.status,
+        };
+        status != TransactionStatus::Idle
+    }
+
     fn fate(&self, loss: &Loss) -> Fate {
         let nothing_due =
             self.owed.is_empty() && !self.owed.is_unsynced() && !self.owed.is_skipping();
-        let block = self.status != TransactionStatus::Idle;
+        let block = self.client_block();
         if nothing_due && !block {
             return Fate::Quiet;
         }

@@ -694,7 +694,21 @@ fn operate(client: &mut Client, way: u32, id: u64, table: &str) -> (Told, String
             vec![query("select 1"), query(&insert), batch("select 2")],
             vec![query("commit")],
         ],
-        _ => vec![vec![batch(&insert), query("select 'behind'")]],
+        7 => vec![vec![batch(&insert), query("select 'behind'")]],
+        8 => vec![
+            vec![query("begin")],
+            vec![query("set local work_mem = '7MB'")],
+            vec![query("savepoint a")],
+            vec![query(&insert)],
+            vec![query("release a")],
+            vec![query("commit")],
+        ],
+        _ => vec![vec![
+            query("begin"),
+            batch(&insert),
+            batch("commit"),
+            query("select 1"),
+        ]],
     };
     let mut answers = Vec::new();
     for pipeline in requests {
@@ -709,7 +723,11 @@ fn operate(client: &mut Client, way: u32, id: u64, table: &str) -> (Told, String
         .any(|frame| frame.tag == b'C' && frame.body.starts_with(b"ROLLBACK"));
     let failed = status(answers.last().expect("answers")) != 'I';
     // What came behind an insert on its own does not matter for it.
-    let own = if way == 7 { 1 } else { answers.len() };
+    let own = match way {
+        7 => 1,
+        9 => 3,
+        _ => answers.len(),
+    };
     let end = told(&answers[..own]);
     if failed {
         let frames = client.query("rollback");
@@ -721,19 +739,32 @@ fn operate(client: &mut Client, way: u32, id: u64, table: &str) -> (Told, String
 }
 
 #[test]
-fn nothing_is_lost_and_nothing_doubled_while_connections_are_cut() {
+fn nothing_is_lost_while_connections_are_cut() {
+    keep_a_ledger("ledger_plain", plan().size(4));
+}
+
+#[test]
+fn nothing_is_lost_while_connections_are_cut_and_conflicts_watched() {
+    keep_a_ledger("ledger_watched", plan().size(4).retry(3));
+}
+
+#[test]
+fn nothing_is_lost_while_connections_of_sessions_are_cut() {
+    keep_a_ledger("ledger_sessions", plan().size(8).session_mode());
+}
+
+/// Nothing is lost and nothing doubled.
+fn keep_a_ledger(table: &str, plan: Plan) {
     let seed = std::env::var("DSQLPROXY_SEED").map_or_else(
         |_| rand::random::<u32>().into(),
         |text| text.parse().expect("a number"),
     );
     println!("DSQLPROXY_SEED={seed}");
-    let table = "ledger_of_cuts";
     let mut direct = crate::postgres::cluster().connect("app");
     direct.run(&format!("create table {table} (id bigint)"));
     let calm = Arc::new(AtomicBool::new(false));
     let port = cutting_door(seed, &calm);
-    let proxy = plan()
-        .size(4)
+    let proxy = plan
         .workers(2)
         .endpoint(&format!("127.0.0.1:{port}"))
         .start();
@@ -748,7 +779,7 @@ fn nothing_is_lost_and_nothing_doubled_while_connections_are_cut() {
                     for at in 0..250 {
                         let client = client.get_or_insert_with(|| patient_login(proxy));
                         let id = number * 1000 + at;
-                        ends.push((id, operate(client, random.random_range(0..8), id, table)));
+                        ends.push((id, operate(client, random.random_range(0..10), id, table)));
                         let frames = client.query(&format!("select {id}"));
                         if codes(&frames).is_empty() {
                             let row = frames.iter().find(|frame| frame.tag == b'D');
