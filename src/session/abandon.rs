@@ -307,6 +307,7 @@ impl Session {
             self.undo(entry, false);
         }
         self.settings.abandon(again);
+        self.obey_switches();
     }
 
     fn abandon_lease(&mut self) {

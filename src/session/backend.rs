@@ -1,6 +1,7 @@
 //! Frames of the upstream: matched with what is owed, passed on from where they lie.
 
 use crate::net::ReadBuffer;
+use crate::policy::settings::Scope;
 use crate::sql::{Effect, PinReason, reads_otherwise};
 use crate::upstream::{Expect, Owed, STATEMENT_PREFIX};
 use crate::wire::backend::{TransactionStatus, command_tag, error_fields, two_strings};
@@ -466,6 +467,9 @@ impl Session {
             self.discarded = false;
             let baseline = self.env.pool.baseline();
             self.settings.settle(&baseline);
+            if self.settings.scope() != Scope::Nothing {
+                self.obey_switches();
+            }
         } else {
             self.settings.stay_open();
         }
@@ -486,7 +490,6 @@ impl Session {
             self.recent.answered();
         }
         self.status = status;
-        self.follow_retry_switch();
         if self.before_reset.is_some() {
             if !self.needs_sync() {
                 return Ok(self.tell_reset(Some(status)));

@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Context;
 
-use crate::policy::settings::RETRY;
 use crate::retry::{Action, Budget, Limits, Outcome, Replay, Sent};
 use crate::sql::{Effect, PinReason};
 use crate::upstream::{Expect, STATEMENT_PREFIX};
@@ -123,20 +122,11 @@ impl Session {
     /// Turns repeating on or off for this session (`dsqlproxy.retry`). Off counts for the open
     /// transaction too; on, for those that begin later. What the configuration turned off, for the
     /// database or the user, stays off.
-    fn set_retry(&mut self, on: bool) {
+    pub(super) fn set_retry(&mut self, on: bool) {
         let open = self.status != TransactionStatus::Idle || self.begin.is_some();
         let on = on && self.env.retry.user;
         if let Some(replay) = &mut self.replay {
             replay.allow(on, open);
-        }
-    }
-
-    /// Does what the session's `dsqlproxy.retry` says.
-    pub(super) fn follow_retry_switch(&mut self) {
-        let on = self.settings.kept(RETRY) != Some("off");
-        if on != self.retry_on {
-            self.retry_on = on;
-            self.set_retry(on);
         }
     }
 
@@ -155,7 +145,6 @@ impl Session {
 
     /// Puts up the gate on a connection that was just leased.
     pub(super) fn begin_watch(&mut self) {
-        self.follow_retry_switch();
         if let (Some(replay), Some(lease)) = (&mut self.replay, &mut self.lease) {
             replay.reset();
             lease.input.set_gate(true);

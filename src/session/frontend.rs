@@ -610,6 +610,7 @@ impl Session {
         if status == TransactionStatus::Idle {
             self.begin = None;
             self.settings.apply(effect);
+            self.obey_switches();
         }
         self.names.forget_unnamed();
         self.status = status;

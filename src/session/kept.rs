@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::policy::settings::{self, Refused, Scope, Setting};
+use crate::policy::settings::{self, RETRY, Refused, Scope, Setting};
 use crate::sql::scan::{Token, Tokens, identifier};
 use crate::upstream::{Expect, Settings, SharedSettings};
 use crate::wire::backend::TransactionStatus;
@@ -146,6 +146,7 @@ impl Session {
             defaults.insert(name, value);
         }
         self.settings.keep(scope, defaults);
+        self.obey_switches();
         Ok(())
     }
 
@@ -190,6 +191,7 @@ impl Session {
             if let Err(error) = self.carry_out(asked, statement.tag, alone, None) {
                 error.put(self.cout.tail());
                 self.settings.abandon(false);
+                self.obey_switches();
                 if status == TransactionStatus::Open {
                     // Its BEGIN was not sent yet.
                     self.begin = None;
@@ -246,9 +248,19 @@ impl Session {
             Asked::Reset { setting, local } => {
                 self.settings.set_kept(setting.name, None, *local);
             }
-            Asked::Show(_) => {}
+            Asked::Show(_) => return Ok(()),
         }
+        self.obey_switches();
         Ok(())
+    }
+
+    /// The proxy's own switches may have changed, or changed back with their transaction.
+    pub(super) fn obey_switches(&mut self) {
+        let on = self.settings.kept(RETRY) != Some("off");
+        if on != self.retry_on {
+            self.retry_on = on;
+            self.set_retry(on);
+        }
     }
 
     /// The statements of a text, if any of them is about a setting that the proxy keeps.

@@ -507,3 +507,33 @@ fn a_cancel_in_the_pause_before_a_repetition() {
     conflicts.store(false, Ordering::SeqCst);
     proxy.connect().run("update t set conflict = 1");
 }
+
+#[test]
+fn the_switches_of_a_session_are_obeyed() {
+    let cluster = Cluster::start();
+    let (proxy, mut client) = start(&cluster);
+    let update = "update t set n = n + 3 where id = 1";
+    let conflict = |client: &mut Client| {
+        cluster.fault("abort_commit", 1, "n \\+ 3");
+        let frames = client.query(update);
+        codes(&frames).first().cloned()
+    };
+    assert_eq!(conflict(&mut client), None);
+    client.run("set dsqlproxy.retry = off");
+    assert_eq!(conflict(&mut client).as_deref(), Some("40001"));
+    client.run("begin");
+    client.run("set dsqlproxy.retry = on");
+    client.run("rollback");
+    assert_eq!(conflict(&mut client).as_deref(), Some("40001"));
+    client.run("reset dsqlproxy.retry");
+    assert_eq!(conflict(&mut client), None);
+
+    client.run("begin");
+    client.run("select 1");
+    client.run("savepoint a");
+    client.run("set dsqlproxy.savepoints = reject");
+    assert_eq!(client.sqlstate("savepoint b"), "0A000");
+    client.run("rollback");
+    drop(client);
+    proxy.wait_base();
+}
