@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
+use super::pipe::Pipe;
 use super::refusal::{Ended, Refusal};
 use crate::wire::backend::two_strings;
 use crate::wire::frame::{self, HEADER};
@@ -45,7 +46,7 @@ pub type Parameters = Vec<(String, String)>;
 /// A connection to PostgreSQL, logged in.
 #[derive(Debug)]
 pub struct Backend {
-    stream: UnixStream,
+    pipe: Pipe,
     input: BytesMut,
     out: Vec<u8>,
     socket: PathBuf,
@@ -82,9 +83,9 @@ impl Backend {
         parameters: &[(&str, &str)],
     ) -> Result<(Self, Parameters), LoginError> {
         let lost = |error: std::io::Error| LoginError::Unreachable(error.to_string());
-        let stream = UnixStream::connect(socket).await.map_err(lost)?;
+        let pipe = Pipe::connect(socket).await.map_err(lost)?;
         let mut backend = Self {
-            stream,
+            pipe,
             input: BytesMut::new(),
             out: Vec::new(),
             socket: socket.to_owned(),
@@ -184,25 +185,34 @@ impl Backend {
     /// # Errors
     /// The connection is lost.
     pub async fn send(&mut self) -> Result<(), Ended> {
-        let (mut reader, mut writer) = self.stream.split();
-        let mut sent = 0;
+        // An error that PostgreSQL sent before it closed is still to be read.
+        let sent = self.pipe.write_now(&self.out).unwrap_or(self.out.len());
+        if sent < self.out.len() {
+            self.send_rest(sent).await?;
+        }
+        self.out.clear();
+        Ok(())
+    }
+
+    async fn send_rest(&mut self, mut sent: usize) -> Result<(), Ended> {
+        let lost = |error: std::io::Error| Ended::server_lost(&error);
+        let room = self.pipe.room().map_err(lost)?;
         while sent < self.out.len() {
             let ahead = self.input.len() < READ_AHEAD;
             tokio::select! {
                 biased;
-                written = writer.write(&self.out[sent..]) => match written {
+                written = room.write(&self.out[sent..]) => match written {
                     Ok(count) if count > 0 => sent += count,
-                    // An error that PostgreSQL sent before it closed is still to be read.
+                    // As above.
                     _ => break,
                 },
-                read = reader.read_buf(&mut self.input), if ahead => {
-                    if read.map_err(|error| Ended::server_lost(&error))? == 0 {
+                read = self.pipe.read(&mut self.input), if ahead => {
+                    if read.map_err(lost)? == 0 {
                         break;
                     }
                 }
             }
         }
-        self.out.clear();
         Ok(())
     }
 
@@ -230,7 +240,7 @@ impl Backend {
                 }
                 self.input.reserve(header.total - self.input.len());
             }
-            let read = self.stream.read_buf(&mut self.input).await;
+            let read = self.pipe.read(&mut self.input).await;
             if read.map_err(|error| Ended::server_lost(&error))? == 0 {
                 return Err(Ended::server_lost(&"end of file"));
             }

@@ -9,6 +9,9 @@ use crate::wire::frame::{self, FrameError, HEADER};
 /// Longest message taken from a client, in bytes; above it the connection is closed (facts,
 /// section 2: observed without a word).
 pub const MAX_MESSAGE: usize = 10 * 1024 * 1024;
+/// Room for a read, in bytes: below `ROOM` it is made `CHUNK`.
+const ROOM: usize = 1024;
+const CHUNK: usize = 8 * 1024;
 /// Output is written once there is this much of it.
 const ENOUGH: usize = 64 * 1024;
 /// Answers are held back up to this size; behind it they flow.
@@ -52,6 +55,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         loop {
             if let Some(frame) = self.take()? {
                 return Ok(frame);
+            }
+            if self.input.capacity() - self.input.len() < ROOM {
+                self.input.reserve(CHUNK);
             }
             let count = self.stream.read_buf(&mut self.input).await;
             if count.map_err(client_gone)? == 0 {

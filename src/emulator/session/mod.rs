@@ -6,7 +6,7 @@
 //! ordered faults and conflicts are decided before anything is applied. Plain reads outside a
 //! transaction go straight through.
 //!
-//! `frontend` and `backend` are the two ends, `block` is the transaction as the client sees it,
+//! `frontend` and `backend` are the two ends (`pipe` the socket of the second), `block` is the transaction as the client sees it,
 //! `run` is what both protocols share, `simple` and `extended` are the two protocols, `copy` is
 //! COPY FROM STDIN.
 
@@ -16,6 +16,7 @@ mod calls;
 mod copy;
 mod extended;
 mod frontend;
+mod pipe;
 mod portals;
 mod refusal;
 mod rivalry;
