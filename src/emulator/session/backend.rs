@@ -196,7 +196,7 @@ impl Backend {
 
     async fn send_rest(&mut self, mut sent: usize) -> Result<(), Ended> {
         let lost = |error: std::io::Error| Ended::server_lost(&error);
-        let room = self.pipe.room().map_err(lost)?;
+        let mut room = self.pipe.room().map_err(lost)?;
         while sent < self.out.len() {
             let ahead = self.input.len() < READ_AHEAD;
             tokio::select! {

@@ -5,22 +5,25 @@
 //! processor that PostgreSQL is about to use. So it is watched for reading only; a second handle
 //! waits when a write does not fit.
 
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::net::UnixStream;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use bytes::BytesMut;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use rustix::io::Errno;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe::{Receiver, Sender};
 
-/// Bytes taken in one read.
-const CHUNK: usize = 32 * 1024;
+/// Room for a read, in bytes: below `ROOM` it is made `CHUNK`.
+const ROOM: usize = 1024;
+const CHUNK: usize = 16 * 1024;
 
 /// A connected unix socket.
 #[derive(Debug)]
 pub struct Pipe {
-    socket: AsyncFd<UnixStream>,
-    chunk: Box<[u8]>,
+    // Reading a stream socket is like reading a pipe.
+    socket: Receiver,
 }
 
 impl Pipe {
@@ -29,11 +32,9 @@ impl Pipe {
     /// # Errors
     /// What the system says.
     pub async fn connect(path: &Path) -> io::Result<Self> {
-        let stream = tokio::net::UnixStream::connect(path).await?.into_std()?;
-        Ok(Self {
-            socket: AsyncFd::register_with_interest(stream, Interest::READABLE)?,
-            chunk: vec![0; CHUNK].into(),
-        })
+        let stream = UnixStream::connect(path).await?.into_std()?;
+        let socket = Receiver::from_owned_fd_unchecked(OwnedFd::from(stream))?;
+        Ok(Self { socket })
     }
 
     /// Reads what has come, and appends it to `input`; 0 at the end. Can be dropped and called again
@@ -42,20 +43,10 @@ impl Pipe {
     /// # Errors
     /// What the system says.
     pub async fn read(&mut self, input: &mut BytesMut) -> io::Result<usize> {
-        loop {
-            let mut ready = self.socket.readable().await?;
-            let chunk = &mut self.chunk;
-            let Ok(read) = ready.try_io(|socket| socket.get_ref().read(chunk)) else {
-                continue;
-            };
-            let count = read?;
-            if count < CHUNK {
-                // Nothing more is there: it need not be asked for.
-                ready.clear_ready();
-            }
-            input.extend_from_slice(&self.chunk[..count]);
-            return Ok(count);
+        if input.capacity() - input.len() < ROOM {
+            input.reserve(CHUNK);
         }
+        self.socket.read_buf(input).await
     }
 
     /// Writes as much as fits at once.
@@ -63,9 +54,9 @@ impl Pipe {
     /// # Errors
     /// What the system says.
     pub fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self.socket.get_ref().write(bytes) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-            written => written,
+        match rustix::io::write(&self.socket, bytes) {
+            Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+            written => Ok(written?),
         }
     }
 
@@ -74,8 +65,8 @@ impl Pipe {
     /// # Errors
     /// What the system says.
     pub fn room(&self) -> io::Result<Room> {
-        let socket = self.socket.get_ref().try_clone()?;
-        let socket = AsyncFd::register_with_interest(socket, Interest::WRITABLE)?;
+        let socket = self.socket.as_fd().try_clone_to_owned()?;
+        let socket = Sender::from_owned_fd_unchecked(socket)?;
         Ok(Room { socket })
     }
 }
@@ -83,7 +74,7 @@ impl Pipe {
 /// Waits for room in the socket's buffer.
 #[derive(Debug)]
 pub struct Room {
-    socket: AsyncFd<UnixStream>,
+    socket: Sender,
 }
 
 impl Room {
@@ -91,18 +82,15 @@ impl Room {
     ///
     /// # Errors
     /// What the system says.
-    pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        loop {
-            let mut ready = self.socket.writable().await?;
-            if let Ok(written) = ready.try_io(|socket| socket.get_ref().write(bytes)) {
-                return written;
-            }
-        }
+    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.write(bytes).await
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+
     use super::*;
 
     #[tokio::test]
@@ -122,7 +110,7 @@ mod tests {
             far.write_all(b"done").unwrap();
             got
         });
-        let room = near.room().unwrap();
+        let mut room = near.room().unwrap();
         while sent < bytes.len() {
             sent += room.write(&bytes[sent..]).await.unwrap();
         }
