@@ -12,6 +12,7 @@ use crate::sql::statement::parse;
 
 /// Sent after BEGIN: the point to which a detached transaction goes back.
 pub const SAVEPOINT: &str = "SAVEPOINT pg_dsql";
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ";
 const OWN_ID: &str = "SELECT pg_current_xact_id()::text";
 /// How often a COMMIT tries to write its rows when locks are in the way.
 const ATTEMPTS: usize = 100;
@@ -47,6 +48,8 @@ pub enum Verdict {
     Stands,
     /// PostgreSQL's answer is not DSQL's: [`Transaction::detach`], then run it again.
     Again,
+    /// It needs the savepoint that was saved: [`Transaction::start_over`], then run it again.
+    Afresh,
 }
 
 /// How COMMIT ended. The transaction is over in PostgreSQL in any case.
@@ -148,6 +151,10 @@ pub struct Transaction {
     schema: Option<String>,
     /// It was undone and is to be run again at COMMIT.
     postponed: bool,
+    /// [`SAVEPOINT`] was sent behind BEGIN.
+    saved: bool,
+    /// What the transaction saw when it made its changes, if it has begun anew since.
+    seen: Option<Snapshot>,
 }
 
 impl Drop for Transaction {
@@ -179,7 +186,18 @@ impl Transaction {
             settings: Vec::new(),
             schema: None,
             postponed: false,
+            saved: true,
+            seen: None,
         }
+    }
+
+    /// As [`Transaction::new`], for a transaction of one statement that changes rows: it does
+    /// without [`SAVEPOINT`].
+    #[must_use]
+    pub fn lone(ledger: &Arc<Ledger>) -> Self {
+        let mut lone = Self::new(ledger);
+        lone.saved = false;
+        lone
     }
 
     /// To be called before each statement: it may take locks.
@@ -244,6 +262,9 @@ impl Transaction {
             } else {
                 Verdict::Stands
             };
+        }
+        if !self.saved && pending.iter().any(|effect| effect.deferrable) {
+            return Verdict::Afresh;
         }
         let stale = !self.detached && self.ledger.is_stale(&self.holder);
         if stale && self.saw_more_than_its_snapshot(&pending) {
@@ -388,8 +409,25 @@ impl Transaction {
         Ok(())
     }
 
+    /// Begins anew, with a savepoint and a snapshot of its own: nobody has been told anything yet
+    /// that depends on the one before.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn start_over(&mut self, backend: &mut impl Backend) -> Result<(), Failure> {
+        if !self.changes.is_empty() {
+            self.seen = Some(snapshot(backend).await?);
+        }
+        self.saved = true;
+        backend.run(&["ROLLBACK", BEGIN, SAVEPOINT]).await?;
+        Ok(())
+    }
+
     async fn go_back(&mut self, backend: &mut impl Backend) -> Result<(), Failure> {
         self.pending.clear();
+        if !self.saved {
+            return self.start_over(backend).await;
+        }
         let settings = self.settings.iter().map(String::as_str);
         let statements: Vec<&str> = std::iter::once("ROLLBACK TO SAVEPOINT pg_dsql")
             .chain(settings)
@@ -728,7 +766,10 @@ impl Transaction {
 
     async fn commit_detached(&self, backend: &mut impl Backend) -> Result<Commit, Failure> {
         let footprint = self.holder.footprint().clone();
-        let snapshot = snapshot(backend).await?;
+        let snapshot = match self.seen.clone() {
+            Some(snapshot) => snapshot,
+            None => snapshot(backend).await?,
+        };
         for attempt in 0..ATTEMPTS {
             let rivals = match attempt {
                 0 => self.ledger.rivals(&self.holder, &footprint),
@@ -768,10 +809,7 @@ impl Transaction {
 
     /// Writes all changes in a transaction of their own and commits it; gives its id.
     async fn write(&self, backend: &mut impl Backend) -> Result<u64, Failure> {
-        let mut statements = vec![
-            "ROLLBACK".to_owned(),
-            "BEGIN ISOLATION LEVEL REPEATABLE READ".to_owned(),
-        ];
+        let mut statements = vec!["ROLLBACK".to_owned(), BEGIN.to_owned()];
         statements.extend(self.settings.iter().cloned());
         let mut tables: Vec<u32> = self.changes.keys().map(|(table, _)| *table).collect();
         tables.sort_unstable();

@@ -18,6 +18,9 @@ const READ_AHEAD: usize = 1024 * 1024;
 /// Name of the hidden statement and portal; a client cannot see them, for they are closed at once.
 const HIDDEN: &[u8] = b"pg_dsql\0";
 
+/// How many CloseComplete answer a hidden command.
+pub const HIDDEN_CLOSES: u8 = 2;
+
 /// How long PostgreSQL may take to accept a cancel request.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer rows come in pieces, in bytes.
@@ -137,6 +140,7 @@ impl Backend {
     /// Appends a Query. Its answer ends with ReadyForQuery.
     pub fn put_query(&mut self, sql: &str) {
         put_query(&mut self.out, sql.as_bytes());
+        self.unsynced = false;
     }
 
     /// Appends a command in the extended protocol, which leaves the client's unnamed statement and
@@ -185,6 +189,9 @@ impl Backend {
     /// # Errors
     /// The connection is lost.
     pub async fn send(&mut self) -> Result<(), Ended> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
         // An error that PostgreSQL sent before it closed is still to be read.
         let sent = self.pipe.write_now(&self.out).unwrap_or(self.out.len());
         if sent < self.out.len() {

@@ -76,6 +76,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             .is_some_and(|total| self.input.len() >= total))
     }
 
+    /// Types of the whole messages that have been received and not read yet.
+    pub fn waiting(&self) -> impl Iterator<Item = u8> {
+        let mut rest = &self.input[..];
+        std::iter::from_fn(move || {
+            let header = frame::frontend_header(rest).ok()??;
+            rest = rest.get(header.total..)?;
+            Some(header.tag)
+        })
+    }
+
     fn header(&self) -> Result<Option<usize>, Ended> {
         // Above the limit first: DSQL looks at no more than the length.
         if let [_, a, b, c, d, ..] = self.input[..] {

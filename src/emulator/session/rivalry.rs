@@ -7,11 +7,13 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::backend::{Backend, Row};
+use super::backend::{Backend, HIDDEN_CLOSES, Row};
 use super::block::Phase;
 use super::refusal::{Ended, Refusal, Stop};
-use super::run::Session;
-use crate::emulator::occ::{self, Commit, Failure, Holder, SCHEMA_CHANGED, SchemaView, Verdict};
+use super::run::{BEGIN, Session};
+use crate::emulator::occ::{
+    self, Commit, Failure, Holder, SAVEPOINT, SCHEMA_CHANGED, SchemaView, Verdict,
+};
 use crate::emulator::rules::Class;
 use crate::wire::backend::error_fields;
 use crate::wire::frame::HEADER;
@@ -19,7 +21,7 @@ use crate::wire::reply::ClientError;
 use crate::wire::sqlstate::PROGRAM_LIMIT_EXCEEDED;
 
 /// How often a statement is run again because locks were in its way.
-const ATTEMPTS: usize = 50;
+pub(super) const ATTEMPTS: usize = 50;
 /// How long others get to give up their locks.
 const MOMENT: Duration = Duration::from_millis(100);
 /// Bytes that a transaction may write (facts, section 2).
@@ -61,9 +63,46 @@ async fn evict(others: &[Arc<Holder>]) {
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Notes that a transaction is about to be opened on the local PostgreSQL.
     pub(super) fn opening(&mut self) {
+        self.enter(occ::Transaction::new);
+    }
+
+    fn enter(&mut self, transaction: impl FnOnce(&Arc<occ::Ledger>) -> occ::Transaction) {
         self.backend.open = true;
         self.block.begin(self.cluster.control.now());
-        self.transaction = Some(occ::Transaction::new(&self.cluster.ledger));
+        self.transaction = Some(transaction(&self.cluster.ledger));
+    }
+
+    /// As [`Session::put_begin`], when nothing came of it.
+    pub(super) fn put_begin_again(&mut self, closes: u8) {
+        self.backend.put_hidden(BEGIN);
+        if closes > HIDDEN_CLOSES {
+            self.backend.put_hidden(SAVEPOINT);
+        }
+    }
+
+    /// Makes way for others and lets them make way, because a lock was met before a statement ran;
+    /// `begun`: in a transaction that PostgreSQL knows of.
+    pub(super) async fn make_way(&mut self, begun: bool, attempt: usize) -> Result<(), Stop> {
+        if let (Some(transaction), true) = (&mut self.transaction, begun) {
+            transaction.release(&mut self.backend).await?;
+            let rows = transaction.rows();
+            self.block.recount(rows);
+        }
+        self.clear_schema_changes(attempt).await;
+        Ok(())
+    }
+
+    /// Puts the hidden beginning of a transaction in front of its first statement; `lone` if it
+    /// changes rows and is the only one. Gives the number of CloseComplete that answer it.
+    pub(super) fn put_begin(&mut self, lone: bool) -> u8 {
+        self.backend.put_hidden(BEGIN);
+        if lone {
+            self.enter(occ::Transaction::lone);
+            return HIDDEN_CLOSES;
+        }
+        self.enter(occ::Transaction::new);
+        self.backend.put_hidden(SAVEPOINT);
+        2 * HIDDEN_CLOSES
     }
 
     /// At the first statement of a transaction: has another session changed the schema?
@@ -156,8 +195,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Some(transaction) = &mut self.transaction else {
             return Ok(blocked && self.clear_schema_changes(attempt).await);
         };
-        if transaction.judge(code.as_deref()) == Verdict::Stands {
-            return Ok(false);
+        match transaction.judge(code.as_deref()) {
+            Verdict::Stands => return Ok(false),
+            Verdict::Afresh => {
+                transaction.start_over(&mut self.backend).await?;
+                self.block.recount(0);
+                return Ok(true);
+            }
+            Verdict::Again => {}
         }
         if class == Class::Read {
             transaction.release(&mut self.backend).await?;

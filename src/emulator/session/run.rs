@@ -14,7 +14,7 @@ use super::Cluster;
 use super::backend::{Backend, Message, Parameters, Row};
 use super::block::{Block, Phase};
 use super::calls::Builtins;
-use super::extended::Expect;
+use super::extended::{Owed, Reach};
 use super::frontend::{Client, Frame};
 use super::portals::{Portal, Prepared};
 use super::refusal::{Ended, Refusal, Stop};
@@ -56,7 +56,11 @@ pub struct Session<S> {
     /// Which changes of the schema the client has been told of.
     pub(super) view: SchemaView,
     /// What PostgreSQL owes for messages of the extended protocol.
-    pub(super) pending: VecDeque<Expect>,
+    pub(super) pending: VecDeque<Owed>,
+    /// The answer that is awaited is to a message that runs nothing.
+    pub(super) preparing: bool,
+    /// How far the Execute under way has come.
+    pub(super) reach: Reach,
     /// Behind an error in the extended protocol: nothing counts before Sync.
     pub(super) skipping: bool,
     /// Several statements in one string: a transaction that ends is followed by another.
@@ -86,6 +90,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             schema_turn: None,
             view,
             pending: VecDeque::new(),
+            preparing: false,
+            reach: Reach::default(),
             skipping: false,
             several: false,
             cutting: false,

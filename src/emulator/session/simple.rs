@@ -226,16 +226,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             text = self.redirect(&text).await?.into();
             before = None;
         }
-        let opening = !self.backend.open;
-        if opening {
-            self.opening();
-            self.backend.put_query(&format!("{BEGIN}; {SAVEPOINT}"));
+        let mut closes = 0;
+        if !self.backend.open {
+            let lone = self.block.phase == Phase::Idle && is_plain_write(plan, sql);
+            closes = self.put_begin(lone);
         }
         self.backend.put_query(&text);
         self.backend.send().await?;
-        if opening {
-            self.skip_answer().await?;
-        }
+        self.skip_hidden(closes).await?;
         self.relay(before, shape).await
     }
 
@@ -280,16 +278,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(())
     }
 
-    /// Drops the answer to a command that cannot fail.
-    async fn skip_answer(&mut self) -> Result<(), Ended> {
-        loop {
+    /// Drops the answer to hidden commands that cannot fail, up to this many CloseComplete.
+    async fn skip_hidden(&mut self, mut closes: u8) -> Result<(), Ended> {
+        while closes > 0 {
             let message = self.backend.next().await?;
             match message.tag {
-                b'Z' => return Ok(()),
+                b'3' => closes -= 1,
                 b'E' => return Err(Ended::server_lost(&"BEGIN failed")),
                 _ => {}
             }
         }
+        Ok(())
     }
 
     /// Passes the answer to one statement on, up to ReadyForQuery. Of one that starts a job only
@@ -338,6 +337,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.block.check_rows()?;
         refusal.map_or(Ok(tag), |refusal| Err(refusal.into()))
     }
+}
+
+/// Whether a statement changes rows and does nothing else, and can be run again.
+pub(super) fn is_plain_write(plan: &Plan, sql: &str) -> bool {
+    plan.class == Class::Write
+        && plan.before.is_empty()
+        && plan.after.is_empty()
+        && plan.job.is_none()
+        && !starts_copy(sql)
+        && !may_lock(sql)
 }
 
 /// Whether the text is that of a COPY.
