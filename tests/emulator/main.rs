@@ -14,6 +14,7 @@ mod conformance;
 mod cost;
 mod faults;
 mod ground;
+mod internals;
 mod load;
 mod logs;
 mod protocol;
@@ -89,6 +90,7 @@ fn main() -> ExitCode {
         tokens::TESTS,
         faults::TESTS,
         protocol::TESTS,
+        internals::TESTS,
     ];
     let taken = |tests: &[&'static [Test]]| -> Vec<Test> {
         let all = tests.iter().flat_map(|part| part.iter());

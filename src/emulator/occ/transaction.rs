@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::effect::{Effect, EffectError, Footprint, Key, Operation, Place};
 use super::ledger::{Holder, Ledger, Snapshot};
@@ -13,6 +14,10 @@ use crate::sql::statement::parse;
 /// Sent after BEGIN: the point to which a detached transaction goes back.
 pub const SAVEPOINT: &str = "SAVEPOINT pg_dsql";
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ";
+/// Makes triggers follow a change of the schema.
+pub const INSTRUMENT: &str = "SELECT pg_dsql.instrument()";
+/// How long a COMMIT waits for others to let it change the schema: as old as transactions get.
+const SCHEMA_PATIENCE: Duration = Duration::from_secs(300);
 const OWN_ID: &str = "SELECT pg_current_xact_id()::text";
 /// How often a COMMIT tries to write its rows when locks are in the way.
 const ATTEMPTS: usize = 100;
@@ -151,6 +156,8 @@ pub struct Transaction {
     schema: Option<String>,
     /// It was undone and is to be run again at COMMIT.
     postponed: bool,
+    /// Triggers do not follow the change of the schema yet.
+    uninstrumented: bool,
     /// [`SAVEPOINT`] was sent behind BEGIN.
     saved: bool,
     /// What the transaction saw when it made its changes, if it has begun anew since.
@@ -186,6 +193,7 @@ impl Transaction {
             settings: Vec::new(),
             schema: None,
             postponed: false,
+            uninstrumented: false,
             saved: true,
             seen: None,
         }
@@ -213,9 +221,36 @@ impl Transaction {
     }
 
     /// Says that `sql` has changed the schema.
-    pub fn change_schema(&mut self, sql: &str) {
+    /// `instrumented`: [`INSTRUMENT`] has been run since.
+    pub fn change_schema(&mut self, sql: &str, instrumented: bool) {
         self.schema = Some(sql.to_owned());
+        self.uninstrumented = !instrumented;
         self.holder.set_schema_change(true);
+    }
+
+    /// Whether [`Transaction::instrument`] has something to do.
+    #[must_use]
+    pub fn wants_instruments(&self) -> bool {
+        self.uninstrumented && !self.postponed
+    }
+
+    /// Whether it has changed the schema.
+    #[must_use]
+    pub fn has_changed_schema(&self) -> bool {
+        self.schema.is_some()
+    }
+
+    /// Brings the triggers up to date, if the schema was changed. COMMIT does so at last: rows are
+    /// not changed in the same transaction.
+    ///
+    /// # Errors
+    /// What PostgreSQL says, or the connection is gone.
+    pub async fn instrument(&mut self, backend: &mut impl Backend) -> Result<(), Failure> {
+        if self.wants_instruments() {
+            backend.run(&[INSTRUMENT]).await?;
+            self.uninstrumented = false;
+        }
+        Ok(())
     }
 
     /// How others know it. A session that waits for its client waits for
@@ -281,7 +316,7 @@ impl Transaction {
     /// somebody may have a table for himself for a moment.
     fn may_be_false(&self, code: &str) -> bool {
         match code {
-            "55P03" | "40P01" => true,
+            code if is_of_locks(code) => true,
             _ if self.detached => false,
             "40001" => true,
             code => code.starts_with("23") && self.ledger.is_stale(&self.holder),
@@ -655,12 +690,8 @@ impl Transaction {
         if self.schema.is_none() && self.holder.footprint().is_empty() {
             return ended(backend.run(&["COMMIT"]).await);
         }
-        if let Some(sql) = self.schema.clone().filter(|_| self.postponed) {
-            let again = backend.run(&[&sql, "SELECT pg_dsql.instrument()"]).await;
-            if let Err(Failure::Refused { code, message }) = again {
-                backend.run(&["ROLLBACK"]).await?;
-                return Ok(Commit::Refused { code, message });
-            }
+        if let Some(refused) = self.finish_schema(backend).await? {
+            return Ok(refused);
         }
         if let Some(refused) = self.check_constraints(backend).await? {
             return Ok(refused);
@@ -682,6 +713,40 @@ impl Transaction {
             }
         }
         self.commit_detached(backend).await
+    }
+
+    /// Makes the change of the schema again if it was undone, and brings the triggers up to date.
+    /// Whoever has locks in the way makes way first; the caller has the right to change the schema.
+    async fn finish_schema(
+        &mut self,
+        backend: &mut impl Backend,
+    ) -> Result<Option<Commit>, Failure> {
+        let Some(sql) = self.schema.clone() else {
+            return Ok(None);
+        };
+        let begun = Instant::now();
+        loop {
+            let done = if self.postponed {
+                backend.run(&[&sql, INSTRUMENT]).await
+            } else {
+                self.instrument(backend).await.map(|()| Vec::new())
+            };
+            match done {
+                Ok(_) => return Ok(None),
+                Err(Failure::Refused { code, .. })
+                    if is_of_locks(&code) && begun.elapsed() < SCHEMA_PATIENCE =>
+                {
+                    self.go_back(backend).await?;
+                    self.postponed = true;
+                    self.ledger.make_room(&self.holder).await;
+                }
+                Err(Failure::Refused { code, message }) => {
+                    backend.run(&["ROLLBACK"]).await?;
+                    return Ok(Some(Commit::Refused { code, message }));
+                }
+                Err(Failure::Lost) => return Err(Failure::Lost),
+            }
+        }
     }
 
     /// Checks what was left for COMMIT, in the transaction's own view.
@@ -791,7 +856,7 @@ impl Transaction {
                     self.ledger.publish(id, footprint, &[]);
                     return Ok(Commit::Done);
                 }
-                Err(Failure::Refused { code, .. }) if code == "55P03" || code == "40P01" => {}
+                Err(Failure::Refused { code, .. }) if is_of_locks(&code) => {}
                 // The ledger saw no conflict, but the rows do not fit: keys it does not know.
                 Err(Failure::Refused { code, .. }) if code == "40001" || code.starts_with("23") => {
                     break;
@@ -841,6 +906,10 @@ impl Transaction {
         backend.run(&["COMMIT"]).await?;
         Ok(id)
     }
+}
+
+fn is_of_locks(code: &str) -> bool {
+    matches!(code, "55P03" | "40P01")
 }
 
 /// A call of `pg_dsql.apply`.

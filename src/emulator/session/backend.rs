@@ -16,7 +16,8 @@ use crate::wire::frontend::{put, put_cancel, put_parse, put_query, put_startup};
 /// Bytes read ahead while a write is under way.
 const READ_AHEAD: usize = 1024 * 1024;
 /// Name of the hidden statement and portal; a client cannot see them, for they are closed at once.
-const HIDDEN: &[u8] = b"pg_dsql\0";
+pub const HIDDEN: &[u8] = b"pg_dsql";
+const HIDDEN_TERMINATED: &[u8] = b"pg_dsql\0";
 
 /// How many CloseComplete answer a hidden command.
 pub const HIDDEN_CLOSES: u8 = 2;
@@ -146,11 +147,10 @@ impl Backend {
     /// Appends a command in the extended protocol, which leaves the client's unnamed statement and
     /// portal alone. Its answer ends with the second CloseComplete, or an error.
     pub fn put_hidden(&mut self, sql: &str) {
-        let name = &HIDDEN[..HIDDEN.len() - 1];
         let out = &mut self.out;
-        put_parse(out, name, sql.as_bytes(), &[0, 0]);
-        put(out, b'B', &[HIDDEN, HIDDEN, &[0; 6]]);
-        put(out, b'E', &[HIDDEN, &[0; 4]]);
+        put_parse(out, HIDDEN, sql.as_bytes(), &[0, 0]);
+        put(out, b'B', &[HIDDEN_TERMINATED, HIDDEN_TERMINATED, &[0; 6]]);
+        put(out, b'E', &[HIDDEN_TERMINATED, &[0; 4]]);
         self.put_closes();
         self.unsynced = true;
     }
@@ -158,19 +158,18 @@ impl Backend {
     /// Appends a statement with parameters, bound as a Bind message says behind its names. Its
     /// answer has two messages before the rows and their end, and two behind.
     pub fn put_hidden_bound(&mut self, sql: &str, types: &[u8], bound: &[u8]) {
-        let name = &HIDDEN[..HIDDEN.len() - 1];
         let out = &mut self.out;
-        put_parse(out, name, sql.as_bytes(), types);
-        put(out, b'B', &[HIDDEN, HIDDEN, bound]);
-        put(out, b'E', &[HIDDEN, &[0; 4]]);
+        put_parse(out, HIDDEN, sql.as_bytes(), types);
+        put(out, b'B', &[HIDDEN_TERMINATED, HIDDEN_TERMINATED, bound]);
+        put(out, b'E', &[HIDDEN_TERMINATED, &[0; 4]]);
         self.put_closes();
         self.bound = true;
         self.unsynced = true;
     }
 
     fn put_closes(&mut self) {
-        put(&mut self.out, b'C', &[b"P", HIDDEN]);
-        put(&mut self.out, b'C', &[b"S", HIDDEN]);
+        put(&mut self.out, b'C', &[b"P", HIDDEN_TERMINATED]);
+        put(&mut self.out, b'C', &[b"S", HIDDEN_TERMINATED]);
     }
 
     /// Appends Sync.

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::backend::{Message, fatal_ends};
+use super::backend::{HIDDEN, Message, fatal_ends};
 use super::block::Phase;
+use super::copy::Copied;
 use super::frontend::Frame;
 use super::portals::{
     Portal, Prepared, Shape, TEXT, bound, check_parameters, job_columns, put_columns, put_rows,
@@ -27,8 +28,10 @@ use crate::sql::statement::{ParseError, parse, without_dsql_words};
 use crate::wire::frontend::{self, LayoutError, bind_head, put};
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate::{
-    DUPLICATE_PREPARED_STATEMENT, INVALID_PARAMETER_VALUE, PROTOCOL_VIOLATION,
+    DUPLICATE_PREPARED_STATEMENT, INVALID_PARAMETER_VALUE, PROTOCOL_VIOLATION, SqlState,
 };
+
+const DUPLICATE_CURSOR: SqlState = "42P03";
 
 /// What PostgreSQL, or the emulator in its place, answers next.
 #[derive(Debug)]
@@ -186,7 +189,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn parse(&mut self, frame: &Frame) -> Result<(), Stop> {
         let parsed = frontend::parse(&frame.body).map_err(bad_layout)?;
         let name = frame.body.slice(..parsed.name.len());
-        if !name.is_empty() && self.prepared.contains_key(&name) {
+        let taken = self.prepared.contains_key(&name) || name.starts_with(HIDDEN);
+        if !name.is_empty() && taken {
             let shown = String::from_utf8_lossy(parsed.name);
             let message = format!("prepared statement \"{shown}\" already exists");
             return Err(ClientError::error(DUPLICATE_PREPARED_STATEMENT, message).into());
@@ -279,6 +283,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn bind(&mut self, frame: &Frame) -> Result<(), Stop> {
         let head = bind_head(&frame.body).map_err(bad_layout)?;
         let portal = frame.body.slice(..head.portal.len());
+        if portal.starts_with(HIDDEN) {
+            let shown = String::from_utf8_lossy(&portal);
+            let message = format!("cursor \"{shown}\" already exists");
+            return Err(ClientError::error(DUPLICATE_CURSOR, message).into());
+        }
         let Some(prepared) = self.prepared.get(head.statement).cloned() else {
             return self.pass_up(frame, Expect::One);
         };
@@ -464,12 +473,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.take_schema_turn(class).await?;
         let sql = plan.sql.as_deref().unwrap_or(&portal.prepared.text);
         let copied = starts_copy(sql);
+        self.copied = Copied::default();
         let together = held
             && !moved
+            && !self.wants_instruments()
             && is_plain_write(plan, sql)
             && self.pending.iter().all(|owed| owed.expect.prepares());
         if !together {
             self.drain(Drain::Flush).await?;
+            self.instrument().await?;
             self.check(&plan.before).await?;
         }
         let mut attempt = 0;
@@ -488,6 +500,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let outcome = self
                 .execute_once(frame, portal, (class, sql), again, expect)
                 .await;
+            let outcome = self.instrument_job(plan, outcome).await;
             let refusal = match &outcome {
                 Ok(_) => None,
                 Err(Stop::Refused(refusal)) => Some(refusal),
@@ -511,7 +524,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.client.release();
             return Ok(());
         }
-        self.note(class, sql);
+        self.note(plan, sql);
         let id = match &end {
             Some(End::Suspended) => {
                 self.block.check_rows()?;

@@ -26,7 +26,6 @@ mod simple;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicBool;
 
 use super::control::Control;
 use super::jobs::Jobs;
@@ -53,8 +52,6 @@ pub struct Cluster {
     pub socket: PathBuf,
     /// Asynchronous jobs.
     pub jobs: Arc<Jobs>,
-    /// `pg_dsql.instrument()` was found to exist.
-    pub(crate) instrumented: AtomicBool,
     /// Functions that do not write, once a session has asked for them.
     builtins: OnceLock<calls::Builtins>,
 }
@@ -76,7 +73,6 @@ impl Cluster {
             ledger: Arc::default(),
             socket,
             jobs,
-            instrumented: AtomicBool::new(false),
             builtins: OnceLock::new(),
         }
     }

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use super::Cluster;
 use super::backend::{Backend, Message, Parameters, Row};
 use super::block::{Block, Phase};
 use super::calls::Builtins;
+use super::copy::Copied;
 use super::extended::{Owed, Reach};
 use super::frontend::{Client, Frame};
 use super::portals::{Portal, Prepared};
@@ -65,6 +65,8 @@ pub struct Session<S> {
     pub(super) skipping: bool,
     /// Several statements in one string: a transaction that ends is followed by another.
     pub(super) several: bool,
+    /// What the client has sent for the COPY under way.
+    pub(super) copied: Copied,
     /// Break off in the middle of the next row.
     pub(super) cutting: bool,
     born: SystemTime,
@@ -94,6 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             reach: Reach::default(),
             skipping: false,
             several: false,
+            copied: Copied::default(),
             cutting: false,
             born,
             clock,
@@ -492,9 +495,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// started.
     pub(super) async fn follow_up(&mut self, plan: &Plan) -> Result<Option<String>, Stop> {
         self.block.check_rows()?;
-        if plan.class == Class::Ddl && self.has_instruments().await? {
-            self.command("SELECT pg_dsql.instrument()").await?;
-        }
         self.check(&plan.after).await?;
         let Some(job) = &plan.job else {
             return Ok(None);
@@ -504,17 +504,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             .into_iter()
             .next()
             .and_then(|row| row.into_iter().next().flatten()))
-    }
-
-    async fn has_instruments(&mut self) -> Result<bool, Stop> {
-        if self.cluster.instrumented.load(Ordering::Relaxed) {
-            return Ok(true);
-        }
-        let query = "SELECT 1 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
-                     WHERE p.proname = 'instrument' AND n.nspname = 'pg_dsql'";
-        let found = !self.command(query).await?.is_empty();
-        self.cluster.instrumented.store(found, Ordering::Relaxed);
-        Ok(found)
     }
 
     /// Waits for a job; `None` is NULL.

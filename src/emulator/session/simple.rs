@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::backend::{Message, fatal_ends};
 use super::block::Phase;
+use super::copy::Copied;
 use super::extended::Drain;
 use super::portals::{Shape, job_columns, put_columns, put_row, put_rows, waited};
 use super::refusal::{Ended, Refusal, Stop};
@@ -167,7 +168,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.open().await?;
             self.check(&plan.before).await?;
         }
-        let copied = starts_copy(text);
+        if !calm {
+            self.instrument().await?;
+        }
+        self.copied = Copied::default();
         let mut attempt = 0;
         let tag = loop {
             self.client.hold();
@@ -176,13 +180,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.backend.send().await?;
                 self.relay(before, shape).await
             } else {
-                self.run_once(plan, sql, before, shape).await
+                let outcome = self.run_once(plan, sql, before, shape).await;
+                self.instrument_job(plan, outcome).await
             };
             let refusal = match &outcome {
                 Ok(_) => None,
                 Err(Stop::Refused(refusal)) => Some(refusal),
                 Err(Stop::Ended(_)) => break outcome?,
             };
+            let copied = !self.copied.can_come_again();
             if !self.settle(plan.class, refusal, copied, attempt).await? {
                 break outcome?;
             }
@@ -193,7 +199,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.client.release();
             return Ok(());
         }
-        self.note(plan.class, sql);
+        self.note(plan, sql);
         let job = self.follow_up(plan).await?;
         if let Some(tag) = tag {
             put_columns(self.client.out(), &job_columns(), &[]);
@@ -327,7 +333,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 b'C' if shape.job => tag = Some(shape.end(message)),
                 b'C' => self.pass(&shape.end(message)).await?,
                 b'G' => {
-                    self.client.out().extend_from_slice(&message.frame);
+                    if !self.copied.is_whole() {
+                        self.client.out().extend_from_slice(&message.frame);
+                    }
                     early = self.copy_in().await?;
                     self.backend.send().await?;
                 }
