@@ -12,6 +12,8 @@ mod boundaries;
 mod client;
 mod conformance;
 mod cost;
+#[path = "../emulated/mod.rs"]
+mod emulated;
 mod faults;
 mod ground;
 mod internals;
