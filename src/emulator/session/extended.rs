@@ -482,10 +482,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !together {
             self.drain(Drain::Flush).await?;
             self.instrument().await?;
-            self.check(&plan.before).await?;
         }
         let mut attempt = 0;
-        let end = loop {
+        let (end, job) = loop {
             if attempt > 0 {
                 // What was lost on the way.
                 self.drain(Drain::Flush).await?;
@@ -498,9 +497,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             // Going back to the savepoint has taken the portal away.
             let again = attempt > 0;
             let outcome = self
-                .execute_once(frame, portal, (class, sql), again, expect)
+                .execute_whole(frame, portal, (plan, sql), again, expect)
                 .await;
-            let outcome = self.instrument_job(plan, outcome).await;
             let refusal = match &outcome {
                 Ok(_) => None,
                 Err(Stop::Refused(refusal)) => Some(refusal),
@@ -525,20 +523,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Ok(());
         }
         self.note(plan, sql);
-        let id = match &end {
-            Some(End::Suspended) => {
-                self.block.check_rows()?;
-                None
-            }
-            _ => self.follow_up(plan).await?,
-        };
         if let Some(End::Complete(tag)) = end.filter(|_| shape.job) {
-            self.answer_job(id, &formats_of(portal), &tag).await?;
+            self.answer_job(job, &formats_of(portal), &tag).await?;
         }
         if self.block.phase == Phase::Explicit {
             self.client.release();
         }
         Ok(())
+    }
+
+    /// Executes a portal with what goes before and behind it; gives the job that it starts, too.
+    async fn execute_whole(
+        &mut self,
+        frame: &Frame,
+        portal: &Portal,
+        (plan, sql): (&Plan, &str),
+        again: bool,
+        expect: Expect,
+    ) -> Result<(Option<End>, Option<String>), Stop> {
+        self.check(&plan.before).await?;
+        let statement = (plan.class, sql);
+        let end = self
+            .execute_once(frame, portal, statement, again, expect)
+            .await?;
+        if matches!(end, Some(End::Suspended)) {
+            self.block.check_rows()?;
+            return Ok((end, None));
+        }
+        Ok((end, self.follow_up(plan).await?))
     }
 
     /// Executes a portal; in a detached transaction, or again, the same with other tables.

@@ -319,20 +319,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// Lets triggers follow a statement at once that starts a job: it cannot be run again later
-    /// without another job.
-    pub(super) async fn instrument_job<T>(
-        &mut self,
-        plan: &Plan,
-        outcome: Result<T, Stop>,
-    ) -> Result<T, Stop> {
-        let done = outcome?;
-        if plan.job.is_some() {
-            self.command(occ::INSTRUMENT).await?;
-        }
-        Ok(done)
-    }
-
     /// Whether triggers do not follow a change of the schema in the same transaction yet.
     pub(super) fn wants_instruments(&self) -> bool {
         let transaction = self.transaction.as_ref();

@@ -20,7 +20,7 @@ use super::portals::{Portal, Prepared};
 use super::refusal::{Ended, Refusal, Stop};
 use crate::emulator::control::count;
 use crate::emulator::faults::FaultKind;
-use crate::emulator::occ::{SAVEPOINT, SchemaView, Transaction};
+use crate::emulator::occ::{INSTRUMENT, SAVEPOINT, SchemaView, Transaction};
 use crate::emulator::rules::{Action, Class, Control, Facts, JobArgument, Plan};
 use crate::sql::statement::Statement;
 use crate::wire::backend::{error_fields, two_strings};
@@ -491,7 +491,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(())
     }
 
-    /// What follows a statement that went through, in its transaction. Gives the id of the job it
+    /// What follows a statement in its transaction. Gives the id of the job it
     /// started.
     pub(super) async fn follow_up(&mut self, plan: &Plan) -> Result<Option<String>, Stop> {
         self.block.check_rows()?;
@@ -499,6 +499,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Some(job) = &plan.job else {
             return Ok(None);
         };
+        // Not at COMMIT: it could not be run again then without another job.
+        self.command(INSTRUMENT).await?;
         let rows = self.command(&job.register).await?;
         Ok(rows
             .into_iter()

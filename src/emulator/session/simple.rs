@@ -164,24 +164,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let direct = calm && self.block.phase == Phase::Idle;
         // Before the snapshot is taken, which is to see what the one before has done.
         self.take_schema_turn(plan.class).await?;
-        if !plan.before.is_empty() {
-            self.open().await?;
-            self.check(&plan.before).await?;
-        }
         if !calm {
             self.instrument().await?;
         }
         self.copied = Copied::default();
         let mut attempt = 0;
-        let tag = loop {
+        let (tag, job) = loop {
             self.client.hold();
             let outcome = if direct {
                 self.backend.put_query(sql);
                 self.backend.send().await?;
-                self.relay(before, shape).await
+                self.relay(before, shape).await.map(|tag| (tag, None))
             } else {
-                let outcome = self.run_once(plan, sql, before, shape).await;
-                self.instrument_job(plan, outcome).await
+                self.run_whole(plan, sql, before, shape).await
             };
             let refusal = match &outcome {
                 Ok(_) => None,
@@ -200,12 +195,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Ok(());
         }
         self.note(plan, sql);
-        let job = self.follow_up(plan).await?;
         if let Some(tag) = tag {
             put_columns(self.client.out(), &job_columns(), &[]);
             self.answer_job(job, &[], &tag).await?;
         }
         Ok(())
+    }
+
+    /// Runs a statement with what goes before and behind it; gives the end of its answer if it
+    /// starts a job, and the job.
+    async fn run_whole(
+        &mut self,
+        plan: &Plan,
+        sql: &str,
+        before: Option<usize>,
+        shape: Shape,
+    ) -> Result<(Option<Message>, Option<String>), Stop> {
+        if !plan.before.is_empty() {
+            self.open().await?;
+            self.check(&plan.before).await?;
+        }
+        let tag = self.run_once(plan, sql, before, shape).await?;
+        Ok((tag, self.follow_up(plan).await?))
     }
 
     /// Runs a statement in the transaction that is open, or opens one with it.
