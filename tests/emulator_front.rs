@@ -1,23 +1,18 @@
 //! The emulator's front over a real PostgreSQL: what it lets in and what it refuses, on the wire.
 
+#[path = "emulated/mod.rs"]
+mod emulated;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::{Command, Output};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use aws_config::{Region, SdkConfig};
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_dsql::auth_token::{AuthTokenGenerator, Config};
-use aws_smithy_async::time::StaticTimeSource;
 use dsql_proxy::emulator::account::Account;
 use dsql_proxy::emulator::{Emulator, EmulatorError, EmulatorOptions};
 use dsql_proxy::wire::frontend::{SSL_REQUEST, put, put_cancel, put_query, put_startup};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use emulated::{Tls, client_tls, open_folder, options, sdk_token};
 use serde_json::Value;
 
 const LOOPBACK: &str = "127.0.0.1:0";
@@ -27,68 +22,23 @@ struct Fixture {
     dir: tempfile::TempDir,
 }
 
-fn options(dir: &std::path::Path) -> EmulatorOptions {
-    EmulatorOptions {
-        dir: dir.to_owned(),
-        listen: LOOPBACK.parse().unwrap(),
-        admin: LOOPBACK.parse().unwrap(),
-        pg_bin: None,
-        fresh: false,
-        as_of: None,
-        job_duration: dsql_proxy::emulator::JOB_DURATION,
-    }
-}
-
-/// A folder that the user PostgreSQL runs as can enter, also when tests run as root.
-fn open_folder() -> tempfile::TempDir {
-    let dir = tempfile::Builder::new()
-        .prefix("dsql-")
-        .tempdir_in("/tmp")
-        .unwrap();
-    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    dir
-}
-
 fn start() -> Fixture {
-    let dir = open_folder();
-    let emulator = Emulator::start(&options(dir.path())).unwrap();
+    let (emulator, dir) = emulated::start();
     Fixture { emulator, dir }
 }
 
-/// A token by the AWS SDK, which shares no code with the emulator's check.
+/// A token of this age.
 fn token(account: &Account, user: &str, age: Duration) -> String {
-    token_with(account, user, age, &account.secret_access_key)
+    sdk_token(account, user, 900, SystemTime::now() - age, None)
 }
 
 fn token_with(account: &Account, user: &str, age: Duration, secret: &str) -> String {
-    let keys = Credentials::new(&account.access_key_id, secret, None, None, "test");
-    let sdk = SdkConfig::builder()
-        .credentials_provider(SharedCredentialsProvider::new(keys))
-        .region(Region::new(account.region.clone()))
-        .time_source(StaticTimeSource::new(SystemTime::now() - age))
-        .build();
-    let config = Config::builder()
-        .hostname(&account.endpoint)
-        .expires_in(900)
-        .build()
-        .unwrap();
-    let generator = AuthTokenGenerator::new(config);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let token = runtime.block_on(async {
-        if user == "admin" {
-            generator.db_connect_admin_auth_token(&sdk).await
-        } else {
-            generator.db_connect_auth_token(&sdk).await
-        }
-    });
-    token.unwrap().as_str().to_owned()
+    let mut account = account.clone();
+    account.secret_access_key = secret.to_owned();
+    token(&account, user, age)
 }
 
 type Parameters<'a> = &'a [(&'a str, &'a str)];
-type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 impl Fixture {
     fn address(&self) -> SocketAddr {
@@ -109,30 +59,14 @@ impl Fixture {
 
     /// TLS for a name; an address instead of a name means no SNI.
     fn tls(&self, socket: TcpStream, name: &str, alpn: &[&[u8]]) -> Tls {
-        let mut roots = RootCertStore::empty();
-        let authority = CertificateDer::from_pem_file(self.emulator.authority_file()).unwrap();
-        roots.add(authority).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let mut config = client_tls(&self.emulator);
         config.enable_sni = name == self.emulator.account().endpoint;
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-        let endpoint = self.emulator.account().endpoint.clone();
-        let server = ServerName::try_from(endpoint).unwrap();
-        let connection = ClientConnection::new(Arc::new(config), server).unwrap();
-        StreamOwned::new(connection, socket)
+        emulated::secure(&self.emulator, config, socket)
     }
 
     fn after_ssl_request(&self) -> TcpStream {
-        let mut socket = self.tcp();
-        socket.write_all(&SSL_REQUEST).unwrap();
-        let mut answer = [0];
-        socket.read_exact(&mut answer).unwrap();
-        assert_eq!(&answer, b"S");
-        socket
+        emulated::after_ssl_request(self.address())
     }
 
     fn open(&self) -> Tls {
@@ -166,18 +100,7 @@ impl Fixture {
     }
 
     fn http_with(&self, header: &str, method: &str, path: &str, body: &str) -> (u16, Value) {
-        let mut socket = TcpStream::connect(self.emulator.admin_address()).unwrap();
-        write!(
-            socket,
-            "{method} {path} HTTP/1.1\r\n{header}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .unwrap();
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, serde_json::from_str(body).unwrap())
+        emulated::http(&self.emulator, header, method, path, body)
     }
 
     fn stat(&self, name: &str) -> u64 {

@@ -1,24 +1,15 @@
 //! The emulator's sessions on the wire: both protocols, transactions, limits, faults, COPY.
 
+#[path = "emulated/mod.rs"]
+mod emulated;
+
 use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt as _;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use aws_config::{Region, SdkConfig};
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_dsql::auth_token::{AuthTokenGenerator, Config};
-use aws_smithy_async::time::StaticTimeSource;
-use dsql_proxy::emulator::{Emulator, EmulatorOptions};
+use dsql_proxy::emulator::Emulator;
 use dsql_proxy::wire::backend::error_fields;
-use dsql_proxy::wire::frontend::{
-    SSL_REQUEST, put, put_close_statement, put_parse, put_query, put_startup,
-};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use dsql_proxy::wire::frontend::{put, put_close_statement, put_parse, put_query, put_startup};
+use emulated::{Tls, client_tls, sdk_token};
 use serde_json::Value;
 
 struct Fixture {
@@ -28,23 +19,8 @@ struct Fixture {
 }
 
 fn start() -> Fixture {
-    let dir = tempfile::Builder::new()
-        .prefix("dsql-")
-        .tempdir_in("/tmp")
-        .unwrap();
-    // The user PostgreSQL runs as must be able to enter, also when tests run as root.
-    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let emulator = Emulator::start(&EmulatorOptions {
-        dir: dir.path().to_owned(),
-        listen: "127.0.0.1:0".parse().unwrap(),
-        admin: "127.0.0.1:0".parse().unwrap(),
-        pg_bin: None,
-        fresh: false,
-        as_of: None,
-        job_duration: dsql_proxy::emulator::JOB_DURATION,
-    })
-    .unwrap();
-    let token = token(&emulator);
+    let (emulator, dir) = emulated::start();
+    let token = sdk_token(emulator.account(), "admin", 7200, SystemTime::now(), None);
     Fixture {
         emulator,
         token,
@@ -52,66 +28,12 @@ fn start() -> Fixture {
     }
 }
 
-fn token(emulator: &Emulator) -> String {
-    let account = emulator.account();
-    let keys = Credentials::new(
-        &account.access_key_id,
-        &account.secret_access_key,
-        None,
-        None,
-        "test",
-    );
-    let sdk = SdkConfig::builder()
-        .credentials_provider(SharedCredentialsProvider::new(keys))
-        .region(Region::new(account.region.clone()))
-        .time_source(StaticTimeSource::new(SystemTime::now()))
-        .build();
-    let config = Config::builder()
-        .hostname(&account.endpoint)
-        .expires_in(7200)
-        .build()
-        .unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let generator = AuthTokenGenerator::new(config);
-    let token = runtime.block_on(generator.db_connect_admin_auth_token(&sdk));
-    token.unwrap().as_str().to_owned()
-}
-
 impl Fixture {
-    fn tls(&self) -> StreamOwned<ClientConnection, TcpStream> {
-        let mut socket = TcpStream::connect(self.emulator.address()).unwrap();
-        socket.set_nodelay(true).unwrap();
-        socket
-            .set_read_timeout(Some(Duration::from_secs(30)))
-            .unwrap();
-        socket.write_all(&SSL_REQUEST).unwrap();
-        socket.read_exact(&mut [0]).unwrap();
-        let connection = ClientConnection::new(
-            Arc::new(self.tls_config()),
-            ServerName::try_from(self.emulator.account().endpoint.clone()).unwrap(),
-        )
-        .unwrap();
-        StreamOwned::new(connection, socket)
-    }
-
-    fn tls_config(&self) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        let authority = CertificateDer::from_pem_file(self.emulator.authority_file()).unwrap();
-        roots.add(authority).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth()
-    }
-
     /// The first answers to a startup message and the token.
     fn knock(&self) -> Wire {
-        let mut wire = Wire { stream: self.tls() };
+        let mut wire = Wire {
+            stream: emulated::dial(&self.emulator),
+        };
         let mut out = Vec::new();
         put_startup(&mut out, &[("user", "admin"), ("database", "postgres")]);
         wire.send(&out);
@@ -150,18 +72,7 @@ impl Fixture {
     }
 
     fn http(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
-        let mut socket = TcpStream::connect(self.emulator.admin_address()).unwrap();
-        write!(
-            socket,
-            "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .unwrap();
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, serde_json::from_str(body).unwrap())
+        emulated::http(&self.emulator, "host: 127.0.0.1", method, path, body)
     }
 
     fn order(&self, body: &str) {
@@ -181,7 +92,7 @@ impl Fixture {
 
 /// A connection as frames.
 struct Wire {
-    stream: StreamOwned<ClientConnection, TcpStream>,
+    stream: Tls,
 }
 
 impl Wire {
@@ -1279,9 +1190,9 @@ fn a_driver_finds_its_way() {
             .password(&fixture.token)
             .dbname("postgres")
             .ssl_mode(tokio_postgres::config::SslMode::Require)
-            .connect(tokio_postgres_rustls::MakeRustlsConnect::new(
-                fixture.tls_config(),
-            ))
+            .connect(tokio_postgres_rustls::MakeRustlsConnect::new(client_tls(
+                &fixture.emulator,
+            )))
             .await
             .unwrap();
         assert_eq!(connection.parameter("server_version"), Some("16.15"));
@@ -1361,7 +1272,7 @@ fn a_driver_finds_its_way() {
 
         // A cancel request is taken and has no effect.
         let cancel = client.cancel_token();
-        let tls = tokio_postgres_rustls::MakeRustlsConnect::new(fixture.tls_config());
+        let tls = tokio_postgres_rustls::MakeRustlsConnect::new(client_tls(&fixture.emulator));
         let sleep = client.query_one("SELECT pg_sleep(0.5)::text", &[]);
         let (slept, cancelled) = futures_util::join!(sleep, cancel.cancel_query(tls));
         cancelled.unwrap();

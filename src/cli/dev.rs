@@ -13,7 +13,7 @@ use super::signals::Signals;
 use super::{DevArguments, Failure};
 use crate::emulator::postgres::PORT;
 use crate::emulator::sample::{BENCH, prepare_dev};
-use crate::emulator::{Emulator, EmulatorOptions, write_private};
+use crate::emulator::{Emulator, write_private};
 
 /// Name of the generated configuration file in the state folder.
 pub const CONFIG_FILE: &str = "dsql-proxy.yaml";
@@ -49,15 +49,12 @@ pub fn run(arguments: &DevArguments) -> Result<(), Failure> {
 }
 
 fn start_emulator(options: &DevArguments) -> Result<Emulator, Failure> {
-    let emulator = Emulator::start(&EmulatorOptions {
-        dir: options.dir.clone(),
-        listen: options.emulator_listen,
-        admin: options.emulator_admin,
-        pg_bin: options.pg_bin.clone(),
-        fresh: options.fresh,
-        as_of: options.as_of.clone(),
-        job_duration: Duration::from_millis(options.job_duration),
-    })
+    let emulator = Emulator::start(&options.cluster.options(
+        &options.dir,
+        options.emulator_listen,
+        options.emulator_admin,
+        options.fresh,
+    ))
     .map_err(|error| Failure::Start(error.to_string()))?;
     emulator
         .prepare(prepare_dev(emulator.postgres().socket_folder()))

@@ -2,9 +2,8 @@
 
 use super::signals::Signals;
 use super::{EmulateArguments, Failure};
-use crate::emulator::{Emulator, EmulatorOptions};
+use crate::emulator::Emulator;
 use std::io::Write as _;
-use std::time::Duration;
 
 /// Runs the emulator until SIGINT or SIGTERM.
 ///
@@ -12,15 +11,13 @@ use std::time::Duration;
 /// What could not start, or how PostgreSQL ended.
 pub fn run(arguments: &EmulateArguments) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    let options = EmulatorOptions {
-        dir: arguments.dir.clone(),
-        listen: arguments.listen,
-        admin: arguments.admin,
-        pg_bin: arguments.pg_bin.clone(),
-        fresh: false,
-        as_of: arguments.as_of.clone(),
-        job_duration: Duration::from_millis(arguments.job_duration),
-    };
+    let EmulateArguments {
+        dir,
+        listen,
+        admin,
+        cluster,
+    } = arguments;
+    let options = cluster.options(dir, *listen, *admin, false);
     let mut emulator =
         Emulator::start(&options).map_err(|error| Failure::Start(error.to_string()))?;
     print_lines(&describe(&emulator));

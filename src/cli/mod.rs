@@ -11,12 +11,14 @@ pub mod token;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Problem;
+use crate::emulator::EmulatorOptions;
 
 /// An ordinary PostgreSQL connection string in front of Amazon Aurora DSQL.
 #[derive(Debug, Parser)]
@@ -63,6 +65,42 @@ pub struct CheckArguments {
     pub config: PathBuf,
 }
 
+/// What the emulated cluster is like: arguments of `dev` and `emulate`.
+#[derive(Debug, Args)]
+pub struct ClusterArguments {
+    /// Folder of initdb and postgres; searched for when left out
+    #[arg(long, value_name = "DIR")]
+    pub pg_bin: Option<PathBuf>,
+    /// Month whose rules of Aurora DSQL hold, as in 2026-09; the newest known when left out
+    #[arg(long, value_name = "YYYY-MM")]
+    pub as_of: Option<String>,
+    /// How long an asynchronous index build takes at least, in milliseconds; about 30000 in a real cluster
+    #[arg(long, value_name = "MS", default_value_t = 1000)]
+    pub job_duration: u64,
+}
+
+impl ClusterArguments {
+    /// With where it lives and listens, what the emulator is to be started with.
+    #[must_use]
+    pub fn options(
+        &self,
+        dir: &Path,
+        listen: SocketAddr,
+        admin: SocketAddr,
+        fresh: bool,
+    ) -> EmulatorOptions {
+        EmulatorOptions {
+            dir: dir.to_owned(),
+            listen,
+            admin,
+            pg_bin: self.pg_bin.clone(),
+            fresh,
+            as_of: self.as_of.clone(),
+            job_duration: Duration::from_millis(self.job_duration),
+        }
+    }
+}
+
 /// Arguments of `dev`.
 #[derive(Debug, Args)]
 pub struct DevArguments {
@@ -81,15 +119,9 @@ pub struct DevArguments {
     /// Address of the emulator's HTTP endpoint
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:6435")]
     pub emulator_admin: SocketAddr,
-    /// Folder of initdb and postgres; searched for when left out
-    #[arg(long, value_name = "DIR")]
-    pub pg_bin: Option<PathBuf>,
-    /// Month whose rules of Aurora DSQL hold, as in 2026-09; the newest known when left out
-    #[arg(long, value_name = "YYYY-MM")]
-    pub as_of: Option<String>,
-    /// How long an asynchronous index build takes at least, in milliseconds; about 30000 in a real cluster
-    #[arg(long, value_name = "MS", default_value_t = 1000)]
-    pub job_duration: u64,
+    /// What the emulated cluster is like.
+    #[command(flatten)]
+    pub cluster: ClusterArguments,
     /// Begin with an empty DIR
     #[arg(long)]
     pub fresh: bool,
@@ -110,15 +142,9 @@ pub struct EmulateArguments {
     /// Address of the HTTP endpoint
     #[arg(long, value_name = "ADDR")]
     pub admin: SocketAddr,
-    /// Folder of initdb and postgres; searched for when left out
-    #[arg(long, value_name = "DIR")]
-    pub pg_bin: Option<PathBuf>,
-    /// Month whose rules of Aurora DSQL hold, as in 2026-09; the newest known when left out
-    #[arg(long, value_name = "YYYY-MM")]
-    pub as_of: Option<String>,
-    /// How long an asynchronous index build takes at least, in milliseconds; about 30000 in a real cluster
-    #[arg(long, value_name = "MS", default_value_t = 1000)]
-    pub job_duration: u64,
+    /// What the emulated cluster is like.
+    #[command(flatten)]
+    pub cluster: ClusterArguments,
 }
 
 /// Arguments of `hash-password`.
@@ -280,7 +306,7 @@ mod tests {
         ];
         assert_eq!(addresses.map(|address| address.to_string()), expected);
         assert_eq!(dev.dir, PathBuf::from(".dsql-proxy-dev"));
-        assert!(!dev.fresh && !dev.print_json && dev.pg_bin.is_none());
+        assert!(!dev.fresh && !dev.print_json && dev.cluster.pg_bin.is_none());
     }
 
     #[test]

@@ -86,6 +86,11 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'feature_not_supported',
             MESSAGE = format('setting configuration parameter "%s" not supported', setting_name);
     END IF;
+    -- Text that is put together as it runs.
+    IF lower(setting_name) = 'search_path' AND strpos(lower(new_value), 'pg_dsql') > 0
+        AND session_user <> 'postgres' THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_schema_name', MESSAGE = 'schema "pg_dsql" does not exist';
+    END IF;
     RETURN pg_dsql_hidden.set_config(coalesce(known, setting_name), new_value, is_local);
 END
 $$;

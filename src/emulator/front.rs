@@ -34,10 +34,11 @@ use crate::wire::startup::{self, Startup};
 pub const DATABASE: &str = "postgres";
 /// Largest token accepted, in bytes.
 pub const MAX_TOKEN: usize = 64 * 1024;
-/// Logged-in connections at most.
-pub const MAX_CONNECTIONS: u16 = 500;
+/// Logged-in connections at most: each has a process of PostgreSQL, of a few MiB. The service takes
+/// 10,000 for a cluster.
+pub const MAX_CONNECTIONS: u16 = 1000;
 /// Connections at most, logged in or not.
-const MAX_ACCEPTED: usize = 2000;
+const MAX_ACCEPTED: usize = 3000;
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(15);
 const DENIED: &str = "unable to accept connection, access denied";
 

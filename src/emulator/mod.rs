@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -143,6 +144,7 @@ impl Emulator {
     /// What kept it from starting, in a sentence for the operator.
     pub fn start(options: &EmulatorOptions) -> Result<Self, EmulatorError> {
         let lock = Lock::take(&options.dir)?;
+        raise_descriptors();
         let dir = options
             .dir
             .canonicalize()
@@ -283,6 +285,17 @@ impl Emulator {
 impl Drop for Emulator {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// A session has two descriptors; many systems start a process with 1,024.
+fn raise_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "emulator: the limit of open files stays as it is");
+        }
     }
 }
 

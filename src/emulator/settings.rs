@@ -1,6 +1,6 @@
 //! Which startup parameters a login may carry.
 
-use super::rules::Rules;
+use super::rules::{INTERNAL, INVALID_SCHEMA, Rules, mentions_internal};
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate::FEATURE_NOT_SUPPORTED;
 
@@ -65,7 +65,8 @@ impl Request {
     /// Checks the settings and gives them under the names that PostgreSQL knows them by.
     ///
     /// # Errors
-    /// FATAL 0A000 for the first that DSQL does not take.
+    /// FATAL 0A000 for the first that DSQL does not take, 3F000 for one that names the emulator's
+    /// own objects.
     pub fn allowed_settings<'a>(
         &'a self,
         rules: &'a Rules,
@@ -77,6 +78,10 @@ impl Request {
                     FEATURE_NOT_SUPPORTED,
                     format!("setting configuration parameter \"{name}\" not supported"),
                 ));
+            }
+            if mentions_internal(value) {
+                let message = format!("schema \"{INTERNAL}\" does not exist");
+                return Err(ClientError::fatal(INVALID_SCHEMA, message));
             }
             out.push((rules.own_setting(name).unwrap_or(name), value.as_str()));
         }

@@ -1,29 +1,17 @@
 //! The ground of each test: an emulator of its own, with an empty cluster and a clock to move.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt as _;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use aws_config::{Region, SdkConfig};
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_dsql::auth_token::{AuthTokenGenerator, Config};
-use aws_smithy_async::time::StaticTimeSource;
+use dsql_proxy::emulator::Emulator;
 use dsql_proxy::emulator::account::Account;
-use dsql_proxy::emulator::{Emulator, EmulatorOptions};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 
 use crate::client::{Door, Failure, Lost, PATIENCE, Reply, Session};
+use crate::emulated::{self, client_tls, sdk_token};
 
 /// Every token this process made or presented, to be looked for in what it logged.
 pub static TOKENS: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-const LOOPBACK: &str = "127.0.0.1:0";
 
 /// A running emulator and how far its clock was moved.
 pub struct Ground {
@@ -37,17 +25,11 @@ pub struct Ground {
 
 impl Ground {
     pub fn start() -> Self {
-        // PostgreSQL runs as another user when the tests run as root.
-        let dir = tempfile::Builder::new()
-            .prefix("dsql-")
-            .tempdir_in("/tmp")
-            .unwrap();
-        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        let emulator = Emulator::start(&options(dir.path())).unwrap();
+        let (emulator, dir) = emulated::start();
         let door = Door {
             address: emulator.address(),
             endpoint: emulator.account().endpoint.clone(),
-            tls: client_tls(&emulator),
+            tls: Arc::new(client_tls(&emulator)),
             patience: PATIENCE,
         };
         Self {
@@ -167,18 +149,7 @@ impl Ground {
     }
 
     pub fn http(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
-        let mut socket = TcpStream::connect(self.emulator.admin_address()).unwrap();
-        write!(
-            socket,
-            "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .unwrap();
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+        emulated::http(&self.emulator, "host: 127.0.0.1", method, path, body)
     }
 
     #[track_caller]
@@ -255,69 +226,3 @@ const LEFT_BEHIND: &str = "SELECT drop FROM (
     SELECT 7, format('DROP ROLE %I', rolname) FROM pg_roles
      WHERE rolname !~ '^(pg_|postgres$|admin$|dsql|sys)'
 ) AS things ORDER BY place";
-
-fn options(dir: &std::path::Path) -> EmulatorOptions {
-    EmulatorOptions {
-        dir: dir.to_owned(),
-        listen: LOOPBACK.parse().unwrap(),
-        admin: LOOPBACK.parse().unwrap(),
-        pg_bin: None,
-        fresh: false,
-        as_of: None,
-        job_duration: dsql_proxy::emulator::JOB_DURATION,
-    }
-}
-
-/// TLS that trusts the emulator alone.
-pub fn client_tls(emulator: &Emulator) -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    let authority = CertificateDer::from_pem_file(emulator.authority_file()).unwrap();
-    roots.add(authority).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Arc::new(config)
-}
-
-/// A token by the AWS SDK, which shares no code with the emulator's check.
-pub fn sdk_token(
-    account: &Account,
-    user: &str,
-    life: u64,
-    at: SystemTime,
-    session_token: Option<&str>,
-) -> String {
-    let keys = Credentials::new(
-        &account.access_key_id,
-        &account.secret_access_key,
-        session_token.map(str::to_owned),
-        None,
-        "test",
-    );
-    let sdk = SdkConfig::builder()
-        .credentials_provider(SharedCredentialsProvider::new(keys))
-        .region(Region::new(account.region.clone()))
-        .time_source(StaticTimeSource::new(at))
-        .build();
-    let config = Config::builder()
-        .hostname(&account.endpoint)
-        .expires_in(life)
-        .build()
-        .unwrap();
-    let generator = AuthTokenGenerator::new(config);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let token = runtime.block_on(async {
-        if user == "admin" {
-            generator.db_connect_admin_auth_token(&sdk).await
-        } else {
-            generator.db_connect_auth_token(&sdk).await
-        }
-    });
-    token.unwrap().as_str().to_owned()
-}

@@ -12,8 +12,11 @@ mod boundaries;
 mod client;
 mod conformance;
 mod cost;
+#[path = "../emulated/mod.rs"]
+mod emulated;
 mod faults;
 mod ground;
+mod internals;
 mod load;
 mod logs;
 mod protocol;
@@ -89,6 +92,7 @@ fn main() -> ExitCode {
         tokens::TESTS,
         faults::TESTS,
         protocol::TESTS,
+        internals::TESTS,
     ];
     let taken = |tests: &[&'static [Test]]| -> Vec<Test> {
         let all = tests.iter().flat_map(|part| part.iter());

@@ -9,7 +9,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::Test;
 use crate::client::{Failure, Session};
-use crate::ground::{Ground, TOKENS, sdk_token};
+use crate::emulated::sdk_token;
+use crate::ground::{Ground, TOKENS};
 
 pub const TESTS: &[Test] = &[
     ("tokens::of_the_sdk_are_accepted", of_the_sdk_are_accepted),

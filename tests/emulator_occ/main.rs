@@ -4,6 +4,8 @@
 //! `DSQLPROXY_SCHEDULES=5000 cargo test --test emulator_occ schedules` plays that many;
 //! `DSQLPROXY_SEED` says from which on. Without, it plays for a minute.
 
+#[path = "../emulated/mod.rs"]
+mod emulated;
 mod model;
 mod named;
 mod schedule;

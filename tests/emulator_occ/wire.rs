@@ -1,23 +1,13 @@
 //! An emulator, and sessions of it as frames.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt as _;
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::SystemTime;
 
-use aws_config::{Region, SdkConfig};
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_dsql::auth_token::{AuthTokenGenerator, Config};
-use aws_smithy_async::time::SystemTimeSource;
-use dsql_proxy::emulator::{Emulator, EmulatorOptions};
+use dsql_proxy::emulator::Emulator;
 use dsql_proxy::wire::backend::error_fields;
-use dsql_proxy::wire::frontend::{SSL_REQUEST, put, put_parse, put_query, put_startup};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use dsql_proxy::wire::frontend::{put, put_parse, put_query, put_startup};
 
+use super::emulated::{self, Tls, sdk_token};
 use super::model::Seen;
 
 pub struct Fixture {
@@ -27,21 +17,8 @@ pub struct Fixture {
 }
 
 pub fn start() -> Fixture {
-    let mut builder = tempfile::Builder::new();
-    let dir = builder.prefix("dsql-").tempdir_in("/tmp").unwrap();
-    // The user PostgreSQL runs as must be able to enter, also when tests run as root.
-    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let emulator = Emulator::start(&EmulatorOptions {
-        dir: dir.path().to_owned(),
-        listen: "127.0.0.1:0".parse().unwrap(),
-        admin: "127.0.0.1:0".parse().unwrap(),
-        pg_bin: None,
-        fresh: false,
-        as_of: None,
-        job_duration: dsql_proxy::emulator::JOB_DURATION,
-    })
-    .unwrap();
-    let token = token(&emulator);
+    let (emulator, dir) = emulated::start();
+    let token = sdk_token(emulator.account(), "admin", 86400, SystemTime::now(), None);
     Fixture {
         emulator,
         token,
@@ -49,50 +26,10 @@ pub fn start() -> Fixture {
     }
 }
 
-fn token(emulator: &Emulator) -> String {
-    let account = emulator.account();
-    let (id, secret) = (&account.access_key_id, &account.secret_access_key);
-    let keys = Credentials::new(id, secret, None, None, "test");
-    let sdk = SdkConfig::builder()
-        .credentials_provider(SharedCredentialsProvider::new(keys))
-        .region(Region::new(account.region.clone()))
-        .time_source(SystemTimeSource::new())
-        .build();
-    let config = Config::builder()
-        .hostname(&account.endpoint)
-        .expires_in(86400);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let generator = AuthTokenGenerator::new(config.build().unwrap());
-    let token = runtime.block_on(generator.db_connect_admin_auth_token(&sdk));
-    token.unwrap().as_str().to_owned()
-}
-
 impl Fixture {
     pub fn session(&self) -> Session {
-        let mut socket = TcpStream::connect(self.emulator.address()).unwrap();
-        socket.set_nodelay(true).unwrap();
-        socket
-            .set_read_timeout(Some(Duration::from_secs(30)))
-            .unwrap();
-        socket.write_all(&SSL_REQUEST).unwrap();
-        socket.read_exact(&mut [0]).unwrap();
-        let mut roots = RootCertStore::empty();
-        roots
-            .add(CertificateDer::from_pem_file(self.emulator.authority_file()).unwrap())
-            .unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let name = ServerName::try_from(self.emulator.account().endpoint.clone()).unwrap();
-        let tls = ClientConnection::new(Arc::new(config), name).unwrap();
         let mut session = Session {
-            stream: StreamOwned::new(tls, socket),
+            stream: emulated::dial(&self.emulator),
             status: b'I',
         };
         let mut out = Vec::new();
@@ -113,7 +50,7 @@ pub struct Answer {
 }
 
 pub struct Session {
-    stream: StreamOwned<ClientConnection, TcpStream>,
+    stream: Tls,
     /// As the last ReadyForQuery says.
     pub status: u8,
 }

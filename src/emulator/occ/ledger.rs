@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use super::effect::{Footprint, Place};
@@ -13,6 +14,8 @@ use super::effect::{Footprint, Place};
 /// oldest are forgotten, and whoever began before them has lost: such a transaction has been open
 /// while a million rows were changed.
 const MAX_KEYS: usize = 1_000_000;
+/// How long others get to give up their locks at once.
+const MOMENT: Duration = Duration::from_millis(100);
 /// How long a transaction waits for another that is in the middle of a statement.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -276,9 +279,14 @@ impl Ledger {
     }
 
     /// All other live transactions.
-    #[must_use]
-    pub fn everybody(&self, holder: &Holder) -> Vec<Arc<Holder>> {
+    fn everybody(&self, holder: &Holder) -> Vec<Arc<Holder>> {
         self.others(holder, |_| true)
+    }
+
+    /// Asks all others to give up their locks, and gives them a moment for it. Some may be busy for
+    /// long with what is in nobody's way.
+    pub async fn make_room(&self, holder: &Holder) {
+        evict(&self.everybody(holder)).await;
     }
 
     fn others(&self, holder: &Holder, test: impl Fn(&Holder) -> bool) -> Vec<Arc<Holder>> {
@@ -328,6 +336,12 @@ impl Ledger {
     fn kept(&self) -> usize {
         locked(&self.state).history.len()
     }
+}
+
+/// Asks others to give up their locks, and gives them a moment for it.
+pub async fn evict(others: &[Arc<Holder>]) {
+    let all = join_all(others.iter().map(|other| other.evict()));
+    let _ = tokio::time::timeout(MOMENT, all).await;
 }
 
 /// A panic elsewhere leaves these maps whole: no change of theirs is left half done.

@@ -13,9 +13,11 @@ mod names;
 mod transaction;
 
 pub use effect::{Effect, EffectError, Footprint, Key, Modes, Operation, Place};
-pub use ledger::{Holder, Ledger, Snapshot};
+pub use ledger::{Holder, Ledger, Snapshot, evict};
 pub use locking::{LockQuery, may_lock, strip};
-pub use transaction::{Backend, Commit, Failure, SAVEPOINT, SchemaView, Transaction, Verdict};
+pub use transaction::{
+    Backend, Commit, Failure, INSTRUMENT, SAVEPOINT, SchemaView, Transaction, Verdict,
+};
 
 /// What the ledger needs inside PostgreSQL; run by the superuser once schema `pg_dsql` is there.
 pub const CAPTURE_SQL: &str = include_str!("capture.sql");

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::effect::{Effect, EffectError, Footprint, Key, Operation, Place};
 use super::ledger::{Holder, Ledger, Snapshot};
@@ -12,6 +13,11 @@ use crate::sql::statement::parse;
 
 /// Sent after BEGIN: the point to which a detached transaction goes back.
 pub const SAVEPOINT: &str = "SAVEPOINT pg_dsql";
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ";
+/// Makes triggers follow a change of the schema.
+pub const INSTRUMENT: &str = "SELECT pg_dsql.instrument()";
+/// How long a COMMIT waits for others to let it change the schema: as old as transactions get.
+const SCHEMA_PATIENCE: Duration = Duration::from_secs(300);
 const OWN_ID: &str = "SELECT pg_current_xact_id()::text";
 /// How often a COMMIT tries to write its rows when locks are in the way.
 const ATTEMPTS: usize = 100;
@@ -47,6 +53,8 @@ pub enum Verdict {
     Stands,
     /// PostgreSQL's answer is not DSQL's: [`Transaction::detach`], then run it again.
     Again,
+    /// It needs the savepoint that was saved: [`Transaction::start_over`], then run it again.
+    Afresh,
 }
 
 /// How COMMIT ended. The transaction is over in PostgreSQL in any case.
@@ -148,6 +156,12 @@ pub struct Transaction {
     schema: Option<String>,
     /// It was undone and is to be run again at COMMIT.
     postponed: bool,
+    /// Triggers do not follow the change of the schema yet.
+    uninstrumented: bool,
+    /// [`SAVEPOINT`] was sent behind BEGIN.
+    saved: bool,
+    /// What the transaction saw when it made its changes, if it has begun anew since.
+    seen: Option<Snapshot>,
 }
 
 impl Drop for Transaction {
@@ -179,7 +193,19 @@ impl Transaction {
             settings: Vec::new(),
             schema: None,
             postponed: false,
+            uninstrumented: false,
+            saved: true,
+            seen: None,
         }
+    }
+
+    /// As [`Transaction::new`], for a transaction of one statement that changes rows: it does
+    /// without [`SAVEPOINT`].
+    #[must_use]
+    pub fn lone(ledger: &Arc<Ledger>) -> Self {
+        let mut lone = Self::new(ledger);
+        lone.saved = false;
+        lone
     }
 
     /// To be called before each statement: it may take locks.
@@ -195,9 +221,36 @@ impl Transaction {
     }
 
     /// Says that `sql` has changed the schema.
-    pub fn change_schema(&mut self, sql: &str) {
+    /// `instrumented`: [`INSTRUMENT`] has been run since.
+    pub fn change_schema(&mut self, sql: &str, instrumented: bool) {
         self.schema = Some(sql.to_owned());
+        self.uninstrumented = !instrumented;
         self.holder.set_schema_change(true);
+    }
+
+    /// Whether [`Transaction::instrument`] has something to do.
+    #[must_use]
+    pub fn wants_instruments(&self) -> bool {
+        self.uninstrumented && !self.postponed
+    }
+
+    /// Whether it has changed the schema.
+    #[must_use]
+    pub fn has_changed_schema(&self) -> bool {
+        self.schema.is_some()
+    }
+
+    /// Brings the triggers up to date, if the schema was changed. COMMIT does so at last: rows are
+    /// not changed in the same transaction.
+    ///
+    /// # Errors
+    /// What PostgreSQL says, or the connection is gone.
+    pub async fn instrument(&mut self, backend: &mut impl Backend) -> Result<(), Failure> {
+        if self.wants_instruments() {
+            backend.run(&[INSTRUMENT]).await?;
+            self.uninstrumented = false;
+        }
+        Ok(())
     }
 
     /// How others know it. A session that waits for its client waits for
@@ -245,6 +298,9 @@ impl Transaction {
                 Verdict::Stands
             };
         }
+        if !self.saved && pending.iter().any(|effect| effect.deferrable) {
+            return Verdict::Afresh;
+        }
         let stale = !self.detached && self.ledger.is_stale(&self.holder);
         if stale && self.saw_more_than_its_snapshot(&pending) {
             return Verdict::Again;
@@ -260,7 +316,7 @@ impl Transaction {
     /// somebody may have a table for himself for a moment.
     fn may_be_false(&self, code: &str) -> bool {
         match code {
-            "55P03" | "40P01" => true,
+            code if is_of_locks(code) => true,
             _ if self.detached => false,
             "40001" => true,
             code => code.starts_with("23") && self.ledger.is_stale(&self.holder),
@@ -388,8 +444,25 @@ impl Transaction {
         Ok(())
     }
 
+    /// Begins anew, with a savepoint and a snapshot of its own: nobody has been told anything yet
+    /// that depends on the one before.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn start_over(&mut self, backend: &mut impl Backend) -> Result<(), Failure> {
+        if !self.changes.is_empty() {
+            self.seen = Some(snapshot(backend).await?);
+        }
+        self.saved = true;
+        backend.run(&["ROLLBACK", BEGIN, SAVEPOINT]).await?;
+        Ok(())
+    }
+
     async fn go_back(&mut self, backend: &mut impl Backend) -> Result<(), Failure> {
         self.pending.clear();
+        if !self.saved {
+            return self.start_over(backend).await;
+        }
         let settings = self.settings.iter().map(String::as_str);
         let statements: Vec<&str> = std::iter::once("ROLLBACK TO SAVEPOINT pg_dsql")
             .chain(settings)
@@ -617,12 +690,8 @@ impl Transaction {
         if self.schema.is_none() && self.holder.footprint().is_empty() {
             return ended(backend.run(&["COMMIT"]).await);
         }
-        if let Some(sql) = self.schema.clone().filter(|_| self.postponed) {
-            let again = backend.run(&[&sql, "SELECT pg_dsql.instrument()"]).await;
-            if let Err(Failure::Refused { code, message }) = again {
-                backend.run(&["ROLLBACK"]).await?;
-                return Ok(Commit::Refused { code, message });
-            }
+        if let Some(refused) = self.finish_schema(backend).await? {
+            return Ok(refused);
         }
         if let Some(refused) = self.check_constraints(backend).await? {
             return Ok(refused);
@@ -644,6 +713,40 @@ impl Transaction {
             }
         }
         self.commit_detached(backend).await
+    }
+
+    /// Makes the change of the schema again if it was undone, and brings the triggers up to date.
+    /// Whoever has locks in the way makes way first; the caller has the right to change the schema.
+    async fn finish_schema(
+        &mut self,
+        backend: &mut impl Backend,
+    ) -> Result<Option<Commit>, Failure> {
+        let Some(sql) = self.schema.clone() else {
+            return Ok(None);
+        };
+        let begun = Instant::now();
+        loop {
+            let done = if self.postponed {
+                backend.run(&[&sql, INSTRUMENT]).await
+            } else {
+                self.instrument(backend).await.map(|()| Vec::new())
+            };
+            match done {
+                Ok(_) => return Ok(None),
+                Err(Failure::Refused { code, .. })
+                    if is_of_locks(&code) && begun.elapsed() < SCHEMA_PATIENCE =>
+                {
+                    self.go_back(backend).await?;
+                    self.postponed = true;
+                    self.ledger.make_room(&self.holder).await;
+                }
+                Err(Failure::Refused { code, message }) => {
+                    backend.run(&["ROLLBACK"]).await?;
+                    return Ok(Some(Commit::Refused { code, message }));
+                }
+                Err(Failure::Lost) => return Err(Failure::Lost),
+            }
+        }
     }
 
     /// Checks what was left for COMMIT, in the transaction's own view.
@@ -728,7 +831,10 @@ impl Transaction {
 
     async fn commit_detached(&self, backend: &mut impl Backend) -> Result<Commit, Failure> {
         let footprint = self.holder.footprint().clone();
-        let snapshot = snapshot(backend).await?;
+        let snapshot = match self.seen.clone() {
+            Some(snapshot) => snapshot,
+            None => snapshot(backend).await?,
+        };
         for attempt in 0..ATTEMPTS {
             let rivals = match attempt {
                 0 => self.ledger.rivals(&self.holder, &footprint),
@@ -750,7 +856,7 @@ impl Transaction {
                     self.ledger.publish(id, footprint, &[]);
                     return Ok(Commit::Done);
                 }
-                Err(Failure::Refused { code, .. }) if code == "55P03" || code == "40P01" => {}
+                Err(Failure::Refused { code, .. }) if is_of_locks(&code) => {}
                 // The ledger saw no conflict, but the rows do not fit: keys it does not know.
                 Err(Failure::Refused { code, .. }) if code == "40001" || code.starts_with("23") => {
                     break;
@@ -768,10 +874,7 @@ impl Transaction {
 
     /// Writes all changes in a transaction of their own and commits it; gives its id.
     async fn write(&self, backend: &mut impl Backend) -> Result<u64, Failure> {
-        let mut statements = vec![
-            "ROLLBACK".to_owned(),
-            "BEGIN ISOLATION LEVEL REPEATABLE READ".to_owned(),
-        ];
+        let mut statements = vec!["ROLLBACK".to_owned(), BEGIN.to_owned()];
         statements.extend(self.settings.iter().cloned());
         let mut tables: Vec<u32> = self.changes.keys().map(|(table, _)| *table).collect();
         tables.sort_unstable();
@@ -803,6 +906,10 @@ impl Transaction {
         backend.run(&["COMMIT"]).await?;
         Ok(id)
     }
+}
+
+fn is_of_locks(code: &str) -> bool {
+    matches!(code, "55P03" | "40P01")
 }
 
 /// A call of `pg_dsql.apply`.

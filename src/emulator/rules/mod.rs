@@ -27,6 +27,9 @@ use crate::wire::reply::ClientError;
 use data::{Data, Feature, Objects};
 use judge::Judge;
 
+pub(in crate::emulator) use tree::{INTERNAL, mentions_internal};
+pub(in crate::emulator) use words::INVALID_SCHEMA;
+
 /// The version of PostgreSQL that the cluster says it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerVersion {

@@ -32,19 +32,23 @@ impl Judge<'_> {
     /// Looks into the whole tree, but only if a word of the text gives reason to.
     pub(super) fn tree(&mut self, node: &NodeEnum) -> Check {
         let words = self.words()?;
-        if !words.look {
+        // Names and texts can be written in ways that the words do not show.
+        let veiled = may_be_veiled(&self.statement.text);
+        if !words.look && !veiled {
             return Ok(());
         }
         let tree = serde_json::to_value(node)
             .map_err(|_| ClientError::error("54001", "stack depth limit exceeded"))?;
+        if veiled && names_internal(&tree) {
+            return Err(internal());
+        }
         self.look(&tree, words)
     }
 
     fn words(&self) -> Result<Words, ClientError> {
         let text = &self.statement.text;
-        if memchr::memmem::find(text.as_bytes(), INTERNAL.as_bytes()).is_some() {
-            let message = format!("schema \"{INTERNAL}\" does not exist");
-            return Err(ClientError::error(words::INVALID_SCHEMA, message));
+        if mentions_internal(text) {
+            return Err(internal());
         }
         let mut found = Words::default();
         for token in Tokens::new(text.as_bytes()) {
@@ -199,6 +203,44 @@ impl Judge<'_> {
         if let Some(place) = place {
             self.edit(place, with);
         }
+    }
+}
+
+/// The schema of the emulator's own objects is not there.
+fn internal() -> ClientError {
+    let message = format!("schema \"{INTERNAL}\" does not exist");
+    ClientError::error(words::INVALID_SCHEMA, message)
+}
+
+/// Whether a text has the name of the emulator's own schema in it, in any case.
+pub(in crate::emulator) fn mentions_internal(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    memchr::memchr2_iter(b'p', b'P', bytes).any(|at| {
+        let word = bytes.get(at..at + INTERNAL.len());
+        word.is_some_and(|word| word.eq_ignore_ascii_case(INTERNAL.as_bytes()))
+    })
+}
+
+/// Whether names or constants may mean something else than stands there: `U&"…"`, `E'\x…'`, a
+/// string continued in the next line.
+fn may_be_veiled(text: &str) -> bool {
+    Tokens::new(text.as_bytes()).any(|token| match token {
+        Token::Text(text) => {
+            matches!(text, [b'e' | b'E' | b'u' | b'U', ..])
+                || memchr::memchr2(b'\n', b'\r', text).is_some()
+        }
+        Token::Quoted(name) => matches!(name, [b'u' | b'U', ..]),
+        _ => false,
+    })
+}
+
+/// Whether any name or constant of the tree mentions the emulator's own schema.
+fn names_internal(tree: &Value) -> bool {
+    match tree {
+        Value::String(text) => mentions_internal(text),
+        Value::Array(values) => values.iter().any(names_internal),
+        Value::Object(fields) => fields.values().any(names_internal),
+        _ => false,
     }
 }
 

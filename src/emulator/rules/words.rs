@@ -9,7 +9,7 @@ pub(super) const TOO_MANY_COLUMNS: SqlState = "54011";
 pub(super) const UNDEFINED_OBJECT: SqlState = "42704";
 pub(super) const WRONG_TEXT: SqlState = "22P02";
 pub(super) const ACTIVE_TRANSACTION: SqlState = "25001";
-pub(super) const INVALID_SCHEMA: SqlState = "3F000";
+pub(in crate::emulator) const INVALID_SCHEMA: SqlState = "3F000";
 
 /// 0A000.
 pub(super) fn unsupported(message: impl Into<String>) -> ClientError {

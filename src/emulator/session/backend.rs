@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
+use super::pipe::Pipe;
 use super::refusal::{Ended, Refusal};
 use crate::wire::backend::two_strings;
 use crate::wire::frame::{self, HEADER};
@@ -15,7 +16,11 @@ use crate::wire::frontend::{put, put_cancel, put_parse, put_query, put_startup};
 /// Bytes read ahead while a write is under way.
 const READ_AHEAD: usize = 1024 * 1024;
 /// Name of the hidden statement and portal; a client cannot see them, for they are closed at once.
-const HIDDEN: &[u8] = b"pg_dsql\0";
+pub const HIDDEN: &[u8] = b"pg_dsql";
+const HIDDEN_TERMINATED: &[u8] = b"pg_dsql\0";
+
+/// How many CloseComplete answer a hidden command.
+pub const HIDDEN_CLOSES: u8 = 2;
 
 /// How long PostgreSQL may take to accept a cancel request.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,7 +50,7 @@ pub type Parameters = Vec<(String, String)>;
 /// A connection to PostgreSQL, logged in.
 #[derive(Debug)]
 pub struct Backend {
-    stream: UnixStream,
+    pipe: Pipe,
     input: BytesMut,
     out: Vec<u8>,
     socket: PathBuf,
@@ -82,9 +87,9 @@ impl Backend {
         parameters: &[(&str, &str)],
     ) -> Result<(Self, Parameters), LoginError> {
         let lost = |error: std::io::Error| LoginError::Unreachable(error.to_string());
-        let stream = UnixStream::connect(socket).await.map_err(lost)?;
+        let pipe = Pipe::connect(socket).await.map_err(lost)?;
         let mut backend = Self {
-            stream,
+            pipe,
             input: BytesMut::new(),
             out: Vec::new(),
             socket: socket.to_owned(),
@@ -136,16 +141,16 @@ impl Backend {
     /// Appends a Query. Its answer ends with ReadyForQuery.
     pub fn put_query(&mut self, sql: &str) {
         put_query(&mut self.out, sql.as_bytes());
+        self.unsynced = false;
     }
 
     /// Appends a command in the extended protocol, which leaves the client's unnamed statement and
     /// portal alone. Its answer ends with the second CloseComplete, or an error.
     pub fn put_hidden(&mut self, sql: &str) {
-        let name = &HIDDEN[..HIDDEN.len() - 1];
         let out = &mut self.out;
-        put_parse(out, name, sql.as_bytes(), &[0, 0]);
-        put(out, b'B', &[HIDDEN, HIDDEN, &[0; 6]]);
-        put(out, b'E', &[HIDDEN, &[0; 4]]);
+        put_parse(out, HIDDEN, sql.as_bytes(), &[0, 0]);
+        put(out, b'B', &[HIDDEN_TERMINATED, HIDDEN_TERMINATED, &[0; 6]]);
+        put(out, b'E', &[HIDDEN_TERMINATED, &[0; 4]]);
         self.put_closes();
         self.unsynced = true;
     }
@@ -153,19 +158,18 @@ impl Backend {
     /// Appends a statement with parameters, bound as a Bind message says behind its names. Its
     /// answer has two messages before the rows and their end, and two behind.
     pub fn put_hidden_bound(&mut self, sql: &str, types: &[u8], bound: &[u8]) {
-        let name = &HIDDEN[..HIDDEN.len() - 1];
         let out = &mut self.out;
-        put_parse(out, name, sql.as_bytes(), types);
-        put(out, b'B', &[HIDDEN, HIDDEN, bound]);
-        put(out, b'E', &[HIDDEN, &[0; 4]]);
+        put_parse(out, HIDDEN, sql.as_bytes(), types);
+        put(out, b'B', &[HIDDEN_TERMINATED, HIDDEN_TERMINATED, bound]);
+        put(out, b'E', &[HIDDEN_TERMINATED, &[0; 4]]);
         self.put_closes();
         self.bound = true;
         self.unsynced = true;
     }
 
     fn put_closes(&mut self) {
-        put(&mut self.out, b'C', &[b"P", HIDDEN]);
-        put(&mut self.out, b'C', &[b"S", HIDDEN]);
+        put(&mut self.out, b'C', &[b"P", HIDDEN_TERMINATED]);
+        put(&mut self.out, b'C', &[b"S", HIDDEN_TERMINATED]);
     }
 
     /// Appends Sync.
@@ -184,25 +188,37 @@ impl Backend {
     /// # Errors
     /// The connection is lost.
     pub async fn send(&mut self) -> Result<(), Ended> {
-        let (mut reader, mut writer) = self.stream.split();
-        let mut sent = 0;
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        // An error that PostgreSQL sent before it closed is still to be read.
+        let sent = self.pipe.write_now(&self.out).unwrap_or(self.out.len());
+        if sent < self.out.len() {
+            self.send_rest(sent).await?;
+        }
+        self.out.clear();
+        Ok(())
+    }
+
+    async fn send_rest(&mut self, mut sent: usize) -> Result<(), Ended> {
+        let lost = |error: std::io::Error| Ended::server_lost(&error);
+        let mut room = self.pipe.room().map_err(lost)?;
         while sent < self.out.len() {
             let ahead = self.input.len() < READ_AHEAD;
             tokio::select! {
                 biased;
-                written = writer.write(&self.out[sent..]) => match written {
+                written = room.write(&self.out[sent..]) => match written {
                     Ok(count) if count > 0 => sent += count,
-                    // An error that PostgreSQL sent before it closed is still to be read.
+                    // As above.
                     _ => break,
                 },
-                read = reader.read_buf(&mut self.input), if ahead => {
-                    if read.map_err(|error| Ended::server_lost(&error))? == 0 {
+                read = self.pipe.read(&mut self.input), if ahead => {
+                    if read.map_err(lost)? == 0 {
                         break;
                     }
                 }
             }
         }
-        self.out.clear();
         Ok(())
     }
 
@@ -230,7 +246,7 @@ impl Backend {
                 }
                 self.input.reserve(header.total - self.input.len());
             }
-            let read = self.stream.read_buf(&mut self.input).await;
+            let read = self.pipe.read(&mut self.input).await;
             if read.map_err(|error| Ended::server_lost(&error))? == 0 {
                 return Err(Ended::server_lost(&"end of file"));
             }

@@ -130,14 +130,7 @@ impl Block {
         let Some(age) = age.filter(|age| *age > MAX_AGE) else {
             return Ok(());
         };
-        let limit = MAX_AGE.as_secs();
-        let seconds = age.as_secs().max(limit + 1);
-        let message = format!("transaction age limit of {limit}s exceeded");
-        Err(
-            ClientError::error(PROGRAM_LIMIT_EXCEEDED, message).detail(format!(
-                "Current transaction age {seconds}s exceeds {limit}s"
-            )),
-        )
+        Err(too_old(age))
     }
 
     /// Enters a statement under the rules on mixing (facts, section 3.3).
@@ -162,6 +155,16 @@ impl Block {
         }
         Ok(())
     }
+}
+
+/// The error for a transaction of this age.
+pub fn too_old(age: Duration) -> ClientError {
+    let limit = MAX_AGE.as_secs();
+    let seconds = age.as_secs().max(limit + 1);
+    let message = format!("transaction age limit of {limit}s exceeded");
+    ClientError::error(PROGRAM_LIMIT_EXCEEDED, message).detail(format!(
+        "Current transaction age {seconds}s exceeds {limit}s"
+    ))
 }
 
 const SECOND_DDL: &str = "multiple ddl statements not supported in a transaction";

@@ -1,7 +1,8 @@
 //! The extended protocol: named statements and portals, row limits, pipelines.
 //!
 //! Messages are passed on as they come and their answers are read later, at Sync, at Flush, or when
-//! a decision hangs on them: behind each statement that may change something.
+//! a decision hangs on them: behind each statement that may change something. What PostgreSQL could
+//! not prepare because of somebody's lock is passed on again.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,24 +10,28 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::backend::{Message, fatal_ends};
+use super::backend::{HIDDEN, Message, fatal_ends};
 use super::block::Phase;
+use super::copy::Copied;
 use super::frontend::Frame;
 use super::portals::{
     Portal, Prepared, Shape, TEXT, bound, check_parameters, job_columns, put_columns, put_rows,
     waited,
 };
 use super::refusal::{Ended, Refusal, Stop};
-use super::run::{BEGIN, Session, too_deep, too_long};
-use super::simple::{action_leaves, leaves, starts_copy};
-use crate::emulator::occ::{SAVEPOINT, may_lock, strip};
+use super::rivalry::ATTEMPTS;
+use super::run::{Session, too_deep, too_long};
+use super::simple::{action_leaves, is_plain_write, leaves, starts_copy};
+use crate::emulator::occ::{may_lock, strip};
 use crate::emulator::rules::{Action, Answer, Class, JobArgument, Plan};
 use crate::sql::statement::{ParseError, parse, without_dsql_words};
-use crate::wire::frontend::{self, LayoutError, bind_head, put, put_parse};
+use crate::wire::frontend::{self, LayoutError, bind_head, put};
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate::{
-    DUPLICATE_PREPARED_STATEMENT, INVALID_PARAMETER_VALUE, PROTOCOL_VIOLATION,
+    DUPLICATE_PREPARED_STATEMENT, INVALID_PARAMETER_VALUE, PROTOCOL_VIOLATION, SqlState,
 };
+
+const DUPLICATE_CURSOR: SqlState = "42P03";
 
 /// What PostgreSQL, or the emulator in its place, answers next.
 #[derive(Debug)]
@@ -53,6 +58,46 @@ pub enum Expect {
         /// What becomes of the answer. Of one that starts a job the end is only given back.
         shape: Shape,
     },
+}
+
+impl Expect {
+    /// Whether it is the answer to a message that runs nothing of the client's, so that the message
+    /// can be sent again.
+    fn prepares(&self) -> bool {
+        match self {
+            Self::Hidden(_) | Self::Parse(_) | Self::One | Self::Describe { .. } => true,
+            Self::Own(_) | Self::Skip(_) | Self::Execute { .. } => false,
+        }
+    }
+}
+
+/// A message that was passed on, and what is owed for it.
+#[derive(Debug)]
+pub struct Owed {
+    expect: Expect,
+    /// None where nothing of the client's was sent.
+    frame: Option<Frame>,
+}
+
+impl From<Expect> for Owed {
+    fn from(expect: Expect) -> Self {
+        Self {
+            expect,
+            frame: None,
+        }
+    }
+}
+
+/// How far an Execute that is sent together with what prepares it has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reach {
+    /// Its turn has not come.
+    #[default]
+    Before,
+    /// It never got its turn: what is in front of it has to be sent again.
+    Lost,
+    /// It was executed.
+    There,
 }
 
 /// What makes PostgreSQL answer.
@@ -144,7 +189,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn parse(&mut self, frame: &Frame) -> Result<(), Stop> {
         let parsed = frontend::parse(&frame.body).map_err(bad_layout)?;
         let name = frame.body.slice(..parsed.name.len());
-        if !name.is_empty() && self.prepared.contains_key(&name) {
+        let taken = self.prepared.contains_key(&name) || name.starts_with(HIDDEN);
+        if !name.is_empty() && taken {
             let shown = String::from_utf8_lossy(parsed.name);
             let message = format!("prepared statement \"{shown}\" already exists");
             return Err(ClientError::error(DUPLICATE_PREPARED_STATEMENT, message).into());
@@ -164,9 +210,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let text = std::str::from_utf8(sql).unwrap_or_default();
                 let stripped = locks(plan.class, text).then(|| strip(text));
                 let sql = stripped.as_deref().map_or(sql, str::as_bytes);
-                put_parse(self.backend.out(), parsed.name, sql, parsed.types);
-                self.backend.unsynced = true;
-                self.pending.push_back(Expect::Parse(name.clone()));
+                let body = if sql == parsed.text {
+                    frame.body.clone()
+                } else {
+                    [parsed.name, b"\0", sql, b"\0", parsed.types]
+                        .concat()
+                        .into()
+                };
+                let tag = frame.tag;
+                self.pass_up(&Frame { tag, body }, Expect::Parse(name.clone()))?;
             }
             _ => self.own(|out| put(out, b'1', &[])),
         }
@@ -231,6 +283,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn bind(&mut self, frame: &Frame) -> Result<(), Stop> {
         let head = bind_head(&frame.body).map_err(bad_layout)?;
         let portal = frame.body.slice(..head.portal.len());
+        if portal.starts_with(HIDDEN) {
+            let shown = String::from_utf8_lossy(&portal);
+            let message = format!("cursor \"{shown}\" already exists");
+            return Err(ClientError::error(DUPLICATE_CURSOR, message).into());
+        }
         let Some(prepared) = self.prepared.get(head.statement).cloned() else {
             return self.pass_up(frame, Expect::One);
         };
@@ -238,10 +295,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         match &prepared.action {
             Action::Run(_) => {
                 if !prepared.direct && !self.backend.open {
-                    self.opening();
-                    self.backend.put_hidden(BEGIN);
-                    self.backend.put_hidden(SAVEPOINT);
-                    self.pending.push_back(Expect::Hidden(4));
+                    let lone = self.is_lone(&prepared);
+                    let closes = self.put_begin(lone);
+                    self.pending.push_back(Expect::Hidden(closes).into());
                     self.block.phase = Phase::Implicit;
                 }
                 self.pass_up(frame, Expect::One)?;
@@ -260,6 +316,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         self.portals.insert(portal, entry);
         Ok(())
+    }
+
+    /// Whether the statement that is being bound is a change of rows and all that there is up to the
+    /// next Sync.
+    fn is_lone(&self, prepared: &Prepared) -> bool {
+        let Action::Run(plan) = &prepared.action else {
+            return false;
+        };
+        let sql = plan.sql.as_deref().unwrap_or(&prepared.text);
+        let mut ahead = self.client.waiting().skip_while(|tag| *tag == b'D');
+        self.block.phase == Phase::Idle
+            && self.pending.iter().all(|owed| owed.expect.prepares())
+            && ahead.next() == Some(b'E')
+            && ahead.next() == Some(b'S')
+            && is_plain_write(plan, sql)
     }
 
     async fn describe(&mut self, frame: &Frame) -> Result<(), Stop> {
@@ -400,27 +471,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return self.pass_up(frame, Expect::Execute { held, shape });
         }
         self.take_schema_turn(class).await?;
-        if !plan.before.is_empty() {
-            self.drain(Drain::Flush).await?;
-            self.check(&plan.before).await?;
-        }
-        self.drain(Drain::Flush).await?;
         let sql = plan.sql.as_deref().unwrap_or(&portal.prepared.text);
         let copied = starts_copy(sql);
+        self.copied = Copied::default();
+        let together = held
+            && !moved
+            && !self.wants_instruments()
+            && is_plain_write(plan, sql)
+            && self.pending.iter().all(|owed| owed.expect.prepares());
+        if !together {
+            self.drain(Drain::Flush).await?;
+            self.instrument().await?;
+        }
         let mut attempt = 0;
-        let end = loop {
-            self.client.hold();
-            let expect = Expect::Execute { held: false, shape };
+        let (end, job) = loop {
+            if attempt > 0 {
+                // What was lost on the way.
+                self.drain(Drain::Flush).await?;
+            }
+            if attempt > 0 || !together {
+                self.client.hold();
+            }
+            (self.reach, self.preparing) = (Reach::Before, false);
+            let expect = Expect::Execute { held: true, shape };
             // Going back to the savepoint has taken the portal away.
             let again = attempt > 0;
             let outcome = self
-                .execute_once(frame, portal, (class, sql), again, expect)
+                .execute_whole(frame, portal, (plan, sql), again, expect)
                 .await;
             let refusal = match &outcome {
                 Ok(_) => None,
                 Err(Stop::Refused(refusal)) => Some(refusal),
                 Err(Stop::Ended(_)) => break outcome?,
             };
+            match self.reach {
+                Reach::Before if self.preparing => break outcome?,
+                Reach::Before | Reach::There => {}
+                Reach::Lost => {
+                    attempt += 1;
+                    continue;
+                }
+            }
             if !self.settle(class, refusal, copied, attempt).await? {
                 break outcome?;
             }
@@ -431,21 +522,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.client.release();
             return Ok(());
         }
-        self.note(class, sql);
-        let id = match &end {
-            Some(End::Suspended) => {
-                self.block.check_rows()?;
-                None
-            }
-            _ => self.follow_up(plan).await?,
-        };
+        self.note(plan, sql);
         if let Some(End::Complete(tag)) = end.filter(|_| shape.job) {
-            self.answer_job(id, &formats_of(portal), &tag).await?;
+            self.answer_job(job, &formats_of(portal), &tag).await?;
         }
         if self.block.phase == Phase::Explicit {
             self.client.release();
         }
         Ok(())
+    }
+
+    /// Executes a portal with what goes before and behind it; gives the job that it starts, too.
+    async fn execute_whole(
+        &mut self,
+        frame: &Frame,
+        portal: &Portal,
+        (plan, sql): (&Plan, &str),
+        again: bool,
+        expect: Expect,
+    ) -> Result<(Option<End>, Option<String>), Stop> {
+        self.check(&plan.before).await?;
+        let statement = (plan.class, sql);
+        let end = self
+            .execute_once(frame, portal, statement, again, expect)
+            .await?;
+        if matches!(end, Some(End::Suspended)) {
+            self.block.check_rows()?;
+            return Ok((end, None));
+        }
+        Ok((end, self.follow_up(plan).await?))
     }
 
     /// Executes a portal; in a detached transaction, or again, the same with other tables.
@@ -461,13 +566,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut text = Cow::Borrowed(sql);
         if locks(class, sql) {
             for query in self.lock_queries(sql).await? {
-                self.put_bound(&query, portal)?;
                 let rows = Expect::Execute {
                     held: false,
                     shape: Shape::quiet(),
                 };
-                self.pending
-                    .extend([Expect::Skip(2), rows, Expect::Skip(2)]);
+                self.put_bound(&query, portal, rows)?;
                 self.drain(Drain::Flush).await?;
             }
             text = strip(sql).into();
@@ -475,109 +578,185 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if again || (self.is_detached() && class != Class::Session) {
             let text = self.redirect(&text).await?;
             // All rows at once: there is no portal that could go on later.
-            self.put_bound(&text, portal)?;
-            self.pending
-                .extend([Expect::Skip(2), expect, Expect::Skip(2)]);
+            self.put_bound(&text, portal, expect)?;
         } else {
             self.pass_up(frame, expect)?;
         }
         self.drain(Drain::Flush).await
     }
 
-    /// Appends a text with the parameters of a portal, under the hidden names.
-    fn put_bound(&mut self, sql: &str, portal: &Portal) -> Result<(), Stop> {
+    /// Appends a text with the parameters of a portal, under the hidden names; `rows` is what
+    /// becomes of its answer.
+    fn put_bound(&mut self, sql: &str, portal: &Portal, rows: Expect) -> Result<(), Stop> {
         let head = bind_head(&portal.bind).map_err(bad_layout)?;
         let bound = &portal.bind[head.length..];
         self.backend
             .put_hidden_bound(sql, &portal.prepared.types, bound);
+        let parts = [Expect::Skip(2), rows, Expect::Skip(2)];
+        self.pending.extend(parts.map(Owed::from));
         Ok(())
     }
 
     /// Passes a message on to PostgreSQL.
     fn pass_up(&mut self, frame: &Frame, expect: Expect) -> Result<(), Stop> {
         self.resume();
-        put(self.backend.out(), frame.tag, &[&frame.body]);
-        self.backend.unsynced = true;
-        self.pending.push_back(expect);
+        self.put_owed(Owed {
+            expect,
+            frame: Some(frame.clone()),
+        });
         Ok(())
+    }
+
+    fn put_owed(&mut self, owed: Owed) {
+        if let Some(frame) = &owed.frame {
+            put(self.backend.out(), frame.tag, &[&frame.body]);
+            self.backend.unsynced = true;
+        }
+        self.pending.push_back(owed);
     }
 
     /// Appends an answer of the emulator's own at its place.
     fn own(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         match self.pending.back_mut() {
             None => write(self.client.out()),
-            Some(Expect::Own(bytes)) => write(bytes),
+            Some(Owed {
+                expect: Expect::Own(bytes),
+                ..
+            }) => write(bytes),
             Some(_) => {
                 let mut bytes = Vec::new();
                 write(&mut bytes);
-                self.pending.push_back(Expect::Own(bytes));
+                self.pending.push_back(Expect::Own(bytes).into());
             }
         }
     }
 
     /// Sends what was passed on and reads all that is owed. Gives how the last Execute ended.
     pub(super) async fn drain(&mut self, drain: Drain) -> Result<Option<End>, Stop> {
-        let sync = drain == Drain::Sync && self.backend.unsynced;
-        if sync {
-            self.backend.put_sync();
-        } else if self
-            .pending
+        let mut attempt = 0;
+        loop {
+            let sync = drain == Drain::Sync && self.backend.unsynced;
+            if sync {
+                self.backend.put_sync();
+            } else if self
+                .pending
+                .iter()
+                .any(|owed| !matches!(owed.expect, Expect::Own(_)))
+            {
+                self.backend.put_flush();
+            }
+            self.backend.send().await?;
+            match self.collect().await {
+                Ok(end) => {
+                    if sync {
+                        self.await_ready().await?;
+                    }
+                    return Ok(end);
+                }
+                Err(Stop::Refused(refusal)) => {
+                    if !self.may_prepare_again(&refusal, attempt) {
+                        return self.recover(refusal, sync).await;
+                    }
+                    self.await_sync(sync).await?;
+                    if !self.prepare_again(attempt).await? {
+                        return Err(refusal.into());
+                    }
+                }
+                Err(ended) => return Err(ended),
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Whether somebody's lock was in the way of a message that runs nothing.
+    fn may_prepare_again(&self, refusal: &Refusal, attempt: usize) -> bool {
+        let unprepared = self.pending.front();
+        self.preparing
+            && attempt < ATTEMPTS
+            && refusal.is_of_locks()
+            && unprepared.is_some_and(|owed| owed.expect.prepares())
+    }
+
+    /// Makes way and passes on once more what was not prepared, and what follows it. False when an
+    /// Execute behind it is to be made anew.
+    async fn prepare_again(&mut self, attempt: usize) -> Result<bool, Stop> {
+        let left = std::mem::take(&mut self.pending);
+        let mut lost = false;
+        let begun = !left
             .iter()
-            .any(|expect| !matches!(expect, Expect::Own(_)))
-        {
-            self.backend.put_flush();
+            .any(|owed| matches!(owed.expect, Expect::Hidden(_)));
+        self.make_way(begun, attempt).await?;
+        for owed in left {
+            match owed.expect {
+                Expect::Hidden(closes) => {
+                    self.put_begin_again(closes);
+                    self.put_owed(owed);
+                }
+                Expect::Execute { held: true, .. } => lost = true,
+                _ => self.put_owed(owed),
+            }
         }
-        self.backend.send().await?;
-        let end = match self.collect().await {
-            Ok(end) => end,
-            Err(Stop::Refused(refusal)) => return self.recover(refusal, sync).await,
-            Err(ended) => return Err(ended),
-        };
-        if sync {
-            self.await_ready().await?;
+        if lost {
+            self.reach = Reach::Lost;
         }
-        Ok(end)
+        Ok(!lost)
     }
 
     async fn collect(&mut self) -> Result<Option<End>, Stop> {
         let mut last = None;
-        while let Some(expect) = self.pending.pop_front() {
-            match expect {
-                Expect::Own(bytes) => {
-                    self.client.out().extend_from_slice(&bytes);
-                    self.client.ease().await?;
-                }
-                Expect::Hidden(closes) => {
-                    for _ in 0..closes {
-                        while self.answer().await?.tag != b'3' {}
+        while let Some(owed) = self.pending.pop_front() {
+            self.preparing = owed.expect.prepares();
+            match self.collect_one(&owed.expect).await {
+                Ok(None) => {}
+                Ok(end) => last = end,
+                Err(stop) => {
+                    // Back in the list: it is not known to be there.
+                    if self.preparing {
+                        self.pending.push_front(owed);
                     }
-                }
-                Expect::Skip(count) => {
-                    for _ in 0..count {
-                        self.answer().await?;
-                    }
-                }
-                Expect::Parse(name) => {
-                    // Back in the list while it is not known to be there.
-                    self.pending.push_front(Expect::Parse(name));
-                    let message = self.answer().await?;
-                    self.pending.pop_front();
-                    self.pass(&message).await?;
-                }
-                Expect::One => {
-                    let message = self.answer().await?;
-                    self.client.out().extend_from_slice(&message.frame);
-                }
-                Expect::Describe { job } => self.collect_description(job).await?,
-                Expect::Execute { held, shape } => {
-                    if held {
-                        self.client.hold();
-                    }
-                    last = Some(self.collect_rows(shape).await?);
+                    return Err(stop);
                 }
             }
         }
         Ok(last)
+    }
+
+    async fn collect_one(&mut self, expect: &Expect) -> Result<Option<End>, Stop> {
+        match expect {
+            Expect::Own(bytes) => {
+                self.client.out().extend_from_slice(bytes);
+                self.client.ease().await?;
+            }
+            Expect::Hidden(closes) => {
+                for _ in 0..*closes {
+                    while self.answer().await?.tag != b'3' {}
+                }
+            }
+            Expect::Skip(count) => {
+                for _ in 0..*count {
+                    self.answer().await?;
+                }
+            }
+            Expect::Parse(_) => {
+                let message = self.answer().await?;
+                self.pass(&message).await?;
+            }
+            Expect::One => {
+                let message = self.answer().await?;
+                self.client.out().extend_from_slice(&message.frame);
+            }
+            Expect::Describe { job } => self.collect_description(*job).await?,
+            Expect::Execute { held, shape } => {
+                if *held {
+                    self.reach = Reach::There;
+                    if !self.client.can_retract() {
+                        self.client.hold();
+                    }
+                }
+                return self.collect_rows(*shape).await.map(Some);
+            }
+        }
+        Ok(None)
     }
 
     async fn collect_description(&mut self, job: bool) -> Result<(), Stop> {
@@ -657,11 +836,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Behind an error PostgreSQL drops everything up to Sync.
     async fn recover(&mut self, refusal: Refusal, synced: bool) -> Result<Option<End>, Stop> {
-        for expect in std::mem::take(&mut self.pending) {
-            if let Expect::Parse(name) = expect {
+        for owed in std::mem::take(&mut self.pending) {
+            if let Expect::Parse(name) = owed.expect {
                 self.prepared.remove(&name);
             }
         }
+        self.await_sync(synced).await?;
+        self.block.check_rows()?;
+        Err(refusal.into())
+    }
+
+    /// Goes on behind an error, with a Sync if none was sent.
+    async fn await_sync(&mut self, synced: bool) -> Result<(), Ended> {
         if !synced {
             self.backend.put_sync();
             self.backend.send().await?;
@@ -671,8 +857,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if std::mem::take(&mut self.backend.bound) {
             self.backend.forget_hidden().await?;
         }
-        self.block.check_rows()?;
-        Err(refusal.into())
+        Ok(())
     }
 
     /// Reads up to ReadyForQuery: the commit of what was not in a block may still fail.

@@ -9,6 +9,9 @@ use crate::wire::frame::{self, FrameError, HEADER};
 /// Longest message taken from a client, in bytes; above it the connection is closed (facts,
 /// section 2: observed without a word).
 pub const MAX_MESSAGE: usize = 10 * 1024 * 1024;
+/// Room for a read, in bytes: below `ROOM` it is made `CHUNK`.
+const ROOM: usize = 1024;
+const CHUNK: usize = 8 * 1024;
 /// Output is written once there is this much of it.
 const ENOUGH: usize = 64 * 1024;
 /// Answers are held back up to this size; behind it they flow.
@@ -53,6 +56,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             if let Some(frame) = self.take()? {
                 return Ok(frame);
             }
+            if self.input.capacity() - self.input.len() < ROOM {
+                self.input.reserve(CHUNK);
+            }
             let count = self.stream.read_buf(&mut self.input).await;
             if count.map_err(client_gone)? == 0 {
                 return Err(Ended::Left);
@@ -68,6 +74,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         Ok(self
             .header()?
             .is_some_and(|total| self.input.len() >= total))
+    }
+
+    /// Types of the whole messages that have been received and not read yet.
+    pub fn waiting(&self) -> impl Iterator<Item = u8> {
+        let mut rest = &self.input[..];
+        std::iter::from_fn(move || {
+            let header = frame::frontend_header(rest).ok()??;
+            rest = rest.get(header.total..)?;
+            Some(header.tag)
+        })
     }
 
     fn header(&self) -> Result<Option<usize>, Ended> {

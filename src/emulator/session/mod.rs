@@ -6,7 +6,7 @@
 //! ordered faults and conflicts are decided before anything is applied. Plain reads outside a
 //! transaction go straight through.
 //!
-//! `frontend` and `backend` are the two ends, `block` is the transaction as the client sees it,
+//! `frontend` and `backend` are the two ends (`pipe` the socket of the second), `block` is the transaction as the client sees it,
 //! `run` is what both protocols share, `simple` and `extended` are the two protocols, `copy` is
 //! COPY FROM STDIN.
 
@@ -16,6 +16,7 @@ mod calls;
 mod copy;
 mod extended;
 mod frontend;
+mod pipe;
 mod portals;
 mod refusal;
 mod rivalry;
@@ -25,7 +26,6 @@ mod simple;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicBool;
 
 use super::control::Control;
 use super::jobs::Jobs;
@@ -52,8 +52,6 @@ pub struct Cluster {
     pub socket: PathBuf,
     /// Asynchronous jobs.
     pub jobs: Arc<Jobs>,
-    /// `pg_dsql.instrument()` was found to exist.
-    pub(crate) instrumented: AtomicBool,
     /// Functions that do not write, once a session has asked for them.
     builtins: OnceLock<calls::Builtins>,
 }
@@ -75,7 +73,6 @@ impl Cluster {
             ledger: Arc::default(),
             socket,
             jobs,
-            instrumented: AtomicBool::new(false),
             builtins: OnceLock::new(),
         }
     }

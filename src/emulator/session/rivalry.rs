@@ -4,24 +4,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::backend::{Backend, Row};
-use super::block::Phase;
+use super::backend::{Backend, HIDDEN_CLOSES, Row};
+use super::block::{MAX_AGE, Phase, too_old};
 use super::refusal::{Ended, Refusal, Stop};
-use super::run::Session;
-use crate::emulator::occ::{self, Commit, Failure, Holder, SCHEMA_CHANGED, SchemaView, Verdict};
-use crate::emulator::rules::Class;
+use super::run::{BEGIN, Session};
+use crate::emulator::occ::{
+    self, Commit, Failure, SAVEPOINT, SCHEMA_CHANGED, SchemaView, Verdict, evict,
+};
+use crate::emulator::rules::{Class, Plan};
 use crate::wire::backend::error_fields;
 use crate::wire::frame::HEADER;
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate::PROGRAM_LIMIT_EXCEEDED;
 
 /// How often a statement is run again because locks were in its way.
-const ATTEMPTS: usize = 50;
-/// How long others get to give up their locks.
-const MOMENT: Duration = Duration::from_millis(100);
+pub(super) const ATTEMPTS: usize = 50;
 /// Bytes that a transaction may write (facts, section 2).
 const MAX_BYTES: u64 = 10 * 1024 * 1024;
 
@@ -51,19 +50,49 @@ impl From<Failure> for Stop {
     }
 }
 
-/// Asks others to give up their locks, and gives them a moment for it. Some may be busy for long
-/// with what is in nobody's way.
-async fn evict(others: &[Arc<Holder>]) {
-    let all = join_all(others.iter().map(|other| other.evict()));
-    let _ = tokio::time::timeout(MOMENT, all).await;
-}
-
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Notes that a transaction is about to be opened on the local PostgreSQL.
     pub(super) fn opening(&mut self) {
+        self.enter(occ::Transaction::new);
+    }
+
+    fn enter(&mut self, transaction: impl FnOnce(&Arc<occ::Ledger>) -> occ::Transaction) {
         self.backend.open = true;
         self.block.begin(self.cluster.control.now());
-        self.transaction = Some(occ::Transaction::new(&self.cluster.ledger));
+        self.transaction = Some(transaction(&self.cluster.ledger));
+    }
+
+    /// As [`Session::put_begin`], when nothing came of it.
+    pub(super) fn put_begin_again(&mut self, closes: u8) {
+        self.backend.put_hidden(BEGIN);
+        if closes > HIDDEN_CLOSES {
+            self.backend.put_hidden(SAVEPOINT);
+        }
+    }
+
+    /// Makes way for others and lets them make way, because a lock was met before a statement ran;
+    /// `begun`: in a transaction that PostgreSQL knows of.
+    pub(super) async fn make_way(&mut self, begun: bool, attempt: usize) -> Result<(), Stop> {
+        if let (Some(transaction), true) = (&mut self.transaction, begun) {
+            transaction.release(&mut self.backend).await?;
+            let rows = transaction.rows();
+            self.block.recount(rows);
+        }
+        self.clear_schema_changes(attempt).await;
+        Ok(())
+    }
+
+    /// Puts the hidden beginning of a transaction in front of its first statement; `lone` if it
+    /// changes rows and is the only one. Gives the number of CloseComplete that answer it.
+    pub(super) fn put_begin(&mut self, lone: bool) -> u8 {
+        self.backend.put_hidden(BEGIN);
+        if lone {
+            self.enter(occ::Transaction::lone);
+            return HIDDEN_CLOSES;
+        }
+        self.enter(occ::Transaction::new);
+        self.backend.put_hidden(SAVEPOINT);
+        2 * HIDDEN_CLOSES
     }
 
     /// At the first statement of a transaction: has another session changed the schema?
@@ -143,21 +172,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     ) -> Result<bool, Stop> {
         let code = refusal.map(|refusal| String::from_utf8_lossy(refusal.code()).into_owned());
         let blocked = refusal.is_some_and(Refusal::is_of_locks);
-        let ready = attempt < ATTEMPTS && self.client.can_retract();
-        if !ready || copied {
+        let ready = self.client.can_retract() && !copied;
+        if class == Class::Ddl && ready {
+            return self.settle_schema_change(refusal, attempt).await;
+        }
+        if !ready || attempt >= ATTEMPTS {
             if let (Some(transaction), None) = (&mut self.transaction, &code) {
                 transaction.accept_all();
             }
             return Ok(false);
         }
-        if class == Class::Ddl {
-            return self.settle_schema_change(blocked).await;
-        }
         let Some(transaction) = &mut self.transaction else {
             return Ok(blocked && self.clear_schema_changes(attempt).await);
         };
-        if transaction.judge(code.as_deref()) == Verdict::Stands {
-            return Ok(false);
+        match transaction.judge(code.as_deref()) {
+            Verdict::Stands => return Ok(false),
+            Verdict::Afresh => {
+                transaction.start_over(&mut self.backend).await?;
+                self.block.recount(0);
+                return Ok(true);
+            }
+            Verdict::Again => {}
         }
         if class == Class::Read {
             transaction.release(&mut self.backend).await?;
@@ -172,17 +207,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(true)
     }
 
-    /// A change of the schema needs tables for itself: everybody else makes way.
-    async fn settle_schema_change(&mut self, blocked: bool) -> Result<bool, Stop> {
-        let Some(transaction) = &mut self.transaction else {
+    /// A change of the schema needs tables for itself: it goes on as long as a transaction may, and
+    /// everybody else makes way. A lock alone is no conflict, whoever has it: it may be PostgreSQL's
+    /// own.
+    async fn settle_schema_change(
+        &mut self,
+        refusal: Option<&Refusal>,
+        attempt: usize,
+    ) -> Result<bool, Stop> {
+        let (Some(transaction), Some(refusal)) = (&mut self.transaction, refusal) else {
             return Ok(false);
         };
-        if !blocked {
+        let waited = matches!(refusal.code(), b"55P03" | b"40P01");
+        if !refusal.is_of_locks() || (!waited && attempt >= ATTEMPTS) {
             return Ok(false);
         }
+        if !waited && self.view.is_stale(&self.cluster.ledger) {
+            return Err(ClientError::error("40001", SCHEMA_CHANGED).into());
+        }
+        self.block.check_age(self.cluster.control.now())?;
         transaction.release(&mut self.backend).await?;
-        let others = self.cluster.ledger.everybody(transaction.holder());
-        evict(&others).await;
+        let patience = if attempt == 0 {
+            "SET LOCAL lock_timeout = '60ms'"
+        } else {
+            self.cluster.ledger.make_room(transaction.holder()).await;
+            "SET LOCAL lock_timeout = '200ms'"
+        };
+        self.command(patience).await?;
         Ok(true)
     }
 
@@ -213,12 +264,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Notes what a statement was that went through.
-    pub(super) fn note(&mut self, class: Class, sql: &str) {
+    pub(super) fn note(&mut self, plan: &Plan, sql: &str) {
         let Some(transaction) = &mut self.transaction else {
             return;
         };
-        match class {
-            Class::Ddl => transaction.change_schema(sql),
+        match plan.class {
+            Class::Ddl => transaction.change_schema(sql, plan.job.is_some()),
             Class::Session => transaction.remember(sql),
             Class::Read | Class::Lock | Class::Write => {}
         }
@@ -230,6 +281,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Commits what is open on the local PostgreSQL.
     pub(super) async fn end_transaction(&mut self) -> Result<(), Stop> {
+        let transaction = self.transaction.as_ref();
+        let changes_schema = transaction.is_some_and(occ::Transaction::has_changed_schema);
+        if changes_schema && self.schema_turn.is_none() {
+            self.take_schema_turn(Class::Ddl).await?;
+        }
         self.backend.open = false;
         let Some(transaction) = self.transaction.take() else {
             return Ok(self.backend.command("COMMIT").await?.map(|_| ())?);
@@ -246,10 +302,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Commit::Done => Ok(()),
             Commit::Conflict => Err(ClientError::error("40001", occ::CONFLICT).into()),
             Commit::SchemaChanged => Err(ClientError::error("40001", SCHEMA_CHANGED).into()),
+            Commit::Refused { code, .. } if changes_schema && code == "55P03" => {
+                Err(too_old(MAX_AGE + Duration::from_secs(1)).into())
+            }
             Commit::Refused { code, message } => {
                 Err(Refusal::new(&code, &message, None, None).into())
             }
         }
+    }
+
+    /// Lets triggers follow a change of the schema in the same transaction.
+    pub(super) async fn instrument(&mut self) -> Result<(), Stop> {
+        match &mut self.transaction {
+            Some(transaction) => Ok(transaction.instrument(&mut self.backend).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether triggers do not follow a change of the schema in the same transaction yet.
+    pub(super) fn wants_instruments(&self) -> bool {
+        let transaction = self.transaction.as_ref();
+        transaction.is_some_and(occ::Transaction::wants_instruments)
     }
 
     /// Checks the size of what the transaction has written.

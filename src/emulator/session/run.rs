@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -14,13 +13,14 @@ use super::Cluster;
 use super::backend::{Backend, Message, Parameters, Row};
 use super::block::{Block, Phase};
 use super::calls::Builtins;
-use super::extended::Expect;
+use super::copy::Copied;
+use super::extended::{Owed, Reach};
 use super::frontend::{Client, Frame};
 use super::portals::{Portal, Prepared};
 use super::refusal::{Ended, Refusal, Stop};
 use crate::emulator::control::count;
 use crate::emulator::faults::FaultKind;
-use crate::emulator::occ::{SAVEPOINT, SchemaView, Transaction};
+use crate::emulator::occ::{INSTRUMENT, SAVEPOINT, SchemaView, Transaction};
 use crate::emulator::rules::{Action, Class, Control, Facts, JobArgument, Plan};
 use crate::sql::statement::Statement;
 use crate::wire::backend::{error_fields, two_strings};
@@ -56,11 +56,17 @@ pub struct Session<S> {
     /// Which changes of the schema the client has been told of.
     pub(super) view: SchemaView,
     /// What PostgreSQL owes for messages of the extended protocol.
-    pub(super) pending: VecDeque<Expect>,
+    pub(super) pending: VecDeque<Owed>,
+    /// The answer that is awaited is to a message that runs nothing.
+    pub(super) preparing: bool,
+    /// How far the Execute under way has come.
+    pub(super) reach: Reach,
     /// Behind an error in the extended protocol: nothing counts before Sync.
     pub(super) skipping: bool,
     /// Several statements in one string: a transaction that ends is followed by another.
     pub(super) several: bool,
+    /// What the client has sent for the COPY under way.
+    pub(super) copied: Copied,
     /// Break off in the middle of the next row.
     pub(super) cutting: bool,
     born: SystemTime,
@@ -86,8 +92,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             schema_turn: None,
             view,
             pending: VecDeque::new(),
+            preparing: false,
+            reach: Reach::default(),
             skipping: false,
             several: false,
+            copied: Copied::default(),
             cutting: false,
             born,
             clock,
@@ -482,33 +491,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(())
     }
 
-    /// What follows a statement that went through, in its transaction. Gives the id of the job it
+    /// What follows a statement in its transaction. Gives the id of the job it
     /// started.
     pub(super) async fn follow_up(&mut self, plan: &Plan) -> Result<Option<String>, Stop> {
         self.block.check_rows()?;
-        if plan.class == Class::Ddl && self.has_instruments().await? {
-            self.command("SELECT pg_dsql.instrument()").await?;
-        }
         self.check(&plan.after).await?;
         let Some(job) = &plan.job else {
             return Ok(None);
         };
+        // Not at COMMIT: it could not be run again then without another job.
+        self.command(INSTRUMENT).await?;
         let rows = self.command(&job.register).await?;
         Ok(rows
             .into_iter()
             .next()
             .and_then(|row| row.into_iter().next().flatten()))
-    }
-
-    async fn has_instruments(&mut self) -> Result<bool, Stop> {
-        if self.cluster.instrumented.load(Ordering::Relaxed) {
-            return Ok(true);
-        }
-        let query = "SELECT 1 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
-                     WHERE p.proname = 'instrument' AND n.nspname = 'pg_dsql'";
-        let found = !self.command(query).await?.is_empty();
-        self.cluster.instrumented.store(found, Ordering::Relaxed);
-        Ok(found)
     }
 
     /// Waits for a job; `None` is NULL.

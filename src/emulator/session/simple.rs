@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::backend::{Message, fatal_ends};
 use super::block::Phase;
+use super::copy::Copied;
 use super::extended::Drain;
 use super::portals::{Shape, job_columns, put_columns, put_row, put_rows, waited};
 use super::refusal::{Ended, Refusal, Stop};
@@ -163,26 +164,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let direct = calm && self.block.phase == Phase::Idle;
         // Before the snapshot is taken, which is to see what the one before has done.
         self.take_schema_turn(plan.class).await?;
-        if !plan.before.is_empty() {
-            self.open().await?;
-            self.check(&plan.before).await?;
+        if !calm {
+            self.instrument().await?;
         }
-        let copied = starts_copy(text);
+        self.copied = Copied::default();
         let mut attempt = 0;
-        let tag = loop {
+        let (tag, job) = loop {
             self.client.hold();
             let outcome = if direct {
                 self.backend.put_query(sql);
                 self.backend.send().await?;
-                self.relay(before, shape).await
+                self.relay(before, shape).await.map(|tag| (tag, None))
             } else {
-                self.run_once(plan, sql, before, shape).await
+                self.run_whole(plan, sql, before, shape).await
             };
             let refusal = match &outcome {
                 Ok(_) => None,
                 Err(Stop::Refused(refusal)) => Some(refusal),
                 Err(Stop::Ended(_)) => break outcome?,
             };
+            let copied = !self.copied.can_come_again();
             if !self.settle(plan.class, refusal, copied, attempt).await? {
                 break outcome?;
             }
@@ -193,13 +194,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.client.release();
             return Ok(());
         }
-        self.note(plan.class, sql);
-        let job = self.follow_up(plan).await?;
+        self.note(plan, sql);
         if let Some(tag) = tag {
             put_columns(self.client.out(), &job_columns(), &[]);
             self.answer_job(job, &[], &tag).await?;
         }
         Ok(())
+    }
+
+    /// Runs a statement with what goes before and behind it; gives the end of its answer if it
+    /// starts a job, and the job.
+    async fn run_whole(
+        &mut self,
+        plan: &Plan,
+        sql: &str,
+        before: Option<usize>,
+        shape: Shape,
+    ) -> Result<(Option<Message>, Option<String>), Stop> {
+        if !plan.before.is_empty() {
+            self.open().await?;
+            self.check(&plan.before).await?;
+        }
+        let tag = self.run_once(plan, sql, before, shape).await?;
+        Ok((tag, self.follow_up(plan).await?))
     }
 
     /// Runs a statement in the transaction that is open, or opens one with it.
@@ -226,16 +243,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             text = self.redirect(&text).await?.into();
             before = None;
         }
-        let opening = !self.backend.open;
-        if opening {
-            self.opening();
-            self.backend.put_query(&format!("{BEGIN}; {SAVEPOINT}"));
+        let mut closes = 0;
+        if !self.backend.open {
+            let lone = self.block.phase == Phase::Idle && is_plain_write(plan, sql);
+            closes = self.put_begin(lone);
         }
         self.backend.put_query(&text);
         self.backend.send().await?;
-        if opening {
-            self.skip_answer().await?;
-        }
+        self.skip_hidden(closes).await?;
         self.relay(before, shape).await
     }
 
@@ -280,16 +295,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(())
     }
 
-    /// Drops the answer to a command that cannot fail.
-    async fn skip_answer(&mut self) -> Result<(), Ended> {
-        loop {
+    /// Drops the answer to hidden commands that cannot fail, up to this many CloseComplete.
+    async fn skip_hidden(&mut self, mut closes: u8) -> Result<(), Ended> {
+        while closes > 0 {
             let message = self.backend.next().await?;
             match message.tag {
-                b'Z' => return Ok(()),
+                b'3' => closes -= 1,
                 b'E' => return Err(Ended::server_lost(&"BEGIN failed")),
                 _ => {}
             }
         }
+        Ok(())
     }
 
     /// Passes the answer to one statement on, up to ReadyForQuery. Of one that starts a job only
@@ -328,7 +344,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 b'C' if shape.job => tag = Some(shape.end(message)),
                 b'C' => self.pass(&shape.end(message)).await?,
                 b'G' => {
-                    self.client.out().extend_from_slice(&message.frame);
+                    if !self.copied.is_whole() {
+                        self.client.out().extend_from_slice(&message.frame);
+                    }
                     early = self.copy_in().await?;
                     self.backend.send().await?;
                 }
@@ -338,6 +356,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.block.check_rows()?;
         refusal.map_or(Ok(tag), |refusal| Err(refusal.into()))
     }
+}
+
+/// Whether a statement changes rows and does nothing else, and can be run again.
+pub(super) fn is_plain_write(plan: &Plan, sql: &str) -> bool {
+    plan.class == Class::Write
+        && plan.before.is_empty()
+        && plan.after.is_empty()
+        && plan.job.is_none()
+        && !starts_copy(sql)
+        && !may_lock(sql)
 }
 
 /// Whether the text is that of a COPY.
