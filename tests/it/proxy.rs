@@ -20,12 +20,15 @@ use crate::postgres::{self, ROLE};
 
 /// What to start.
 pub struct Plan {
-    endpoint: String,
+    /// Keys of the cluster besides its pool, one a line.
+    cluster: String,
+    /// What all databases are called upstream; else as here.
+    upstream_database: Option<String>,
     pool: BTreeMap<&'static str, String>,
     databases: Vec<String>,
     users: Vec<String>,
     session_mode: bool,
-    retry: Option<u32>,
+    retry: Option<String>,
     workers: usize,
     tls: bool,
     tls_required: bool,
@@ -36,8 +39,14 @@ pub struct Plan {
 
 /// A proxy in front of the test cluster with a pool of two and one worker.
 pub fn plan() -> Plan {
+    plan_of("", None).endpoint(&postgres::cluster().socket_endpoint())
+}
+
+/// A proxy in front of the cluster with these keys, one a line, and all its databases in one there.
+pub fn plan_of(cluster: &str, upstream_database: Option<&str>) -> Plan {
     Plan {
-        endpoint: postgres::cluster().socket_endpoint(),
+        cluster: cluster.into(),
+        upstream_database: upstream_database.map(str::to_owned),
         pool: BTreeMap::from([("size", "2".into()), ("wait_timeout", "20s".into())]),
         databases: ["app", "direct", "proxied"].map(str::to_owned).to_vec(),
         users: Vec::new(),
@@ -77,14 +86,20 @@ impl Plan {
     }
 
     /// `retry` with so many attempts.
-    pub fn retry(mut self, attempts: u32) -> Self {
-        self.retry = Some(attempts);
+    pub fn retry(self, attempts: u32) -> Self {
+        self.retry_keys(&format!("attempts: {attempts}"))
+    }
+
+    /// `retry` with these keys, as a YAML flow mapping without the braces.
+    pub fn retry_keys(mut self, keys: &str) -> Self {
+        self.retry = Some(keys.into());
         self
     }
 
-    /// Another upstream than the test cluster.
+    /// Another PostgreSQL than the test cluster.
     pub fn endpoint(mut self, endpoint: &str) -> Self {
-        self.endpoint = endpoint.into();
+        self.cluster =
+            format!("kind: postgres\nendpoint: \"{endpoint}\"\nuser: {ROLE}\ntls: disable");
         self
     }
 
@@ -215,10 +230,10 @@ impl Plan {
             .collect();
         let _ = write!(
             yaml,
-            "admin: {{address: 127.0.0.1:{admin_port}}}\nworkers: {}\nclusters:\n  main:\n    kind: postgres\n    \
-             endpoint: \"{}\"\n    user: {ROLE}\n    tls: disable\n    pool: {{{}}}\ndatabases:\n",
+            "admin: {{address: 127.0.0.1:{admin_port}}}\nworkers: {}\nclusters:\n  main:\n    {}\n    \
+             pool: {{{}}}\ndatabases:\n",
             self.workers,
-            self.endpoint,
+            self.cluster.replace('\n', "\n    "),
             pool.join(", ")
         );
         let mode = if self.session_mode {
@@ -226,13 +241,13 @@ impl Plan {
         } else {
             "transaction"
         };
-        let retry = self.retry.map_or(String::new(), |attempts| {
-            format!(", retry: {{attempts: {attempts}}}")
-        });
+        let retry = self.retry.as_ref();
+        let retry = retry.map_or(String::new(), |keys| format!(", retry: {{{keys}}}"));
         for name in &self.databases {
+            let upstream = self.upstream_database.as_ref().unwrap_or(name);
             let _ = writeln!(
                 yaml,
-                "  {name}: {{cluster: main, upstream_database: {name}, dialect: off, pool_mode: {mode}{retry}}}"
+                "  {name}: {{cluster: main, upstream_database: {upstream}, dialect: off, pool_mode: {mode}{retry}}}"
             );
         }
         let databases = self.databases.join(", ");
