@@ -12,8 +12,10 @@ mod checker;
 mod ground;
 
 mod model;
+mod pairs;
 
 mod requests;
+mod table;
 
 // Shared with tests/it, which uses the rest of them.
 #[allow(dead_code)]
