@@ -10,9 +10,11 @@
 
 mod checker;
 mod ground;
+mod ledger;
 
 mod model;
 mod pairs;
+mod relay;
 
 mod requests;
 mod table;

@@ -337,11 +337,7 @@ fn aborts_at_every_place_are_not_noticed() {
                     "{:14} {:9} {code:6} {expected:12} {seen}{}",
                     format!("{protocol:?}"),
                     format!("{variety:?}"),
-                    if good {
-                        ""
-                    } else {
-                        "   <-- differs"
-                    }
+                    if good { "" } else { "   <-- differs" }
                 );
             }
         }
