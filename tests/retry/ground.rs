@@ -3,11 +3,12 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
 
 use dsql_proxy::emulator::{Emulator, EmulatorOptions, JOB_DURATION};
 use serde_json::{Value, json};
 
-use crate::client::Client;
+use crate::client::{Client, PATIENCE};
 use crate::proxy::{Plan, plan_of};
 
 const LOOPBACK: &str = "127.0.0.1:0";
@@ -82,6 +83,16 @@ impl Ground {
         let orders = left["orders"].as_array().unwrap();
         let counts = orders.iter().map(|order| order["count"].as_u64().unwrap());
         counts.sum()
+    }
+
+    /// Waits until all orders have struck.
+    #[track_caller]
+    pub fn wait_struck(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.orders_left() > 0 {
+            assert!(Instant::now() < deadline, "an order never strikes");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub fn forget_orders(&self) {
