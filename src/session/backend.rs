@@ -233,6 +233,17 @@ impl Session {
     }
 
     fn empty(&mut self, header: Header) -> Result<Step, End> {
+        if let Some(tag) = self.complete_stand_in() {
+            reply::put_command_complete(&mut self.replacement, tag);
+            let is_execute = self
+                .owed
+                .front()
+                .is_some_and(|entry| entry.expect == Expect::Execute);
+            if is_execute {
+                self.owed.pop();
+            }
+            return Ok(Step::Replaced);
+        }
         match self.owed.front().map(|entry| entry.expect) {
             Some(Expect::Query) => self.expect(header, &[Expect::Query]),
             _ => self.answered(header, &[Expect::Execute]),
@@ -257,6 +268,12 @@ impl Session {
             .front()
             .is_some_and(|entry| entry.expect == Expect::Execute);
         let mut inserted = false;
+        let begins = self
+            .owed
+            .front()
+            .and_then(|entry| entry.note.as_ref())
+            .is_some_and(|note| note.own == Some(Own::Begin));
+        self.savepoints.begun |= begins;
         let effect = self.owed.front_mut().and_then(|entry| {
             let note = entry.note.as_deref_mut()?;
             let all = note.inserted.as_ref();
@@ -287,6 +304,15 @@ impl Session {
             }
             // ROLLBACK TO outside its transaction is an error; inside, its tag is ROLLBACK too.
             effect => self.settings.apply(effect),
+        }
+        match effect {
+            Effect::Begin { .. } => self.savepoints.begun = true,
+            Effect::Commit { .. } | Effect::Rollback { .. } => {
+                self.savepoints.begun = false;
+                self.savepoints.clear();
+            }
+            Effect::RollbackTo(name) => self.arrive_at(name),
+            _ => {}
         }
         if *effect == Effect::DiscardAll {
             self.resetting = !self.settings.defaults().is_empty();
@@ -364,7 +390,9 @@ impl Session {
         if own == Some(Own::Settings) {
             self.settings.synced();
         }
+        self.savepoints.begun = false;
         if status == TransactionStatus::Idle {
+            self.savepoints.clear();
             if self.owed.is_empty() && !self.owed.is_unsynced() {
                 self.portals.clear();
                 self.local_settings = false;

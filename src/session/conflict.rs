@@ -21,9 +21,9 @@ pub struct RetryEnv {
 }
 
 impl RetryEnv {
-    /// The repetition of one session, unless it is turned off.
-    pub(super) fn replay(&self) -> Option<Box<Replay>> {
-        let on = self.limits.attempts > 0;
+    /// The repetition of one session, unless it is turned off and not needed for savepoints.
+    pub(super) fn replay(&self, savepoints: bool) -> Option<Box<Replay>> {
+        let on = self.limits.attempts > 0 || savepoints;
         on.then(|| Box::new(Replay::new(self.limits, Rc::clone(&self.budget))))
     }
 }
@@ -35,18 +35,32 @@ pub(super) fn sent(expect: Expect, note: Option<&Note>) -> Sent {
     let simple = matches!(expect, Expect::Query | Expect::FunctionCall);
     let begin_alone = note.is_some_and(|note| note.own == Some(Own::Begin))
         || effects.is_some_and(|all| matches!(all, [Effect::Begin { .. }]));
+    let writes = note.is_some_and(|note| note.writes);
     Sent {
         ends: simple || expect == Expect::Sync,
         simple,
-        writes: note.is_some_and(|note| note.writes)
-            || any(|effect| matches!(effect, Effect::Commit { .. })),
+        writes: writes || any(|effect| matches!(effect, Effect::Commit { .. })),
         begins: note.is_some_and(|note| note.own == Some(Own::Begin))
             || any(|effect| matches!(effect, Effect::Begin { .. })),
         skippable: expect.is_extended() && note.is_none_or(|note| note.own != Some(Own::Begin)),
         own_begin: note.is_some_and(|note| note.own == Some(Own::Begin)),
         outlives: any(outlives),
         runs: (simple || expect == Expect::Execute) && !begin_alone,
+        executes: simple || expect == Expect::Execute,
+        quiet: !writes && !any(stays),
     }
+}
+
+/// What a ROLLBACK TO has to undo, though it does not write.
+fn stays(effect: &Effect) -> bool {
+    !matches!(
+        effect,
+        Effect::None
+            | Effect::Begin { .. }
+            | Effect::Savepoint(_)
+            | Effect::Release(_)
+            | Effect::RollbackTo(_)
+    )
 }
 
 /// What is done outside the transaction, so that an abort leaves it.

@@ -40,7 +40,7 @@ const MAX_OWED: usize = 4096;
 const NO_STATEMENT: u64 = 0;
 
 /// What became of a frame.
-enum Taken {
+pub(super) enum Taken {
     /// All of it was dealt with.
     All,
     /// So many bytes were dealt with; the rest follows.
@@ -118,7 +118,7 @@ impl Session {
 
     /// No more is taken before something is answered, which without a Sync may be never: many
     /// requests may wait for one short answer that the server keeps in its buffer.
-    fn ask_for_answers(&mut self) {
+    pub(super) fn ask_for_answers(&mut self) {
         if self.asked_for_answers || self.copying_in || self.owed.ready_due() > 0 {
             return;
         }
@@ -217,7 +217,7 @@ impl Session {
     // ---- sending ---------------------------------------------------------------------------
 
     /// Appends what `put` writes to the upstream and notes what is owed for it.
-    fn send(
+    pub(super) fn send(
         &mut self,
         expect: Expect,
         hidden: bool,
@@ -362,6 +362,9 @@ impl Session {
         if let Some(taken) = self.lease_or(true)? {
             return Ok(without_rest(taken, total, bytes.len()));
         }
+        if let Some(taken) = self.take_savepoint_query(text, &class) {
+            return Ok(taken);
+        }
         if self.must_wait_for_names(&class) {
             return Ok(Taken::Wait);
         }
@@ -403,7 +406,7 @@ impl Session {
 
     /// A simple query destroys the unnamed statement, if it is carried out: for sure when it is
     /// alone. Gives the changes of the name and of the connection's statement.
-    fn forget_unnamed(&mut self, alone: bool) -> (Option<NameChange>, Option<u64>) {
+    pub(super) fn forget_unnamed(&mut self, alone: bool) -> (Option<NameChange>, Option<u64>) {
         if alone {
             self.names.forget_unnamed();
             self.unnamed.settle(None);
@@ -706,7 +709,8 @@ impl Session {
         let text = translate(parse.text, |name| {
             itself(name).or_else(|| self.server_name(name))
         });
-        let text = text.as_deref().unwrap_or(parse.text);
+        let text = self.stand_in(parse.text, &class).or(text.as_deref());
+        let text = text.unwrap_or(parse.text);
         Prepared::translated(id, text, parse.text, parse.types, class, self.scope())
     }
 
@@ -1005,11 +1009,17 @@ impl Session {
         if let Some(taken) = self.lease_or(false)? {
             return Ok(taken);
         }
-        let effects = self
+        let prepared = self
             .portals
             .iter()
             .find(|(name, _)| name == portal)
-            .and_then(|(_, prepared)| prepared.class.effects.clone());
+            .map(|(_, prepared)| Rc::clone(prepared));
+        if let Some(prepared) = &prepared
+            && let Some(taken) = self.take_savepoint_execute(bytes, prepared)
+        {
+            return Ok(taken);
+        }
+        let effects = prepared.and_then(|prepared| prepared.class.effects.clone());
         let writes = self.last_bound_writes;
         self.unsettled_writes |= writes;
         self.prepare_deallocated(effects.as_deref());
@@ -1154,22 +1164,27 @@ impl Session {
         )
         .hint("Send the data in smaller statements, as parameters, or with COPY.");
         if simple {
-            let note = Note {
-                instead: Some(error),
-                ..Note::default()
-            };
-            self.send(Expect::Query, false, Some(note), |out| {
-                frontend::put_query(out, b".")
-            });
-            self.unnamed.settle(None);
+            self.refuse_query(error);
         } else {
             self.refuse_parse(error);
         }
         Ok(Taken::Head(there, Rest::Drop(total - there)))
     }
 
+    /// Has the server refuse a Query in place of the client's, so that its transaction fails too.
+    pub(super) fn refuse_query(&mut self, error: ClientError) {
+        let note = Note {
+            instead: Some(error),
+            ..Note::default()
+        };
+        self.send(Expect::Query, false, Some(note), |out| {
+            frontend::put_query(out, b".")
+        });
+        self.unnamed.settle(None);
+    }
+
     /// Has the server refuse a Parse in place of the client's, so that its transaction fails too.
-    fn refuse_parse(&mut self, error: ClientError) {
+    pub(super) fn refuse_parse(&mut self, error: ClientError) {
         let note = Note {
             instead: Some(error),
             ..Note::default()

@@ -9,10 +9,10 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use crate::auth::Identity;
-use crate::config::PoolMode;
+use crate::config::{self, PoolMode};
 use crate::net::{ReadBuffer, Stream, WriteBuffer};
 use crate::pool::{Lease, Pool, Ticket};
-use crate::retry::Replay;
+use crate::retry::{Mark, Replay};
 use crate::sql::{Effect, PinReason};
 use crate::telemetry::tally::WorkerTally;
 use crate::upstream::{OwedQueue, SharedSettings, same};
@@ -26,6 +26,7 @@ use super::conflict::RetryEnv;
 use super::control::Control;
 use super::names::{NameChange, Names, Prepared, Quota, Registry, Scope};
 use super::reset::Inserted;
+use super::savepoint::Savepoints;
 use super::state::SettingsState;
 use super::tentative::Tentative;
 use super::welcome::Profiles;
@@ -58,6 +59,8 @@ pub struct SessionEnv {
     pub tally: Arc<WorkerTally>,
     /// Repeating after conflicts.
     pub retry: RetryEnv,
+    /// What becomes of savepoints.
+    pub savepoints: config::Savepoints,
 }
 
 /// Why a session ends.
@@ -115,6 +118,10 @@ pub(super) struct Note {
     pub duplicate: Option<ClientError>,
     /// The error the client sees instead of the server's.
     pub instead: Option<ClientError>,
+    /// The server got an empty statement in place of the client's.
+    pub stands_in: bool,
+    /// Where the savepoint is that it sets.
+    pub mark: Option<Mark>,
     /// May have written: when the connection is lost, the outcome is unknown.
     pub writes: bool,
 }
@@ -237,6 +244,8 @@ pub struct Session {
     pub(super) final_words: Option<Vec<u8>>,
     /// Repeating after conflicts, when it is on.
     pub(super) replay: Option<Box<Replay>>,
+    /// Savepoints that the server knows nothing of.
+    pub(super) savepoints: Savepoints,
     /// The pause before a repetition.
     pub(super) pause: Option<Pin<Box<tokio::time::Sleep>>>,
     turns: u64,
@@ -254,9 +263,12 @@ impl Session {
     ) -> Self {
         env.tally.clients.add(1);
         let defaults = super::welcome::startup_settings(&identity);
-        let replay = env.retry.replay();
+        let replay = env
+            .retry
+            .replay(env.savepoints == config::Savepoints::Emulate);
         Self {
             replay,
+            savepoints: Savepoints::default(),
             pause: None,
             client,
             cin: ReadBuffer::default(),

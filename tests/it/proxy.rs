@@ -29,6 +29,7 @@ pub struct Plan {
     users: Vec<String>,
     session_mode: bool,
     retry: Option<String>,
+    savepoints: Option<&'static str>,
     workers: usize,
     tls: bool,
     tls_required: bool,
@@ -52,6 +53,7 @@ pub fn plan_of(cluster: &str, upstream_database: Option<&str>) -> Plan {
         users: Vec::new(),
         session_mode: false,
         retry: None,
+        savepoints: None,
         workers: 1,
         tls: false,
         tls_required: false,
@@ -82,6 +84,12 @@ impl Plan {
     /// `pool_mode: session`.
     pub fn session_mode(mut self) -> Self {
         self.session_mode = true;
+        self
+    }
+
+    /// What becomes of savepoints.
+    pub fn savepoints(mut self, way: &'static str) -> Self {
+        self.savepoints = Some(way);
         self
     }
 
@@ -243,11 +251,14 @@ impl Plan {
         };
         let retry = self.retry.as_ref();
         let retry = retry.map_or(String::new(), |keys| format!(", retry: {{{keys}}}"));
+        let savepoints = self
+            .savepoints
+            .map_or(String::new(), |way| format!(", savepoints: {way}"));
         for name in &self.databases {
             let upstream = self.upstream_database.as_ref().unwrap_or(name);
             let _ = writeln!(
                 yaml,
-                "  {name}: {{cluster: main, upstream_database: {upstream}, dialect: off, pool_mode: {mode}{retry}}}"
+                "  {name}: {{cluster: main, upstream_database: {upstream}, dialect: off, pool_mode: {mode}{retry}{savepoints}}}"
             );
         }
         let databases = self.databases.join(", ");

@@ -74,6 +74,13 @@ fn transaction_pool_that_watches_for_conflicts() {
     through("watch", plan().size(2).retry(3), conversations() / 10);
 }
 
+/// Savepoints from the journal against those of PostgreSQL.
+#[test]
+fn transaction_pool_with_savepoints_of_its_own() {
+    let plan = plan().size(2).savepoints("emulate");
+    through("savepoints", plan, conversations() / 10);
+}
+
 #[test]
 fn session_pool() {
     through(
