@@ -135,7 +135,7 @@ pub struct Reply {
     pub error: Option<Frame>,
     /// Of ReadyForQuery.
     pub status: u8,
-    /// Types of all messages but DataRow.
+    /// Types of all messages but DataRow, notices and settings.
     pub shape: String,
     /// How the connection ended.
     pub end: Option<io::Error>,
@@ -154,7 +154,8 @@ impl Reply {
                 }
             };
             match frame.tag {
-                b'S' => continue,
+                // Notices may come, that of waiting for a connection for one.
+                b'S' | b'N' => continue,
                 b'D' => {
                     rows.push(texts(&frame));
                     continue;
