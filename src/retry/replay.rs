@@ -215,6 +215,8 @@ pub struct Replay {
     loudness: u64,
     /// What is answered when the transaction has been taken back to a mark.
     taken_back: Option<Vec<u8>>,
+    /// ParameterStatus frames of a repetition.
+    reported: Vec<u8>,
     phase: Phase,
     trouble: Option<Trouble>,
     original: Option<Original>,
@@ -242,6 +244,7 @@ impl Replay {
             marked: false,
             loudness: 0,
             taken_back: None,
+            reported: Vec::new(),
             phase: Phase::Watching,
             trouble: None,
             original: None,
@@ -284,17 +287,19 @@ impl Replay {
     #[must_use]
     pub fn mark(&self) -> Option<Mark> {
         let fresh = !self.flight.iter().any(|segment| segment.executes);
-        (fresh && self.in_block()).then_some(Mark {
-            position: self.done.len(),
-            loudness: self.loudness,
-        })
+        (self.off || fresh && self.in_block()).then(|| self.mark_at(self.done.len()))
     }
 
     /// A mark behind the request under way, which is the last one.
     #[must_use]
     pub fn mark_behind(&self) -> Mark {
+        self.mark_at(self.done.len() + 1)
+    }
+
+    fn mark_at(&self, position: usize) -> Mark {
         Mark {
-            position: self.done.len() + 1,
+            // Ahead of BEGIN is nothing to go back to.
+            position: if self.off { 0 } else { position },
             loudness: self.loudness,
         }
     }
@@ -311,7 +316,7 @@ impl Replay {
     /// Nothing has been done since the mark that would have to be undone.
     #[must_use]
     pub fn is_as_at(&self, mark: Mark) -> bool {
-        self.loudness == mark.loudness && self.status == TransactionStatus::Open
+        !self.off && self.loudness == mark.loudness && self.status == TransactionStatus::Open
     }
 
     /// Takes the transaction back: what was done before the mark is done again in a new transaction,
@@ -654,6 +659,7 @@ impl Replay {
     /// The pause is over: first comes what makes the repetition possible.
     fn begin_repetition(&mut self) -> Action {
         self.repeated = true;
+        self.reported.clear();
         let mut out = Vec::new();
         let mut due = 0;
         if self.status != TransactionStatus::Idle {
@@ -720,8 +726,9 @@ impl Replay {
     /// Reads up to the next ReadyForQuery; what came of it so far is dropped.
     fn skip_to_ready(&mut self, held: &[u8]) -> Result<(usize, TransactionStatus), Action> {
         loop {
+            let at = self.reader.examined + self.reader.pending;
             match self.reader.step(held) {
-                Found::Frame(_) => {}
+                Found::Frame(tag) => self.keep_reported(tag, held, at),
                 Found::Ready(status) => {
                     self.reader.begin_request();
                     self.reader.conflict = false;
@@ -740,10 +747,20 @@ impl Replay {
         }
     }
 
+    /// What the server reports on the way back the client has to know, if it stays there.
+    fn keep_reported(&mut self, tag: u8, held: &[u8], at: usize) {
+        if tag == b'S' && self.reader.pending == 0 {
+            self.reported
+                .extend_from_slice(&held[at..self.reader.examined]);
+        }
+    }
+
     fn verify(&mut self, held: &[u8], next: usize) -> Action {
         loop {
+            let at = self.reader.examined + self.reader.pending;
             match self.reader.step(held) {
                 Found::Frame(tag) => {
+                    self.keep_reported(tag, held, at);
                     if self.reader.hasher.is_none() {
                         self.reader.count_from_here(held);
                     }
@@ -830,9 +847,9 @@ impl Replay {
         self.actions.push_back(Action::Tell(Outcome::RolledBack));
         // All named statements are there; the unnamed one is whichever came last.
         self.actions.push_back(Action::Forget(Vec::new()));
-        if let Some(answer) = self.taken_back.take() {
-            self.actions.push_back(Action::Inject(answer));
-        }
+        let mut answer = std::mem::take(&mut self.reported);
+        answer.extend(self.taken_back.take().unwrap_or_default());
+        self.actions.push_back(Action::Inject(answer));
     }
 
     // ---- giving up -------------------------------------------------------------------------
@@ -910,7 +927,9 @@ impl Replay {
             } else if let Some(front) = self.flight.pop_front() {
                 self.settle(front, original.status, true);
             }
-            self.actions.push_back(Action::Inject(original.frames));
+            let mut answer = std::mem::take(&mut self.reported);
+            answer.extend(original.frames);
+            self.actions.push_back(Action::Inject(answer));
         }
     }
 }
@@ -959,6 +978,7 @@ impl Reader {
         let wanted = match header.tag {
             b'E' => header.total.min(LOOK_AT),
             b'Z' => header.total,
+            b'S' => header.total.min(LOOK_AT),
             b'C' => header.total.min(HEADER + TAG),
             b'G' | b'N' => header.total.min(LOOK_AT),
             _ => HEADER,

@@ -8,6 +8,8 @@ use std::task::Context;
 use crate::retry::{Action, Budget, Limits, Outcome, Replay, Sent};
 use crate::sql::{Effect, PinReason};
 use crate::upstream::{Expect, STATEMENT_PREFIX};
+use crate::wire::backend::two_strings;
+use crate::wire::frame::{self, HEADER};
 
 use super::run::{End, Note, Own, Session};
 
@@ -49,6 +51,37 @@ pub(super) fn sent(expect: Expect, note: Option<&Note>) -> Sent {
         executes: simple || expect == Expect::Execute,
         quiet: !writes && !any(stays),
     }
+}
+
+/// Without the parameters that the client knows already: a server reports changes only.
+fn without_known(frames: &[u8], known: &[(String, String)]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(frames.len());
+    let mut last: Vec<(&[u8], &[u8], &[u8])> = Vec::new();
+    let mut rest = frames;
+    while let Ok(Some(header)) = frame::backend_header(rest) {
+        let (frame, behind) = rest.split_at(header.total.min(rest.len()));
+        let parameter = two_strings(&frame[HEADER..]).filter(|_| header.tag == b'S');
+        if let Some((name, value)) = parameter {
+            last.retain(|(other, _, _)| *other != name);
+            last.push((name, value, frame));
+        } else {
+            out.extend_from_slice(frame);
+        }
+        rest = behind;
+    }
+    let is_known = |name: &[u8], value: &[u8]| {
+        known
+            .iter()
+            .any(|(known, now)| known.as_bytes() == name && now.as_bytes() == value)
+    };
+    let news = last
+        .iter()
+        .filter(|(name, value, _)| !is_known(name, value));
+    let mut all: Vec<u8> = news
+        .flat_map(|(_, _, frame)| frame.iter().copied())
+        .collect();
+    all.append(&mut out);
+    all
 }
 
 /// What a ROLLBACK TO has to undo, though it does not write.
@@ -146,7 +179,10 @@ impl Session {
             Action::Release(count) => lease.input.release_held(count),
             Action::Drop(count) => lease.input.drop_held(count),
             Action::Send(bytes) => lease.output.tail().extend_from_slice(&bytes),
-            Action::Inject(bytes) => lease.input.inject(&bytes),
+            Action::Inject(bytes) => {
+                let bytes = without_known(&bytes, &lease.parameters);
+                lease.input.inject(&bytes);
+            }
             Action::Wait(pause) => self.pause = Some(Box::pin(tokio::time::sleep(pause))),
             Action::Forget(names) => self.forget_statements(&names),
             Action::Tell(outcome) => self.tell_outcome(outcome),

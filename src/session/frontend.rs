@@ -18,7 +18,7 @@ use super::conflict::sent;
 use super::deallocate::translate;
 use super::names::{NameChange, Prepared, Quota, size_of_statement};
 use super::reset::{restore, restoring, taken};
-use super::run::{End, HIGH_WATER, Note, Own, Portals, Rest, Session, violation};
+use super::run::{Bound, End, HIGH_WATER, Note, Own, Portal, Rest, Session, violation};
 
 /// A Query up to this many bytes is read whole before it is sent; a longer one is passed on as it
 /// comes, unread, and its session is pinned.
@@ -624,8 +624,11 @@ impl Session {
         if !parse.name.is_empty() && self.must_wait_for(parse.name) {
             return Ok(Taken::Wait);
         }
-        if self.owed.ready_due() > 0 && self.must_wait_for_names(&classify(parse.text)) {
-            return Ok(Taken::Wait);
+        if self.owed.ready_due() > 0 {
+            let class = classify(parse.text);
+            if self.must_wait_for_names(&class) || self.stand_in(parse.text, &class).is_some() {
+                return Ok(Taken::Wait);
+            }
         }
         if let Some(error) = self.over_quota(&parse) {
             self.refuse_parse(error);
@@ -961,20 +964,24 @@ impl Session {
         Ok(Taken::Head(bytes.len(), Rest::Pass(total - bytes.len())))
     }
 
-    /// Remembers what a portal does, if it does anything; gives what to go back to should the Bind
-    /// fail.
-    fn note_portal(&mut self, portal: &[u8], prepared: Option<&Rc<Prepared>>) -> Option<Portals> {
+    /// Remembers what a portal does, if any of them does anything.
+    fn note_portal(&mut self, name: &[u8], prepared: Option<&Rc<Prepared>>) -> Option<Bound> {
         self.last_bound_writes = prepared.is_none_or(|prepared| prepared.class.may_write);
         let effective = prepared.filter(|prepared| prepared.class.effects.is_some());
         if effective.is_none() && self.portals.is_empty() {
             return None;
         }
-        let before = self.portals.clone();
-        self.portals.retain(|(name, _)| name != portal);
-        if let Some(prepared) = effective {
-            self.portals.push((portal.to_vec(), Rc::clone(prepared)));
-        }
-        Some(before)
+        self.binds += 1;
+        let number = self.binds;
+        let known = self.portals.iter().position(|portal| portal.name == name);
+        let before = known.map(|at| self.portals.remove(at));
+        self.portals.push(Portal {
+            number,
+            name: name.to_vec(),
+            prepared: effective.cloned(),
+            spent: false,
+        });
+        Some(Bound { number, before })
     }
 
     fn take_describe(&mut self, bytes: &[u8]) -> Result<Taken, End> {
@@ -1009,13 +1016,10 @@ impl Session {
         if let Some(taken) = self.lease_or(false)? {
             return Ok(taken);
         }
-        let prepared = self
-            .portals
-            .iter()
-            .find(|(name, _)| name == portal)
-            .map(|(_, prepared)| Rc::clone(prepared));
-        if let Some(prepared) = &prepared
-            && let Some(taken) = self.take_savepoint_execute(bytes, prepared)
+        let known = self.portals.iter().position(|known| known.name == portal);
+        let prepared = known.and_then(|at| self.portals[at].prepared.clone());
+        if let (Some(at), Some(prepared)) = (known, &prepared)
+            && let Some(taken) = self.take_savepoint_execute(bytes, prepared, at)
         {
             return Ok(taken);
         }
@@ -1173,14 +1177,17 @@ impl Session {
 
     /// Has the server refuse a Query in place of the client's, so that its transaction fails too.
     pub(super) fn refuse_query(&mut self, error: ClientError) {
+        let alone = !self.owed.may_skip();
+        let (forgets, unnamed) = self.forget_unnamed(alone);
         let note = Note {
             instead: Some(error),
+            forgets,
+            unnamed,
             ..Note::default()
         };
         self.send(Expect::Query, false, Some(note), |out| {
             frontend::put_query(out, b".")
         });
-        self.unnamed.settle(None);
     }
 
     /// Has the server refuse a Parse in place of the client's, so that its transaction fails too.

@@ -112,8 +112,8 @@ pub(super) struct Note {
     pub frame: Vec<u8>,
     /// What the proxy itself wanted.
     pub own: Option<Own>,
-    /// The portals before this Bind.
-    pub portal: Option<Portals>,
+    /// The portal that this Bind makes.
+    pub portal: Option<Bound>,
     /// The error the client sees when the server finds that a name is taken.
     pub duplicate: Option<ClientError>,
     /// The error the client sees instead of the server's.
@@ -134,8 +134,26 @@ impl Note {
     }
 }
 
-/// Portals whose statement has an effect, by name.
-pub(super) type Portals = Vec<(Vec<u8>, Rc<Prepared>)>;
+/// A portal, as long as one of the session's has an effect.
+#[derive(Debug)]
+pub(super) struct Portal {
+    /// Number of its Bind.
+    pub number: u64,
+    pub name: Vec<u8>,
+    /// Its statement, if that has an effect.
+    pub prepared: Option<Rc<Prepared>>,
+    /// Executed, and cannot be executed again.
+    pub spent: bool,
+}
+
+/// What a Bind did to the portals.
+#[derive(Debug)]
+pub(super) struct Bound {
+    /// Number of the portal it makes.
+    pub number: u64,
+    /// The one of that name before.
+    pub before: Option<Portal>,
+}
 
 /// What the proxy asks for on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,8 +228,10 @@ pub struct Session {
     /// Which statement is the unnamed one of the connection, if that is known.
     pub(super) unnamed: Tentative<Option<u64>>,
     pub(super) settings: SettingsState,
-    /// Portals whose statement has an effect.
-    pub(super) portals: Portals,
+    /// Portals, unless none of them has an effect.
+    pub(super) portals: Vec<Portal>,
+    /// Binds that were noted.
+    pub(super) binds: u64,
     /// SET LOCAL was sent in this transaction.
     pub(super) local_settings: bool,
     /// DISCARD ALL was done since the last ReadyForQuery.
@@ -290,6 +310,7 @@ impl Session {
             unnamed: Tentative::default(),
             settings: SettingsState::new(defaults),
             portals: Vec::new(),
+            binds: 0,
             local_settings: false,
             discarded: false,
             last_bound_writes: true,

@@ -23,8 +23,8 @@ use super::run::{Note, Own, Session};
 #[derive(Debug, Default)]
 pub(super) struct Savepoints {
     marks: Vec<(Vec<u8>, Mark)>,
-    /// A BEGIN was carried out since the last ReadyForQuery.
-    pub begun: bool,
+    /// What BEGIN, COMMIT or ROLLBACK have made of the transaction since the last ReadyForQuery.
+    pub block: Option<TransactionStatus>,
 }
 
 impl Savepoints {
@@ -59,7 +59,10 @@ enum Asked<'a> {
 impl Session {
     /// The statement that the server gets in place of one about savepoints.
     pub(super) fn stand_in(&self, text: &[u8], class: &Class) -> Option<&'static [u8]> {
+        let failed = self.owed.ready_due() == 0 && self.owed.status() == TransactionStatus::Failed;
         match self.asked(text, class) {
+            // A failed transaction takes none of these, which it says of the text itself.
+            Asked::One(Effect::Savepoint(_) | Effect::Release(_)) if failed => None,
             // The one that can be bound in a failed transaction; it is never executed.
             Asked::One(Effect::RollbackTo(_)) => Some(b"ROLLBACK"),
             Asked::One(_) => Some(b""),
@@ -188,32 +191,65 @@ impl Session {
         &mut self,
         bytes: &[u8],
         prepared: &Prepared,
+        portal: usize,
     ) -> Option<Taken> {
         let effect = match self.asked(&prepared.source, &prepared.class) {
             Asked::One(effect) => effect,
             _ => return None,
         };
-        if self.env.savepoints == Way::Reject {
-            self.refuse_parse(rejected());
+        let portal = self.portals.get_mut(portal)?;
+        if portal.spent {
+            let error = cannot_be_run(&portal.name);
+            // The end of its transaction may be on the way.
+            if self.waits_for_answers(false) {
+                return Some(Taken::Wait);
+            }
+            self.refuse_parse(error);
             return Some(Taken::All);
         }
-        if let Effect::Savepoint(_) = effect {
-            return Some(self.execute_savepoint(bytes, effect));
+        let (number, name) = (portal.number, portal.name.clone());
+        let taken = self.execute_about_savepoints(bytes, effect, &name);
+        if !matches!(taken, Taken::Wait) {
+            let portal = self
+                .portals
+                .iter_mut()
+                .find(|portal| portal.number == number);
+            portal.into_iter().for_each(|portal| portal.spent = true);
         }
-        if self.waits_for_answers(false) {
-            return Some(Taken::Wait);
+        Some(taken)
+    }
+
+    fn execute_about_savepoints(&mut self, bytes: &[u8], effect: &Effect, portal: &[u8]) -> Taken {
+        if self.env.savepoints == Way::Reject {
+            self.refuse_parse(rejected());
+            return Taken::All;
         }
         let (Effect::Release(name) | Effect::RollbackTo(name)) = effect else {
-            return None;
+            return self.execute_savepoint(bytes, effect);
         };
+        if self.waits_for_answers(false) {
+            return Taken::Wait;
+        }
         let known = self.savepoints.find(name).is_some();
         match (effect, self.block()) {
             (_, TransactionStatus::Idle) => self.refuse_parse(outside(effect)),
-            _ if !known => self.refuse_parse(unknown(name)),
+            _ if !known => {
+                self.close_portal(portal);
+                self.refuse_parse(unknown(name));
+            }
             (Effect::RollbackTo(_), _) => self.execute_roll_back(name, effect),
             _ => self.execute_stand_in(bytes, effect, None),
         }
-        Some(Taken::All)
+        Taken::All
+    }
+
+    /// A server warns of a named portal that was bound in a failed transaction and never executed.
+    fn close_portal(&mut self, portal: &[u8]) {
+        if !portal.is_empty() {
+            self.send(Expect::Close, true, None, |out| {
+                frontend::put(out, b'C', &[b"P", portal, b"\0"]);
+            });
+        }
     }
 
     fn execute_savepoint(&mut self, bytes: &[u8], effect: &Effect) -> Taken {
@@ -351,11 +387,9 @@ impl Session {
 
     /// The server's transaction, as far as it was answered.
     fn block(&self) -> TransactionStatus {
-        match self.owed.status() {
-            TransactionStatus::Idle if self.savepoints.begun || self.is_beginning() => {
-                TransactionStatus::Open
-            }
-            status => status,
+        match self.savepoints.block {
+            None if self.is_beginning() => TransactionStatus::Open,
+            known => known.unwrap_or_else(|| self.owed.status()),
         }
     }
 }
@@ -442,6 +476,16 @@ fn together() -> ClientError {
         "a savepoint among several statements of one Query is not supported",
     )
     .hint("Send SAVEPOINT, RELEASE and ROLLBACK TO as statements of their own.")
+}
+
+fn cannot_be_run(portal: &[u8]) -> ClientError {
+    ClientError::error(
+        sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!(
+            "portal \"{}\" cannot be run",
+            String::from_utf8_lossy(portal)
+        ),
+    )
 }
 
 fn rejected() -> ClientError {

@@ -37,6 +37,8 @@ pub const TOO_MANY_CONNECTIONS: SqlState = "53300";
 pub const CONFIGURATION_LIMIT_EXCEEDED: SqlState = "53400";
 /// `program_limit_exceeded`.
 pub const PROGRAM_LIMIT_EXCEEDED: SqlState = "54000";
+/// `object_not_in_prerequisite_state`.
+pub const OBJECT_NOT_IN_PREREQUISITE_STATE: SqlState = "55000";
 /// `query_canceled`.
 pub const QUERY_CANCELED: SqlState = "57014";
 /// `admin_shutdown`.

@@ -410,6 +410,38 @@ fn queries_sent_at_once() {
     proxy.wait_base();
 }
 
+/// The server has forgotten all of the transaction's settings when a statement fails; the client has
+/// to know what they are behind ROLLBACK TO.
+#[test]
+fn reported_settings_are_told_as_they_change() {
+    let (proxy, _direct, name) = start();
+    let mut client = proxy.connect();
+    let reported = |frames: &[Frame]| -> Vec<String> {
+        let all = frames.iter().filter(|frame| frame.tag == b'S');
+        all.map(|frame| String::from_utf8_lossy(&frame.body).replace('\0', " "))
+            .collect()
+    };
+    client.run("begin");
+    assert_eq!(
+        reported(&client.query("set datestyle = 'SQL'")),
+        ["DateStyle SQL, MDY "]
+    );
+    client.run("savepoint a");
+    client.run("set timezone = 'Asia/Tokyo'");
+    let frames = client.query("select 1/0");
+    assert_eq!(reported(&frames).len(), 2, "{frames:?}");
+    assert_eq!(
+        reported(&client.query("rollback to a")),
+        ["DateStyle SQL, MDY "]
+    );
+    client.run(&format!("update {name} set value = 1 where id = 1"));
+    assert_eq!(reported(&client.query("rollback to a")), [""; 0]);
+    assert_eq!(client.scalar("show datestyle"), "SQL, MDY");
+    client.run("commit");
+    drop(client);
+    proxy.wait_base();
+}
+
 #[test]
 fn what_is_refused() {
     let (proxy, mut direct, name) = start();

@@ -180,7 +180,9 @@ impl Comparison<'_> {
         let seed = self
             .seed
             .wrapping_add((number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let (login, parts) = Generator::new(seed, &self.schema(slot)).conversation();
+        let (login, parts) = Generator::new(seed, &self.schema(slot))
+            .savepoints_alone(self.name == "savepoints")
+            .conversation();
         let (direct, proxied) = self.outcomes(&login, &parts)?;
         let (parts, direct, proxied, note) = self.shrink(slot, &login, parts, direct, proxied);
         let mut report = format!(
