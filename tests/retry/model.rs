@@ -491,6 +491,6 @@ fn random_transactions_have_an_order() {
         ground.stat("conflicts")
     );
     let outcome = |outcome| metrics.sum("dsqlproxy_retries_total", &[("outcome", outcome)]);
-    assert!(counts.committed > counts.refused && outcome("repeated") > 0.0);
+    assert!(counts.committed as u64 > wanted / 4 && outcome("repeated") > 0.0);
     assert!(outcome("diverged") > 0.0, "real conflicts there must be");
 }
