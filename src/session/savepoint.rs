@@ -366,10 +366,12 @@ impl Session {
         self.owed.push(expect, false, Some(Box::new(note)));
     }
 
-    /// Earlier requests must be answered first: then it is known what the transaction is.
+    /// Earlier requests of the client must be answered first: then it is known what the transaction
+    /// is. Not those that bring a connection into line: behind them it would go back to the pool.
     /// `but_begin`: a BEGIN of the proxy's own is none.
     fn waits_for_answers(&mut self, but_begin: bool) -> bool {
-        if self.owed.is_empty() || but_begin && self.is_beginning() {
+        let is_ready = |own| own == Some(Own::Settings) || but_begin && own == Some(Own::Begin);
+        if self.owed_own().all(is_ready) {
             return false;
         }
         self.ask_for_answers();
@@ -377,12 +379,13 @@ impl Session {
     }
 
     fn is_beginning(&self) -> bool {
-        let is_own = |note: &Note| note.own == Some(Own::Begin);
-        !self.owed.is_empty()
-            && self
-                .owed
-                .iter()
-                .all(|entry| entry.note.as_deref().is_some_and(is_own))
+        let mut owed = self.owed_own();
+        owed.any(|own| own == Some(Own::Begin))
+    }
+
+    fn owed_own(&self) -> impl Iterator<Item = Option<Own>> {
+        let entries = self.owed.iter();
+        entries.map(|entry| entry.note.as_ref().and_then(|note| note.own))
     }
 
     /// The server's transaction, as far as it was answered.
