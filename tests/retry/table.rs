@@ -42,9 +42,13 @@ impl Protocol {
     ];
 
     /// Whether it can do this: portals are read in parts by the extended protocol, and in
-    /// transactions.
+    /// transactions; savepoints are gone back to by who waits for answers.
     fn knows(self, variety: Variety) -> bool {
-        variety != Variety::HalfRead || matches!(self, Self::Extended | Self::Pipelined)
+        match variety {
+            Variety::HalfRead => matches!(self, Self::Extended | Self::Pipelined),
+            Variety::Savepoint => matches!(self, Self::Simple | Self::Extended),
+            _ => true,
+        }
     }
 
     fn is_alone(self) -> bool {
@@ -61,10 +65,18 @@ enum Variety {
     Error,
     /// The sixth statement gives 600 KiB, more than is held.
     Large,
+    /// The sixth statement fails, and the seventh goes back to a savepoint ahead of it.
+    Savepoint,
 }
 
 impl Variety {
-    const ALL: [Self; 4] = [Self::Plain, Self::HalfRead, Self::Error, Self::Large];
+    const ALL: [Self; 5] = [
+        Self::Plain,
+        Self::HalfRead,
+        Self::Error,
+        Self::Large,
+        Self::Savepoint,
+    ];
 }
 
 #[derive(Debug, Clone)]
@@ -97,6 +109,12 @@ fn steps(variety: Variety) -> Vec<Step> {
             texts[5] = "update steps set value = 1 where id = 7 \
                         returning repeat('x', 300000), repeat('y', 314400)"
                 .into();
+        }
+        Variety::Savepoint => {
+            texts[2] = "savepoint inner_one".into();
+            texts[5] = "select 1 / value from steps where id = 8".into();
+            texts[6] = "rollback to savepoint inner_one".into();
+            texts[8] = "release savepoint inner_one".into();
         }
         _ => {}
     }
@@ -228,11 +246,11 @@ impl Stage {
     fn judge(&mut self, untroubled: &Course, troubled: &Course, before: &Course) -> char {
         let left = self.ground.orders_left();
         self.ground.forget_orders();
-        let error = troubled.frames.iter().find(|frame| frame.tag == b'E');
+        let mut errors = troubled.frames.iter().filter(|frame| frame.tag == b'E');
         if troubled == untroubled {
             return if left == 0 { '=' } else { '-' };
         }
-        let refused = error.is_some_and(|error| error.sqlstate() == "40001");
+        let refused = errors.any(|error| error.sqlstate() == "40001");
         if refused && troubled.rows == before.rows && left == 0 {
             return '!';
         }
@@ -263,9 +281,12 @@ fn expected(protocol: Protocol, variety: Variety) -> &'static str {
         (Protocol::AloneSimple | Protocol::AloneExtended, _) => "-----=----=",
         // What follows was sent already, until only the COMMIT is left.
         (Protocol::Burst, Variety::Error) => "~~~~~~-----",
+        (Protocol::Burst, Variety::Savepoint) => "~~-~~~-~-~=",
         (Protocol::Burst, _) => "~~~~~~~~~~=",
         // Reading on is no statement.
         (_, Variety::HalfRead) => "====-=-====",
+        // Savepoints are kept by the proxy; going back to one runs what was ahead of it again.
+        (_, Variety::Savepoint) => "==-===-=-==",
         // Behind the error nothing runs any more.
         (_, Variety::Error) => "======-----",
         (Protocol::Pipelined | Protocol::OneString, _) if crosses => "======~~~~~",
@@ -289,6 +310,7 @@ fn aborts_at_every_place_are_not_noticed() {
     let proxy = ground
         .plan()
         .retry_keys("attempts: 3, budget_percent: 100")
+        .savepoints("emulate")
         .start();
     let mut client = proxy.connect();
     set_up(
@@ -313,7 +335,7 @@ fn aborts_at_every_place_are_not_noticed() {
             let failed = untroubled.frames.iter().any(|frame| frame.tag == b'E');
             assert_eq!(
                 failed,
-                variety == Variety::Error,
+                matches!(variety, Variety::Error | Variety::Savepoint),
                 "{:?}",
                 render(&untroubled.frames)
             );
