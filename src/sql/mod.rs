@@ -2,7 +2,9 @@
 
 pub mod classify;
 mod dialect;
+pub mod fingerprint;
 pub mod scan;
 pub mod statement;
+pub mod target;
 
 pub use classify::{Class, Effect, PinReason, classify, reads_otherwise};

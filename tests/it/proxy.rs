@@ -28,8 +28,8 @@ pub struct Plan {
     databases: Vec<String>,
     users: Vec<String>,
     session_mode: bool,
-    retry: Option<String>,
     savepoints: Option<&'static str>,
+    retry: Option<String>,
     workers: usize,
     tls: bool,
     tls_required: bool,
@@ -95,11 +95,11 @@ impl Plan {
 
     /// `retry` with so many attempts.
     pub fn retry(self, attempts: u32) -> Self {
-        self.retry_keys(&format!("attempts: {attempts}"))
+        self.retry_with(&format!("attempts: {attempts}"))
     }
 
     /// `retry` with these keys, as a YAML flow mapping without the braces.
-    pub fn retry_keys(mut self, keys: &str) -> Self {
+    pub fn retry_with(mut self, keys: &str) -> Self {
         self.retry = Some(keys.into());
         self
     }
@@ -249,11 +249,13 @@ impl Plan {
         } else {
             "transaction"
         };
-        let retry = self.retry.as_ref();
-        let retry = retry.map_or(String::new(), |keys| format!(", retry: {{{keys}}}"));
         let savepoints = self
             .savepoints
             .map_or(String::new(), |way| format!(", savepoints: {way}"));
+        let retry = self
+            .retry
+            .as_ref()
+            .map_or(String::new(), |keys| format!(", retry: {{{keys}}}"));
         for name in &self.databases {
             let upstream = self.upstream_database.as_ref().unwrap_or(name);
             let _ = writeln!(

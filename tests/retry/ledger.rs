@@ -511,7 +511,7 @@ fn nothing_is_lost_and_nothing_doubled() {
         ground
             .plan_at(relay.address())
             .pool("wait_timeout", "10s")
-            .retry_keys("attempts: 5, budget_percent: 100")
+            .retry_with("attempts: 5, budget_percent: 100")
             .section("limits: {drain_timeout: 1s}")
             .start()
     };

@@ -418,7 +418,7 @@ fn random_transactions_have_an_order() {
     let proxy = ground
         .plan()
         .workers(2)
-        .retry_keys("attempts: 5, budget_percent: 100")
+        .retry_with("attempts: 5, budget_percent: 100")
         .start();
     let mut admin = proxy.connect();
     set_up(

@@ -21,7 +21,7 @@ impl Pair {
         let ground = Ground::start();
         let proxy = ground
             .plan()
-            .retry_keys("attempts: 3, budget_percent: 100")
+            .retry_with("attempts: 3, budget_percent: 100")
             .start();
         let mut first = proxy.connect();
         set_up(

@@ -309,7 +309,7 @@ fn aborts_at_every_place_are_not_noticed() {
     let ground = Ground::start();
     let proxy = ground
         .plan()
-        .retry_keys("attempts: 3, budget_percent: 100")
+        .retry_with("attempts: 3, budget_percent: 100")
         .savepoints("emulate")
         .start();
     let mut client = proxy.connect();
