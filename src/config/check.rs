@@ -369,9 +369,9 @@ impl Check<'_> {
                 "above 64MiB",
             );
             self.refuse_if(
-                retry.budget_percent > 100,
+                retry.budget_percent > 10_000,
                 &at("budget_percent"),
-                "expected 100 or less",
+                "expected 10000 or less",
             );
         }
     }

@@ -3,6 +3,8 @@
 use crate::wire::frame::{self, HEADER};
 use crate::wire::frontend;
 
+use super::digest::Digest;
+
 /// What is sent, as far as a repetition must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
@@ -30,9 +32,6 @@ pub struct Sent {
     /// The client does not want its transaction to be repeated.
     pub opts_out: bool,
 }
-
-/// Digest of the answers that were passed on.
-pub(super) type Digest = [u8; 32];
 
 /// Requests up to one ReadyForQuery.
 #[derive(Debug, Default)]

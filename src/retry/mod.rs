@@ -7,6 +7,7 @@
 //! last request through. It does no IO of its own: bytes go in, [`Action`]s come out.
 
 mod budget;
+mod digest;
 mod insight;
 mod journal;
 mod replay;

@@ -14,8 +14,9 @@ use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
 
 use super::budget::{Budget, Rank};
+use super::digest::{Digest, Hasher};
 use super::insight::{self, Effort, Evidence, Meter};
-use super::journal::{Digest, Segment, Sent, put_closes, statements};
+use super::journal::{Segment, Sent, put_closes, statements};
 
 /// As much of an ErrorResponse is read at most, in bytes.
 const LOOK_AT: usize = 64 * 1024;
@@ -172,7 +173,7 @@ struct Reader {
     pending: usize,
     /// The frame at hand counts in the digest.
     counts: bool,
-    hasher: Option<Box<blake3::Hasher>>,
+    hasher: Option<Hasher>,
     /// Only frames that say nothing were read since the request.
     acknowledges: bool,
     /// Types of those that are held.
@@ -1130,7 +1131,7 @@ impl Reader {
 
     /// Starts a digest with the frame that was just read: the first of a request's answers.
     fn count_from_here(&mut self, held: &[u8]) {
-        let mut hasher = Box::new(blake3::Hasher::new());
+        let mut hasher = Hasher::new();
         let mut at = 0;
         // All frames held so far belong to this request.
         while let Ok(Some(header)) = frame::backend_header(&held[at..self.examined]) {
@@ -1144,9 +1145,7 @@ impl Reader {
     }
 
     fn digest(&mut self) -> Option<Digest> {
-        self.hasher
-            .take()
-            .map(|hasher| *hasher.finalize().as_bytes())
+        self.hasher.take().map(|hasher| hasher.finish())
     }
 }
 
@@ -1170,7 +1169,7 @@ fn all(held: &[u8]) -> Action {
 }
 
 fn digest_of_nothing() -> Digest {
-    *blake3::hash(b"").as_bytes()
+    Hasher::new().finish()
 }
 
 /// Full jitter: anything up to a bound that doubles.

@@ -1,14 +1,16 @@
 //! An emulated Aurora DSQL cluster for one test, with its clock and its faults.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
+// Each test binary uses its own part of it.
+#![allow(dead_code)]
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use dsql_proxy::emulator::{Emulator, EmulatorOptions};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::client::PATIENCE;
+use crate::client::{Client, PATIENCE};
+use crate::emulated;
 
 /// A running emulator; it ends with the test.
 pub struct Cluster {
@@ -19,22 +21,10 @@ pub struct Cluster {
 impl Cluster {
     /// Starts one with nothing in it.
     pub fn start() -> Self {
-        // PostgreSQL runs as another user when the tests run as root.
-        let folder = tempfile::Builder::new()
-            .prefix("dsql-it-")
-            .tempdir_in("/tmp")
-            .expect("a folder");
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))
-            .expect("permissions");
-        let loopback = "127.0.0.1:0".parse().expect("an address");
+        let folder = emulated::open_folder();
         let emulator = Emulator::start(&EmulatorOptions {
-            dir: folder.path().join("cluster"),
-            listen: loopback,
-            admin: loopback,
-            pg_bin: None,
-            fresh: false,
-            as_of: None,
             job_duration: Duration::from_millis(200),
+            ..emulated::options(folder.path())
         })
         .expect("an emulator");
         Self {
@@ -43,14 +33,18 @@ impl Cluster {
         }
     }
 
-    /// The keys of a cluster of this kind.
-    pub fn yaml(&self) -> String {
+    /// Where it takes connections.
+    pub fn address(&self) -> SocketAddr {
+        self.emulator.address()
+    }
+
+    /// Its keys in a configuration, one a line, when it is dialled at this address.
+    pub fn keys(&self, address: SocketAddr) -> String {
         let account = self.emulator.account();
         format!(
-            "kind: dsql\n    endpoint: {}\n    connect_to: \"{}\"\n    region: {}\n    user: admin\n    \
-             credentials: {{access_key_id: {}, secret_access_key: \"{}\"}}\n    ca_file: \"{}\"\n",
+            "kind: dsql\nendpoint: {}\nconnect_to: \"{address}\"\nregion: {}\nuser: admin\n\
+             credentials: {{access_key_id: {}, secret_access_key: \"{}\"}}\nca_file: \"{}\"",
             account.endpoint,
-            self.emulator.address(),
             account.region,
             account.access_key_id,
             account.secret_access_key,
@@ -64,37 +58,77 @@ impl Cluster {
         if !pattern.is_empty() {
             order["match"] = json!(pattern);
         }
-        self.post("/faults", &order.to_string());
+        self.order(&order);
     }
 
     /// Orders delays of statements.
     pub fn delay(&self, milliseconds: u64, count: u64, pattern: &str) {
-        let order = json!({"kind": "delay", "count": count, "match": pattern, "ms": milliseconds});
-        self.post("/faults", &order.to_string());
+        self.order(&json!({"kind": "delay", "count": count, "match": pattern, "ms": milliseconds}));
+    }
+
+    /// Orders a fault as the admin endpoint takes it.
+    #[track_caller]
+    pub fn order(&self, fault: &Value) {
+        self.post("/faults", fault);
+    }
+
+    /// Waits until all orders have struck.
+    #[track_caller]
+    pub fn wait_struck(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.orders_left() > 0 {
+            assert!(Instant::now() < deadline, "an order never strikes");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Strikes that are left of all orders.
+    pub fn orders_left(&self) -> u64 {
+        let (_, left) = self.http("GET", "/faults", "");
+        let orders = left["orders"].as_array().expect("orders");
+        let counts = orders
+            .iter()
+            .map(|order| order["count"].as_u64().expect("a count"));
+        counts.sum()
+    }
+
+    /// Takes back all orders.
+    pub fn forget_orders(&self) {
+        assert_eq!(self.http("DELETE", "/faults", "").0, 200);
     }
 
     /// Moves its clock.
     pub fn advance(&self, seconds: u64) {
-        self.post(
-            "/clock",
-            &json!({"advance": format!("{seconds}s")}).to_string(),
-        );
+        self.post("/clock", &json!({"advance": format!("{seconds}s")}));
     }
 
-    fn post(&self, path: &str, body: &str) {
-        let mut stream = TcpStream::connect(self.emulator.admin_address()).expect("admin port");
-        stream
-            .set_read_timeout(Some(PATIENCE))
-            .expect("an open socket");
-        write!(
-            stream,
-            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: \
-             application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        assert!(answer.starts_with("HTTP/1.1 20"), "{path} {body}: {answer}");
+    /// A counter of the emulator.
+    pub fn stat(&self, name: &str) -> u64 {
+        self.http("GET", "/stats", "").1[name]
+            .as_u64()
+            .expect("a counter")
     }
+
+    #[track_caller]
+    fn post(&self, path: &str, order: &Value) {
+        let (status, answer) = self.http("POST", path, &order.to_string());
+        assert_eq!(status, 200, "{path} {order}: {answer}");
+    }
+
+    fn http(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        emulated::http(&self.emulator, "host: 127.0.0.1", method, path, body)
+    }
+}
+
+/// Runs a statement until no schema change of somebody is in its way.
+#[track_caller]
+pub fn set_up(client: &mut Client, sql: &str) {
+    for _ in 0..20 {
+        let frames = client.query(sql);
+        let Some(error) = frames.iter().find(|frame| frame.tag == b'E') else {
+            return;
+        };
+        assert_eq!(error.sqlstate(), "40001", "{sql}: {}", error.render(false));
+    }
+    panic!("{sql}: no end of conflicts");
 }

@@ -8,6 +8,8 @@ mod deadlines;
 mod differential;
 mod drivers;
 mod dsql;
+#[path = "../emulated/mod.rs"]
+mod emulated;
 mod fairness;
 mod hostile;
 mod insight;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,12 +15,16 @@ use rustls::ClientConfig;
 use sha2::{Digest, Sha256};
 
 use crate::client::{Client, Login, LoginError, PATIENCE};
+use crate::dsql::Cluster;
 use crate::ports;
 use crate::postgres::{self, ROLE};
 
 /// What to start.
 pub struct Plan {
-    endpoint: String,
+    /// Keys of the cluster besides its pool, one a line.
+    cluster: String,
+    /// What all databases are called upstream; else as here.
+    upstream_database: Option<&'static str>,
     pool: BTreeMap<&'static str, String>,
     databases: Vec<String>,
     users: Vec<String>,
@@ -30,8 +34,6 @@ pub struct Plan {
     dialect: &'static str,
     /// Further keys of each database entry.
     entry: String,
-    /// Keys of the cluster, when it is not the PostgreSQL of the tests.
-    cluster: Option<String>,
     workers: usize,
     tls: bool,
     tls_required: bool,
@@ -42,8 +44,9 @@ pub struct Plan {
 
 /// A proxy in front of the test cluster with a pool of two and one worker.
 pub fn plan() -> Plan {
-    Plan {
-        endpoint: postgres::cluster().socket_endpoint(),
+    let plan = Plan {
+        cluster: String::new(),
+        upstream_database: None,
         pool: BTreeMap::from([("size", "2".into()), ("wait_timeout", "20s".into())]),
         databases: ["app", "direct", "proxied"].map(str::to_owned).to_vec(),
         users: Vec::new(),
@@ -52,14 +55,14 @@ pub fn plan() -> Plan {
         savepoints: None,
         dialect: "off",
         entry: String::new(),
-        cluster: None,
         workers: 1,
         tls: false,
         tls_required: false,
         sections: String::new(),
         listen: String::new(),
         descriptors: None,
-    }
+    };
+    plan.endpoint(&postgres::cluster().socket_endpoint())
 }
 
 impl Plan {
@@ -103,9 +106,15 @@ impl Plan {
         self
     }
 
-    /// In front of an emulated DSQL cluster.
-    pub fn dsql(mut self, cluster: &crate::dsql::Cluster) -> Self {
-        self.cluster = Some(cluster.yaml());
+    /// In front of an emulated DSQL cluster, whose one database all are.
+    pub fn dsql(self, cluster: &Cluster) -> Self {
+        self.dsql_at(cluster, cluster.address())
+    }
+
+    /// The same, dialled at another address than its own.
+    pub fn dsql_at(mut self, cluster: &Cluster, address: SocketAddr) -> Self {
+        self.cluster = cluster.keys(address);
+        self.upstream_database = Some("postgres");
         self
     }
 
@@ -121,9 +130,10 @@ impl Plan {
         self
     }
 
-    /// Another upstream than the test cluster.
+    /// Another PostgreSQL than the test cluster.
     pub fn endpoint(mut self, endpoint: &str) -> Self {
-        self.endpoint = endpoint.into();
+        self.cluster =
+            format!("kind: postgres\nendpoint: \"{endpoint}\"\nuser: {ROLE}\ntls: disable");
         self
     }
 
@@ -254,13 +264,10 @@ impl Plan {
             .collect();
         let _ = write!(
             yaml,
-            "admin: {{address: 127.0.0.1:{admin_port}}}\nworkers: {}\nclusters:\n  main:\n    {}    \
+            "admin: {{address: 127.0.0.1:{admin_port}}}\nworkers: {}\nclusters:\n  main:\n    {}\n    \
              pool: {{{}}}\ndatabases:\n",
             self.workers,
-            self.cluster.clone().unwrap_or_else(|| format!(
-                "kind: postgres\n    endpoint: \"{}\"\n    user: {ROLE}\n    tls: disable\n",
-                self.endpoint
-            )),
+            self.cluster.replace('\n', "\n    "),
             pool.join(", ")
         );
         let mode = if self.session_mode {
@@ -276,10 +283,7 @@ impl Plan {
             .as_ref()
             .map_or(String::new(), |keys| format!(", retry: {{{keys}}}"));
         for name in &self.databases {
-            let upstream = match self.cluster {
-                Some(_) => "postgres",
-                None => name,
-            };
+            let upstream = self.upstream_database.unwrap_or(name);
             let _ = writeln!(
                 yaml,
                 "  {name}: {{cluster: main, upstream_database: {upstream}, dialect: {}, pool_mode: {mode}{retry}{savepoints}{}}}",
