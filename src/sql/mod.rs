@@ -1,8 +1,11 @@
-//! What a statement is, as far as it can be told without PostgreSQL's grammar.
+//! What a statement is: by its keywords alone ([`classify`]), or by PostgreSQL's own grammar
+//! ([`statement`], [`tree`]).
 
 pub mod classify;
 mod dialect;
 pub mod scan;
 pub mod statement;
+pub mod tree;
 
+pub use statement::Statement;
 pub use classify::{Class, Effect, PinReason, classify, reads_otherwise};
