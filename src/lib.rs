@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod emulator;
 pub mod net;
+pub mod policy;
 pub mod pool;
 pub mod retry;
 pub mod server;

@@ -7,5 +7,5 @@ pub mod scan;
 pub mod statement;
 pub mod tree;
 
-pub use statement::Statement;
+pub use statement::{Statement, Tree};
 pub use classify::{Class, Effect, PinReason, classify, reads_otherwise};

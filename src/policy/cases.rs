@@ -1,0 +1,1 @@
+const CASES: &[(&str, &str)] = &[("SELECT 1", "forward")];
