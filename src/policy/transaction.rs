@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
+use pg_query::protobuf::TransactionStmtKind;
+
 use super::{
-    Action, DdlInTransaction, Decision, Level, Notice, Placement, Rewrite, SessionFacts, StepKind,
+    Action, DdlInTransaction, Decision, Level, Notice, Placement, Rewrite, SessionFacts, StepKind, TransactionFacts,
 };
 use crate::sql::Statement;
 use crate::sql::statement::Kind;
@@ -43,6 +45,46 @@ pub(super) fn place(statement: &Statement, facts: &SessionFacts, decision: &mut 
             decision.action = Action::Reject(refusal(kind, placement, idle));
             decision.notices.clear();
             decision.rules = vec![Arc::from(RULE)];
+        }
+    }
+}
+
+impl TransactionFacts {
+    /// What holds after `statement` was carried out as `decision` says, and did not fail.
+    #[must_use]
+    pub fn after(self, statement: &Statement, decision: &Decision) -> Self {
+        if let Kind::Transaction(kind) = statement.kind() {
+            return match kind {
+                TransactionStmtKind::TransStmtBegin | TransactionStmtKind::TransStmtStart => Self {
+                    open: true,
+                    ..self
+                },
+                TransactionStmtKind::TransStmtCommit | TransactionStmtKind::TransStmtRollback => {
+                    Self::default()
+                }
+                _ => self,
+            };
+        }
+        if !self.open {
+            return self;
+        }
+        let fresh = match decision.placement {
+            Placement::Within => self,
+            Placement::AfterCommit | Placement::Alone => Self {
+                open: true,
+                ..Self::default()
+            },
+        };
+        if decision.placement == Placement::Alone {
+            return fresh;
+        }
+        match (&decision.action, statement.kind()) {
+            (Action::Forward | Action::Rewrite(_), Kind::Ddl) => Self { ddl: true, ..fresh },
+            (Action::Forward | Action::Rewrite(_), Kind::Write | Kind::Lock) => Self {
+                wrote: true,
+                ..fresh
+            },
+            _ => fresh,
         }
     }
 }

@@ -4,6 +4,7 @@
 pub mod classify;
 mod dialect;
 pub mod scan;
+pub mod script;
 pub mod statement;
 pub mod tree;
 

@@ -29,6 +29,24 @@ pub(super) fn command_name(tree: &NodeEnum) -> Option<&'static str> {
 
 /// The action in words, for messages.
 pub(super) fn words(command: &str) -> String {
+    let known = match command {
+        "AT_SetOptions" | "AT_SetRelOptions" | "AT_ReplaceRelOptions" => "SET of storage options",
+        "AT_ResetOptions" | "AT_ResetRelOptions" => "RESET of storage options",
+        "AT_SetUnLogged" => "SET UNLOGGED",
+        "AT_SetTableSpace" => "SET TABLESPACE",
+        "AT_DropCluster" => "SET WITHOUT CLUSTER",
+        "AT_DropOids" => "SET WITHOUT OIDS",
+        "AT_EnableTrig" | "AT_EnableAlwaysTrig" | "AT_EnableReplicaTrig" => "ENABLE TRIGGER",
+        "AT_DisableTrig" => "DISABLE TRIGGER",
+        "AT_AddInherit" => "INHERIT",
+        "AT_DropInherit" => "NO INHERIT",
+        "AT_ColumnDefault" => "ALTER COLUMN SET DEFAULT",
+        "AT_GenericOptions" | "AT_AlterColumnGenericOptions" => "OPTIONS",
+        _ => "",
+    };
+    if !known.is_empty() {
+        return known.to_owned();
+    }
     let mut words = String::new();
     for letter in command.trim_start_matches("AT_").chars() {
         if letter.is_ascii_uppercase() && !words.is_empty() {

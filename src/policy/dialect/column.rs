@@ -220,6 +220,15 @@ fn is_identity(column: &ColumnDef) -> bool {
         .any(|constraint| constraint.contype() == ConstrType::ConstrIdentity)
 }
 
+/// Identity columns of any kind.
+pub(super) fn identity_column(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
+    all(tree)
+        .into_iter()
+        .filter(|column| is_identity(column))
+        .map(|column| column.colname.clone())
+        .collect()
+}
+
 /// Identity columns are bigint on DSQL.
 pub(super) fn identity_type(draft: &mut Draft, _: &Case<'_>) -> Changed {
     let mut found = Vec::new();

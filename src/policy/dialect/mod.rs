@@ -31,8 +31,8 @@ use super::{
     SessionFacts, Step,
 };
 use crate::config::schema::Dialect;
-use crate::sql::Statement;
-use crate::sql::tree::{PrintError, Ref, verify_print};
+use crate::sql::tree::{self, PrintError, Ref};
+use crate::sql::{Statement, Tree};
 use crate::wire::reply::ClientError;
 
 /// Code behind a rule. Each returns what it found, in words for messages; an empty list is nothing.
@@ -142,23 +142,34 @@ impl Draft {
     }
 }
 
-/// Text of a changed tree, read back and compared; `ASYNC` comes behind INDEX or TABLE.
+/// Text of a changed tree, read back and compared. `ASYNC` comes behind INDEX or TABLE, and an
+/// index names no method: DSQL takes none.
 pub(super) fn text(tree: &NodeEnum, asynchronous: bool) -> Result<String, PrintError> {
-    let text = verify_print(tree)?;
-    if !asynchronous {
-        return Ok(text);
+    let mut printed = tree.clone();
+    if let NodeEnum::IndexStmt(index) = &mut printed
+        && index.access_method == "btree"
+    {
+        index.access_method.clear();
     }
-    let word = match tree {
-        NodeEnum::IndexStmt(_) => " INDEX ",
-        _ => " TABLE ",
+    let text = tree::print(&printed)?;
+    let text = if asynchronous {
+        let word = match tree {
+            NodeEnum::IndexStmt(_) => " INDEX ",
+            _ => " TABLE ",
+        };
+        let (head, tail) = text.split_once(word).ok_or(PrintError::Different)?;
+        format!("{head}{word}ASYNC {tail}")
+    } else {
+        text
     };
-    let Some((head, tail)) = text.split_once(word) else {
-        return Err(PrintError::Different);
-    };
-    let text = format!("{head}{word}ASYNC {tail}");
-    let read = Statement::read(&text).map_err(|error| PrintError::Read(error.to_string()))?;
-    match read.as_slice() {
-        [only] if only.asynchronous => Ok(text),
+    let mut read =
+        Statement::read(&text).map_err(|error| PrintError::Read(error.to_string()))?;
+    match (read.pop(), read.is_empty()) {
+        (Some(Statement { tree: Tree::Node(read), asynchronous: found, .. }), true)
+            if found == asynchronous && tree::same(&read, tree) =>
+        {
+            Ok(text)
+        }
         _ => Err(PrintError::Different),
     }
 }
@@ -217,7 +228,7 @@ fn judge_node(
             }
         }
     }
-    if !rules.accepts(name, facts.as_of) {
+    if draft.instead.is_none() && !rules.accepts(name, facts.as_of) {
         decision.action = Action::Reject(unknown(name));
         decision.notices.clear();
         decision.rules = vec![Arc::from("unsupported_statement")];
@@ -284,7 +295,11 @@ fn apply(draft: &mut Draft, case: &Case<'_>) -> Outcome {
     match if refused { ActionKind::Reject } else { rule.action } {
         ActionKind::Forward => match find(draft, case, matched) {
             None => Outcome::Nothing,
-            Some(found) => Outcome::Final(Action::Forward, found),
+            Some(found) => {
+                let action = draft.clone().finish();
+                let action = action.unwrap_or_else(|error| Action::Reject(unprintable(&error)));
+                Outcome::Final(action, found)
+            }
         },
         ActionKind::Reject => match find(draft, case, matched) {
             None => Outcome::Nothing,
@@ -340,8 +355,8 @@ fn answer(draft: &Draft, case: &Case<'_>, matched: Vec<String>) -> Outcome {
             answer(&draft.tree, case).map(|(answer, subject)| (answer, vec![subject]))
         }
         _ => find(draft, case, matched).map(|found| {
-            let tag = case.rule.tag.clone().unwrap_or_default();
-            (Answer::Tag(tag), found)
+            let tag = name::tag(&draft.tree).or_else(|| case.rule.tag.clone());
+            (Answer::Tag(tag.unwrap_or_default()), found)
         }),
     };
     match given {
@@ -442,6 +457,7 @@ macro_rules! constructs {
 
 constructs! {
     "serial" => Code::Change(column::serial),
+    "identity_column" => Code::Find(column::identity_column),
     "identity_type" => Code::Change(column::identity_type),
     "identity_cache" => Code::Change(column::identity_cache),
     "bare_numeric" => Code::Change(column::bare_numeric),
@@ -512,6 +528,7 @@ constructs! {
     "advisory_lock" => Code::Emulate(select::advisory_lock),
     "setting_function" => Code::Answer(session::setting_function),
     "setting" => Code::Answer(session::setting),
+    "set_serializable" => Code::Answer(session::set_serializable),
     "role_switch" => Code::Find(session::role_switch),
     "own_role" => Code::Find(session::own_role),
     "snapshot" => Code::Find(session::snapshot),

@@ -102,6 +102,25 @@ pub(super) fn object_words(kind: &str) -> String {
     }
 }
 
+/// Command tag of statements that PostgreSQL tells apart by their object.
+pub(super) fn tag(node: &NodeEnum) -> Option<String> {
+    let object = || object_kind(node).map(|kind| object_words(kind).to_ascii_uppercase());
+    Some(match node {
+        NodeEnum::DropStmt(_) => format!("DROP {}", object()?),
+        NodeEnum::AlterTableStmt(_)
+        | NodeEnum::AlterOwnerStmt(_)
+        | NodeEnum::AlterObjectSchemaStmt(_) => format!("ALTER {}", object()?),
+        NodeEnum::GrantStmt(grant) if grant.is_grant => "GRANT".to_owned(),
+        NodeEnum::GrantStmt(_) => "REVOKE".to_owned(),
+        NodeEnum::AlterDefaultPrivilegesStmt(_) => "ALTER DEFAULT PRIVILEGES".to_owned(),
+        NodeEnum::VacuumStmt(vacuum) if vacuum.is_vacuumcmd => "VACUUM".to_owned(),
+        NodeEnum::VacuumStmt(_) => "ANALYZE".to_owned(),
+        NodeEnum::CreateExtensionStmt(_) => "CREATE EXTENSION".to_owned(),
+        NodeEnum::AlterExtensionStmt(_) => "ALTER EXTENSION".to_owned(),
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -53,23 +53,30 @@ pub(super) fn snapshot(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
     }
 }
 
-/// SET TRANSACTION: kept for a BEGIN that is still to be sent. (SET SESSION CHARACTERISTICS is a
-/// setting.)
-pub(super) fn transaction_modes(tree: &NodeEnum, case: &Case<'_>) -> Option<(Answer, String)> {
+/// SET TRANSACTION ISOLATION LEVEL SERIALIZABLE.
+pub(super) fn set_serializable(tree: &NodeEnum, case: &Case<'_>) -> Option<(Answer, String)> {
+    match tree {
+        NodeEnum::VariableSetStmt(set) if super::transaction::is_serializable(&set.args) => {
+            transaction_modes(tree, case)
+        }
+        _ => None,
+    }
+}
+
+/// SET TRANSACTION: kept for a BEGIN that is still to be sent. SET SESSION CHARACTERISTICS is a
+/// setting.
+pub(super) fn transaction_modes(tree: &NodeEnum, _: &Case<'_>) -> Option<(Answer, String)> {
     let NodeEnum::VariableSetStmt(set) = tree else {
         return None;
     };
-    match modes(set)? {
+    let answer = match modes(set)? {
         "TRANSACTION" => {
             let text = super::transaction::modes(&set.args);
-            let command = SessionCommand::TransactionModes(text);
-            Some((Answer::Session(command), String::new()))
+            Answer::Session(SessionCommand::TransactionModes(text))
         }
-        _ => {
-            let _ = case;
-            Some((Answer::Setting, String::new()))
-        }
-    }
+        _ => Answer::Setting,
+    };
+    Some((answer, String::new()))
 }
 
 /// SET ROLE and SET SESSION AUTHORIZATION to something else than before; SET LOCAL ROLE goes on.

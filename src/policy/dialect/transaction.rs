@@ -86,6 +86,11 @@ pub(super) fn deferrable(draft: &mut Draft, _: &Case<'_>) -> Changed {
         .collect())
 }
 
+/// Whether modes ask for SERIALIZABLE.
+pub(super) fn is_serializable(args: &[Node]) -> bool {
+    build::options(args).any(|option| isolation(option).as_deref() == Some("serializable"))
+}
+
 /// The modes of a SET TRANSACTION as text behind BEGIN: what DSQL has, and READ ONLY or WRITE.
 pub(super) fn modes(args: &[Node]) -> String {
     let mut modes: Vec<&str> = Vec::new();

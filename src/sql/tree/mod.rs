@@ -84,15 +84,21 @@ pub fn verify_print(node: &NodeEnum) -> Result<String, PrintError> {
     let text = print(node)?;
     let parsed =
         pg_query::parse(&text, 0).map_err(|error| PrintError::Read(error.to_string()))?;
-    let mut read = only(parsed.protobuf).ok_or(PrintError::Different)?;
-    let mut meant = node.clone();
-    forget_places(&mut read);
-    forget_places(&mut meant);
-    if read == meant {
+    let read = only(parsed.protobuf).ok_or(PrintError::Different)?;
+    if same(&read, node) {
         Ok(text)
     } else {
         Err(PrintError::Different)
     }
+}
+
+/// Whether two trees say the same, wherever in their texts.
+#[must_use]
+pub fn same(one: &NodeEnum, other: &NodeEnum) -> bool {
+    let (mut one, mut other) = (one.clone(), other.clone());
+    forget_places(&mut one);
+    forget_places(&mut other);
+    one == other
 }
 
 fn only(mut parsed: ParseResult) -> Option<NodeEnum> {
