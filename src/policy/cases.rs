@@ -1,1 +1,0 @@
-const CASES: &[(&str, &str)] = &[("SELECT 1", "forward")];
