@@ -65,7 +65,9 @@ impl Report {
             ParseError::Syntax(_) => "42601",
         };
         let message = error.to_string();
-        let message = message.strip_prefix("Invalid statement: ").unwrap_or(&message);
+        let message = message
+            .strip_prefix("Invalid statement: ")
+            .unwrap_or(&message);
         Self {
             decision: "reject",
             sql: Vec::new(),
@@ -85,7 +87,11 @@ impl Report {
     fn text(&self) -> String {
         let mut lines = vec![format!("decision: {}", self.decision)];
         lines.extend(self.sql.iter().map(|sql| format!("sql:      {sql}")));
-        lines.extend(self.notices.iter().map(|notice| format!("notice:   {notice}")));
+        lines.extend(
+            self.notices
+                .iter()
+                .map(|notice| format!("notice:   {notice}")),
+        );
         if let (Some(code), Some(message)) = (&self.sqlstate, &self.message) {
             lines.push(format!("error:    {code} {message}"));
         }
@@ -134,10 +140,7 @@ fn switches(_database: &Database) -> Switches {
     Switches::default()
 }
 
-fn database<'c>(
-    config: &'c Config,
-    arguments: &ExplainArguments,
-) -> Result<&'c Database, Failure> {
+fn database<'c>(config: &'c Config, arguments: &ExplainArguments) -> Result<&'c Database, Failure> {
     let user = config
         .users
         .iter()

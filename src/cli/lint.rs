@@ -207,6 +207,5 @@ impl<'a> Lines<'a> {
     }
 }
 
-
 #[cfg(test)]
 mod tests;

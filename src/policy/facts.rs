@@ -130,7 +130,16 @@ mod tests {
         assert_eq!(month.to_string(), "2026-09");
         assert!(month > "2026-08".parse().unwrap() && month < "2027-01".parse().unwrap());
         assert!(Month::FIRST < month && month < Month::LAST);
-        for wrong in ["", "2026", "2026-9", "2026-13", "2026-00", "26-09", "2026-09-01", "+026-01"] {
+        for wrong in [
+            "",
+            "2026",
+            "2026-9",
+            "2026-13",
+            "2026-00",
+            "26-09",
+            "2026-09-01",
+            "+026-01",
+        ] {
             assert_eq!(wrong.parse::<Month>(), Err(NotAMonth), "{wrong}");
         }
     }

@@ -231,8 +231,8 @@ impl Rules {
     /// # Errors
     /// What is wrong with them.
     pub fn read(text: &str) -> Result<Self, RulesError> {
-        let file: File = serde_saphyr::from_str(text)
-            .map_err(|error| RulesError::Format(error.to_string()))?;
+        let file: File =
+            serde_saphyr::from_str(text).map_err(|error| RulesError::Format(error.to_string()))?;
         let mut rules = Self {
             newest: month("newest", Some(&file.newest), Month::LAST)?,
             parameters: check_parameters(file.parameters)?,
@@ -297,7 +297,10 @@ impl Rules {
         statement: &str,
         as_of: Month,
     ) -> impl Iterator<Item = &'r Rule> {
-        let own = self.by_statement.get(statement).map_or(&[][..], Vec::as_slice);
+        let own = self
+            .by_statement
+            .get(statement)
+            .map_or(&[][..], Vec::as_slice);
         let mut places = Vec::with_capacity(own.len() + self.general.len());
         places.extend_from_slice(own);
         places.extend_from_slice(&self.general);
@@ -341,9 +344,7 @@ fn accepted(entries: &[String]) -> Result<Vec<(String, Month)>, RulesError> {
         .iter()
         .map(|entry| match entry.split_once(" since ") {
             None => Ok((entry.clone(), Month::FIRST)),
-            Some((name, since)) => {
-                Ok((name.to_owned(), month(name, Some(since), Month::FIRST)?))
-            }
+            Some((name, since)) => Ok((name.to_owned(), month(name, Some(since), Month::FIRST)?)),
         })
         .collect()
 }
@@ -432,7 +433,10 @@ mod tests {
         for rule in rules.iter() {
             assert!(rule.since <= rule.until, "{}", rule.name);
             assert!(!rule.what.is_empty(), "{} is not documented", rule.name);
-            for text in [&rule.hint, &rule.notice, &rule.warning].into_iter().flatten() {
+            for text in [&rule.hint, &rule.notice, &rule.warning]
+                .into_iter()
+                .flatten()
+            {
                 assert!(!text.ends_with("{}."), "{}: {text}", rule.name);
             }
             used.push(rule.matches.construct.as_deref().unwrap_or(&rule.name));
@@ -446,11 +450,26 @@ mod tests {
     fn wrong_rules_are_refused() {
         let head = "newest: 2026-09\nprocedures: []\naccepted: []\nparameters: {sequence_cache: 1, numeric_precision: 38, numeric_scale: 9, batch_rows: 2500, settings: []}\n";
         let cases = [
-            ("rules: [{name: a, action: reject}]", "rule a: it can refuse and has no message"),
-            ("rules: [{name: a, action: rewrite, message: m}]", "rule a: there is no code for its action"),
-            ("rules: [{name: a, action: reject, message: m, since: 2026}]", "rule a: a month is written YYYY-MM, such as 2026-09"),
-            ("rules: [{name: a, action: reject, message: m, sqlstate: '99999'}]", "rule a: its SQLSTATE is none that rules use"),
-            ("rules: [{name: a, action: reject, message: m, match: {construct: b}}]", "rule a: there is no construct b"),
+            (
+                "rules: [{name: a, action: reject}]",
+                "rule a: it can refuse and has no message",
+            ),
+            (
+                "rules: [{name: a, action: rewrite, message: m}]",
+                "rule a: there is no code for its action",
+            ),
+            (
+                "rules: [{name: a, action: reject, message: m, since: 2026}]",
+                "rule a: a month is written YYYY-MM, such as 2026-09",
+            ),
+            (
+                "rules: [{name: a, action: reject, message: m, sqlstate: '99999'}]",
+                "rule a: its SQLSTATE is none that rules use",
+            ),
+            (
+                "rules: [{name: a, action: reject, message: m, match: {construct: b}}]",
+                "rule a: there is no construct b",
+            ),
         ];
         for (rules, expected) in cases {
             let error = Rules::read(&format!("{head}{rules}")).unwrap_err();
@@ -468,8 +487,18 @@ mod tests {
     fn actions_can_be_set_by_name() {
         let mut rules = Rules::read(DEFAULT).unwrap();
         let set = |name: &str, action| BTreeMap::from([(name.to_owned(), action)]);
-        rules.override_actions(&set("serial", ActionKind::Reject)).unwrap();
-        assert!(rules.override_actions(&set("serial", ActionKind::Emulate)).is_err());
-        assert!(rules.override_actions(&set("nothing", ActionKind::Reject)).is_err());
+        rules
+            .override_actions(&set("serial", ActionKind::Reject))
+            .unwrap();
+        assert!(
+            rules
+                .override_actions(&set("serial", ActionKind::Emulate))
+                .is_err()
+        );
+        assert!(
+            rules
+                .override_actions(&set("nothing", ActionKind::Reject))
+                .is_err()
+        );
     }
 }

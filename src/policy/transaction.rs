@@ -6,10 +6,10 @@ use std::sync::Arc;
 use pg_query::protobuf::TransactionStmtKind;
 
 use super::{
-    Action, DdlInTransaction, Decision, Level, Notice, Placement, Rewrite, SessionFacts, StepKind, TransactionFacts,
+    Action, DdlInTransaction, Decision, Level, Notice, Placement, Rewrite, SessionFacts, StepKind,
+    TransactionFacts,
 };
-use crate::sql::Statement;
-use crate::sql::statement::Kind;
+use crate::sql::{Kind, Statement};
 use crate::wire::reply::ClientError;
 
 const RULE: &str = "ddl_in_transaction";
@@ -55,10 +55,9 @@ impl TransactionFacts {
     pub fn after(self, statement: &Statement, decision: &Decision) -> Self {
         if let Kind::Transaction(kind) = statement.kind() {
             return match kind {
-                TransactionStmtKind::TransStmtBegin | TransactionStmtKind::TransStmtStart => Self {
-                    open: true,
-                    ..self
-                },
+                TransactionStmtKind::TransStmtBegin | TransactionStmtKind::TransStmtStart => {
+                    Self { open: true, ..self }
+                }
                 TransactionStmtKind::TransStmtCommit | TransactionStmtKind::TransStmtRollback => {
                     Self::default()
                 }

@@ -8,5 +8,5 @@ pub mod script;
 pub mod statement;
 pub mod tree;
 
-pub use statement::{Statement, Tree};
 pub use classify::{Class, Effect, PinReason, classify, reads_otherwise};
+pub use statement::{Kind, Statement, Tree};

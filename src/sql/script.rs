@@ -175,20 +175,54 @@ mod tests {
             ("", &[]),
             (" ; ;; -- x;\n", &[]),
             ("SELECT 1", &["s SELECT 1"]),
-            ("SELECT 1;SELECT ';' ; -- ;\n", &["s SELECT 1", "s SELECT ';' "]),
-            ("SELECT $$;$$, E'\\';'; SELECT \"a;\"", &["s SELECT $$;$$, E'\\';'", "s SELECT \"a;\""]),
+            (
+                "SELECT 1;SELECT ';' ; -- ;\n",
+                &["s SELECT 1", "s SELECT ';' "],
+            ),
+            (
+                "SELECT $$;$$, E'\\';'; SELECT \"a;\"",
+                &["s SELECT $$;$$, E'\\';'", "s SELECT \"a;\""],
+            ),
             ("/* ; /* ; */ */ SELECT 1; -- the end", &["s SELECT 1"]),
-            ("\\connect x\nSELECT 1\n\\g\n\\set a 'b;c'", &["c \\connect x", "s SELECT 1", "c \\g", "c \\set a 'b;c'"]),
-            ("CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2); SELECT 3", &["s CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2)", "s SELECT 3"]),
-            ("CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN a THEN 1 END; SELECT 2; END; SELECT 3", &["s CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN a THEN 1 END; SELECT 2; END", "s SELECT 3"]),
+            (
+                "\\connect x\nSELECT 1\n\\g\n\\set a 'b;c'",
+                &["c \\connect x", "s SELECT 1", "c \\g", "c \\set a 'b;c'"],
+            ),
+            (
+                "CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2); SELECT 3",
+                &[
+                    "s CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2)",
+                    "s SELECT 3",
+                ],
+            ),
+            (
+                "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN a THEN 1 END; SELECT 2; END; SELECT 3",
+                &[
+                    "s CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN a THEN 1 END; SELECT 2; END",
+                    "s SELECT 3",
+                ],
+            ),
             ("BEGIN; COMMIT;", &["s BEGIN", "s COMMIT"]),
             (
                 "COPY public.t (a, b) FROM stdin;\n1\tx;'\n\\N\t\\\\\n\\.\n\nSELECT 1;",
-                &["s COPY public.t (a, b) FROM stdin", "d 1\tx;'\n\\N\t\\\\\n\\.\n", "s SELECT 1"],
+                &[
+                    "s COPY public.t (a, b) FROM stdin",
+                    "d 1\tx;'\n\\N\t\\\\\n\\.\n",
+                    "s SELECT 1",
+                ],
             ),
-            ("COPY t FROM stdin;\n\\.\nSELECT 1;", &["s COPY t FROM stdin", "d \\.\n", "s SELECT 1"]),
-            ("COPY t FROM stdin;\n1\n2", &["s COPY t FROM stdin", "d 1\n2"]),
-            ("COPY t TO stdout;\nSELECT 1;", &["s COPY t TO stdout", "s SELECT 1"]),
+            (
+                "COPY t FROM stdin;\n\\.\nSELECT 1;",
+                &["s COPY t FROM stdin", "d \\.\n", "s SELECT 1"],
+            ),
+            (
+                "COPY t FROM stdin;\n1\n2",
+                &["s COPY t FROM stdin", "d 1\n2"],
+            ),
+            (
+                "COPY t TO stdout;\nSELECT 1;",
+                &["s COPY t TO stdout", "s SELECT 1"],
+            ),
             ("\u{feff}SELECT 1;", &["s SELECT 1"]),
         ];
         for (text, expected) in cases {

@@ -55,7 +55,8 @@ fn added_key(tree: &NodeEnum) -> Option<((String, String), &Node)> {
     let definition = command.def.as_deref()?;
     match &definition.node {
         Some(NodeEnum::Constraint(constraint))
-            if constraint.contype() == ConstrType::ConstrPrimary && constraint.indexname.is_empty() =>
+            if constraint.contype() == ConstrType::ConstrPrimary
+                && constraint.indexname.is_empty() =>
         {
             Some((name(alter.relation.as_ref()?), definition))
         }
@@ -111,7 +112,10 @@ fn statement(text: &str, keys: &Keys, facts: &mut SessionFacts, rules: &Rules) -
             return commented(text, "part of CREATE TABLE");
         }
         if let NodeEnum::CreateStmt(create) = &mut **node
-            && let Some(later) = create.relation.as_ref().and_then(|table| keys.get(&name(table)))
+            && let Some(later) = create
+                .relation
+                .as_ref()
+                .and_then(|table| keys.get(&name(table)))
         {
             create.table_elts.extend(later.iter().cloned());
             if let Ok(printed) = tree::verify_print(node) {
@@ -145,7 +149,9 @@ fn statement(text: &str, keys: &Keys, facts: &mut SessionFacts, rules: &Rules) -
         }
         Action::Answer(_) => out.push_str(&commented(text, "answered by the proxy")),
         Action::Emulate(_) => out.push_str(&commented(text, "done by the proxy")),
-        Action::Reject(error) => out.push_str(&commented(text, &format!("REFUSED: {}", error.message))),
+        Action::Reject(error) => {
+            out.push_str(&commented(text, &format!("REFUSED: {}", error.message)))
+        }
     }
     out
 }

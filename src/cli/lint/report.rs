@@ -32,7 +32,10 @@ fn text(findings: &[Finding]) -> String {
         let report = &finding.report;
         let rules = report.rules.join(", ");
         let place = format!("{}:{}:{}", finding.file, finding.line, finding.column);
-        out.push_str(&format!("{place}: {} [{rules}] {}\n", report.decision, finding.statement));
+        out.push_str(&format!(
+            "{place}: {} [{rules}] {}\n",
+            report.decision, finding.statement
+        ));
         if let (Some(code), Some(message)) = (&report.sqlstate, &report.message) {
             out.push_str(&format!("    {code} {message}\n"));
         }
@@ -52,7 +55,11 @@ fn text(findings: &[Finding]) -> String {
         .iter()
         .map(|decision| format!("{} {decision}", count(findings, decision)))
         .collect();
-    out.push_str(&format!("{} statements: {}", findings.len(), counts.join(", ")));
+    out.push_str(&format!(
+        "{} statements: {}",
+        findings.len(),
+        counts.join(", ")
+    ));
     out
 }
 

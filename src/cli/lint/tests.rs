@@ -88,8 +88,14 @@ fn reports_have_their_formats() {
     let rules = rules().unwrap();
     let findings = lint("dump.sql", DUMP, &facts(), &rules);
     let text = report::write(&findings, Format::Text);
-    assert!(text.contains("dump.sql:42:1: reject [trigger] CREATE TRIGGER"), "{text}");
-    assert!(text.ends_with("13 statements: 5 forward, 3 rewrite, 3 answer, 0 emulate, 2 reject"), "{text}");
+    assert!(
+        text.contains("dump.sql:42:1: reject [trigger] CREATE TRIGGER"),
+        "{text}"
+    );
+    assert!(
+        text.ends_with("13 statements: 5 forward, 3 rewrite, 3 answer, 0 emulate, 2 reject"),
+        "{text}"
+    );
     let json: serde_json::Value =
         serde_json::from_str(&report::write(&findings, Format::Json)).unwrap();
     assert_eq!(json["summary"]["reject"], 2);
@@ -122,14 +128,18 @@ fn a_fixed_dump_is_refused_nothing_but_what_has_no_way() {
 #[test]
 fn transactions_of_a_file_are_followed() {
     let rules = rules().unwrap();
-    let text = "BEGIN; CREATE TABLE a (x int); CREATE TABLE b (x int); COMMIT; CREATE TABLE c (x int);";
+    let text =
+        "BEGIN; CREATE TABLE a (x int); CREATE TABLE b (x int); COMMIT; CREATE TABLE c (x int);";
     let decisions = |facts: &SessionFacts| -> Vec<&'static str> {
         lint("f", text, facts, &rules)
             .iter()
             .map(|finding| finding.report.decision)
             .collect()
     };
-    assert_eq!(decisions(&facts()), ["forward", "forward", "reject", "forward", "forward"]);
+    assert_eq!(
+        decisions(&facts()),
+        ["forward", "forward", "reject", "forward", "forward"]
+    );
     let mut split = facts();
     split.switches.ddl_in_transaction = DdlInTransaction::Split;
     assert_eq!(decisions(&split), ["forward"; 5]);

@@ -1,7 +1,9 @@
 //! ALTER TABLE, one action at a time: what DSQL does in steps, or not at all.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{AlterTableCmd, AlterTableStmt, AlterTableType, ColumnDef, ConstrType, Constraint, RangeVar};
+use pg_query::protobuf::{
+    AlterTableCmd, AlterTableStmt, AlterTableType, ColumnDef, ConstrType, Constraint, RangeVar,
+};
 
 use super::{Case, Changed, Draft, Job, build, column, name};
 use crate::policy::{Procedure, Step};
@@ -180,7 +182,11 @@ fn definition(constraint: &Constraint) -> Result<String, ClientError> {
 /// The one column that an expression names, if it is one.
 fn only_column(constraint: &Constraint) -> Option<String> {
     let mut names: Vec<String> = Vec::new();
-    if let Some(expression) = constraint.raw_expr.as_ref().and_then(|node| node.node.as_ref()) {
+    if let Some(expression) = constraint
+        .raw_expr
+        .as_ref()
+        .and_then(|node| node.node.as_ref())
+    {
         walk(Ref::of(expression), &mut |node| {
             if let Ref::ColumnRef(column) = node {
                 names.push(build::last(&column.fields).to_owned());
@@ -376,7 +382,9 @@ pub(super) fn add_generated_column(tree: &NodeEnum, _: &Case<'_>) -> Vec<String>
         .any(|constraint| {
             matches!(
                 constraint.contype(),
-                ConstrType::ConstrGenerated | ConstrType::ConstrIdentity | ConstrType::ConstrPrimary
+                ConstrType::ConstrGenerated
+                    | ConstrType::ConstrIdentity
+                    | ConstrType::ConstrPrimary
             )
         })
         .then(|| added.colname.clone())
@@ -434,7 +442,12 @@ fn column_steps(table: &RangeVar, column: &ColumnDef) -> Result<Vec<Step>, Clien
                 } else {
                     constraint.conname.clone()
                 };
-                rest.extend(validated(table, &check, &self::definition(constraint)?, "23514")?);
+                rest.extend(validated(
+                    table,
+                    &check,
+                    &self::definition(constraint)?,
+                    "23514",
+                )?);
             }
             ConstrType::ConstrForeign => {
                 let mut constraint = constraint.clone();
@@ -495,7 +508,9 @@ fn default_steps(
         let fill = format!("UPDATE {relation} SET {quoted} = DEFAULT WHERE {quoted} IS NULL");
         let fill = build::normal(&fill)?;
         let relation = build::normal(&format!("TABLE {relation}"))?;
-        let relation = relation.trim_start_matches("TABLE ").trim_start_matches("SELECT * FROM ");
+        let relation = relation
+            .trim_start_matches("TABLE ")
+            .trim_start_matches("SELECT * FROM ");
         let (head, condition) = fill
             .split_once(" WHERE ")
             .ok_or_else(|| super::unprintable(&crate::sql::tree::PrintError::Different))?;

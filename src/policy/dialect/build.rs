@@ -125,11 +125,13 @@ pub(super) fn normal(sql: &str) -> Result<String, ClientError> {
     let failed = |problem: String| unprintable(&crate::sql::tree::PrintError::Read(problem));
     let read = Statement::read(sql).map_err(|error| failed(error.to_string()))?;
     match read.as_slice() {
-        [Statement {
-            tree: crate::sql::Tree::Node(node),
-            asynchronous,
-            ..
-        }] => text(node, *asynchronous).map_err(|error| unprintable(&error)),
+        [
+            Statement {
+                tree: crate::sql::Tree::Node(node),
+                asynchronous,
+                ..
+            },
+        ] => text(node, *asynchronous).map_err(|error| unprintable(&error)),
         _ => Err(failed(sql.to_owned())),
     }
 }

@@ -28,11 +28,7 @@ pub(super) fn truncate(tree: &NodeEnum, _: &Case<'_>) -> Option<(Procedure, Stri
     Some((procedure, names.join(", ")))
 }
 
-fn made(
-    into: &IntoClause,
-    query: &NodeEnum,
-    if_not_exists: bool,
-) -> Option<(Procedure, String)> {
+fn made(into: &IntoClause, query: &NodeEnum, if_not_exists: bool) -> Option<(Procedure, String)> {
     let table = into.rel.as_ref()?;
     let procedure = Procedure::CreateTableAs {
         table: TableName(build::relation(table)),
@@ -98,19 +94,21 @@ pub(super) fn copy_binary(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
     }
 }
 
-/// COPY … (FREEZE).
+/// COPY … (FREEZE). Options that no server takes go on as they are, for it to say so.
 pub(super) fn copy_freeze(draft: &mut Draft, _: &Case<'_>) -> Changed {
-    let NodeEnum::CopyStmt(copy) = &mut draft.tree else {
+    let mut changed = draft.tree.clone();
+    let NodeEnum::CopyStmt(copy) = &mut changed else {
         return Ok(Vec::new());
     };
     let before = copy.options.len();
-    copy.options.retain(|node| {
-        !matches!(&node.node, Some(NodeEnum::DefElem(option)) if option.defname == "freeze")
-    });
-    Ok((copy.options.len() < before)
-        .then(String::new)
-        .into_iter()
-        .collect())
+    copy.options.retain(
+        |node| !matches!(&node.node, Some(NodeEnum::DefElem(option)) if option.defname == "freeze"),
+    );
+    if copy.options.len() == before || print(&changed).is_err() {
+        return Ok(Vec::new());
+    }
+    draft.tree = changed;
+    Ok(vec![String::new()])
 }
 
 /// UPDATE, DELETE and INSERT … SELECT over one table, outside a transaction.

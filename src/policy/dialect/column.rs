@@ -163,9 +163,13 @@ pub(super) fn serial(draft: &mut Draft, case: &Case<'_>) -> Changed {
                 let name = name::chosen(&table.relname, Some(&column.colname), "seq");
                 let mut sequence = table.clone();
                 sequence.relname = name;
-                column.constraints.push(next_value(&build::relation(&sequence)));
+                column
+                    .constraints
+                    .push(next_value(&build::relation(&sequence)));
                 let kind = constraint(ConstrType::ConstrNotnull);
-                column.constraints.push(build::node(NodeEnum::Constraint(Box::new(kind))));
+                column
+                    .constraints
+                    .push(build::node(NodeEnum::Constraint(Box::new(kind))));
                 sequences.push((build::relation(&sequence), column.colname.clone()));
             }
         }

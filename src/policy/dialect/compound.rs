@@ -43,7 +43,11 @@ impl Parts {
     }
 
     /// Takes a part's decision; an error is the whole's.
-    fn add(&mut self, part: Decision, sql: impl FnOnce() -> Result<String, ClientError>) -> Result<(), Box<Decision>> {
+    fn add(
+        &mut self,
+        part: Decision,
+        sql: impl FnOnce() -> Result<String, ClientError>,
+    ) -> Result<(), Box<Decision>> {
         let rules = part.rules.clone();
         let fail = |error| {
             let mut decision = Decision::of(Action::Reject(error));
@@ -185,15 +189,17 @@ fn qualify(element: &mut NodeEnum, schema: &str) {
 /// EXPLAIN of a statement that does not go on as it is.
 fn explained(explain: &ExplainStmt, facts: &SessionFacts, rules: &Rules) -> Option<Decision> {
     let inner = explain.query.as_ref()?.node.as_ref()?;
-    if matches!(inner, NodeEnum::ExecuteStmt(_) | NodeEnum::DeclareCursorStmt(_)) {
+    if matches!(
+        inner,
+        NodeEnum::ExecuteStmt(_) | NodeEnum::DeclareCursorStmt(_)
+    ) {
         return None;
     }
     let mut part = judge_node(inner, false, "", facts, rules);
     match &part.action {
         Action::Forward => None,
         Action::Reject(_) => Some(part),
-        Action::Rewrite(Rewrite { steps, .. })
-            if matches!(steps.as_slice(), [step] if step.kind == StepKind::Statement) =>
+        Action::Rewrite(Rewrite { steps, .. }) if matches!(steps.as_slice(), [step] if step.kind == StepKind::Statement) =>
         {
             let rewritten = steps.first().map(|step| step.sql.clone())?;
             part.action = match substitute(explain, &rewritten) {
@@ -207,7 +213,10 @@ fn explained(explain: &ExplainStmt, facts: &SessionFacts, rules: &Rules) -> Opti
         }
         Action::Answer(Answer::Setting) => None,
         _ => {
-            let error = ClientError::error("0A000", "the proxy runs this statement in several steps, which have no plan");
+            let error = ClientError::error(
+                "0A000",
+                "the proxy runs this statement in several steps, which have no plan",
+            );
             let mut decision = Decision::of(Action::Reject(error));
             decision.rules = vec![Arc::from("explain_of_steps")];
             Some(decision)
@@ -218,10 +227,13 @@ fn explained(explain: &ExplainStmt, facts: &SessionFacts, rules: &Rules) -> Opti
 fn substitute(explain: &ExplainStmt, inner: &str) -> Result<String, ClientError> {
     let read = crate::sql::Statement::read(inner)
         .map_err(|error| unprintable(&crate::sql::tree::PrintError::Read(error.to_string())))?;
-    let query = read.into_iter().next().and_then(|statement| match statement.tree {
-        crate::sql::Tree::Node(node) => Some(Box::new(build::node(*node))),
-        crate::sql::Tree::Iam { .. } => None,
-    });
+    let query = read
+        .into_iter()
+        .next()
+        .and_then(|statement| match statement.tree {
+            crate::sql::Tree::Node(node) => Some(Box::new(build::node(*node))),
+            crate::sql::Tree::Iam { .. } => None,
+        });
     print(&NodeEnum::ExplainStmt(Box::new(ExplainStmt {
         query,
         ..explain.clone()

@@ -7,7 +7,10 @@ use super::{Case, Changed, Draft, build};
 use crate::policy::Step;
 
 fn qualified(names: &[Node]) -> String {
-    let parts: Vec<String> = build::strings(names).into_iter().map(build::quoted).collect();
+    let parts: Vec<String> = build::strings(names)
+        .into_iter()
+        .map(build::quoted)
+        .collect();
     parts.join(".")
 }
 

@@ -76,7 +76,7 @@ pub(super) fn idiom(block: &DoStmt, facts: &SessionFacts, rules: &Rules) -> Opti
     let [statement] = read.as_slice() else {
         return None;
     };
-    if statement.kind() != crate::sql::statement::Kind::Ddl {
+    if statement.kind() != crate::sql::Kind::Ddl {
         return None;
     }
     let mut decision = super::judge(statement, facts, rules);

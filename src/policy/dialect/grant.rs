@@ -42,13 +42,21 @@ pub(super) fn system_schema(tree: &NodeEnum, case: &Case<'_>) -> Vec<String> {
                 .collect()
         }
         NodeEnum::CommentStmt(comment) if comment.objtype() == ObjectType::ObjectSchema => {
-            match comment.object.as_ref().and_then(|object| object.node.as_ref()) {
+            match comment
+                .object
+                .as_ref()
+                .and_then(|object| object.node.as_ref())
+            {
                 Some(NodeEnum::String(name)) => vec![name.sval.clone()],
                 _ => Vec::new(),
             }
         }
         NodeEnum::AlterOwnerStmt(alter) if alter.object_type() == ObjectType::ObjectSchema => {
-            match alter.object.as_ref().and_then(|object| object.node.as_ref()) {
+            match alter
+                .object
+                .as_ref()
+                .and_then(|object| object.node.as_ref())
+            {
                 Some(NodeEnum::String(name)) => vec![name.sval.clone()],
                 _ => Vec::new(),
             }

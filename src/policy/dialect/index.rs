@@ -20,14 +20,21 @@ fn index_mut(draft: &mut Draft) -> Option<&mut IndexStmt> {
 }
 
 fn keys(index: &mut IndexStmt) -> impl Iterator<Item = &mut IndexElem> {
-    index.index_params.iter_mut().filter_map(|node| match &mut node.node {
-        Some(NodeEnum::IndexElem(key)) => Some(&mut **key),
-        _ => None,
-    })
+    index
+        .index_params
+        .iter_mut()
+        .filter_map(|node| match &mut node.node {
+            Some(NodeEnum::IndexElem(key)) => Some(&mut **key),
+            _ => None,
+        })
 }
 
 fn label(key: &IndexElem) -> &str {
-    if key.name.is_empty() { "expr" } else { &key.name }
+    if key.name.is_empty() {
+        "expr"
+    } else {
+        &key.name
+    }
 }
 
 /// Index methods that only make some searches faster: the index is left out.
@@ -58,7 +65,10 @@ pub(super) fn name(draft: &mut Draft, _: &Case<'_>) -> Changed {
         return Ok(Vec::new());
     }
     let columns: Vec<String> = keys(index).map(|key| label(key).to_owned()).collect();
-    let table = index.relation.as_ref().map_or("", |table| table.relname.as_str());
+    let table = index
+        .relation
+        .as_ref()
+        .map_or("", |table| table.relname.as_str());
     index.idxname = names::chosen(table, Some(&columns.join("_")), "idx");
     Ok(vec![index.idxname.clone()])
 }
@@ -152,7 +162,10 @@ pub(super) fn asynchronous(draft: &mut Draft, case: &Case<'_>) -> Changed {
     let Some(index) = index_mut(draft) else {
         return Ok(Vec::new());
     };
-    let only = index.relation.as_mut().is_some_and(|table| !std::mem::replace(&mut table.inh, true));
+    let only = index
+        .relation
+        .as_mut()
+        .is_some_and(|table| !std::mem::replace(&mut table.inh, true));
     if already && !index.concurrent && !only && !with_method {
         return Ok(Vec::new());
     }
@@ -160,7 +173,9 @@ pub(super) fn asynchronous(draft: &mut Draft, case: &Case<'_>) -> Changed {
     index.access_method = "btree".to_owned();
     let found = vec![index.idxname.clone()];
     let schema = match &index.relation {
-        Some(table) if !table.schemaname.is_empty() => format!("{}.", build::quoted(&table.schemaname)),
+        Some(table) if !table.schemaname.is_empty() => {
+            format!("{}.", build::quoted(&table.schemaname))
+        }
         _ => String::new(),
     };
     let drop = format!("DROP INDEX {schema}{}", build::quoted(&index.idxname));
@@ -189,9 +204,9 @@ fn names_method(text: &str) -> bool {
 pub(super) fn expression(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
     index(tree)
         .filter(|index| {
-            index.index_params.iter().any(|node| {
-                matches!(&node.node, Some(NodeEnum::IndexElem(key)) if key.expr.is_some())
-            })
+            index.index_params.iter().any(
+                |node| matches!(&node.node, Some(NodeEnum::IndexElem(key)) if key.expr.is_some()),
+            )
         })
         .map(|index| index.idxname.clone())
         .into_iter()

@@ -162,14 +162,16 @@ pub(super) fn text(tree: &NodeEnum, asynchronous: bool) -> Result<String, PrintE
     } else {
         text
     };
-    let mut read =
-        Statement::read(&text).map_err(|error| PrintError::Read(error.to_string()))?;
+    let mut read = Statement::read(&text).map_err(|error| PrintError::Read(error.to_string()))?;
     match (read.pop(), read.is_empty()) {
-        (Some(Statement { tree: Tree::Node(read), asynchronous: found, .. }), true)
-            if found == asynchronous && tree::same(&read, tree) =>
-        {
-            Ok(text)
-        }
+        (
+            Some(Statement {
+                tree: Tree::Node(read),
+                asynchronous: found,
+                ..
+            }),
+            true,
+        ) if found == asynchronous && tree::same(&read, tree) => Ok(text),
         _ => Err(PrintError::Different),
     }
 }
@@ -177,8 +179,11 @@ pub(super) fn text(tree: &NodeEnum, asynchronous: bool) -> Result<String, PrintE
 /// The error for a tree that has no text: a defect of ours, so the client can do nothing.
 pub(super) fn unprintable(error: &PrintError) -> ClientError {
     tracing::error!(%error, "a rewritten statement cannot be sent");
-    ClientError::error("XX000", "the statement could not be rewritten for Aurora DSQL")
-        .detail(error.to_string())
+    ClientError::error(
+        "XX000",
+        "the statement could not be rewritten for Aurora DSQL",
+    )
+    .detail(error.to_string())
 }
 
 /// What the rules make of a statement, leaving its transaction aside.
@@ -242,7 +247,10 @@ fn judge_node(
 
 fn unknown(name: &str) -> ClientError {
     let word = name.strip_suffix("Stmt").unwrap_or(name);
-    ClientError::error("0A000", format!("Aurora DSQL has no such statement ({word})"))
+    ClientError::error(
+        "0A000",
+        format!("Aurora DSQL has no such statement ({word})"),
+    )
 }
 
 enum Outcome {
@@ -292,7 +300,11 @@ fn apply(draft: &mut Draft, case: &Case<'_>) -> Outcome {
     let refused = case.facts.profile == Dialect::Strict
         && rule.strict == Strict::Reject
         && rule.action != ActionKind::Forward;
-    match if refused { ActionKind::Reject } else { rule.action } {
+    match if refused {
+        ActionKind::Reject
+    } else {
+        rule.action
+    } {
         ActionKind::Forward => match find(draft, case, matched) {
             None => Outcome::Nothing,
             Some(found) => {
@@ -384,7 +396,11 @@ fn emulate(draft: &Draft, case: &Case<'_>) -> Outcome {
 fn matches(draft: &Draft, case: &Case<'_>) -> Option<Vec<String>> {
     let wanted = &case.rule.matches;
     let mut found = Vec::new();
-    if !wanted.switch.iter().all(|(name, value)| switched(case.facts, name, value)) {
+    if !wanted
+        .switch
+        .iter()
+        .all(|(name, value)| switched(case.facts, name, value))
+    {
         return None;
     }
     if !wanted.command.is_empty() {
@@ -410,7 +426,10 @@ fn matches(draft: &Draft, case: &Case<'_>) -> Option<Vec<String>> {
     }
     if !wanted.cast.is_empty() {
         let survey = case.survey(&draft.tree);
-        let cast = survey.casts.iter().find(|cast| wanted.cast.contains(cast))?;
+        let cast = survey
+            .casts
+            .iter()
+            .find(|cast| wanted.cast.contains(cast))?;
         found.push(cast.clone());
     }
     if !wanted.function.is_empty() {

@@ -81,7 +81,9 @@ pub(super) fn object_kind(node: &NodeEnum) -> Option<&'static str> {
         NodeEnum::SecLabelStmt(label) => label.objtype,
         _ => return None,
     };
-    ObjectType::try_from(kind).ok().map(|kind| kind.as_str_name())
+    ObjectType::try_from(kind)
+        .ok()
+        .map(|kind| kind.as_str_name())
 }
 
 /// `OBJECT_LARGEOBJECT` in words for a message.

@@ -21,7 +21,9 @@ fn words(strength: LockClauseStrength) -> &'static str {
 
 fn strengthen(draft: &mut Draft, wanted: &[LockClauseStrength]) -> Vec<String> {
     let mut found = Vec::new();
-    if !any(&draft.tree, &mut |node| matches!(node, Ref::LockingClause(_))) {
+    if !any(&draft.tree, &mut |node| {
+        matches!(node, Ref::LockingClause(_))
+    }) {
         return found;
     }
     walk_mut(Mut::of(&mut draft.tree), &mut |node| {
@@ -122,7 +124,11 @@ pub(super) fn unlock_all(tree: &NodeEnum, _: &Case<'_>) -> Option<(Answer, Strin
     if !alone || super::build::last(&call.funcname) != NAME || !call.args.is_empty() {
         return None;
     }
-    let column = if target.name.is_empty() { NAME } else { &target.name };
+    let column = if target.name.is_empty() {
+        NAME
+    } else {
+        &target.name
+    };
     let answer = Answer::Rows {
         columns: vec![(column.to_owned(), VOID)],
         rows: vec![vec![Some(String::new())]],

@@ -85,9 +85,7 @@ pub(super) fn role_switch(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
         return Vec::new();
     };
     let switches = match set.name.as_str() {
-        "role" => {
-            set.kind() == VariableSetKind::VarSetValue && !set.is_local && !is_none(set)
-        }
+        "role" => set.kind() == VariableSetKind::VarSetValue && !set.is_local && !is_none(set),
         "session_authorization" => set.kind() == VariableSetKind::VarSetValue,
         _ => false,
     };
@@ -124,7 +122,9 @@ pub(super) fn setting_function(tree: &NodeEnum, case: &Case<'_>) -> Option<(Answ
         .functions
         .iter()
         .any(|name| matches!(name.as_str(), "set_config" | "current_setting"));
-    let name = calls.then(|| foreign_setting(select, tree, case)).flatten()?;
+    let name = calls
+        .then(|| foreign_setting(select, tree, case))
+        .flatten()?;
     Some((Answer::Setting, name))
 }
 
@@ -150,7 +150,10 @@ fn foreign_setting(select: &SelectStmt, tree: &NodeEnum, case: &Case<'_>) -> Opt
             value = cast.arg.as_deref();
         }
         if let Some(NodeEnum::FuncCall(call)) = value.and_then(|value| value.node.as_ref())
-            && matches!(build::last(&call.funcname), "set_config" | "current_setting")
+            && matches!(
+                build::last(&call.funcname),
+                "set_config" | "current_setting"
+            )
         {
             let name = call.args.first().and_then(constant);
             // A name that is a parameter is known at Bind only.

@@ -52,7 +52,11 @@ fn each_constraint(tree: &mut NodeEnum, each: &mut dyn FnMut(&mut Constraint)) {
                 let Some(NodeEnum::AlterTableCmd(command)) = &mut command.node else {
                     continue;
                 };
-                match command.def.as_mut().and_then(|definition| definition.node.as_mut()) {
+                match command
+                    .def
+                    .as_mut()
+                    .and_then(|definition| definition.node.as_mut())
+                {
                     Some(NodeEnum::Constraint(constraint)) => each(constraint),
                     Some(NodeEnum::ColumnDef(column)) => {
                         column::constraints_mut(&mut column.constraints).for_each(&mut *each);

@@ -63,7 +63,10 @@ fn change_isolation(draft: &mut Draft, from: &[&str]) -> Vec<String> {
 
 /// READ COMMITTED and READ UNCOMMITTED: REPEATABLE READ is stronger.
 pub(super) fn weaker(draft: &mut Draft, _: &Case<'_>) -> Changed {
-    Ok(change_isolation(draft, &["read committed", "read uncommitted"]))
+    Ok(change_isolation(
+        draft,
+        &["read committed", "read uncommitted"],
+    ))
 }
 
 /// SERIALIZABLE: REPEATABLE READ is weaker.
@@ -129,7 +132,10 @@ fn transaction(tree: &NodeEnum) -> Option<&TransactionStmt> {
 pub(super) fn chain(tree: &NodeEnum, _: &Case<'_>) -> Option<(Answer, String)> {
     let transaction = transaction(tree).filter(|transaction| transaction.chain)?;
     let commit = transaction.kind() == TransactionStmtKind::TransStmtCommit;
-    Some((Answer::Session(SessionCommand::Chain { commit }), String::new()))
+    Some((
+        Answer::Session(SessionCommand::Chain { commit }),
+        String::new(),
+    ))
 }
 
 /// PREPARE TRANSACTION and what follows it.

@@ -37,15 +37,20 @@ Profile `strict` does what keeps the meaning and refuses the rest. Months say wh
 ";
 
 fn month(month: Month, open: Month) -> String {
-    if month == open { String::new() } else { month.to_string() }
+    if month == open {
+        String::new()
+    } else {
+        month.to_string()
+    }
 }
 
 fn action(rule: &Rule, rules: &Rules) -> String {
-    let known = rule.action != ActionKind::Emulate || rules.can_run(match &*rule.name {
-        "large_dml" => "batch",
-        "temporary" => "temporary_table",
-        name => name,
-    });
+    let known = rule.action != ActionKind::Emulate
+        || rules.can_run(match &*rule.name {
+            "large_dml" => "batch",
+            "temporary" => "temporary_table",
+            name => name,
+        });
     match rule.action {
         ActionKind::Forward => "forward",
         ActionKind::Rewrite => "rewrite",

@@ -5,8 +5,8 @@
 
 mod nodes;
 
-use pg_query::NodeEnum;
-use pg_query::protobuf::{ParseResult, RawStmt};
+use pg_query::protobuf::{CopyStmt, ParseResult, RawStmt};
+use pg_query::{Node, NodeEnum};
 use thiserror::Error;
 
 pub use nodes::{Mut, Ref};
@@ -72,8 +72,64 @@ pub fn forget_places(node: &mut NodeEnum) {
 /// # Errors
 /// [`PrintError::Print`]: the tree is none of the grammar's.
 pub fn print(node: &NodeEnum) -> Result<String, PrintError> {
+    if let NodeEnum::CopyStmt(copy) = node {
+        check_copy(copy)?;
+    }
     node.deparse(pg_query::DeparseOptions::default())
         .map_err(|error| PrintError::Print(error.to_string()))
+}
+
+/// The grammar takes any value for any option of COPY, the printer does not: it reads the values it
+/// expects without looking, and the process dies of one that is not there.
+fn check_copy(copy: &CopyStmt) -> Result<(), PrintError> {
+    for option in &copy.options {
+        let Some(NodeEnum::DefElem(option)) = &option.node else {
+            return Err(PrintError::Print("an option of COPY".to_owned()));
+        };
+        let value = option.arg.as_ref().and_then(|value| value.node.as_ref());
+        let fits = match (option.defname.as_str(), value) {
+            ("format", Some(NodeEnum::String(format))) => {
+                matches!(format.sval.as_str(), "text" | "csv" | "binary")
+            }
+            ("format", _) => false,
+            (
+                "freeze" | "header",
+                None | Some(NodeEnum::String(_) | NodeEnum::Integer(_) | NodeEnum::Boolean(_)),
+            ) => true,
+            ("freeze" | "header", _) => false,
+            ("delimiter" | "null" | "quote" | "escape" | "encoding", value) => {
+                matches!(value, Some(NodeEnum::String(_)))
+            }
+            ("force_quote" | "force_not_null" | "force_null", value) => match value {
+                Some(NodeEnum::AStar(_)) => true,
+                Some(NodeEnum::List(list)) => are_strings(&list.items),
+                _ => false,
+            },
+            (_, Some(NodeEnum::List(list))) => are_strings(&list.items),
+            (
+                _,
+                None
+                | Some(
+                    NodeEnum::String(_)
+                    | NodeEnum::Integer(_)
+                    | NodeEnum::Float(_)
+                    | NodeEnum::AStar(_),
+                ),
+            ) => true,
+            _ => false,
+        };
+        if !fits {
+            let problem = format!("option {} of COPY", option.defname);
+            return Err(PrintError::Print(problem));
+        }
+    }
+    Ok(())
+}
+
+fn are_strings(nodes: &[Node]) -> bool {
+    nodes
+        .iter()
+        .all(|node| matches!(node.node, Some(NodeEnum::String(_))))
 }
 
 /// Prints a changed tree, reads the text again, and makes sure that it says the same.
@@ -82,8 +138,7 @@ pub fn print(node: &NodeEnum) -> Result<String, PrintError> {
 /// The text would say something else, or nothing; it must not be used.
 pub fn verify_print(node: &NodeEnum) -> Result<String, PrintError> {
     let text = print(node)?;
-    let parsed =
-        pg_query::parse(&text, 0).map_err(|error| PrintError::Read(error.to_string()))?;
+    let parsed = pg_query::parse(&text, 0).map_err(|error| PrintError::Read(error.to_string()))?;
     let read = only(parsed.protobuf).ok_or(PrintError::Different)?;
     if same(&read, node) {
         Ok(text)
@@ -188,6 +243,30 @@ mod tests {
             verify_print(&tree).unwrap(),
             "SELECT 1 FROM (SELECT * FROM t) t"
         );
+    }
+
+    /// The printer would read what is not there.
+    #[test]
+    fn options_of_copy_are_looked_at_before_they_are_printed() {
+        let cases = [
+            (
+                "COPY t FROM STDIN (FREEZE, FORMAT csv, HEADER, FORCE_NOT_NULL (a))",
+                true,
+            ),
+            (
+                "COPY t FROM STDIN (DELIMITER ';', NULL '', ON_ERROR ignore, REJECT_LIMIT 5)",
+                true,
+            ),
+            ("COPY t FROM STDIN (FORMAT)", false),
+            ("COPY t FROM STDIN (FORMAT weird)", false),
+            ("COPY t FROM STDIN (FREEZE, NULL)", false),
+            ("COPY t FROM STDIN (DELIMITER 5)", false),
+            ("COPY t FROM STDIN (HEADER (a, b))", false),
+            ("COPY t FROM STDIN (FORCE_NULL x)", false),
+        ];
+        for (text, fits) in cases {
+            assert_eq!(verify_print(&tree(text)).is_ok(), fits, "{text}");
+        }
     }
 
     #[test]
