@@ -95,7 +95,7 @@ clusters:
     user: {BENCH}
     tls: disable
 databases:
-  app: {{cluster: main, upstream_database: postgres, dialect: off}}
+  app: {{cluster: main, upstream_database: postgres, dialect: compat}}
   bench: {{cluster: plain, upstream_database: {BENCH}, dialect: off}}
 users:
   - {{name: app, password: app, databases: [app, bench]}}

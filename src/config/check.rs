@@ -327,9 +327,9 @@ impl Check<'_> {
             "empty",
         );
         self.refuse_if(
-            database.dialect != Dialect::Off,
+            database.dialect == Dialect::Strict,
             &at("dialect"),
-            "this version does not support it yet; write off",
+            "this version does not support it yet; write compat or off",
         );
         self.refuse_unsupported(database.tenancy.is_some(), &at("tenancy"));
         let ddl = database.ddl_in_transaction.is_some();

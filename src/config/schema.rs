@@ -266,12 +266,24 @@ pub enum PoolMode {
 #[serde(rename_all = "lowercase")]
 pub enum Dialect {
     /// Statements pass as they are.
-    #[default]
     Off,
     /// Only what means the same on DSQL. Not in this version.
     Strict,
-    /// Whatever can be made to work on DSQL. Not in this version.
+    /// What DSQL lacks is made to work where that can be done: savepoints in this version.
+    #[default]
     Compat,
+}
+
+/// What becomes of SAVEPOINT, RELEASE and ROLLBACK TO.
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Savepoints {
+    /// The proxy runs the transaction again up to the savepoint.
+    Emulate,
+    /// They are refused.
+    Reject,
+    /// They are sent as they are.
+    Forward,
 }
 
 /// One database as clients see it.
@@ -298,6 +310,9 @@ pub struct Database {
     /// Statements above the row limit. Not in this version.
     #[serde(default, deserialize_with = "present")]
     pub large_dml: Option<Unsupported>,
+    /// Savepoints; default `emulate` on `dsql` clusters with `dialect: compat`, else `forward`.
+    #[serde(default)]
+    pub savepoints: Option<Savepoints>,
     /// Repeating after conflicts; default on for `dsql` clusters, off for others.
     #[serde(default)]
     pub retry: Option<Retry>,

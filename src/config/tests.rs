@@ -55,7 +55,7 @@ fn a_good_file_is_read_with_defaults() {
     let config = parse(GOOD).expect("right");
     assert_eq!(config.clusters["main"].user, Text("admin".to_owned()));
     assert_eq!(config.clusters["main"].pool, Pool::default());
-    assert_eq!(config.databases["app"].dialect, Dialect::Off);
+    assert_eq!(config.databases["app"].dialect, Dialect::Compat);
     assert_eq!(config.users[0].password, Secret("hunter2".to_owned()));
     assert_eq!(config.listen.login_timeout, Duration::from_secs(15));
     assert_eq!(config.admin, None);
@@ -377,8 +377,8 @@ fn rules_across_keys() {
         ),
         // What a later version does: refused, whatever the value is.
         (
-            with("cluster: main", "cluster: main, dialect: compat"),
-            "10:33: databases.app.dialect: this version does not support it yet; write off",
+            with("cluster: main", "cluster: main, dialect: strict"),
+            "10:33: databases.app.dialect: this version does not support it yet; write compat or off",
         ),
         (
             with("cluster: main", "cluster: main, tenancy: shop"),

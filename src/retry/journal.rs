@@ -23,6 +23,10 @@ pub struct Sent {
     pub own_begin: bool,
     /// Does what an abort does not undo: PREPARE, DEALLOCATE, a session's lock.
     pub outlives: bool,
+    /// Runs a statement: Query, FunctionCall, Execute.
+    pub executes: bool,
+    /// Leaves nothing behind that a ROLLBACK TO would have to undo.
+    pub quiet: bool,
 }
 
 /// Digest of the answers that were passed on.
@@ -43,6 +47,10 @@ pub(super) struct Segment {
     pub begins: bool,
     /// Something else than a BEGIN is in it.
     pub runs: bool,
+    /// A statement is run in it, be it a BEGIN.
+    pub executes: bool,
+    /// Something in it would have to be undone by a ROLLBACK TO.
+    pub loud: bool,
     /// A BEGIN of the proxy's own is in it.
     pub own_begin: bool,
     /// Extended messages of the client are in it.
@@ -66,6 +74,14 @@ pub(super) struct Segment {
 }
 
 impl Segment {
+    /// Memory it takes besides its bytes.
+    pub const OVERHEAD: usize = size_of::<Self>();
+
+    /// Memory it takes.
+    pub fn weight(&self) -> usize {
+        self.sent.len() + Self::OVERHEAD
+    }
+
     /// Makes it ready to be sent again.
     pub fn reset(&mut self) {
         self.digest = None;

@@ -12,4 +12,4 @@ mod replay;
 
 pub use budget::Budget;
 pub use journal::Sent;
-pub use replay::{Action, Limits, Outcome, Replay};
+pub use replay::{Action, Limits, Mark, Outcome, Replay};

@@ -23,9 +23,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// Longest pause of all.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
-/// Memory of a request besides its bytes.
-const OVERHEAD: usize = size_of::<Segment>();
-
 /// What tags begin with behind which something has taken effect; a COMMIT that rolled back says
 /// ROLLBACK.
 const COMMITS: [&[u8]; 2] = [b"COMMIT", b"PREPARE TRANSACTION"];
@@ -85,16 +82,22 @@ pub enum Outcome {
     Budget,
     /// It could not be repeated: too long, or answers of its last request had gone out.
     Ineligible,
+    /// Not a conflict: run again up to a savepoint.
+    RolledBack,
+    /// Not a conflict: what came ahead of a savepoint came out otherwise.
+    SavepointDiverged,
 }
 
 impl Outcome {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Repeated,
         Self::Diverged,
         Self::Exhausted,
         Self::Budget,
         Self::Ineligible,
+        Self::RolledBack,
+        Self::SavepointDiverged,
     ];
 
     /// Label of metrics.
@@ -106,6 +109,8 @@ impl Outcome {
             Self::Exhausted => "exhausted",
             Self::Budget => "budget",
             Self::Ineligible => "ineligible",
+            Self::RolledBack => "rolled_back",
+            Self::SavepointDiverged => "savepoint_diverged",
         }
     }
 }
@@ -137,6 +142,15 @@ enum Trouble {
 struct Original {
     frames: Vec<u8>,
     status: TransactionStatus,
+}
+
+/// A place in the open transaction to which it can be taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Requests answered before it.
+    position: usize,
+    /// What had been done by then.
+    loudness: u64,
 }
 
 /// Where the reader stands within the bytes that are held.
@@ -195,6 +209,14 @@ pub struct Replay {
     /// The open transaction cannot be repeated.
     lost: bool,
     attempts: u32,
+    /// Marks may be gone back to: a failed transaction can still be saved.
+    marked: bool,
+    /// Requests that a ROLLBACK TO would have to undo, and errors.
+    loudness: u64,
+    /// What is answered when the transaction has been taken back to a mark.
+    taken_back: Option<Vec<u8>>,
+    /// ParameterStatus frames of a repetition.
+    reported: Vec<u8>,
     phase: Phase,
     trouble: Option<Trouble>,
     original: Option<Original>,
@@ -219,6 +241,10 @@ impl Replay {
             off: false,
             lost: false,
             attempts: 0,
+            marked: false,
+            loudness: 0,
+            taken_back: None,
+            reported: Vec::new(),
             phase: Phase::Watching,
             trouble: None,
             original: None,
@@ -254,10 +280,84 @@ impl Replay {
         }
     }
 
+    // ---- savepoints ------------------------------------------------------------------------
+
+    /// A mark at this place, if nothing has been run since the last ReadyForQuery; so that BEGIN is
+    /// always ahead of it.
+    #[must_use]
+    pub fn mark(&self) -> Option<Mark> {
+        let fresh = !self.flight.iter().any(|segment| segment.executes);
+        (self.off || fresh && self.in_block()).then(|| self.mark_at(self.done.len()))
+    }
+
+    /// A mark behind the request under way, which is the last one.
+    #[must_use]
+    pub fn mark_behind(&self) -> Mark {
+        self.mark_at(self.done.len() + 1)
+    }
+
+    fn mark_at(&self, position: usize) -> Mark {
+        Mark {
+            // Ahead of BEGIN is nothing to go back to.
+            position: if self.off { 0 } else { position },
+            loudness: self.loudness,
+        }
+    }
+
+    fn in_block(&self) -> bool {
+        self.status != TransactionStatus::Idle
+    }
+
+    /// Whether the transaction may be taken back to some mark later on.
+    pub fn set_marked(&mut self, marked: bool) {
+        self.marked = marked;
+    }
+
+    /// Nothing has been done since the mark that would have to be undone.
+    #[must_use]
+    pub fn is_as_at(&self, mark: Mark) -> bool {
+        !self.off && self.loudness == mark.loudness && self.status == TransactionStatus::Open
+    }
+
+    /// Takes the transaction back: what was done before the mark is done again in a new transaction,
+    /// and must be answered the same. Nothing may be owed. `answer` is what the client gets then,
+    /// `error` what it gets if that fails; both come as if from the upstream. False when too little
+    /// is known of the transaction.
+    pub fn take_back(&mut self, mark: Mark, answer: Vec<u8>, error: Vec<u8>) -> bool {
+        if self.off || self.lost || mark.position == 0 || self.done.len() < mark.position {
+            return false;
+        }
+        // Reads behind the mark leave nothing to be undone. Doing them again keeps what the client
+        // knows true.
+        let reads = self.done[mark.position..]
+            .iter()
+            .take_while(|segment| !segment.loud)
+            .count();
+        self.done.truncate(mark.position + reads);
+        self.flight.clear();
+        self.kept = self.done.iter().map(Segment::weight).sum();
+        self.reader.begin_request();
+        self.reader.digest();
+        self.trouble = None;
+        self.taken_back = Some(answer);
+        self.original = Some(Original {
+            frames: error,
+            status: TransactionStatus::Failed,
+        });
+        let first = self.begin_repetition();
+        self.actions.push_back(first);
+        true
+    }
+
+    /// The transaction is as it was at this mark.
+    pub fn renew(&self, mark: &mut Mark) {
+        mark.loudness = self.loudness;
+    }
+
     /// Notes a request.
     pub fn note(&mut self, bytes: &[u8], sent: Sent) {
         if self.flight.back().is_none_or(|segment| segment.closed) {
-            self.kept += OVERHEAD;
+            self.kept += Segment::OVERHEAD;
             self.flight.push_back(Segment {
                 sent: std::mem::take(&mut self.spare),
                 ..Segment::default()
@@ -274,6 +374,9 @@ impl Replay {
             segment.writes |= sent.writes;
             segment.begins |= sent.begins;
             segment.runs |= sent.runs;
+            segment.executes |= sent.executes;
+            segment.loud |= !sent.quiet;
+            self.loudness += u64::from(!sent.quiet);
             segment.own_begin |= sent.own_begin;
             segment.lost |= sent.outlives;
         }
@@ -363,7 +466,7 @@ impl Replay {
                 }
                 Found::Nothing => {
                     let full = self.reader.examined > self.limits.hold_bytes;
-                    front.streams |= full;
+                    front.streams |= full || self.limits.attempts == 0;
                     // A 40001 is kept for its ReadyForQuery, if that comes without the client.
                     let skipped = front.own_begin && front.simple && !self.reader.completed;
                     let keeps = self.reader.conflict
@@ -470,12 +573,9 @@ impl Replay {
                     self.budget.commit(Instant::now());
                 }
                 self.done.clear();
-                self.kept = self
-                    .flight
-                    .iter()
-                    .map(|left| left.sent.len() + OVERHEAD)
-                    .sum();
+                self.kept = self.flight.iter().map(Segment::weight).sum();
                 self.lost = false;
+                self.marked = false;
                 self.repeated = false;
                 self.attempts = 0;
                 if front.sent.capacity() <= SPARE {
@@ -493,10 +593,13 @@ impl Replay {
                     self.done.push(front);
                 }
             }
-            // An error dooms the transaction: the client must roll back.
+            // An error dooms the transaction: the client must roll back, if not all of it.
             TransactionStatus::Failed => {
-                self.lost = true;
-                self.done.clear();
+                self.loudness += 1;
+                if !self.marked {
+                    self.lost = true;
+                    self.done.clear();
+                }
             }
         }
     }
@@ -505,7 +608,8 @@ impl Replay {
 
     fn conflict(&mut self, frames: &[u8], status: TransactionStatus) -> Action {
         let count = frames.len();
-        let ineligible = self.lost
+        let ineligible = self.limits.attempts == 0
+            || self.lost
             || self.flight.len() != 1
             || status == TransactionStatus::Open
             || self.flight.front().is_none_or(|front| {
@@ -513,7 +617,9 @@ impl Replay {
             });
         if ineligible {
             self.original = None;
-            self.actions.push_back(Action::Tell(Outcome::Ineligible));
+            if self.limits.attempts > 0 {
+                self.actions.push_back(Action::Tell(Outcome::Ineligible));
+            }
             if let Some(front) = self.flight.pop_front() {
                 self.settle(front, status, true);
             }
@@ -553,6 +659,7 @@ impl Replay {
     /// The pause is over: first comes what makes the repetition possible.
     fn begin_repetition(&mut self) -> Action {
         self.repeated = true;
+        self.reported.clear();
         let mut out = Vec::new();
         let mut due = 0;
         if self.status != TransactionStatus::Idle {
@@ -619,8 +726,9 @@ impl Replay {
     /// Reads up to the next ReadyForQuery; what came of it so far is dropped.
     fn skip_to_ready(&mut self, held: &[u8]) -> Result<(usize, TransactionStatus), Action> {
         loop {
+            let at = self.reader.examined + self.reader.pending;
             match self.reader.step(held) {
-                Found::Frame(_) => {}
+                Found::Frame(tag) => self.keep_reported(tag, held, at),
                 Found::Ready(status) => {
                     self.reader.begin_request();
                     self.reader.conflict = false;
@@ -639,10 +747,20 @@ impl Replay {
         }
     }
 
+    /// What the server reports on the way back the client has to know, if it stays there.
+    fn keep_reported(&mut self, tag: u8, held: &[u8], at: usize) {
+        if tag == b'S' && self.reader.pending == 0 {
+            self.reported
+                .extend_from_slice(&held[at..self.reader.examined]);
+        }
+    }
+
     fn verify(&mut self, held: &[u8], next: usize) -> Action {
         loop {
+            let at = self.reader.examined + self.reader.pending;
             match self.reader.step(held) {
                 Found::Frame(tag) => {
+                    self.keep_reported(tag, held, at);
                     if self.reader.hasher.is_none() {
                         self.reader.count_from_here(held);
                     }
@@ -711,6 +829,7 @@ impl Replay {
             return self.next();
         }
         match self.trouble.take() {
+            None if self.taken_back.is_some() => self.arrive(),
             None => {
                 let last = self.send_last();
                 self.actions.push_back(last);
@@ -721,12 +840,28 @@ impl Replay {
         self.next()
     }
 
+    /// The transaction stands where the mark is.
+    fn arrive(&mut self) {
+        self.phase = Phase::Watching;
+        self.original = None;
+        self.actions.push_back(Action::Tell(Outcome::RolledBack));
+        // All named statements are there; the unnamed one is whichever came last.
+        self.actions.push_back(Action::Forget(Vec::new()));
+        let mut answer = std::mem::take(&mut self.reported);
+        answer.extend(self.taken_back.take().unwrap_or_default());
+        self.actions.push_back(Action::Inject(answer));
+    }
+
     // ---- giving up -------------------------------------------------------------------------
 
     /// The client gets its first error after all, and the server's transaction the state that goes
     /// with it.
     fn give_up(&mut self, outcome: Outcome, statement: Option<usize>) {
-        self.actions.push_back(Action::Tell(outcome));
+        let told = match (&self.taken_back, outcome) {
+            (Some(_), Outcome::Diverged) => Outcome::SavepointDiverged,
+            _ => outcome,
+        };
+        self.actions.push_back(Action::Tell(told));
         let Some(original) = &mut self.original else {
             return;
         };
@@ -784,10 +919,17 @@ impl Replay {
     fn give_original(&mut self) {
         self.phase = Phase::Watching;
         if let Some(original) = self.original.take() {
-            if let Some(front) = self.flight.pop_front() {
+            if self.taken_back.take().is_some() {
+                self.status = original.status;
+                self.loudness += 1;
+                self.lost = true;
+                self.done.clear();
+            } else if let Some(front) = self.flight.pop_front() {
                 self.settle(front, original.status, true);
             }
-            self.actions.push_back(Action::Inject(original.frames));
+            let mut answer = std::mem::take(&mut self.reported);
+            answer.extend(original.frames);
+            self.actions.push_back(Action::Inject(answer));
         }
     }
 }
@@ -836,6 +978,7 @@ impl Reader {
         let wanted = match header.tag {
             b'E' => header.total.min(LOOK_AT),
             b'Z' => header.total,
+            b'S' => header.total.min(LOOK_AT),
             b'C' => header.total.min(HEADER + TAG),
             b'G' | b'N' => header.total.min(LOOK_AT),
             _ => HEADER,

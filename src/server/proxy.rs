@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use crate::auth::{Gate, GateError};
-use crate::config::{ClusterKind, Config, Database, PoolMode, Retry};
+use crate::config::{ClusterKind, Config, Database, Dialect, PoolMode, Retry, Savepoints};
 use crate::pool::{Pool, PoolShared};
 use crate::retry::Limits;
 use crate::session::Quota;
@@ -64,6 +64,7 @@ pub(super) struct Entry {
     pub pool: usize,
     pub mode: PoolMode,
     pub retry: Limits,
+    pub savepoints: Savepoints,
     pub budget_percent: u32,
 }
 
@@ -365,6 +366,7 @@ fn make_pools(config: &Config, workers: &[WorkerHandle]) -> Result<Pools, StartE
                 pool,
                 mode: database.pool_mode,
                 budget_percent: retry.budget_percent,
+                savepoints: savepoints_of(database, cluster.kind),
                 retry: Limits {
                     attempts: retry.attempts,
                     hold_bytes: retry.hold_bytes,
@@ -383,6 +385,15 @@ fn retry_of(database: &Database, kind: ClusterKind) -> Retry {
         ClusterKind::Postgres => Retry::off(),
     };
     database.retry.clone().unwrap_or_else(default)
+}
+
+/// Only DSQL lacks them.
+fn savepoints_of(database: &Database, kind: ClusterKind) -> Savepoints {
+    let default = match (kind, database.dialect) {
+        (ClusterKind::Postgres, _) | (_, Dialect::Off) => Savepoints::Forward,
+        _ => Savepoints::Emulate,
+    };
+    database.savepoints.unwrap_or(default)
 }
 
 /// Runs an async function on a thread of its own, with its own runtime.

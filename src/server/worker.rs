@@ -230,6 +230,7 @@ impl Worker {
             registry: Rc::clone(&self.registry),
             profiles: Rc::clone(&self.profiles),
             tally: Arc::clone(&self.tally),
+            savepoints: entry.savepoints,
             retry: RetryEnv {
                 limits: entry.retry,
                 budget: self.budget(identity.database(), entry.budget_percent),

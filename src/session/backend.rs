@@ -10,7 +10,7 @@ use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
 use super::names::NameChange;
-use super::run::{End, HIGH_WATER, Note, Own, Rest, Session};
+use super::run::{Bound, End, HIGH_WATER, Note, Own, Rest, Session};
 
 /// An ErrorResponse or NoticeResponse up to this many bytes is read whole; of a longer one only so
 /// much is looked at.
@@ -233,6 +233,17 @@ impl Session {
     }
 
     fn empty(&mut self, header: Header) -> Result<Step, End> {
+        if let Some(tag) = self.complete_stand_in() {
+            reply::put_command_complete(&mut self.replacement, tag);
+            let is_execute = self
+                .owed
+                .front()
+                .is_some_and(|entry| entry.expect == Expect::Execute);
+            if is_execute {
+                self.owed.pop();
+            }
+            return Ok(Step::Replaced);
+        }
         match self.owed.front().map(|entry| entry.expect) {
             Some(Expect::Query) => self.expect(header, &[Expect::Query]),
             _ => self.answered(header, &[Expect::Execute]),
@@ -257,6 +268,14 @@ impl Session {
             .front()
             .is_some_and(|entry| entry.expect == Expect::Execute);
         let mut inserted = false;
+        let begins = self
+            .owed
+            .front()
+            .and_then(|entry| entry.note.as_ref())
+            .is_some_and(|note| note.own == Some(Own::Begin));
+        if begins {
+            self.savepoints.block = Some(TransactionStatus::Open);
+        }
         let effect = self.owed.front_mut().and_then(|entry| {
             let note = entry.note.as_deref_mut()?;
             let all = note.inserted.as_ref();
@@ -287,6 +306,16 @@ impl Session {
             }
             // ROLLBACK TO outside its transaction is an error; inside, its tag is ROLLBACK too.
             effect => self.settings.apply(effect),
+        }
+        match effect {
+            Effect::Begin { .. } => self.savepoints.block = Some(TransactionStatus::Open),
+            Effect::Commit { plain } | Effect::Rollback { plain } => {
+                // One that is not plain may have begun the next.
+                self.savepoints.block = plain.then_some(TransactionStatus::Idle);
+                self.savepoints.clear();
+            }
+            Effect::RollbackTo(name) => self.arrive_at(name),
+            _ => {}
         }
         if *effect == Effect::DiscardAll {
             self.resetting = !self.settings.defaults().is_empty();
@@ -364,7 +393,10 @@ impl Session {
         if own == Some(Own::Settings) {
             self.settings.synced();
         }
+        self.savepoints.block = None;
         if status == TransactionStatus::Idle {
+            self.savepoints.clear();
+            self.portals.retain(|portal| !portal.spent);
             if self.owed.is_empty() && !self.owed.is_unsynced() {
                 self.portals.clear();
                 self.local_settings = false;
@@ -617,8 +649,8 @@ impl Session {
         if let Some(forgotten) = note.forgets {
             self.names.undo(forgotten);
         }
-        if let Some(portals) = note.portal {
-            self.portals = portals;
+        if let Some(bound) = note.portal {
+            self.unbind(bound);
         }
         for (_, change) in note.changes.into_iter().rev() {
             match change {
@@ -627,6 +659,16 @@ impl Session {
                 }
                 change => self.names.undo(change),
             }
+        }
+    }
+
+    /// The server skipped a Bind; later ones stand.
+    fn unbind(&mut self, bound: Bound) {
+        self.portals.retain(|portal| portal.number != bound.number);
+        if let Some(before) = bound.before
+            && self.portals.iter().all(|portal| portal.name != before.name)
+        {
+            self.portals.push(before);
         }
     }
 

@@ -8,6 +8,8 @@ use std::task::Context;
 use crate::retry::{Action, Budget, Limits, Outcome, Replay, Sent};
 use crate::sql::{Effect, PinReason};
 use crate::upstream::{Expect, STATEMENT_PREFIX};
+use crate::wire::backend::two_strings;
+use crate::wire::frame::{self, HEADER};
 
 use super::run::{End, Note, Own, Session};
 
@@ -21,9 +23,9 @@ pub struct RetryEnv {
 }
 
 impl RetryEnv {
-    /// The repetition of one session, unless it is turned off.
-    pub(super) fn replay(&self) -> Option<Box<Replay>> {
-        let on = self.limits.attempts > 0;
+    /// The repetition of one session, unless it is turned off and not needed for savepoints.
+    pub(super) fn replay(&self, savepoints: bool) -> Option<Box<Replay>> {
+        let on = self.limits.attempts > 0 || savepoints;
         on.then(|| Box::new(Replay::new(self.limits, Rc::clone(&self.budget))))
     }
 }
@@ -35,18 +37,63 @@ pub(super) fn sent(expect: Expect, note: Option<&Note>) -> Sent {
     let simple = matches!(expect, Expect::Query | Expect::FunctionCall);
     let begin_alone = note.is_some_and(|note| note.own == Some(Own::Begin))
         || effects.is_some_and(|all| matches!(all, [Effect::Begin { .. }]));
+    let writes = note.is_some_and(|note| note.writes);
     Sent {
         ends: simple || expect == Expect::Sync,
         simple,
-        writes: note.is_some_and(|note| note.writes)
-            || any(|effect| matches!(effect, Effect::Commit { .. })),
+        writes: writes || any(|effect| matches!(effect, Effect::Commit { .. })),
         begins: note.is_some_and(|note| note.own == Some(Own::Begin))
             || any(|effect| matches!(effect, Effect::Begin { .. })),
         skippable: expect.is_extended() && note.is_none_or(|note| note.own != Some(Own::Begin)),
         own_begin: note.is_some_and(|note| note.own == Some(Own::Begin)),
         outlives: any(outlives),
         runs: (simple || expect == Expect::Execute) && !begin_alone,
+        executes: simple || expect == Expect::Execute,
+        quiet: !writes && !any(stays),
     }
+}
+
+/// Without the parameters that the client knows already: a server reports changes only.
+fn without_known(frames: &[u8], known: &[(String, String)]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(frames.len());
+    let mut last: Vec<(&[u8], &[u8], &[u8])> = Vec::new();
+    let mut rest = frames;
+    while let Ok(Some(header)) = frame::backend_header(rest) {
+        let (frame, behind) = rest.split_at(header.total.min(rest.len()));
+        let parameter = two_strings(&frame[HEADER..]).filter(|_| header.tag == b'S');
+        if let Some((name, value)) = parameter {
+            last.retain(|(other, _, _)| *other != name);
+            last.push((name, value, frame));
+        } else {
+            out.extend_from_slice(frame);
+        }
+        rest = behind;
+    }
+    let is_known = |name: &[u8], value: &[u8]| {
+        known
+            .iter()
+            .any(|(known, now)| known.as_bytes() == name && now.as_bytes() == value)
+    };
+    let news = last
+        .iter()
+        .filter(|(name, value, _)| !is_known(name, value));
+    let mut all: Vec<u8> = news
+        .flat_map(|(_, _, frame)| frame.iter().copied())
+        .collect();
+    all.append(&mut out);
+    all
+}
+
+/// What a ROLLBACK TO has to undo, though it does not write.
+fn stays(effect: &Effect) -> bool {
+    !matches!(
+        effect,
+        Effect::None
+            | Effect::Begin { .. }
+            | Effect::Savepoint(_)
+            | Effect::Release(_)
+            | Effect::RollbackTo(_)
+    )
 }
 
 /// What is done outside the transaction, so that an abort leaves it.
@@ -132,7 +179,10 @@ impl Session {
             Action::Release(count) => lease.input.release_held(count),
             Action::Drop(count) => lease.input.drop_held(count),
             Action::Send(bytes) => lease.output.tail().extend_from_slice(&bytes),
-            Action::Inject(bytes) => lease.input.inject(&bytes),
+            Action::Inject(bytes) => {
+                let bytes = without_known(&bytes, &lease.parameters);
+                lease.input.inject(&bytes);
+            }
             Action::Wait(pause) => self.pause = Some(Box::pin(tokio::time::sleep(pause))),
             Action::Forget(names) => self.forget_statements(&names),
             Action::Tell(outcome) => self.tell_outcome(outcome),

@@ -18,7 +18,7 @@ use super::conflict::sent;
 use super::deallocate::translate;
 use super::names::{NameChange, Prepared, Quota, size_of_statement};
 use super::reset::{restore, restoring, taken};
-use super::run::{End, HIGH_WATER, Note, Own, Portals, Rest, Session, violation};
+use super::run::{Bound, End, HIGH_WATER, Note, Own, Portal, Rest, Session, violation};
 
 /// A Query up to this many bytes is read whole before it is sent; a longer one is passed on as it
 /// comes, unread, and its session is pinned.
@@ -40,7 +40,7 @@ const MAX_OWED: usize = 4096;
 const NO_STATEMENT: u64 = 0;
 
 /// What became of a frame.
-enum Taken {
+pub(super) enum Taken {
     /// All of it was dealt with.
     All,
     /// So many bytes were dealt with; the rest follows.
@@ -118,7 +118,7 @@ impl Session {
 
     /// No more is taken before something is answered, which without a Sync may be never: many
     /// requests may wait for one short answer that the server keeps in its buffer.
-    fn ask_for_answers(&mut self) {
+    pub(super) fn ask_for_answers(&mut self) {
         if self.asked_for_answers || self.copying_in || self.owed.ready_due() > 0 {
             return;
         }
@@ -217,7 +217,7 @@ impl Session {
     // ---- sending ---------------------------------------------------------------------------
 
     /// Appends what `put` writes to the upstream and notes what is owed for it.
-    fn send(
+    pub(super) fn send(
         &mut self,
         expect: Expect,
         hidden: bool,
@@ -362,6 +362,9 @@ impl Session {
         if let Some(taken) = self.lease_or(true)? {
             return Ok(without_rest(taken, total, bytes.len()));
         }
+        if let Some(taken) = self.take_savepoint_query(text, &class) {
+            return Ok(taken);
+        }
         if self.must_wait_for_names(&class) {
             return Ok(Taken::Wait);
         }
@@ -403,7 +406,7 @@ impl Session {
 
     /// A simple query destroys the unnamed statement, if it is carried out: for sure when it is
     /// alone. Gives the changes of the name and of the connection's statement.
-    fn forget_unnamed(&mut self, alone: bool) -> (Option<NameChange>, Option<u64>) {
+    pub(super) fn forget_unnamed(&mut self, alone: bool) -> (Option<NameChange>, Option<u64>) {
         if alone {
             self.names.forget_unnamed();
             self.unnamed.settle(None);
@@ -621,8 +624,11 @@ impl Session {
         if !parse.name.is_empty() && self.must_wait_for(parse.name) {
             return Ok(Taken::Wait);
         }
-        if self.owed.ready_due() > 0 && self.must_wait_for_names(&classify(parse.text)) {
-            return Ok(Taken::Wait);
+        if self.owed.ready_due() > 0 {
+            let class = classify(parse.text);
+            if self.must_wait_for_names(&class) || self.stand_in(parse.text, &class).is_some() {
+                return Ok(Taken::Wait);
+            }
         }
         if let Some(error) = self.over_quota(&parse) {
             self.refuse_parse(error);
@@ -706,7 +712,8 @@ impl Session {
         let text = translate(parse.text, |name| {
             itself(name).or_else(|| self.server_name(name))
         });
-        let text = text.as_deref().unwrap_or(parse.text);
+        let text = self.stand_in(parse.text, &class).or(text.as_deref());
+        let text = text.unwrap_or(parse.text);
         Prepared::translated(id, text, parse.text, parse.types, class, self.scope())
     }
 
@@ -957,20 +964,24 @@ impl Session {
         Ok(Taken::Head(bytes.len(), Rest::Pass(total - bytes.len())))
     }
 
-    /// Remembers what a portal does, if it does anything; gives what to go back to should the Bind
-    /// fail.
-    fn note_portal(&mut self, portal: &[u8], prepared: Option<&Rc<Prepared>>) -> Option<Portals> {
+    /// Remembers what a portal does, if any of them does anything.
+    fn note_portal(&mut self, name: &[u8], prepared: Option<&Rc<Prepared>>) -> Option<Bound> {
         self.last_bound_writes = prepared.is_none_or(|prepared| prepared.class.may_write);
         let effective = prepared.filter(|prepared| prepared.class.effects.is_some());
         if effective.is_none() && self.portals.is_empty() {
             return None;
         }
-        let before = self.portals.clone();
-        self.portals.retain(|(name, _)| name != portal);
-        if let Some(prepared) = effective {
-            self.portals.push((portal.to_vec(), Rc::clone(prepared)));
-        }
-        Some(before)
+        self.binds += 1;
+        let number = self.binds;
+        let known = self.portals.iter().position(|portal| portal.name == name);
+        let before = known.map(|at| self.portals.remove(at));
+        self.portals.push(Portal {
+            number,
+            name: name.to_vec(),
+            prepared: effective.cloned(),
+            spent: false,
+        });
+        Some(Bound { number, before })
     }
 
     fn take_describe(&mut self, bytes: &[u8]) -> Result<Taken, End> {
@@ -1005,11 +1016,14 @@ impl Session {
         if let Some(taken) = self.lease_or(false)? {
             return Ok(taken);
         }
-        let effects = self
-            .portals
-            .iter()
-            .find(|(name, _)| name == portal)
-            .and_then(|(_, prepared)| prepared.class.effects.clone());
+        let known = self.portals.iter().position(|known| known.name == portal);
+        let prepared = known.and_then(|at| self.portals[at].prepared.clone());
+        if let (Some(at), Some(prepared)) = (known, &prepared)
+            && let Some(taken) = self.take_savepoint_execute(bytes, prepared, at)
+        {
+            return Ok(taken);
+        }
+        let effects = prepared.and_then(|prepared| prepared.class.effects.clone());
         let writes = self.last_bound_writes;
         self.unsettled_writes |= writes;
         self.prepare_deallocated(effects.as_deref());
@@ -1154,22 +1168,30 @@ impl Session {
         )
         .hint("Send the data in smaller statements, as parameters, or with COPY.");
         if simple {
-            let note = Note {
-                instead: Some(error),
-                ..Note::default()
-            };
-            self.send(Expect::Query, false, Some(note), |out| {
-                frontend::put_query(out, b".")
-            });
-            self.unnamed.settle(None);
+            self.refuse_query(error);
         } else {
             self.refuse_parse(error);
         }
         Ok(Taken::Head(there, Rest::Drop(total - there)))
     }
 
+    /// Has the server refuse a Query in place of the client's, so that its transaction fails too.
+    pub(super) fn refuse_query(&mut self, error: ClientError) {
+        let alone = !self.owed.may_skip();
+        let (forgets, unnamed) = self.forget_unnamed(alone);
+        let note = Note {
+            instead: Some(error),
+            forgets,
+            unnamed,
+            ..Note::default()
+        };
+        self.send(Expect::Query, false, Some(note), |out| {
+            frontend::put_query(out, b".")
+        });
+    }
+
     /// Has the server refuse a Parse in place of the client's, so that its transaction fails too.
-    fn refuse_parse(&mut self, error: ClientError) {
+    pub(super) fn refuse_parse(&mut self, error: ClientError) {
         let note = Note {
             instead: Some(error),
             ..Note::default()

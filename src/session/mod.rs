@@ -12,6 +12,7 @@ mod frontend;
 mod names;
 mod reset;
 mod run;
+mod savepoint;
 mod state;
 mod tentative;
 mod value;

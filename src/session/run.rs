@@ -9,10 +9,10 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use crate::auth::Identity;
-use crate::config::PoolMode;
+use crate::config::{self, PoolMode};
 use crate::net::{ReadBuffer, Stream, WriteBuffer};
 use crate::pool::{Lease, Pool, Ticket};
-use crate::retry::Replay;
+use crate::retry::{Mark, Replay};
 use crate::sql::{Effect, PinReason};
 use crate::telemetry::tally::WorkerTally;
 use crate::upstream::{OwedQueue, SharedSettings, same};
@@ -26,6 +26,7 @@ use super::conflict::RetryEnv;
 use super::control::Control;
 use super::names::{NameChange, Names, Prepared, Quota, Registry, Scope};
 use super::reset::Inserted;
+use super::savepoint::Savepoints;
 use super::state::SettingsState;
 use super::tentative::Tentative;
 use super::welcome::Profiles;
@@ -58,6 +59,8 @@ pub struct SessionEnv {
     pub tally: Arc<WorkerTally>,
     /// Repeating after conflicts.
     pub retry: RetryEnv,
+    /// What becomes of savepoints.
+    pub savepoints: config::Savepoints,
 }
 
 /// Why a session ends.
@@ -109,12 +112,16 @@ pub(super) struct Note {
     pub frame: Vec<u8>,
     /// What the proxy itself wanted.
     pub own: Option<Own>,
-    /// The portals before this Bind.
-    pub portal: Option<Portals>,
+    /// The portal that this Bind makes.
+    pub portal: Option<Bound>,
     /// The error the client sees when the server finds that a name is taken.
     pub duplicate: Option<ClientError>,
     /// The error the client sees instead of the server's.
     pub instead: Option<ClientError>,
+    /// The server got an empty statement in place of the client's.
+    pub stands_in: bool,
+    /// Where the savepoint is that it sets.
+    pub mark: Option<Mark>,
     /// May have written: when the connection is lost, the outcome is unknown.
     pub writes: bool,
 }
@@ -127,8 +134,26 @@ impl Note {
     }
 }
 
-/// Portals whose statement has an effect, by name.
-pub(super) type Portals = Vec<(Vec<u8>, Rc<Prepared>)>;
+/// A portal, as long as one of the session's has an effect.
+#[derive(Debug)]
+pub(super) struct Portal {
+    /// Number of its Bind.
+    pub number: u64,
+    pub name: Vec<u8>,
+    /// Its statement, if that has an effect.
+    pub prepared: Option<Rc<Prepared>>,
+    /// Executed, and cannot be executed again.
+    pub spent: bool,
+}
+
+/// What a Bind did to the portals.
+#[derive(Debug)]
+pub(super) struct Bound {
+    /// Number of the portal it makes.
+    pub number: u64,
+    /// The one of that name before.
+    pub before: Option<Portal>,
+}
 
 /// What the proxy asks for on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,8 +228,10 @@ pub struct Session {
     /// Which statement is the unnamed one of the connection, if that is known.
     pub(super) unnamed: Tentative<Option<u64>>,
     pub(super) settings: SettingsState,
-    /// Portals whose statement has an effect.
-    pub(super) portals: Portals,
+    /// Portals, unless none of them has an effect.
+    pub(super) portals: Vec<Portal>,
+    /// Binds that were noted.
+    pub(super) binds: u64,
     /// SET LOCAL was sent in this transaction.
     pub(super) local_settings: bool,
     /// DISCARD ALL was done since the last ReadyForQuery.
@@ -237,6 +264,8 @@ pub struct Session {
     pub(super) final_words: Option<Vec<u8>>,
     /// Repeating after conflicts, when it is on.
     pub(super) replay: Option<Box<Replay>>,
+    /// Savepoints that the server knows nothing of.
+    pub(super) savepoints: Savepoints,
     /// The pause before a repetition.
     pub(super) pause: Option<Pin<Box<tokio::time::Sleep>>>,
     turns: u64,
@@ -254,9 +283,12 @@ impl Session {
     ) -> Self {
         env.tally.clients.add(1);
         let defaults = super::welcome::startup_settings(&identity);
-        let replay = env.retry.replay();
+        let replay = env
+            .retry
+            .replay(env.savepoints == config::Savepoints::Emulate);
         Self {
             replay,
+            savepoints: Savepoints::default(),
             pause: None,
             client,
             cin: ReadBuffer::default(),
@@ -278,6 +310,7 @@ impl Session {
             unnamed: Tentative::default(),
             settings: SettingsState::new(defaults),
             portals: Vec::new(),
+            binds: 0,
             local_settings: false,
             discarded: false,
             last_bound_writes: true,

@@ -95,7 +95,7 @@ pub struct WorkerTally {
     /// Commits whose outcome could not be known.
     pub commit_unknown: Tally,
     /// Transactions that met a conflict, by how that ended (`retry::Outcome`).
-    pub conflicts: [Tally; 5],
+    pub conflicts: [Tally; 7],
     /// Protocol violations by clients.
     pub client_violations: Tally,
     /// Time a client waited for a connection.

@@ -13,8 +13,12 @@ pub const PROTOCOL_VIOLATION: SqlState = "08P01";
 pub const FEATURE_NOT_SUPPORTED: SqlState = "0A000";
 /// `invalid_parameter_value`.
 pub const INVALID_PARAMETER_VALUE: SqlState = "22023";
+/// `no_active_sql_transaction`.
+pub const NO_ACTIVE_SQL_TRANSACTION: SqlState = "25P01";
 /// `in_failed_sql_transaction`.
 pub const IN_FAILED_SQL_TRANSACTION: SqlState = "25P02";
+/// `invalid_savepoint_specification`: no such savepoint.
+pub const INVALID_SAVEPOINT: SqlState = "3B001";
 /// `serialization_failure`: DSQL aborted the transaction, nothing of it was applied.
 pub const SERIALIZATION_FAILURE: SqlState = "40001";
 /// `invalid_sql_statement_name`: no such prepared statement.
@@ -33,6 +37,8 @@ pub const TOO_MANY_CONNECTIONS: SqlState = "53300";
 pub const CONFIGURATION_LIMIT_EXCEEDED: SqlState = "53400";
 /// `program_limit_exceeded`.
 pub const PROGRAM_LIMIT_EXCEEDED: SqlState = "54000";
+/// `object_not_in_prerequisite_state`.
+pub const OBJECT_NOT_IN_PREREQUISITE_STATE: SqlState = "55000";
 /// `query_canceled`.
 pub const QUERY_CANCELED: SqlState = "57014";
 /// `admin_shutdown`.

@@ -1,10 +1,8 @@
 //! tokio-postgres through the proxy. Drivers of other languages: `tests/clients/run.sh`.
 
-use std::time::Duration;
-
 use tokio_postgres::{NoTls, SimpleQueryMessage, error::SqlState};
 
-use crate::postgres::ROLE;
+use crate::postgres::{self, ROLE};
 use crate::proxy::plan;
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -63,7 +61,7 @@ fn tokio_postgres_works_through_the_proxy() {
         let cancel = client.cancel_token();
         let slow = client.batch_execute("select pg_sleep(30)");
         let cancelled = async {
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::task::spawn_blocking(wait_for_sleep).await.expect("no panic");
             cancel.cancel_query(NoTls).await.expect("a cancel request");
         };
         let (slow, ()) = tokio::join!(slow, cancelled);
@@ -73,4 +71,12 @@ fn tokio_postgres_works_through_the_proxy() {
         driver.await.expect("no panic").expect("an orderly end");
     });
     proxy.wait_base();
+}
+
+/// Until the server runs the statement that is to be cancelled.
+fn wait_for_sleep() {
+    let mut admin = postgres::cluster().connect_superuser("app");
+    let running = "select count(*) from pg_stat_activity \
+                   where query = 'select pg_sleep(30)' and state = 'active'";
+    while admin.scalar(running) == "0" {}
 }

@@ -20,4 +20,5 @@ mod message;
 mod ports;
 mod postgres;
 mod proxy;
+mod savepoints;
 mod upstream;

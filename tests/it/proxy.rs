@@ -26,6 +26,7 @@ pub struct Plan {
     users: Vec<String>,
     session_mode: bool,
     retry: Option<u32>,
+    savepoints: Option<&'static str>,
     workers: usize,
     tls: bool,
     tls_required: bool,
@@ -43,6 +44,7 @@ pub fn plan() -> Plan {
         users: Vec::new(),
         session_mode: false,
         retry: None,
+        savepoints: None,
         workers: 1,
         tls: false,
         tls_required: false,
@@ -73,6 +75,12 @@ impl Plan {
     /// `pool_mode: session`.
     pub fn session_mode(mut self) -> Self {
         self.session_mode = true;
+        self
+    }
+
+    /// What becomes of savepoints.
+    pub fn savepoints(mut self, way: &'static str) -> Self {
+        self.savepoints = Some(way);
         self
     }
 
@@ -229,10 +237,13 @@ impl Plan {
         let retry = self.retry.map_or(String::new(), |attempts| {
             format!(", retry: {{attempts: {attempts}}}")
         });
+        let savepoints = self
+            .savepoints
+            .map_or(String::new(), |way| format!(", savepoints: {way}"));
         for name in &self.databases {
             let _ = writeln!(
                 yaml,
-                "  {name}: {{cluster: main, upstream_database: {name}, dialect: off, pool_mode: {mode}{retry}}}"
+                "  {name}: {{cluster: main, upstream_database: {name}, dialect: off, pool_mode: {mode}{retry}{savepoints}}}"
             );
         }
         let databases = self.databases.join(", ");

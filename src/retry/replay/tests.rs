@@ -14,6 +14,8 @@ const WRITE: Sent = Sent {
     skippable: false,
     own_begin: false,
     outlives: false,
+    executes: true,
+    quiet: false,
 };
 const READ: Sent = Sent {
     writes: false,

@@ -1,0 +1,564 @@
+//! SAVEPOINT, RELEASE and ROLLBACK TO for servers without them.
+//!
+//! A savepoint is a mark in the journal of the open transaction. Going back to it rolls back all of
+//! the server's transaction and does again what came ahead of the mark ([`Replay::take_back`]). In
+//! the place of these statements the server gets one that does nothing, so that its answers come in
+//! order and its errors skip what they have to.
+
+use crate::config::Savepoints as Way;
+use crate::retry::Mark;
+use crate::sql::scan::{Token, Tokens};
+use crate::sql::{Class, Effect};
+use crate::upstream::Expect;
+use crate::wire::backend::TransactionStatus;
+use crate::wire::frontend;
+use crate::wire::reply::{self, ClientError};
+use crate::wire::sqlstate;
+
+use super::frontend::Taken;
+use super::names::Prepared;
+use super::run::{Note, Own, Session};
+
+/// The savepoints of the open transaction, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Savepoints {
+    marks: Vec<(Vec<u8>, Mark)>,
+    /// What BEGIN, COMMIT or ROLLBACK have made of the transaction since the last ReadyForQuery.
+    pub block: Option<TransactionStatus>,
+}
+
+impl Savepoints {
+    /// The transaction is over.
+    pub fn clear(&mut self) {
+        self.marks.clear();
+    }
+
+    /// A SAVEPOINT was carried out; a name may be used again.
+    pub fn set(&mut self, name: &[u8], mark: Mark) {
+        self.marks.push((name.to_vec(), mark));
+    }
+
+    fn find(&self, name: &[u8]) -> Option<usize> {
+        self.marks.iter().rposition(|(known, _)| known == name)
+    }
+
+    fn release(&mut self, name: &[u8]) {
+        if let Some(at) = self.find(name) {
+            self.marks.truncate(at);
+        }
+    }
+}
+
+/// What is asked of savepoints, by a text of one statement or of several.
+enum Asked<'a> {
+    Nothing,
+    One(&'a Effect),
+    Several,
+}
+
+impl Session {
+    /// The statement that the server gets in place of one about savepoints.
+    pub(super) fn stand_in(&self, text: &[u8], class: &Class) -> Option<&'static [u8]> {
+        let failed = self.owed.ready_due() == 0 && self.owed.status() == TransactionStatus::Failed;
+        match self.asked(text, class) {
+            // A failed transaction takes none of these, which it says of the text itself.
+            Asked::One(Effect::Savepoint(_) | Effect::Release(_)) if failed => None,
+            // The one that can be bound in a failed transaction; it is never executed.
+            Asked::One(Effect::RollbackTo(_)) => Some(b"ROLLBACK"),
+            Asked::One(_) => Some(b""),
+            _ => None,
+        }
+    }
+
+    fn asked<'a>(&self, text: &[u8], class: &'a Class) -> Asked<'a> {
+        if self.env.savepoints == Way::Forward {
+            return Asked::Nothing;
+        }
+        match class.effects.as_deref().unwrap_or_default() {
+            [effect] if is_whole(text, effect) => Asked::One(effect),
+            [_] => Asked::Nothing,
+            several if several.iter().any(is_about_savepoints) => Asked::Several,
+            _ => Asked::Nothing,
+        }
+    }
+
+    // ---- simple protocol -------------------------------------------------------------------
+
+    /// Deals with a Query about savepoints; `None` when it is about something else.
+    pub(super) fn take_savepoint_query(&mut self, text: &[u8], class: &Class) -> Option<Taken> {
+        let effect = match self.asked(text, class) {
+            Asked::Nothing => return None,
+            Asked::One(effect) => effect,
+            Asked::Several => {
+                self.refuse_query(together());
+                return Some(Taken::All);
+            }
+        };
+        if self.env.savepoints == Way::Reject {
+            self.refuse_query(rejected());
+            return Some(Taken::All);
+        }
+        if self.waits_for_answers(matches!(effect, Effect::Savepoint(_))) {
+            return Some(Taken::Wait);
+        }
+        let known = |name| self.savepoints.find(name);
+        match (effect, self.block()) {
+            (_, TransactionStatus::Idle) => self.refuse_query(outside(effect)),
+            (Effect::Savepoint(name), TransactionStatus::Open) => self.set_savepoint(name, effect),
+            (Effect::Release(name) | Effect::RollbackTo(name), status)
+                if known(name).is_none()
+                    && (status == TransactionStatus::Open || is_rollback(effect)) =>
+            {
+                self.refuse_query(unknown(name));
+            }
+            (Effect::Release(_), TransactionStatus::Open) => self.answer_query(effect, None),
+            (Effect::RollbackTo(name), _) => self.roll_back_query(name, effect),
+            // The server refuses it: the transaction has failed.
+            _ => return None,
+        }
+        Some(Taken::All)
+    }
+
+    fn set_savepoint(&mut self, name: &[u8], effect: &Effect) {
+        let Some(replay) = &mut self.replay else {
+            return;
+        };
+        replay.set_marked(true);
+        match replay.mark().filter(|_| self.owed.is_empty()) {
+            Some(mark) => {
+                self.savepoints.set(name, mark);
+                self.settings.apply(effect);
+                self.answer_query_here(effect);
+            }
+            None => {
+                let mark = replay.mark_behind();
+                self.answer_query(effect, Some(mark));
+            }
+        }
+    }
+
+    /// Answers, if need be through the server, which ends a batch that lacks its Sync.
+    fn answer_query(&mut self, effect: &Effect, mark: Option<Mark>) {
+        if mark.is_none() && self.owed.is_empty() && !self.owed.is_unsynced() {
+            self.finish(effect, None);
+            self.answer_query_here(effect);
+            return;
+        }
+        let alone = !self.owed.may_skip();
+        let (forgets, unnamed) = self.forget_unnamed(alone);
+        let note = Note {
+            forgets,
+            unnamed,
+            ..standing_in(effect, mark)
+        };
+        self.send(Expect::Query, false, Some(note), |out| {
+            frontend::put_query(out, b"");
+        });
+    }
+
+    fn answer_query_here(&mut self, effect: &Effect) {
+        self.names.forget_unnamed();
+        reply::put_command_complete(self.cout.tail(), tag(effect));
+        reply::put_ready(self.cout.tail(), TransactionStatus::Open);
+    }
+
+    fn roll_back_query(&mut self, name: &[u8], effect: &Effect) {
+        let Some(mark) = self.mark_of(name) else {
+            return;
+        };
+        if self.is_as_at(mark) {
+            self.answer_query(effect, None);
+            return;
+        }
+        let mut answer = Vec::new();
+        reply::put_command_complete(&mut answer, tag(effect));
+        reply::put_ready(&mut answer, TransactionStatus::Open);
+        let mut error = Vec::new();
+        diverged(name).put(&mut error);
+        reply::put_ready(&mut error, TransactionStatus::Failed);
+        if self.take_back(mark, answer, error) {
+            self.names.forget_unnamed();
+            self.owe(Expect::Query, effect);
+        } else {
+            self.refuse_query(too_long(name));
+        }
+    }
+
+    // ---- extended protocol -----------------------------------------------------------------
+
+    /// Deals with the Execute of a portal about savepoints; `None` when the server is to do it.
+    pub(super) fn take_savepoint_execute(
+        &mut self,
+        bytes: &[u8],
+        prepared: &Prepared,
+        portal: usize,
+    ) -> Option<Taken> {
+        let effect = match self.asked(&prepared.source, &prepared.class) {
+            Asked::One(effect) => effect,
+            _ => return None,
+        };
+        let portal = self.portals.get_mut(portal)?;
+        if portal.spent {
+            let error = cannot_be_run(&portal.name);
+            // The end of its transaction may be on the way.
+            if self.waits_for_answers(false) {
+                return Some(Taken::Wait);
+            }
+            self.refuse_parse(error);
+            return Some(Taken::All);
+        }
+        let (number, name) = (portal.number, portal.name.clone());
+        let taken = self.execute_about_savepoints(bytes, effect, &name);
+        if !matches!(taken, Taken::Wait) {
+            let portal = self
+                .portals
+                .iter_mut()
+                .find(|portal| portal.number == number);
+            portal.into_iter().for_each(|portal| portal.spent = true);
+        }
+        Some(taken)
+    }
+
+    fn execute_about_savepoints(&mut self, bytes: &[u8], effect: &Effect, portal: &[u8]) -> Taken {
+        if self.env.savepoints == Way::Reject {
+            self.refuse_parse(rejected());
+            return Taken::All;
+        }
+        let (Effect::Release(name) | Effect::RollbackTo(name)) = effect else {
+            return self.execute_savepoint(bytes, effect);
+        };
+        if self.waits_for_answers(false) {
+            return Taken::Wait;
+        }
+        let known = self.savepoints.find(name).is_some();
+        match (effect, self.block()) {
+            (_, TransactionStatus::Idle) => self.refuse_parse(outside(effect)),
+            _ if !known => {
+                self.close_portal(portal);
+                self.refuse_parse(unknown(name));
+            }
+            (Effect::RollbackTo(_), _) => self.execute_roll_back(name, effect),
+            _ => self.execute_stand_in(bytes, effect, None),
+        }
+        Taken::All
+    }
+
+    /// A server warns of a named portal that was bound in a failed transaction and never executed.
+    fn close_portal(&mut self, portal: &[u8]) {
+        if !portal.is_empty() {
+            self.send(Expect::Close, true, None, |out| {
+                frontend::put(out, b'C', &[b"P", portal, b"\0"]);
+            });
+        }
+    }
+
+    fn execute_savepoint(&mut self, bytes: &[u8], effect: &Effect) -> Taken {
+        let mark = self.replay.as_ref().and_then(|replay| replay.mark());
+        match (self.owed.status(), mark) {
+            (TransactionStatus::Idle, _) | (_, None) => {}
+            (_, mark) => {
+                if let Some(replay) = &mut self.replay {
+                    replay.set_marked(true);
+                }
+                self.execute_stand_in(bytes, effect, mark);
+                return Taken::All;
+            }
+        }
+        if self.waits_for_answers(false) {
+            return Taken::Wait;
+        }
+        if self.block() == TransactionStatus::Idle {
+            self.refuse_parse(outside(effect));
+            return Taken::All;
+        }
+        // What the batch has done so far is ahead of the mark: it becomes a batch of its own. In a
+        // transaction block a Sync commits nothing.
+        self.send(Expect::Sync, true, None, |out| {
+            frontend::put(out, b'S', &[])
+        });
+        Taken::Wait
+    }
+
+    fn execute_stand_in(&mut self, bytes: &[u8], effect: &Effect, mark: Option<Mark>) {
+        let note = standing_in(effect, mark);
+        self.send(Expect::Execute, false, Some(note), |out| {
+            out.extend_from_slice(bytes);
+        });
+    }
+
+    fn execute_roll_back(&mut self, name: &[u8], effect: &Effect) {
+        let Some(mark) = self.mark_of(name) else {
+            return;
+        };
+        let mut answer = Vec::new();
+        reply::put_command_complete(&mut answer, tag(effect));
+        if self.is_as_at(mark) {
+            self.finish(effect, None);
+            self.cout.tail().append(&mut answer);
+            return;
+        }
+        let mut error = Vec::new();
+        diverged(name).put(&mut error);
+        if self.take_back(mark, answer, error) {
+            self.owe(Expect::Execute, effect);
+        } else {
+            self.refuse_parse(too_long(name));
+        }
+    }
+
+    // ---- both ------------------------------------------------------------------------------
+
+    /// A stand-in was answered; gives the tag the client gets.
+    pub(super) fn complete_stand_in(&mut self) -> Option<&'static str> {
+        let note = self.owed.front_mut()?.note.as_deref_mut()?;
+        let mark = note.mark.take();
+        let effect = note.effects.as_deref()?.first()?.clone();
+        note.stands_in.then_some(())?;
+        note.done = 1;
+        self.finish(&effect, mark);
+        Some(tag(&effect))
+    }
+
+    /// A statement about savepoints has taken effect.
+    fn finish(&mut self, effect: &Effect, mark: Option<Mark>) {
+        self.settings.apply(effect);
+        match (effect, mark) {
+            (Effect::Savepoint(name), Some(mark)) => self.savepoints.set(name, mark),
+            (Effect::Release(name), _) => self.savepoints.release(name),
+            (Effect::RollbackTo(name), _) => self.arrive_at(name),
+            _ => {}
+        }
+    }
+
+    /// The transaction stands where the savepoint was set; later ones are gone.
+    pub(super) fn arrive_at(&mut self, name: &[u8]) {
+        let Some(at) = self.savepoints.find(name) else {
+            return;
+        };
+        self.savepoints.marks.truncate(at + 1);
+        if let (Some((_, mark)), Some(replay)) = (self.savepoints.marks.last_mut(), &self.replay) {
+            replay.renew(mark);
+        }
+    }
+
+    fn mark_of(&self, name: &[u8]) -> Option<Mark> {
+        let at = self.savepoints.find(name)?;
+        self.savepoints.marks.get(at).map(|(_, mark)| *mark)
+    }
+
+    fn is_as_at(&self, mark: Mark) -> bool {
+        self.replay
+            .as_ref()
+            .is_some_and(|replay| replay.is_as_at(mark))
+    }
+
+    fn take_back(&mut self, mark: Mark, answer: Vec<u8>, error: Vec<u8>) -> bool {
+        let replay = self.replay.as_mut();
+        replay.is_some_and(|replay| replay.take_back(mark, answer, error))
+    }
+
+    /// The answer comes as if from the server, which is not asked.
+    fn owe(&mut self, expect: Expect, effect: &Effect) {
+        let note = Note {
+            effects: Some([effect.clone()].into()),
+            ..Note::default()
+        };
+        self.owed.push(expect, false, Some(Box::new(note)));
+    }
+
+    /// Earlier requests of the client must be answered first: then it is known what the transaction
+    /// is. Not those that bring a connection into line: behind them it would go back to the pool.
+    /// `but_begin`: a BEGIN of the proxy's own is none.
+    fn waits_for_answers(&mut self, but_begin: bool) -> bool {
+        let is_ready = |own| own == Some(Own::Settings) || but_begin && own == Some(Own::Begin);
+        if self.owed_own().all(is_ready) {
+            return false;
+        }
+        self.ask_for_answers();
+        true
+    }
+
+    fn is_beginning(&self) -> bool {
+        let mut owed = self.owed_own();
+        owed.any(|own| own == Some(Own::Begin))
+    }
+
+    fn owed_own(&self) -> impl Iterator<Item = Option<Own>> {
+        let entries = self.owed.iter();
+        entries.map(|entry| entry.note.as_ref().and_then(|note| note.own))
+    }
+
+    /// The server's transaction, as far as it was answered.
+    fn block(&self) -> TransactionStatus {
+        match self.savepoints.block {
+            None if self.is_beginning() => TransactionStatus::Open,
+            known => known.unwrap_or_else(|| self.owed.status()),
+        }
+    }
+}
+
+fn standing_in(effect: &Effect, mark: Option<Mark>) -> Note {
+    Note {
+        effects: Some([effect.clone()].into()),
+        stands_in: true,
+        mark,
+        ..Note::default()
+    }
+}
+
+fn is_about_savepoints(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::Savepoint(_) | Effect::Release(_) | Effect::RollbackTo(_)
+    )
+}
+
+fn is_rollback(effect: &Effect) -> bool {
+    matches!(effect, Effect::RollbackTo(_))
+}
+
+/// The text is such a statement and nothing more; the server refuses others.
+fn is_whole(text: &[u8], effect: &Effect) -> bool {
+    if !is_about_savepoints(effect) {
+        return false;
+    }
+    let tokens: Vec<Token<'_>> = Tokens::new(text)
+        .filter(|token| *token != Token::Semicolon)
+        .collect();
+    let is = |at: usize, word| tokens.get(at).is_some_and(|token| token.is(word));
+    let name_at = match effect {
+        Effect::Savepoint(_) => 1,
+        Effect::Release(_) => 1 + usize::from(is(1, "savepoint") && tokens.len() > 2),
+        _ => {
+            let to = 1 + usize::from(is(1, "work") || is(1, "transaction"));
+            if !is(to, "to") {
+                return false;
+            }
+            to + 1 + usize::from(is(to + 1, "savepoint") && tokens.len() > to + 2)
+        }
+    };
+    tokens.len() == name_at + 1
+        && matches!(tokens.get(name_at), Some(Token::Word(_) | Token::Quoted(_)))
+}
+
+fn tag(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::Savepoint(_) => "SAVEPOINT",
+        Effect::Release(_) => "RELEASE",
+        _ => "ROLLBACK",
+    }
+}
+
+// ---- what the client is told ---------------------------------------------------------------------
+
+fn outside(effect: &Effect) -> ClientError {
+    let statement = match effect {
+        Effect::Savepoint(_) => "SAVEPOINT",
+        Effect::Release(_) => "RELEASE SAVEPOINT",
+        _ => "ROLLBACK TO SAVEPOINT",
+    };
+    ClientError::error(
+        sqlstate::NO_ACTIVE_SQL_TRANSACTION,
+        format!("{statement} can only be used in transaction blocks"),
+    )
+}
+
+fn unknown(name: &[u8]) -> ClientError {
+    ClientError::error(
+        sqlstate::INVALID_SAVEPOINT,
+        format!(
+            "savepoint \"{}\" does not exist",
+            String::from_utf8_lossy(name)
+        ),
+    )
+}
+
+fn together() -> ClientError {
+    ClientError::error(
+        sqlstate::FEATURE_NOT_SUPPORTED,
+        "a savepoint among several statements of one Query is not supported",
+    )
+    .hint("Send SAVEPOINT, RELEASE and ROLLBACK TO as statements of their own.")
+}
+
+fn cannot_be_run(portal: &[u8]) -> ClientError {
+    ClientError::error(
+        sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!(
+            "portal \"{}\" cannot be run",
+            String::from_utf8_lossy(portal)
+        ),
+    )
+}
+
+fn rejected() -> ClientError {
+    ClientError::error(
+        sqlstate::FEATURE_NOT_SUPPORTED,
+        "savepoints are turned off for this session",
+    )
+    .hint(
+        "Aurora DSQL has no savepoints. The proxy emulates them where databases.NAME.savepoints \
+         says emulate.",
+    )
+}
+
+fn diverged(name: &[u8]) -> ClientError {
+    ClientError::error(
+        sqlstate::SERIALIZATION_FAILURE,
+        format!(
+            "could not roll back to savepoint \"{}\" due to concurrent update",
+            String::from_utf8_lossy(name)
+        ),
+    )
+    .hint("Run the whole transaction again.")
+}
+
+fn too_long(name: &[u8]) -> ClientError {
+    ClientError::error(
+        sqlstate::PROGRAM_LIMIT_EXCEEDED,
+        format!(
+            "the transaction cannot be taken back to savepoint \"{}\"",
+            String::from_utf8_lossy(name)
+        ),
+    )
+    .detail(
+        "What came ahead of the savepoint was not kept: it is longer than retry.journal_bytes, or \
+         does what a rollback does not undo.",
+    )
+    .hint("Roll back the whole transaction.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::classify;
+
+    #[test]
+    fn whole_statements_are_told_from_others() {
+        let cases = [
+            ("SAVEPOINT a", true),
+            ("savepoint \"A b\" ; ", true),
+            ("SAVEPOINT", false),
+            ("SAVEPOINT a b", false),
+            ("SAVEPOINT 'a'", false),
+            ("RELEASE a", true),
+            ("RELEASE SAVEPOINT a", true),
+            ("RELEASE SAVEPOINT a b", false),
+            ("ROLLBACK TO a", true),
+            ("ROLLBACK WORK TO SAVEPOINT a", true),
+            ("rollback transaction to a -- so", true),
+            ("ROLLBACK TO SAVEPOINT a b", false),
+            ("ROLLBACK TO", false),
+            ("ROLLBACK", false),
+            ("ABORT TO a", true),
+            ("select 1", false),
+        ];
+        for (text, expected) in cases {
+            let effects = classify(text.as_bytes()).effects.unwrap_or_default();
+            let whole = effects
+                .iter()
+                .any(|effect| is_whole(text.as_bytes(), effect));
+            assert_eq!(whole, expected, "{text}");
+        }
+    }
+}

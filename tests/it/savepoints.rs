@@ -1,0 +1,476 @@
+//! Savepoints from the journal, for servers without them. The upstream is a PostgreSQL that never
+//! sees one; what a client sees must be what PostgreSQL itself would show.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::client::Client;
+use crate::message::{Frame, bind_text, execute, parse, query, sync};
+use crate::postgres;
+use crate::proxy::{Proxy, plan};
+
+fn start() -> (Proxy, Client, String) {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("savepoints_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let mut direct = postgres::cluster().connect("app");
+    direct.run(&format!(
+        "create table {name} (id int primary key, value int);
+         insert into {name} select n, 0 from generate_series(1, 10) n"
+    ));
+    let proxy = plan().savepoints("emulate").start();
+    (proxy, direct, name)
+}
+
+fn tags(frames: &[Frame]) -> String {
+    frames.iter().map(|frame| char::from(frame.tag)).collect()
+}
+
+fn sum(client: &mut Client, name: &str) -> String {
+    client.scalar(&format!("select sum(value) from {name}"))
+}
+
+/// Scripts as one session plays them, on PostgreSQL itself and through the proxy: tags, rows,
+/// SQLSTATEs, messages and transaction states must be the same. `t` is the table.
+const SCRIPTS: &[&[&str]] = &[
+    &[
+        "begin",
+        "savepoint a",
+        "update t set value = 1 where id = 1",
+        "rollback to a",
+        "commit",
+    ],
+    &[
+        "begin",
+        "update t set value = 1 where id = 1",
+        "savepoint a",
+        "update t set value = 2 where id = 2",
+        "rollback to a",
+        "select sum(value) from t",
+        "commit",
+    ],
+    &[
+        "begin",
+        "update t set value = 1 where id = 1 returning *",
+        "savepoint a",
+        "update t set value = 2 where id = 2",
+        "release a",
+        "rollback to a",
+        "rollback",
+    ],
+    &[
+        "begin",
+        "savepoint a",
+        "select 1/0",
+        "select 1",
+        "savepoint b",
+        "release a",
+        "rollback to savepoint a",
+        "select 1",
+        "commit",
+    ],
+    &[
+        "begin",
+        "insert into t values (11, 5)",
+        "savepoint a",
+        "insert into t values (11, 6)",
+        "rollback to a",
+        "insert into t values (12, 6)",
+        "commit",
+        "select * from t where id > 10 order by id",
+    ],
+    &[
+        "begin",
+        "savepoint a",
+        "insert into t values (11, 1)",
+        "savepoint a",
+        "insert into t values (12, 1)",
+        "rollback to a",
+        "select count(*) from t",
+        "release a",
+        "rollback to a",
+        "select count(*) from t",
+        "commit",
+    ],
+    &[
+        "begin",
+        "savepoint a",
+        "insert into t values (11, 1)",
+        "savepoint b",
+        "insert into t values (12, 1)",
+        "savepoint c",
+        "insert into t values (13, 1)",
+        "rollback to b",
+        "select count(*) from t",
+        "rollback to c",
+        "rollback to a",
+        "select count(*) from t",
+        "commit",
+    ],
+    &["savepoint a", "release a", "rollback to a", "select 1"],
+    &["begin", "rollback to nowhere", "select 1", "rollback"],
+    &[
+        "begin",
+        "release nowhere",
+        "rollback to nowhere",
+        "rollback",
+    ],
+    &[
+        "begin",
+        "SAVEPOINT \"A b\"",
+        "insert into t values (11, 1)",
+        "ROLLBACK WORK TO SAVEPOINT \"A b\"",
+        "ROLLBACK TO a",
+        "commit",
+    ],
+    &["begin", "savepoint", "rollback"],
+    &["begin", "savepoint a b", "rollback"],
+    &[
+        "begin",
+        "savepoint a",
+        "set work_mem = '7MB'",
+        "rollback to a",
+        "show work_mem",
+        "commit",
+    ],
+    &[
+        "begin",
+        "set work_mem = '5MB'",
+        "savepoint a",
+        "set work_mem = '7MB'",
+        "select 1/0",
+        "rollback to a",
+        "show work_mem",
+        "commit",
+        "show work_mem",
+        "reset work_mem",
+    ],
+    &[
+        "begin",
+        "set local work_mem = '5MB'",
+        "savepoint a",
+        "update t set value = 9",
+        "rollback to a",
+        "show work_mem",
+        "commit",
+        "show work_mem",
+    ],
+    &[
+        "begin",
+        "savepoint a",
+        "select value from t where id = 1",
+        "rollback to a",
+        "select value from t where id = 1",
+        "commit",
+    ],
+    &[
+        "begin",
+        "declare c cursor for select id from t order by id",
+        "fetch 2 from c",
+        "savepoint a",
+        "update t set value = 3 where id = 9",
+        "rollback to a",
+        "fetch 2 from c",
+        "commit",
+    ],
+    &[
+        "begin",
+        "savepoint a",
+        "commit",
+        "rollback to a",
+        "begin",
+        "rollback to a",
+        "rollback",
+    ],
+    &[
+        "begin",
+        "savepoint a",
+        "rollback",
+        "begin",
+        "update t set value = 4",
+        "savepoint b",
+        "select 1/0",
+        "rollback to b",
+        "release b",
+        "commit and chain",
+        "savepoint c",
+        "rollback to c",
+        "commit",
+    ],
+    &[
+        "begin",
+        "savepoint a",
+        "selekt",
+        "rollback to a",
+        "prepare transaction 'x'",
+        "rollback",
+    ],
+];
+
+/// What a client sees of one message.
+fn seen(frames: &[Frame]) -> Vec<String> {
+    let line = |frame: &Frame| match frame.tag {
+        b'E' => {
+            let message = frame.field(b'M').unwrap_or_default();
+            format!("E {} {message}", frame.sqlstate())
+        }
+        tag => format!("{} {:?}", char::from(tag), frame.body),
+    };
+    frames
+        .iter()
+        .filter(|frame| !matches!(frame.tag, b'S' | b'N' | b'1' | b'2' | b'n' | b't'))
+        .map(line)
+        .collect()
+}
+
+fn play(client: &mut Client, script: &[&str], table: &str, extended: bool) -> Vec<Vec<String>> {
+    let statements = script.iter().map(|text| {
+        let mut text = text.replace(" t ", &format!(" {table} "));
+        if text.ends_with(" t") {
+            text = format!("{}{table}", &text[..text.len() - 1]);
+        }
+        if extended {
+            client.send(
+                &[
+                    parse("", text, &[]),
+                    bind_text("", "", &[]),
+                    execute("", 0),
+                    sync(),
+                ]
+                .concat(),
+            );
+            let mut frames = client.until_ready();
+            // Only the simple protocol describes rows unasked.
+            frames.retain(|frame| frame.tag != b'T');
+            seen(&frames)
+        } else {
+            seen(&client.query(&text))
+        }
+    });
+    statements.collect()
+}
+
+#[test]
+fn scripts_are_answered_as_postgresql_answers_them() {
+    let (proxy, mut direct, name) = start();
+    let mut client = proxy.connect();
+    for script in SCRIPTS {
+        for extended in [false, true] {
+            let reset = format!("delete from {name} where id > 10; update {name} set value = 0");
+            direct.run(&reset);
+            let expected = play(&mut direct, script, &name, extended);
+            let rows = direct.scalar(&format!(
+                "select string_agg(t::text, ' ' order by id) from {name} t"
+            ));
+            direct.run(&reset);
+            let got = play(&mut client, script, &name, extended);
+            assert_eq!(got, expected, "{script:?} extended: {extended}");
+            assert_eq!(
+                client.scalar(&format!(
+                    "select string_agg(t::text, ' ' order by id) from {name} t"
+                )),
+                rows,
+                "{script:?}"
+            );
+        }
+    }
+    drop(client);
+    proxy.wait_base();
+}
+
+#[test]
+fn a_prefix_that_reads_otherwise_fails_the_transaction() {
+    let (proxy, mut direct, name) = start();
+    let mut client = proxy.connect();
+    client.run("begin");
+    client.run(&format!("select value from {name} where id = 1"));
+    client.run("savepoint a");
+    client.run(&format!("update {name} set value = 1 where id = 2"));
+    direct.run(&format!("update {name} set value = 7 where id = 1"));
+    let frames = client.query("rollback to a");
+    assert_eq!(tags(&frames), "EZ");
+    assert_eq!(frames[0].sqlstate(), "40001");
+    assert!(
+        frames[0]
+            .field(b'D')
+            .expect("a DETAIL")
+            .contains("statement 1")
+    );
+    assert_eq!(client.sqlstate("select 1"), "25P02");
+    assert_eq!(client.sqlstate("rollback to a"), "54000");
+    assert_eq!(tags(&client.run("rollback")), "CZ");
+    assert_eq!(sum(&mut direct, &name), "7");
+    drop(client);
+    proxy.wait_base();
+}
+
+/// pgjdbc with autosave sends the savepoint and the statement in one batch, by named statements.
+#[test]
+fn a_savepoint_in_the_batch_of_its_statement() {
+    let (proxy, mut direct, name) = start();
+    let mut client = proxy.connect();
+    client.run("begin");
+    client.run(&format!("insert into {name} values (11, 1)"));
+    client.exchange(&[
+        parse("S_1", "SAVEPOINT PGJDBC_AUTOSAVE", &[]),
+        parse("S_2", "ROLLBACK TO SAVEPOINT PGJDBC_AUTOSAVE", &[]),
+        sync(),
+    ]);
+    let insert = |value: &str| {
+        [
+            bind_text("", "S_1", &[]),
+            execute("", 1),
+            parse("", format!("insert into {name} values ({value}, 1)"), &[]),
+            bind_text("", "", &[]),
+            execute("", 0),
+            sync(),
+        ]
+    };
+    assert_eq!(client.exchange(&insert("12")), "2C12CZ");
+    assert_eq!(client.exchange(&insert("11")), "2C12EZ");
+    assert_eq!(
+        client.exchange(&[bind_text("", "S_2", &[]), execute("", 1), sync()]),
+        "2CZ"
+    );
+    assert_eq!(client.exchange(&insert("13")), "2C12CZ");
+    assert_eq!(tags(&client.run("commit")), "CZ");
+    assert_eq!(sum(&mut direct, &name), "3");
+    drop(client);
+    proxy.wait_base();
+}
+
+/// psycopg's pipelines send BEGIN, savepoints and statements in one batch.
+#[test]
+fn savepoints_in_the_middle_of_a_batch() {
+    let (proxy, mut direct, name) = start();
+    let mut client = proxy.connect();
+    let run = |text: &str| [parse("", text, &[]), bind_text("", "", &[]), execute("", 0)].concat();
+    let batch = [
+        run("begin"),
+        run(&format!("insert into {name} values (11, 1)")),
+        run("savepoint a"),
+        run(&format!("insert into {name} values (12, 1)")),
+        run("savepoint b"),
+        run(&format!("insert into {name} values (13, 1)")),
+        run("rollback to b"),
+        run("release a"),
+        sync(),
+    ];
+    assert_eq!(client.exchange(&batch), "12C12C12C12C12C12C12C12CZ");
+    client.run("commit");
+    assert_eq!(sum(&mut direct, &name), "2");
+    let batch = [
+        run("begin"),
+        run(&format!("insert into {name} values (14, 1)")),
+        run("savepoint a"),
+        run("select 1/0"),
+        run("savepoint b"),
+        sync(),
+    ];
+    assert_eq!(client.exchange(&batch), "12C12C12C1EZ");
+    assert_eq!(
+        client.exchange(&[run("rollback to a"), run("commit"), sync()]),
+        "12C12CZ"
+    );
+    assert_eq!(sum(&mut direct, &name), "3");
+    // Outside a transaction block nothing of the batch stays.
+    let batch = [
+        run(&format!("insert into {name} values (15, 1)")),
+        run("savepoint a"),
+        sync(),
+    ];
+    let mut expected = postgres::cluster().connect("app");
+    assert_eq!(client.exchange(&batch), expected.exchange(&batch));
+    assert_eq!(sum(&mut direct, &name), "3");
+    drop(client);
+    proxy.wait_base();
+}
+
+#[test]
+fn queries_sent_at_once() {
+    let (proxy, mut direct, name) = start();
+    let mut client = proxy.connect();
+    let texts = [
+        "begin".to_owned(),
+        "savepoint a".to_owned(),
+        format!("insert into {name} values (11, 1)"),
+        "savepoint b".to_owned(),
+        "select 1/0".to_owned(),
+        "rollback to b".to_owned(),
+        "release b".to_owned(),
+        format!("insert into {name} values (12, 1)"),
+        "commit".to_owned(),
+    ];
+    let all: Vec<Vec<u8>> = texts.iter().map(query).collect();
+    client.send(&all.concat());
+    for expected in ["CZ", "CZ", "CZ", "CZ", "TEZ", "CZ", "CZ", "CZ", "CZ"] {
+        let got = tags(&client.until_ready());
+        assert_eq!(got.replace("TE", "E"), expected.replace("TE", "E"));
+    }
+    assert_eq!(sum(&mut direct, &name), "2");
+    drop(client);
+    proxy.wait_base();
+}
+
+/// The server has forgotten all of the transaction's settings when a statement fails; the client has
+/// to know what they are behind ROLLBACK TO.
+#[test]
+fn reported_settings_are_told_as_they_change() {
+    let (proxy, _direct, name) = start();
+    let mut client = proxy.connect();
+    let reported = |frames: &[Frame]| -> Vec<String> {
+        let all = frames.iter().filter(|frame| frame.tag == b'S');
+        all.map(|frame| String::from_utf8_lossy(&frame.body).replace('\0', " "))
+            .collect()
+    };
+    client.run("begin");
+    assert_eq!(
+        reported(&client.query("set datestyle = 'SQL'")),
+        ["DateStyle SQL, MDY "]
+    );
+    client.run("savepoint a");
+    client.run("set timezone = 'Asia/Tokyo'");
+    let frames = client.query("select 1/0");
+    assert_eq!(reported(&frames).len(), 2, "{frames:?}");
+    assert_eq!(
+        reported(&client.query("rollback to a")),
+        ["DateStyle SQL, MDY "]
+    );
+    client.run(&format!("update {name} set value = 1 where id = 1"));
+    assert_eq!(reported(&client.query("rollback to a")), [""; 0]);
+    assert_eq!(client.scalar("show datestyle"), "SQL, MDY");
+    client.run("commit");
+    drop(client);
+    proxy.wait_base();
+}
+
+#[test]
+fn what_is_refused() {
+    let (proxy, mut direct, name) = start();
+    let mut client = proxy.connect();
+    client.run("begin");
+    let frames = client.query(&format!("savepoint a; insert into {name} values (11, 1)"));
+    assert_eq!(tags(&frames), "EZ");
+    assert_eq!(frames[0].sqlstate(), "0A000");
+    assert!(frames[0].field(b'H').is_some());
+    client.run("rollback");
+    drop(client);
+    proxy.wait_base();
+
+    let proxy = plan().savepoints("reject").start();
+    let mut client = proxy.connect();
+    client.run("begin");
+    assert_eq!(client.sqlstate("savepoint a"), "0A000");
+    assert_eq!(client.sqlstate("select 1"), "25P02");
+    client.run("rollback");
+    let batch = [
+        parse("", "savepoint a", &[]),
+        bind_text("", "", &[]),
+        execute("", 0),
+        sync(),
+    ];
+    client.run("begin");
+    assert!(client.exchange(&batch).ends_with("EZ"));
+    client.run("rollback");
+    assert_eq!(sum(&mut direct, &name), "0");
+    drop(client);
+    proxy.wait_base();
+}
