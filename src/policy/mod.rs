@@ -4,6 +4,7 @@
 //! construct is data (`config/dialect.yaml`, [`rules`]); the code that finds and changes constructs
 //! is in [`dialect`].
 
+mod cache;
 pub mod dialect;
 pub mod facts;
 pub mod rules;
@@ -11,6 +12,7 @@ mod transaction;
 
 use std::sync::Arc;
 
+pub use cache::Cache;
 pub use facts::{
     DdlInTransaction, LargeDml, Month, NotAMonth, SessionFacts, Switches, TransactionFacts,
 };

@@ -29,7 +29,7 @@ fn mutated(seeds: &[String], random: &mut StdRng) -> String {
         .split_inclusive([' ', '(', ')', ','])
         .map(str::to_owned)
         .collect();
-    for _ in 0..random.random_range(1..4) {
+    for _ in 0..random.random_range(1..3) {
         if words.is_empty() {
             break;
         }
