@@ -271,6 +271,22 @@ pub(super) fn add_foreign_key(draft: &mut Draft, _: &Case<'_>) -> Changed {
     Ok(vec![name])
 }
 
+/// ADD CHECK of any kind.
+pub(super) fn adds_check(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
+    added(tree, ConstrType::ConstrCheck)
+        .map(|(table, constraint)| check_name(&table, constraint))
+        .into_iter()
+        .collect()
+}
+
+/// ADD UNIQUE of any kind.
+pub(super) fn adds_unique(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
+    added(tree, ConstrType::ConstrUnique)
+        .map(|(_, constraint)| constraint.conname.clone())
+        .into_iter()
+        .collect()
+}
+
 /// ADD FOREIGN KEY of any kind.
 pub(super) fn adds_foreign_key(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
     added(tree, ConstrType::ConstrForeign)

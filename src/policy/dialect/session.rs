@@ -28,12 +28,23 @@ pub(super) fn setting(tree: &NodeEnum, case: &Case<'_>) -> Option<(Answer, Strin
     (!is_own(case, name)).then(|| (Answer::Setting, name.to_owned()))
 }
 
-/// SET LOCAL ROLE and RESET ROLE, which DSQL takes.
-pub(super) fn own_role(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
+/// SET LOCAL ROLE.
+pub(super) fn local_role(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
+    match tree {
+        NodeEnum::VariableSetStmt(set) if set.name == "role" && set.is_local => {
+            vec![String::new()]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// RESET ROLE, and SET LOCAL ROLE in a transaction, which DSQL takes.
+pub(super) fn own_role(tree: &NodeEnum, case: &Case<'_>) -> Vec<String> {
     match tree {
         NodeEnum::VariableSetStmt(set) if set.name == "role" => {
-            let plain = set.kind() == VariableSetKind::VarSetValue && !set.is_local;
-            (!plain).then(|| "ROLE".to_owned()).into_iter().collect()
+            let sets = set.kind() == VariableSetKind::VarSetValue;
+            let taken = !sets || set.is_local && case.facts.transaction.open;
+            taken.then(|| "ROLE".to_owned()).into_iter().collect()
         }
         _ => Vec::new(),
     }

@@ -293,11 +293,8 @@ fn is_attribute(node: &pg_query::Node) -> bool {
     ))
 }
 
-/// Types that no key may have (DSQL guide, supported data types).
-const UNKEYABLE: [&str; 5] = ["bytea", "json", "jsonb", "interval", "timetz"];
-
-/// Keys over columns whose types cannot be in one.
-pub(super) fn unkeyable(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
+/// Keys over columns of the types that the rule names.
+pub(super) fn unkeyable(tree: &NodeEnum, case: &Case<'_>) -> Vec<String> {
     let Some(create) = create(tree) else {
         return Vec::new();
     };
@@ -306,7 +303,10 @@ pub(super) fn unkeyable(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
             .into_iter()
             .find(|column| column.colname == wanted)
             .and_then(|column| column.type_name.as_ref())
-            .filter(|kind| UNKEYABLE.contains(&name::catalog(kind)) && name::is_builtin(kind))
+            .filter(|kind| {
+                let types = &case.rule.matches.name;
+                types.iter().any(|wanted| wanted == name::catalog(kind)) && name::is_builtin(kind)
+            })
             .map(name::display)
     };
     keys(create)

@@ -48,7 +48,7 @@ fn line(decision: &Decision) -> String {
     }
 }
 
-include!("cases.rs");
+include!("../../../tests/dialect/cases.rs");
 
 #[test]
 fn cases_in_profile_compat() {

@@ -93,12 +93,12 @@ fn mutated_texts_get_an_answer() {
         "{count} texts, {read} read, {kinds:?}; {slow} took more than 20 ms, the longest {longest:?}"
     );
     assert!(
-        read * 10 > count,
+        read * 20 > count,
         "{read} of {count} were read: the mutations are too coarse"
     );
     // A busy machine may stop any of them for a while, but not many.
     assert!(
-        slow * 1000 <= count,
+        slow * 100 <= count,
         "{slow} of {count} took more than 20 ms"
     );
 }

@@ -1,6 +1,5 @@
-// Statements of profile `compat` at 2026-09 outside a transaction, and what becomes of them:
-// steps parted by `; `, with `[job]` where a job is waited for and `[batch]` where rows are changed in
-// batches.
+/// Statements of profile `compat` at 2026-09 outside a transaction, and what becomes of them: steps
+/// parted by `; `, with `[job]` where a job is waited for and `[batch]` where rows are changed in batches.
 const CASES: &[(&str, &str)] = &[
     ("SELECT 1", "forward"),
     ("SELECT * FROM t WHERE a = $1", "forward"),
@@ -61,7 +60,7 @@ const CASES: &[(&str, &str)] = &[
     ("SET ROLE x", "reject 0A000 SET ROLE is not available on Aurora DSQL"),
     ("SET ROLE NONE", "answer Setting"),
     ("RESET ROLE", "forward"),
-    ("SET LOCAL ROLE x", "forward"),
+    ("SET LOCAL ROLE x", "answer Setting"),
     ("SET SESSION AUTHORIZATION x", "reject 0A000 SET SESSION AUTHORIZATION is not available on Aurora DSQL"),
     ("SET SESSION AUTHORIZATION DEFAULT", "answer Setting"),
     ("SELECT set_config('search_path', '', false)", "forward"),
