@@ -64,3 +64,15 @@ pub(super) fn comment(draft: &mut Draft, _: &Case<'_>) -> Changed {
     comment.set_objtype(ObjectType::ObjectDomain);
     Ok(vec![String::new()])
 }
+
+/// ALTER DOMAIN ADD CONSTRAINT and VALIDATE CONSTRAINT.
+pub(super) fn alter_domain(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
+    const ADD: &str = "C";
+    const VALIDATE: &str = "V";
+    match tree {
+        NodeEnum::AlterDomainStmt(alter) if matches!(alter.subtype.as_str(), ADD | VALIDATE) => {
+            vec![build::last(&alter.type_name).to_owned()]
+        }
+        _ => Vec::new(),
+    }
+}

@@ -46,6 +46,46 @@ pub(super) fn options(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
         .collect()
 }
 
+/// SET of settings that DSQL does not take.
+pub(super) fn setting(tree: &NodeEnum, case: &Case<'_>) -> Vec<String> {
+    let Some(create) = function(tree) else {
+        return Vec::new();
+    };
+    let own = &case.rules.parameters.settings;
+    build::options(&create.options)
+        .filter(|option| option.defname == "set")
+        .filter_map(|option| match option.arg.as_ref()?.node.as_ref()? {
+            NodeEnum::VariableSetStmt(set) => Some(set.name.to_ascii_lowercase()),
+            _ => None,
+        })
+        .filter(|name| !own.contains(name))
+        .collect()
+}
+
+/// Statements of a body that do not go on as they are: nothing changes them once they are there.
+pub(super) fn body(tree: &NodeEnum, case: &Case<'_>) -> Vec<String> {
+    let Some(create) = function(tree) else {
+        return Vec::new();
+    };
+    let text = build::options(&create.options)
+        .find(|option| option.defname == "as")
+        .and_then(build::word);
+    let Some(statements) = text.and_then(|text| Statement::read(&text).ok()) else {
+        return Vec::new();
+    };
+    statements
+        .iter()
+        .filter_map(|statement| {
+            let decision = super::judge(statement, case.facts, case.rules);
+            match decision.action {
+                Action::Forward => None,
+                Action::Reject(error) => Some(error.message),
+                _ => Some(statement.text.trim().to_owned()),
+            }
+        })
+        .collect()
+}
+
 /// CREATE PROCEDURE.
 pub(super) fn procedure(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
     function(tree)

@@ -68,3 +68,19 @@ pub(super) fn system_schema(tree: &NodeEnum, case: &Case<'_>) -> Vec<String> {
     };
     names.into_iter().filter(|name| among(name)).collect()
 }
+
+/// GRANT and REVOKE of roles that are PostgreSQL's own.
+pub(super) fn system_role(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
+    let NodeEnum::GrantRoleStmt(grant) = tree else {
+        return Vec::new();
+    };
+    grant
+        .granted_roles
+        .iter()
+        .filter_map(|role| match &role.node {
+            Some(NodeEnum::AccessPriv(role)) => Some(role.priv_name.clone()),
+            _ => None,
+        })
+        .filter(|role| role.starts_with("pg_"))
+        .collect()
+}

@@ -78,6 +78,14 @@ pub(super) fn tablesample(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
         .collect()
 }
 
+/// MERGE below another statement.
+pub(super) fn merge_inside(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
+    any(tree, &mut |node| matches!(node, Ref::MergeStmt(_)))
+        .then(String::new)
+        .into_iter()
+        .collect()
+}
+
 /// Expressions of PostgreSQL 17 and 18.
 pub(super) fn newer(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
     let mut found = Vec::new();

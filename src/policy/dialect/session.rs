@@ -42,8 +42,8 @@ pub(super) fn local_role(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
 pub(super) fn own_role(tree: &NodeEnum, case: &Case<'_>) -> Vec<String> {
     match tree {
         NodeEnum::VariableSetStmt(set) if set.name == "role" => {
-            let sets = set.kind() == VariableSetKind::VarSetValue;
-            let taken = !sets || set.is_local && case.facts.transaction.open;
+            let local = set.is_local && case.facts.transaction.open;
+            let taken = set.kind() == VariableSetKind::VarReset || local;
             taken.then(|| "ROLE".to_owned()).into_iter().collect()
         }
         _ => Vec::new(),
@@ -216,4 +216,16 @@ pub(super) fn prepared(tree: &NodeEnum, _: &Case<'_>) -> Option<(Answer, String)
 pub(super) fn discard(tree: &NodeEnum, _: &Case<'_>) -> Option<(Answer, String)> {
     matches!(tree, NodeEnum::DiscardStmt(_))
         .then(|| (Answer::Session(SessionCommand::Discard), String::new()))
+}
+
+/// EXPLAIN DECLARE.
+pub(super) fn explain_cursor(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
+    let query = match tree {
+        NodeEnum::ExplainStmt(explain) => explain.query.as_ref(),
+        _ => None,
+    };
+    match query.and_then(|query| query.node.as_ref()) {
+        Some(NodeEnum::DeclareCursorStmt(declare)) => vec![declare.portalname.clone()],
+        _ => Vec::new(),
+    }
 }
