@@ -37,6 +37,9 @@ const HEADER_SIZE: usize = 16 * 1024;
 /// Pause after a failed accept, such as one for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Tables, statements and keys of conflicts that the page shows of each database.
+const PAGE_ROWS: usize = 10;
+
 /// What the endpoint shows and does. Calls come one at a time from its thread, but for `reload`
 /// and `drain`, which have a thread to themselves and may block.
 pub trait Operations: Send + Sync {
@@ -51,6 +54,9 @@ pub trait Operations: Send + Sync {
 
     /// Numbers and names for people and scripts. No secrets.
     fn status(&self) -> serde_json::Value;
+
+    /// Which tables, statements and keys met conflicts; at most `rows` of each, for each database.
+    fn conflicts(&self, rows: usize) -> serde_json::Value;
 
     /// Reads the configuration again and takes over what can be changed under way.
     ///
@@ -195,7 +201,7 @@ async fn respond(
     let posts = request.method() == Method::POST;
     let path = request.uri().path();
     let answer = match path {
-        "/" | "/livez" | "/readyz" | "/metrics" | "/api/status" => match reads {
+        "/" | "/livez" | "/readyz" | "/metrics" | "/api/status" | "/api/conflicts" => match reads {
             true => read(path, operations.as_ref()),
             false => not_allowed("GET, HEAD"),
         },
@@ -223,8 +229,10 @@ fn read(path: &str, operations: &dyn Operations) -> Answer {
             content(StatusCode::OK, kind, operations.metrics())
         }
         "/api/status" => document(StatusCode::OK, &operations.status()),
+        "/api/conflicts" => document(StatusCode::OK, &operations.conflicts(usize::MAX)),
         _ => {
-            let page = page::render(&operations.ready(), &operations.status());
+            let (status, conflicts) = (operations.status(), operations.conflicts(PAGE_ROWS));
+            let page = page::render(&operations.ready(), &status, &conflicts);
             content(StatusCode::OK, "text/html; charset=utf-8", page)
         }
     }

@@ -1,4 +1,4 @@
-//! The status page: the document of `/api/status` as tables, without scripts.
+//! The status page: the documents of `/api/status` and `/api/conflicts` as tables, without scripts.
 
 use serde_json::{Map, Value};
 
@@ -10,7 +10,7 @@ th{background:#f3f3f3;font-weight:600}\
 .ready{color:#060}.not{color:#a00}";
 
 /// A complete HTML document that loads itself again every five seconds.
-pub(super) fn render(ready: &Result<(), Vec<String>>, status: &Value) -> String {
+pub(super) fn render(ready: &Result<(), Vec<String>>, status: &Value, conflicts: &Value) -> String {
     let mut html = String::from("<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\">");
     html.push_str("<meta http-equiv=\"refresh\" content=\"5\"><title>dsql-proxy</title><style>");
     html.push_str(STYLE);
@@ -28,9 +28,26 @@ pub(super) fn render(ready: &Result<(), Vec<String>>, status: &Value) -> String 
         }
     }
     value(status, &mut html);
-    html.push_str("<p><a href=\"metrics\">metrics</a> · <a href=\"api/status\">JSON</a></p>");
+    hot(conflicts, &mut html);
+    html.push_str("<p><a href=\"metrics\">metrics</a> · <a href=\"api/status\">status</a> · ");
+    html.push_str("<a href=\"api/conflicts\">conflicts</a> as JSON</p>");
     html.push_str("</body></html>\n");
     html
+}
+
+/// The databases that met conflicts, each with its hot tables, statements and keys.
+fn hot(conflicts: &Value, html: &mut String) {
+    let databases = conflicts["databases"].as_object().into_iter().flatten();
+    let met = |counts: &Value| {
+        let mut counts = counts.as_object().into_iter().flatten();
+        counts.any(|(_, count)| count.as_u64() != Some(0))
+    };
+    for (name, entry) in databases.filter(|(_, entry)| met(&entry["conflicts"])) {
+        html.push_str("<h2>Conflicts of ");
+        escape(name, html);
+        html.push_str("</h2>");
+        value(entry, html);
+    }
 }
 
 fn value(value: &Value, html: &mut String) {
@@ -116,18 +133,25 @@ mod tests {
             "mixed": [1, {"a": null}],
             "draining": false,
         });
-        let html = render(&Err(vec!["<script>".to_owned()]), &status);
+        let conflicts = json!({"databases": {
+            "<app>": {"conflicts": {"OC000": 2}, "keys": [{"value": "<b>"}]},
+            "quiet": {"conflicts": {"OC000": 0}, "keys": []},
+        }});
+        let html = render(&Err(vec!["<script>".to_owned()]), &status, &conflicts);
         let parts = [
             "<li>&lt;script&gt;</li>",
             "<tr><th>idle</th><th>name</th></tr><tr><td>3</td><td>&lt;main&gt;</td></tr>",
             "<td>b&amp;&quot;&#39;</td>",
             "<td>1<br><table><tr><th>a</th><td>–</td></tr></table></td>",
             "<th>draining</th><td>no</td>",
+            "<h2>Conflicts of &lt;app&gt;</h2>",
+            "<tr><th>value</th></tr><tr><td>&lt;b&gt;</td></tr>",
         ];
         for part in parts {
             assert!(html.contains(part), "{part}\n{html}");
         }
-        assert!(!html.contains("<script>"));
-        assert!(render(&Ok(()), &json!({})).contains("class=\"ready\""));
+        assert!(!html.contains("<script>") && !html.contains("quiet"));
+        let html = render(&Ok(()), &json!({}), &json!({}));
+        assert!(html.contains("class=\"ready\"") && !html.contains("<h2>"));
     }
 }

@@ -551,6 +551,7 @@ impl Visit<'_> {
             user: request.user,
             database: request.database,
             admin: proof.user.is_admin(),
+            retry: proof.user.wants_retry(),
             minor,
             parameters: request.settings,
         })

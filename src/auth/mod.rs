@@ -48,6 +48,7 @@ pub struct Identity {
     user: String,
     database: String,
     admin: bool,
+    retry: bool,
     minor: u16,
     parameters: Vec<(String, String)>,
 }
@@ -71,6 +72,12 @@ impl Identity {
         self.admin
     }
 
+    /// Whether the user's transactions may be run again after conflicts.
+    #[must_use]
+    pub fn retry(&self) -> bool {
+        self.retry
+    }
+
     /// Minor version of protocol 3 to speak: 2 has long cancel keys, 0 and 1 are the same.
     #[must_use]
     pub fn minor(&self) -> u16 {
@@ -91,6 +98,7 @@ impl Identity {
             user: user.to_owned(),
             database: database.to_owned(),
             admin,
+            retry: true,
             minor,
             parameters: Vec::new(),
         }

@@ -27,6 +27,7 @@ pub(super) struct User {
     verifier: Arc<Verifier>,
     databases: HashSet<String>,
     admin: bool,
+    retry: bool,
     valid_until: Option<SystemTime>,
 }
 
@@ -37,6 +38,10 @@ impl User {
 
     pub(super) fn is_admin(&self) -> bool {
         self.admin
+    }
+
+    pub(super) fn wants_retry(&self) -> bool {
+        self.retry
     }
 }
 
@@ -155,6 +160,7 @@ fn load_user(user: &config::User, disguise: &Disguise) -> Result<User, String> {
         verifier: Arc::new(verifier),
         databases: user.databases.iter().cloned().collect(),
         admin: user.admin,
+        retry: user.retry,
         valid_until,
     })
 }
@@ -183,6 +189,7 @@ mod tests {
             password: Secret(password.into()),
             databases: vec!["app".into()],
             admin: false,
+            retry: true,
             valid_until: None,
             tenant: None,
             unrestricted: None,

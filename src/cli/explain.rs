@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{ExplainArguments, Failure, print};
 use crate::config::Config;
-use crate::config::schema::{Database, Dialect};
+use crate::config::schema::{ClusterKind, Database, Dialect, Savepoints};
 use crate::policy::{
     Action, Decision, Level, Month, Rules, SessionFacts, Switches, TransactionFacts, decide,
 };
@@ -114,7 +114,7 @@ pub fn run(arguments: &ExplainArguments) -> Result<(), Failure> {
     let mut facts = SessionFacts {
         profile: match &arguments.profile {
             Some(profile) => super::lint::profile(profile)?,
-            None => database.dialect,
+            None => dialect(&config, database),
         },
         as_of: super::lint::month(arguments.as_of.as_deref(), &rules)?,
         switches: switches(database),
@@ -135,9 +135,20 @@ pub(super) fn rules() -> Result<std::sync::Arc<Rules>, Failure> {
     Rules::standard().map_err(|error| Failure::Start(format!("config/dialect.yaml: {error}")))
 }
 
+/// The profile that holds for a database: PostgreSQL needs no dialect.
+fn dialect(config: &Config, database: &Database) -> Dialect {
+    match config.clusters.get(&database.cluster) {
+        Some(cluster) if cluster.kind == ClusterKind::Dsql => database.dialect,
+        _ => Dialect::Off,
+    }
+}
+
 /// The switches of a session of this database that has set none itself.
-fn switches(_database: &Database) -> Switches {
-    Switches::default()
+fn switches(database: &Database) -> Switches {
+    Switches {
+        savepoints: database.savepoints != Some(Savepoints::Reject),
+        ..Switches::default()
+    }
 }
 
 fn database<'c>(config: &'c Config, arguments: &ExplainArguments) -> Result<&'c Database, Failure> {

@@ -154,6 +154,10 @@ impl http::Operations for Desk {
         self.operations.status()
     }
 
+    fn conflicts(&self, rows: usize) -> serde_json::Value {
+        self.operations.conflicts(rows)
+    }
+
     fn reload(&self) -> Result<Changes, Vec<String>> {
         let outcome = Config::load(&self.path)
             .map_err(|problems| problems.iter().map(Problem::to_string).collect())

@@ -333,6 +333,8 @@ pub struct Retry {
     pub journal_bytes: usize,
     /// Repetitions for 100 commits at most, over about 10 s.
     pub budget_percent: u32,
+    /// Keys that statements name are kept for the operators' list of conflicts.
+    pub insight_keys: bool,
 }
 
 impl Default for Retry {
@@ -342,6 +344,7 @@ impl Default for Retry {
             hold_bytes: 512 * 1024,
             journal_bytes: 1024 * 1024,
             budget_percent: 20,
+            insight_keys: true,
         }
     }
 }
@@ -374,6 +377,9 @@ pub struct User {
     /// After this moment logins are refused (RFC 3339).
     #[serde(default)]
     pub valid_until: Option<Text>,
+    /// Transactions of this user are run again after conflicts, where the database's are.
+    #[serde(default = "defaults::yes")]
+    pub retry: bool,
     /// Tenant this user is bound to. Not in this version.
     #[serde(default, deserialize_with = "present")]
     pub tenant: Option<Unsupported>,
@@ -466,6 +472,9 @@ mod defaults {
     use super::Text;
     use std::time::Duration;
 
+    pub(super) fn yes() -> bool {
+        true
+    }
     pub(super) fn unauthenticated() -> usize {
         1000
     }

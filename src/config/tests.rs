@@ -59,6 +59,7 @@ fn a_good_file_is_read_with_defaults() {
     assert_eq!(config.users[0].password, Secret("hunter2".to_owned()));
     assert_eq!(config.listen.login_timeout, Duration::from_secs(15));
     assert_eq!(config.admin, None);
+    assert!(config.users[0].retry && Retry::default().insight_keys);
 }
 
 #[test]
@@ -205,7 +206,7 @@ fn wrong_values_are_named_with_line_column_and_key() {
         ),
         (
             with("hunter2", "hunter2, x"),
-            "p.yaml:13:36: users[0]: unknown key; known here: name, password, databases, admin, valid_until, tenant, unrestricted",
+            "p.yaml:13:36: users[0]: unknown key; known here: name, password, databases, admin, valid_until, retry, tenant, unrestricted",
         ),
     ];
     for (text, expected) in cases {

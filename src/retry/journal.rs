@@ -27,6 +27,8 @@ pub struct Sent {
     pub executes: bool,
     /// Leaves nothing behind that a ROLLBACK TO would have to undo.
     pub quiet: bool,
+    /// The client does not want its transaction to be repeated.
+    pub opts_out: bool,
 }
 
 /// Digest of the answers that were passed on.
@@ -67,6 +69,8 @@ pub(super) struct Segment {
     pub skip: usize,
     /// The server reads copy data whose end has not been sent.
     pub copying: bool,
+    /// The client does not want its transaction to be repeated.
+    pub opts_out: bool,
     /// It cannot be sent again: too long to be kept, or it does what an abort does not undo.
     pub lost: bool,
     /// Of what the client saw; of a transaction block only.

@@ -7,9 +7,11 @@
 //! last request through. It does no IO of its own: bytes go in, [`Action`]s come out.
 
 mod budget;
+mod insight;
 mod journal;
 mod replay;
 
-pub use budget::Budget;
+pub use budget::{Budget, ClusterBudget, Rank};
+pub use insight::{Effort, Evidence, Parameter, Ran, Source};
 pub use journal::Sent;
-pub use replay::{Action, Limits, Mark, Outcome, Replay};
+pub use replay::{Action, Limits, Mark, Outcome, Replay, is_conflict};

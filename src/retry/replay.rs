@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 
 use rand::Rng;
 
+use crate::telemetry::conflicts::ConflictCode;
 use crate::wire::backend::{TransactionStatus, error_fields};
 use crate::wire::frame::{self, HEADER};
 use crate::wire::frontend;
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
 
-use super::budget::Budget;
+use super::budget::{Budget, Rank};
+use super::insight::{self, Effort, Evidence, Meter};
 use super::journal::{Digest, Segment, Sent, put_closes, statements};
 
 /// As much of an ErrorResponse is read at most, in bytes.
@@ -65,6 +67,10 @@ pub enum Action {
     Lost,
     /// How repeating ended: for the counters.
     Tell(Outcome),
+    /// A conflict was met, by the first run or a repetition: for the counters.
+    Conflict(Evidence),
+    /// A transaction that was repeated is over: for the counters.
+    Measured(Effort),
     /// Nothing before more bytes arrive.
     More,
 }
@@ -86,11 +92,13 @@ pub enum Outcome {
     RolledBack,
     /// Not a conflict: what came ahead of a savepoint came out otherwise.
     SavepointDiverged,
+    /// The user, the session or a statement of it asked not to repeat it.
+    OptedOut,
 }
 
 impl Outcome {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Repeated,
         Self::Diverged,
         Self::Exhausted,
@@ -98,6 +106,7 @@ impl Outcome {
         Self::Ineligible,
         Self::RolledBack,
         Self::SavepointDiverged,
+        Self::OptedOut,
     ];
 
     /// Label of metrics.
@@ -111,6 +120,7 @@ impl Outcome {
             Self::Ineligible => "ineligible",
             Self::RolledBack => "rolled_back",
             Self::SavepointDiverged => "savepoint_diverged",
+            Self::OptedOut => "opted_out",
         }
     }
 }
@@ -173,6 +183,8 @@ struct Reader {
     committed: bool,
     /// A 40001 was read.
     conflict: bool,
+    /// What it was for.
+    code: ConflictCode,
     /// Another error was read.
     failed: bool,
 }
@@ -217,6 +229,17 @@ pub struct Replay {
     taken_back: Option<Vec<u8>>,
     /// ParameterStatus frames of a repetition.
     reported: Vec<u8>,
+    /// The session and its user want transactions repeated.
+    allowed: bool,
+    /// The open transaction is not to be repeated.
+    opted_out: bool,
+    /// The one whose BEGIN was not sent yet is not to be, either.
+    next_opted_out: bool,
+    /// When the session was last granted a repetition, of whatever transaction.
+    last_repetition: Option<Instant>,
+    /// The open transaction has run what may write.
+    wrote: bool,
+    meter: Meter,
     phase: Phase,
     trouble: Option<Trouble>,
     original: Option<Original>,
@@ -245,6 +268,12 @@ impl Replay {
             loudness: 0,
             taken_back: None,
             reported: Vec::new(),
+            allowed: true,
+            opted_out: false,
+            next_opted_out: false,
+            last_repetition: None,
+            wrote: false,
+            meter: Meter::default(),
             phase: Phase::Watching,
             trouble: None,
             original: None,
@@ -256,7 +285,12 @@ impl Replay {
 
     /// Begins anew for another connection.
     pub fn reset(&mut self) {
-        *self = Self::new(self.limits, Rc::clone(&self.budget));
+        *self = Self {
+            allowed: self.allowed,
+            opted_out: self.next_opted_out,
+            last_repetition: self.last_repetition,
+            ..Self::new(self.limits, Rc::clone(&self.budget))
+        };
     }
 
     /// A repetition is under way: nothing of the client may be sent.
@@ -265,10 +299,30 @@ impl Replay {
         self.original.is_some()
     }
 
+    /// It sees what comes; otherwise conflicts are nobody's but the session's.
+    #[must_use]
+    pub fn is_watching(&self) -> bool {
+        !self.off
+    }
+
     /// The request that commits has not been sent again yet, so nothing is committed.
     #[must_use]
     pub fn is_before_commit(&self) -> bool {
         self.phase != Phase::Watching
+    }
+
+    /// Whether transactions that begin from now on may be repeated. One that is under way (`open`, if
+    /// it was not sent yet) may not, unless it was and goes on to be allowed.
+    pub fn allow(&mut self, allowed: bool, open: bool) {
+        if allowed && self.allowed {
+            return;
+        }
+        self.allowed = allowed;
+        self.opted_out |= open || self.status != TransactionStatus::Idle;
+        self.next_opted_out = open;
+        for segment in &mut self.flight {
+            segment.opts_out = true;
+        }
     }
 
     /// No further repetition of this transaction.
@@ -379,6 +433,7 @@ impl Replay {
             self.loudness += u64::from(!sent.quiet);
             segment.own_begin |= sent.own_begin;
             segment.lost |= sent.outlives;
+            segment.opts_out |= sent.opts_out || !self.allowed;
         }
     }
 
@@ -466,7 +521,8 @@ impl Replay {
                 }
                 Found::Nothing => {
                     let full = self.reader.examined > self.limits.hold_bytes;
-                    front.streams |= full || self.limits.attempts == 0;
+                    let unwatched = self.limits.attempts == 0 || self.opted_out;
+                    front.streams |= full || unwatched || front.opts_out;
                     // A 40001 is kept for its ReadyForQuery, if that comes without the client.
                     let skipped = front.own_begin && front.simple && !self.reader.completed;
                     let keeps = self.reader.conflict
@@ -567,9 +623,16 @@ impl Replay {
 
     fn settle(&mut self, mut front: Segment, status: TransactionStatus, failed: bool) {
         let was = std::mem::replace(&mut self.status, status);
+        self.meter.rest();
         match status {
             TransactionStatus::Idle => {
-                if !failed && (front.writes || was == TransactionStatus::Open) {
+                let wrote = std::mem::take(&mut self.wrote);
+                let counts = match was {
+                    TransactionStatus::Idle => front.writes,
+                    TransactionStatus::Open => front.committed && wrote,
+                    TransactionStatus::Failed => false,
+                };
+                if counts && !failed {
                     self.budget.commit(Instant::now());
                 }
                 self.done.clear();
@@ -578,12 +641,18 @@ impl Replay {
                 self.marked = false;
                 self.repeated = false;
                 self.attempts = 0;
+                self.opted_out = false;
+                if let Some(effort) = self.meter.end() {
+                    self.actions.push_back(Action::Measured(effort));
+                }
                 if front.sent.capacity() <= SPARE {
                     front.sent.clear();
                     self.spare = front.sent;
                 }
             }
             TransactionStatus::Open => {
+                self.wrote |= front.writes;
+                self.opted_out |= front.opts_out;
                 // A transaction that began behind a COMMIT of the same request cannot be sent alone.
                 self.lost |= front.lost || front.committed || front.digest.is_none();
                 front.delivered = true;
@@ -608,7 +677,10 @@ impl Replay {
 
     fn conflict(&mut self, frames: &[u8], status: TransactionStatus) -> Action {
         let count = frames.len();
-        let ineligible = self.limits.attempts == 0
+        self.investigate();
+        let opted_out = self.is_opted_out();
+        let ineligible = opted_out
+            || self.limits.attempts == 0
             || self.lost
             || self.flight.len() != 1
             || status == TransactionStatus::Open
@@ -617,8 +689,12 @@ impl Replay {
             });
         if ineligible {
             self.original = None;
+            let outcome = match opted_out {
+                true => Outcome::OptedOut,
+                false => Outcome::Ineligible,
+            };
             if self.limits.attempts > 0 {
-                self.actions.push_back(Action::Tell(Outcome::Ineligible));
+                self.actions.push_back(Action::Tell(outcome));
             }
             if let Some(front) = self.flight.pop_front() {
                 self.settle(front, status, true);
@@ -635,6 +711,21 @@ impl Replay {
         self.next()
     }
 
+    /// Notes what may have met the conflict, before any of it is forgotten.
+    fn investigate(&mut self) {
+        let requests = self.done.iter().chain(self.flight.front());
+        let looks = self.budget.take_look(Instant::now());
+        let evidence = Evidence {
+            code: self.reader.code,
+            ran: looks.then(|| insight::read(requests.map(|segment| segment.sent.as_slice()))),
+        };
+        self.actions.push_back(Action::Conflict(evidence));
+    }
+
+    fn is_opted_out(&self) -> bool {
+        self.opted_out || self.flight.front().is_some_and(|front| front.opts_out)
+    }
+
     fn next(&mut self) -> Action {
         self.actions.pop_front().unwrap_or(Action::More)
     }
@@ -642,15 +733,25 @@ impl Replay {
     fn again_or_give_up(&mut self) {
         if self.attempts >= self.limits.attempts {
             self.give_up(Outcome::Exhausted, None);
-        } else if !self.budget.take(Instant::now()) {
+        } else if !self.may_repeat(Instant::now()) {
             self.give_up(Outcome::Budget, None);
         } else {
             self.repeat();
         }
     }
 
+    fn may_repeat(&mut self, now: Instant) -> bool {
+        let rank = Rank::of(self.attempts, self.last_repetition, now);
+        let granted = self.budget.take(now, rank);
+        if granted {
+            self.last_repetition = Some(now);
+        }
+        granted
+    }
+
     fn repeat(&mut self) {
         self.attempts += 1;
+        self.meter.begin(Instant::now());
         self.trouble = None;
         self.phase = Phase::Pausing;
         self.actions.push_back(Action::Wait(pause(self.attempts)));
@@ -804,6 +905,9 @@ impl Replay {
         let digest = self.reader.digest().unwrap_or_else(digest_of_nothing);
         let expected = self.done.get(next).and_then(|segment| segment.digest);
         let same = !failed && status == TransactionStatus::Open && Some(digest) == expected;
+        if conflict {
+            self.investigate();
+        }
         if self.trouble.is_none() {
             self.trouble = match (conflict, same) {
                 (true, _) => Some(Trouble::Conflict),
@@ -946,6 +1050,7 @@ impl Default for Reader {
             completed: false,
             committed: false,
             conflict: false,
+            code: ConflictCode::Other,
             failed: false,
         }
     }
@@ -989,8 +1094,11 @@ impl Reader {
         let there = rest.len().min(header.total);
         let ready = (header.tag == b'Z').then(|| rest[HEADER..there].first().copied());
         if header.tag == b'E' {
-            let code = error_fields(&rest[HEADER..there]).code;
-            let conflict = is_conflict(code);
+            let fields = error_fields(&rest[HEADER..there]);
+            let conflict = is_conflict(fields.code);
+            if conflict {
+                self.code = ConflictCode::of(&fields);
+            }
             self.conflict |= conflict;
             self.failed |= !conflict;
         }
@@ -1043,7 +1151,8 @@ impl Reader {
 }
 
 /// DSQL's abort: the SQLSTATE, or its own code in that place, as older releases sent it.
-fn is_conflict(code: &[u8]) -> bool {
+#[must_use]
+pub fn is_conflict(code: &[u8]) -> bool {
     matches!(code, b"40001" | b"OC000" | b"OC001")
 }
 

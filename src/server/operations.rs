@@ -1,7 +1,7 @@
 //! What operators see and do: readiness, metrics, reload, drain.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus::proto::MetricFamily;
 use serde_json::{Value, json};
@@ -10,8 +10,9 @@ use crate::auth::Method;
 use crate::config::Config;
 use crate::pool::Census;
 use crate::retry::Outcome;
+use crate::telemetry::conflicts::WINDOW_MINUTES;
 use crate::telemetry::metrics::{counter, gauge, histogram};
-use crate::telemetry::tally::{BOUNDS, Durations, Tally, WorkerTally};
+use crate::telemetry::tally::{BOUNDS, Durations, REPETITIONS, Tally, WorkerTally};
 use crate::upstream::token;
 
 use super::proxy::Shared;
@@ -109,6 +110,7 @@ impl Operations {
         families.extend(self.pool_metrics());
         families.extend(self.login_metrics());
         families.extend(self.traffic_metrics());
+        families.extend(self.conflict_metrics());
         families
     }
 
@@ -340,21 +342,108 @@ impl Operations {
                 (&[("from", "upstream")], bytes_out),
             ],
         ));
-        let conflicts = Outcome::ALL.map(|outcome| {
-            let count = self.sum(|tally| &tally.conflicts[outcome as usize]);
-            ([("outcome", outcome.label())], count)
-        });
-        families.push(counter(
-            "retries_total",
-            "Transactions that met a conflict (40001), by how that ended for the client.",
-            &borrowed(&conflicts),
-        ));
         families.push(self.durations(
             "proxy_seconds",
             "Time the proxy itself spent in one turn of a session (a statement takes two).",
             |tally| &tally.turn,
         ));
         families
+    }
+
+    fn conflict_metrics(&self) -> Vec<MetricFamily> {
+        let outcomes = Outcome::ALL.map(|outcome| {
+            let count = self.sum(|tally| &tally.conflicts[outcome as usize]);
+            ([("outcome", outcome.label())], count)
+        });
+        let logs = self.shared.conflict_logs();
+        let codes: Vec<([(&str, &str); 2], u64)> = logs
+            .iter()
+            .flat_map(|(name, log)| {
+                let row = |(code, count)| ([("database", *name), ("code", code)], count);
+                log.by_code().map(row)
+            })
+            .collect();
+        let tables: Vec<(&str, Vec<(String, u64)>)> = logs
+            .iter()
+            .map(|(name, log)| (*name, log.by_table()))
+            .collect();
+        let tables: Vec<([(&str, &str); 2], u64)> = tables
+            .iter()
+            .flat_map(|(name, rows)| {
+                rows.iter()
+                    .map(|(table, count)| ([("database", *name), ("table", table)], *count))
+            })
+            .collect();
+        let analysed: Vec<([(&str, &str); 1], u64)> = logs
+            .iter()
+            .map(|(name, log)| ([("database", *name)], log.analysed()))
+            .collect();
+        vec![
+            counter(
+                "retries_total",
+                "Transactions that met a conflict (40001), by how that ended for the client.",
+                &borrowed(&outcomes),
+            ),
+            counter(
+                "conflicts_total",
+                "Conflicts (40001) met by transactions and their repetitions, by DSQL's code.",
+                &borrowed(&codes),
+            ),
+            counter(
+                "conflicts_analysed_total",
+                "Conflicts over rows whose statements were looked at.",
+                &borrowed(&analysed),
+            ),
+            counter(
+                "conflicts_by_table_total",
+                "Analysed conflicts by each table that the transaction wrote or locked.",
+                &borrowed(&tables),
+            ),
+            self.repetitions(),
+            self.durations(
+                "retry_seconds",
+                "Time a transaction that was repeated spent repeating.",
+                |tally| &tally.repeating,
+            ),
+        ]
+    }
+
+    fn repetitions(&self) -> MetricFamily {
+        let mut counts = [0; REPETITIONS.len() + 1];
+        let mut sum = 0;
+        for worker in self.shared.tallies() {
+            let (worker_counts, worker_sum) = worker.repetitions.read();
+            counts
+                .iter_mut()
+                .zip(worker_counts)
+                .for_each(|(count, more)| *count += more);
+            sum += worker_sum;
+        }
+        histogram(
+            "retry_attempts",
+            "Repetitions of transactions that were repeated.",
+            &REPETITIONS,
+            &counts,
+            sum as f64,
+        )
+    }
+
+    /// Which tables, statements and keys met conflicts; at most `rows` of each, for each database
+    /// entry. Key values are in it: for operators only.
+    #[must_use]
+    pub fn conflicts(&self, rows: usize) -> Value {
+        let now = Instant::now();
+        let databases: serde_json::Map<String, Value> = self
+            .shared
+            .conflict_logs()
+            .iter()
+            .map(|(name, log)| ((*name).to_owned(), log.report(now, rows)))
+            .collect();
+        json!({
+            "window_seconds": WINDOW_MINUTES * 60,
+            "uptime_seconds": self.shared.uptime().as_secs(),
+            "databases": databases,
+        })
     }
 
     fn sum(&self, tally: impl Fn(&WorkerTally) -> &Tally) -> u64 {

@@ -18,8 +18,9 @@ use tokio::task::LocalSet;
 use crate::auth::{Gate, GateError};
 use crate::config::{ClusterKind, Config, Database, Dialect, PoolMode, Retry, Savepoints};
 use crate::pool::{Pool, PoolShared};
-use crate::retry::Limits;
+use crate::retry::{ClusterBudget, Limits};
 use crate::session::Quota;
+use crate::telemetry::conflicts::ConflictLog;
 use crate::telemetry::tally::WorkerTally;
 use crate::upstream::{Target, TargetError};
 
@@ -59,13 +60,16 @@ pub enum StartError {
 }
 
 /// A database entry as a session needs it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Entry {
     pub pool: usize,
     pub mode: PoolMode,
     pub retry: Limits,
     pub savepoints: Savepoints,
+    /// Of its cluster.
+    pub budget: Arc<ClusterBudget>,
     pub budget_percent: u32,
+    pub conflicts: Arc<ConflictLog>,
 }
 
 struct WorkerHandle {
@@ -138,8 +142,19 @@ impl Shared {
         self.statement_quota
     }
 
-    pub fn database(&self, name: &str) -> Option<Entry> {
-        self.databases.get(name).copied()
+    pub fn database(&self, name: &str) -> Option<&Entry> {
+        self.databases.get(name)
+    }
+
+    /// The conflicts of each database entry, by name.
+    pub fn conflict_logs(&self) -> Vec<(&str, &ConflictLog)> {
+        let mut logs: Vec<(&str, &ConflictLog)> = self
+            .databases
+            .iter()
+            .map(|(name, entry)| (name.as_str(), &*entry.conflicts))
+            .collect();
+        logs.sort_by_key(|(name, _)| *name);
+        logs
     }
 
     /// The slices of all pools for one worker.
@@ -322,6 +337,8 @@ type Pools = (Vec<Arc<PoolShared>>, HashMap<String, Entry>);
 fn make_pools(config: &Config, workers: &[WorkerHandle]) -> Result<Pools, StartError> {
     let mut pools: Vec<Arc<PoolShared>> = Vec::new();
     let mut entries = HashMap::new();
+    let mut budgets: HashMap<&str, Arc<ClusterBudget>> = HashMap::new();
+    let start = Instant::now();
     for (name, database) in &config.databases {
         let cluster = config
             .clusters
@@ -365,8 +382,14 @@ fn make_pools(config: &Config, workers: &[WorkerHandle]) -> Result<Pools, StartE
             Entry {
                 pool,
                 mode: database.pool_mode,
+                budget: Arc::clone(
+                    budgets
+                        .entry(&database.cluster)
+                        .or_insert_with(|| ClusterBudget::new(workers.len(), start)),
+                ),
                 budget_percent: retry.budget_percent,
                 savepoints: savepoints_of(database, cluster.kind),
+                conflicts: Arc::new(ConflictLog::new(retry.insight_keys, start)),
                 retry: Limits {
                     attempts: retry.attempts,
                     hold_bytes: retry.hold_bytes,

@@ -14,14 +14,13 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::auth::{self, Arrival, Identity};
 use crate::net::{Peer, Socket, Stream};
 use crate::pool::{Pool, Transfer};
-use crate::retry::Budget;
-use crate::session::{Control, Profiles, Registry, RetryEnv, Session, SessionEnv};
+use crate::session::{Control, Insight, Profiles, Registry, RetryEnv, Session, SessionEnv};
 use crate::telemetry::tally::WorkerTally;
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
 
 use super::cancels::Address;
-use super::proxy::Shared;
+use super::proxy::{Entry, Shared};
 
 /// Time between two looks at the clock.
 const TICK: Duration = Duration::from_millis(100);
@@ -55,8 +54,8 @@ struct Worker {
     index: usize,
     shared: Arc<Shared>,
     tally: Arc<WorkerTally>,
-    /// What may be repeated, by database entry.
-    budgets: RefCell<HashMap<String, Rc<Budget>>>,
+    /// What may be repeated and where conflicts are noted, by database entry.
+    retries: RefCell<HashMap<String, RetryEnv>>,
     pools: Vec<Rc<Pool>>,
     registry: Rc<Registry>,
     profiles: Rc<Profiles>,
@@ -87,7 +86,7 @@ pub(super) async fn run(
         shared,
         tally,
         pools,
-        budgets: RefCell::default(),
+        retries: RefCell::default(),
         registry: Rc::default(),
         profiles: Rc::default(),
         sessions: RefCell::default(),
@@ -208,13 +207,21 @@ impl Worker {
         }
     }
 
-    /// What this worker's share of a database entry may repeat.
-    fn budget(&self, database: &str, percent: u32) -> Rc<Budget> {
-        let mut budgets = self.budgets.borrow_mut();
-        let budget = budgets
-            .entry(database.to_owned())
-            .or_insert_with(|| Rc::new(Budget::new(percent)));
-        Rc::clone(budget)
+    /// What the sessions of a database entry need to repeat transactions.
+    fn retry(&self, identity: &Identity, entry: &Entry) -> RetryEnv {
+        let mut retries = self.retries.borrow_mut();
+        let shared = retries
+            .entry(identity.database().to_owned())
+            .or_insert_with(|| RetryEnv {
+                limits: entry.retry,
+                budget: Rc::new(entry.budget.share(self.index, entry.budget_percent)),
+                user: true,
+                insight: Rc::new(Insight::new(Arc::clone(&entry.conflicts))),
+            });
+        RetryEnv {
+            user: identity.retry(),
+            ..shared.clone()
+        }
     }
 
     async fn converse(self: &Rc<Self>, stream: Stream, identity: Identity) {
@@ -231,10 +238,7 @@ impl Worker {
             profiles: Rc::clone(&self.profiles),
             tally: Arc::clone(&self.tally),
             savepoints: entry.savepoints,
-            retry: RetryEnv {
-                limits: entry.retry,
-                budget: self.budget(identity.database(), entry.budget_percent),
-            },
+            retry: self.retry(&identity, entry),
         };
         let session = self.next.get();
         self.next.set(session + 1);

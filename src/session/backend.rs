@@ -460,6 +460,7 @@ impl Session {
         if fields.is_fatal() {
             return self.fatal(header, body);
         }
+        self.note_unwatched(&fields);
         let Some(front) = self.owed.front() else {
             return Err(self.unexpected(header));
         };

@@ -8,9 +8,11 @@ use std::task::Context;
 use crate::retry::{Action, Budget, Limits, Outcome, Replay, Sent};
 use crate::sql::{Effect, PinReason};
 use crate::upstream::{Expect, STATEMENT_PREFIX};
+use crate::wire::backend::TransactionStatus;
 use crate::wire::backend::two_strings;
 use crate::wire::frame::{self, HEADER};
 
+use super::insight::Insight;
 use super::run::{End, Note, Own, Session};
 
 /// What sessions of a database entry need to repeat transactions.
@@ -18,15 +20,23 @@ use super::run::{End, Note, Own, Session};
 pub struct RetryEnv {
     /// How far repeating goes.
     pub limits: Limits,
-    /// Shared by the worker's sessions of a pool.
+    /// Shared by the worker's sessions of a database entry.
     pub budget: Rc<Budget>,
+    /// The user's transactions may be repeated.
+    pub user: bool,
+    /// Where conflicts are noted.
+    pub insight: Rc<Insight>,
 }
 
 impl RetryEnv {
     /// The repetition of one session, unless it is turned off and not needed for savepoints.
     pub(super) fn replay(&self, savepoints: bool) -> Option<Box<Replay>> {
         let on = self.limits.attempts > 0 || savepoints;
-        on.then(|| Box::new(Replay::new(self.limits, Rc::clone(&self.budget))))
+        on.then(|| {
+            let mut replay = Replay::new(self.limits, Rc::clone(&self.budget));
+            replay.allow(self.user, false);
+            Box::new(replay)
+        })
     }
 }
 
@@ -47,6 +57,7 @@ pub(super) fn sent(expect: Expect, note: Option<&Note>) -> Sent {
         skippable: expect.is_extended() && note.is_none_or(|note| note.own != Some(Own::Begin)),
         own_begin: note.is_some_and(|note| note.own == Some(Own::Begin)),
         outlives: any(outlives),
+        opts_out: note.is_some_and(|note| note.opts_out),
         runs: (simple || expect == Expect::Execute) && !begin_alone,
         executes: simple || expect == Expect::Execute,
         quiet: !writes && !any(stays),
@@ -108,6 +119,17 @@ fn outlives(effect: &Effect) -> bool {
 }
 
 impl Session {
+    /// Turns repeating on or off for this session (`dsqlproxy.retry`). Off counts for the open
+    /// transaction too; on, for those that begin later. What the configuration turned off, for the
+    /// database or the user, stays off.
+    pub fn set_retry(&mut self, on: bool) {
+        let open = self.status != TransactionStatus::Idle || self.begin.is_some();
+        let on = on && self.env.retry.user;
+        if let Some(replay) = &mut self.replay {
+            replay.allow(on, open);
+        }
+    }
+
     /// A transaction is being run again: the client's next requests wait.
     pub(super) fn is_repeating(&self) -> bool {
         self.replay
@@ -186,6 +208,8 @@ impl Session {
             Action::Wait(pause) => self.pause = Some(Box::pin(tokio::time::sleep(pause))),
             Action::Forget(names) => self.forget_statements(&names),
             Action::Tell(outcome) => self.tell_outcome(outcome),
+            Action::Conflict(evidence) => self.note_conflict(evidence),
+            Action::Measured(effort) => self.note_effort(effort),
             Action::Lost => return Err(self.upstream_lost("a repetition could not be undone")),
             Action::More => {}
         }

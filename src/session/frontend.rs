@@ -374,6 +374,7 @@ impl Session {
         let translated = self.translate_deallocate(text, &class);
         let mut note = Note {
             writes: class.may_write,
+            opts_out: class.opts_out,
             forgets,
             unnamed,
             ..Note::default()
@@ -390,7 +391,7 @@ impl Session {
             None => (class.effects, translated),
         };
         self.note_effects(&mut note, effects);
-        let plain = alone && note.effects.is_none() && !note.writes;
+        let plain = alone && note.effects.is_none() && !note.writes && !note.opts_out;
         self.env.tally.requests.add(1);
         self.send(
             Expect::Query,
@@ -944,8 +945,16 @@ impl Session {
         }
         let resolved = self.resolve(head.statement);
         let portal = self.note_portal(head.portal, resolved.prepared.as_ref());
-        let plain = portal.is_none() && resolved.instead.is_none() && resolved.changes.is_empty();
+        let opts_out = resolved
+            .prepared
+            .as_ref()
+            .is_some_and(|prepared| prepared.class.opts_out);
+        let plain = portal.is_none()
+            && resolved.instead.is_none()
+            && resolved.changes.is_empty()
+            && !opts_out;
         let note = (!plain).then(|| Note {
+            opts_out,
             instead: resolved.instead,
             portal,
             changes: resolved.changes,

@@ -9,6 +9,7 @@ mod conflict;
 mod control;
 mod deallocate;
 mod frontend;
+mod insight;
 mod names;
 mod reset;
 mod run;
@@ -20,6 +21,7 @@ mod welcome;
 
 pub use conflict::RetryEnv;
 pub use control::Control;
+pub use insight::Insight;
 pub use names::{Quota, Registry};
 pub use run::{Session, SessionEnv};
 pub use welcome::Profiles;

@@ -124,6 +124,8 @@ pub(super) struct Note {
     pub mark: Option<Mark>,
     /// May have written: when the connection is lost, the outcome is unknown.
     pub writes: bool,
+    /// Its text asks that its transaction is not run again after a conflict.
+    pub opts_out: bool,
 }
 
 impl Note {

@@ -108,6 +108,8 @@ pub struct Class {
     pub statements: usize,
     /// False only when every statement is certain not to write.
     pub may_write: bool,
+    /// A comment `/* dsqlproxy.retry=off */` is in it: its transaction is not to be run again.
+    pub opts_out: bool,
 }
 
 /// Classifies a statement text.
@@ -132,6 +134,7 @@ pub fn classify(text: &[u8]) -> Class {
         effects: interesting.then(|| effects.into()),
         statements,
         may_write,
+        opts_out: tokens.opts_out(),
     }
 }
 

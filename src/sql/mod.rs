@@ -3,9 +3,11 @@
 
 pub mod classify;
 mod dialect;
+pub mod fingerprint;
 pub mod scan;
 pub mod script;
 pub mod statement;
+pub mod target;
 pub mod tree;
 
 pub use classify::{Class, Effect, PinReason, classify, reads_otherwise};

@@ -35,7 +35,12 @@ pub struct Tokens<'a> {
     text: &'a [u8],
     at: usize,
     start: usize,
+    opts_out: bool,
 }
+
+/// A comment of a statement that keeps its transaction from being run again, without delimiters
+/// and blanks.
+const OPT_OUT: &[u8] = b"dsqlproxy.retry=off";
 
 impl<'a> Tokens<'a> {
     /// Tokens of `text`.
@@ -45,7 +50,15 @@ impl<'a> Tokens<'a> {
             text,
             at: 0,
             start: 0,
+            opts_out: false,
         }
+    }
+
+    /// Whether one of the comments passed so far was `/* dsqlproxy.retry=off */`: the transaction is
+    /// not to be run again after a conflict. Blanks and the case of letters do not matter.
+    #[must_use]
+    pub fn opts_out(&self) -> bool {
+        self.opts_out
     }
 
     /// Where in the text the last token stands.
@@ -69,6 +82,7 @@ impl<'a> Tokens<'a> {
     }
 
     fn skip_comment(&mut self) {
+        let start = self.at;
         let mut depth = 0usize;
         while let Some(rest) = self.text.get(self.at..) {
             match rest {
@@ -80,6 +94,7 @@ impl<'a> Tokens<'a> {
                     depth -= 1;
                     self.at += 2;
                     if depth == 0 {
+                        self.opts_out |= is_opt_out(&self.text[start + 2..self.at - 2]);
                         return;
                     }
                 }
@@ -231,6 +246,17 @@ impl<'a> Iterator for Tokens<'a> {
     }
 }
 
+fn is_opt_out(comment: &[u8]) -> bool {
+    // Most comments are something else, and some are long.
+    let said = comment.trim_ascii();
+    said.len() < 2 * OPT_OUT.len()
+        && said
+            .iter()
+            .filter(|byte| !byte.is_ascii_whitespace())
+            .map(u8::to_ascii_lowercase)
+            .eq(OPT_OUT.iter().copied())
+}
+
 fn is_word_start(byte: u8) -> bool {
     byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
 }
@@ -307,6 +333,32 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(&tokens(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_comment_opts_out() {
+        let cases = [
+            ("/* dsqlproxy.retry=off */ update t set a = 1", true),
+            ("update t set a = 1 /*dsqlproxy.retry=off*/", true),
+            ("update t /* DSQLProxy.retry = OFF */ set a = 1", true),
+            ("/* other */ select 1 /* dsqlproxy.retry=off */;", true),
+            ("select '/* dsqlproxy.retry=off */'", false),
+            ("select $$/* dsqlproxy.retry=off */$$", false),
+            (r"select E'\'/* dsqlproxy.retry=off */'", false),
+            ("select \"/* dsqlproxy.retry=off */\"", false),
+            ("select 1 -- /* dsqlproxy.retry=off */", false),
+            ("/* /* dsqlproxy.retry=off */ */ select 1", false),
+            ("/* dsqlproxy.retry=off, please */ select 1", false),
+            ("/* dsqlproxy.retry=on */ select 1", false),
+            ("/*/ dsqlproxy.retry=off */ select 1", false),
+            ("/* dsqlproxy.retry=off ", false),
+            ("/**/ select 1", false),
+        ];
+        for (text, expected) in cases {
+            let mut tokens = Tokens::new(text.as_bytes());
+            tokens.by_ref().for_each(drop);
+            assert_eq!(tokens.opts_out(), expected, "{text}");
         }
     }
 

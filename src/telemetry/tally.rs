@@ -61,6 +61,35 @@ impl Durations {
     }
 }
 
+/// Upper bounds of the histogram of repetitions.
+pub const REPETITIONS: [f64; 6] = [1.0, 2.0, 3.0, 5.0, 8.0, 13.0];
+
+/// A histogram of small counts with one writer.
+#[derive(Debug, Default)]
+pub struct Repetitions {
+    buckets: [Tally; REPETITIONS.len() + 1],
+    sum: Tally,
+}
+
+impl Repetitions {
+    /// Notes one count.
+    pub fn observe(&self, count: u32) {
+        let bucket = REPETITIONS
+            .iter()
+            .position(|bound| f64::from(count) <= *bound)
+            .unwrap_or(REPETITIONS.len());
+        self.buckets[bucket].add(1);
+        self.sum.add(u64::from(count));
+    }
+
+    /// Count in each bucket (not cumulative), the last one without bound, and the sum.
+    #[must_use]
+    pub fn read(&self) -> ([u64; REPETITIONS.len() + 1], u64) {
+        let counts = std::array::from_fn(|bucket| self.buckets[bucket].get());
+        (counts, self.sum.get())
+    }
+}
+
 /// What one worker counts.
 #[derive(Debug, Default)]
 pub struct WorkerTally {
@@ -95,7 +124,11 @@ pub struct WorkerTally {
     /// Commits whose outcome could not be known.
     pub commit_unknown: Tally,
     /// Transactions that met a conflict, by how that ended (`retry::Outcome`).
-    pub conflicts: [Tally; 7],
+    pub conflicts: [Tally; 8],
+    /// Repetitions of transactions that were repeated.
+    pub repetitions: Repetitions,
+    /// Time these spent repeating.
+    pub repeating: Durations,
     /// Protocol violations by clients.
     pub client_violations: Tally,
     /// Time a client waited for a connection.
@@ -118,5 +151,14 @@ mod tests {
         assert_eq!(counts.iter().sum::<u64>(), 3);
         assert_eq!((counts[0], counts[7], counts[15]), (1, 1, 1));
         assert!((60.0..60.1).contains(&sum));
+    }
+
+    #[test]
+    fn repetitions_land_in_their_bucket() {
+        let histogram = Repetitions::default();
+        for count in [1, 1, 4, 5, 14] {
+            histogram.observe(count);
+        }
+        assert_eq!(histogram.read(), ([2, 0, 0, 2, 0, 0, 1], 25));
     }
 }

@@ -57,6 +57,38 @@ pub fn bind_head(body: &[u8]) -> Result<BindHead<'_>, LayoutError> {
     })
 }
 
+/// Reads what stands behind the head of a Bind message: each parameter's value, `None` for NULL, and
+/// whether it is in binary format. Formats of results are not looked at.
+///
+/// # Errors
+/// [`LayoutError`] when the counts and lengths do not fit the body.
+pub fn bind_values(
+    rest: &[u8],
+) -> Result<impl Iterator<Item = (bool, Option<&[u8]>)>, LayoutError> {
+    let (count, rest) = rest.split_first_chunk::<2>().ok_or(LayoutError)?;
+    let count = usize::from(u16::from_be_bytes(*count));
+    let (formats, rest) = rest.split_at_checked(count * 2).ok_or(LayoutError)?;
+    let (values, mut rest) = rest.split_first_chunk::<2>().ok_or(LayoutError)?;
+    let mut found = Vec::new();
+    for number in 0..usize::from(u16::from_be_bytes(*values)) {
+        // One format is for all, none is text.
+        let format = if count == 1 { 0 } else { number };
+        let binary = formats.get(format * 2..format * 2 + 2) == Some(&[0, 1]);
+        let (length, behind) = rest.split_first_chunk::<4>().ok_or(LayoutError)?;
+        let value = match i32::from_be_bytes(*length) {
+            -1 => (None, behind),
+            length => {
+                let length = usize::try_from(length).map_err(|_| LayoutError)?;
+                let (value, behind) = behind.split_at_checked(length).ok_or(LayoutError)?;
+                (Some(value), behind)
+            }
+        };
+        found.push((binary, value.0));
+        rest = value.1;
+    }
+    Ok(found.into_iter())
+}
+
 /// Reads the body of a Describe or Close message: `S` or `P`, and a name.
 ///
 /// # Errors

@@ -7,6 +7,7 @@ mod differential;
 mod drivers;
 mod fairness;
 mod hostile;
+mod insight;
 mod isolation;
 mod lessons_access;
 mod lessons_answers;

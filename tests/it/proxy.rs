@@ -25,8 +25,8 @@ pub struct Plan {
     databases: Vec<String>,
     users: Vec<String>,
     session_mode: bool,
-    retry: Option<u32>,
     savepoints: Option<&'static str>,
+    retry: Option<String>,
     workers: usize,
     tls: bool,
     tls_required: bool,
@@ -85,8 +85,13 @@ impl Plan {
     }
 
     /// `retry` with so many attempts.
-    pub fn retry(mut self, attempts: u32) -> Self {
-        self.retry = Some(attempts);
+    pub fn retry(self, attempts: u32) -> Self {
+        self.retry_with(&format!("attempts: {attempts}"))
+    }
+
+    /// `retry` with these keys, as a YAML flow mapping without the braces.
+    pub fn retry_with(mut self, keys: &str) -> Self {
+        self.retry = Some(keys.into());
         self
     }
 
@@ -234,12 +239,13 @@ impl Plan {
         } else {
             "transaction"
         };
-        let retry = self.retry.map_or(String::new(), |attempts| {
-            format!(", retry: {{attempts: {attempts}}}")
-        });
         let savepoints = self
             .savepoints
             .map_or(String::new(), |way| format!(", savepoints: {way}"));
+        let retry = self
+            .retry
+            .as_ref()
+            .map_or(String::new(), |keys| format!(", retry: {{{keys}}}"));
         for name in &self.databases {
             let _ = writeln!(
                 yaml,

@@ -31,6 +31,10 @@ impl Operations for Fixture {
         json!({"clients": 3})
     }
 
+    fn conflicts(&self, rows: usize) -> serde_json::Value {
+        json!({"databases": {"app": {"analysed": 7, "rows": rows}}})
+    }
+
     fn reload(&self) -> Result<Changes, Vec<String>> {
         self.reloads.fetch_add(1, Ordering::SeqCst);
         let errors = self.errors.lock().expect("not poisoned").clone();
@@ -92,6 +96,15 @@ fn every_path() {
         ("GET", "/readyz?verbose", 200, "ready\n"),
         ("GET", "/metrics", 200, "dsqlproxy_x 1\n"),
         ("GET", "/api/status", 200, "{\"clients\":3}\n"),
+        (
+            "GET",
+            "/api/conflicts",
+            200,
+            &format!(
+                "{{\"databases\":{{\"app\":{{\"analysed\":7,\"rows\":{}}}}}}}\n",
+                usize::MAX
+            ),
+        ),
         (
             "POST",
             "/api/reload",

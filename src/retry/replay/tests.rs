@@ -16,6 +16,7 @@ const WRITE: Sent = Sent {
     outlives: false,
     executes: true,
     quiet: false,
+    opts_out: false,
 };
 const READ: Sent = Sent {
     writes: false,
@@ -27,26 +28,58 @@ const BEGIN: Sent = Sent {
     ..READ
 };
 
+/// An extended message.
+const PARSE: Sent = Sent {
+    ends: false,
+    simple: false,
+    skippable: true,
+    ..WRITE
+};
+const SYNC: Sent = Sent {
+    simple: false,
+    ..READ
+};
+/// A message of a BEGIN of the proxy's own.
+const OWN_BEGIN: Sent = Sent {
+    ends: false,
+    simple: false,
+    own_begin: true,
+    ..BEGIN
+};
+
+/// Text of a request, what it is, and its answer.
+type Request = (&'static str, Sent, &'static str);
+
 /// A session and its upstream, as far as bytes go.
 struct Bench {
     replay: Replay,
+    budget: Rc<Budget>,
     held: Vec<u8>,
     /// What the session got to see.
     seen: Vec<u8>,
     sent: Vec<Vec<u8>>,
     told: Vec<Outcome>,
     waits: usize,
+    conflicts: Vec<Evidence>,
+    efforts: Vec<u32>,
+    /// Names of statements that are no longer there.
+    forgotten: Vec<Vec<u8>>,
 }
 
 impl Bench {
     fn new() -> Self {
+        let budget = Rc::new(Budget::new(100));
         Self {
-            replay: Replay::new(LIMITS, Rc::new(Budget::new(20))),
+            replay: Replay::new(LIMITS, Rc::clone(&budget)),
+            budget,
+            forgotten: Vec::new(),
             held: Vec::new(),
             seen: Vec::new(),
             sent: Vec::new(),
             told: Vec::new(),
             waits: 0,
+            conflicts: Vec::new(),
+            efforts: Vec::new(),
         }
     }
 
@@ -54,6 +87,31 @@ impl Bench {
         let mut bytes = Vec::new();
         frontend::put_query(&mut bytes, text.as_bytes());
         self.replay.note(&bytes, sent);
+    }
+
+    fn parse(&mut self, name: &str, text: &str, sent: Sent) {
+        let mut bytes = Vec::new();
+        frontend::put_parse(&mut bytes, name.as_bytes(), text.as_bytes(), b"\0\0");
+        self.replay.note(&bytes, sent);
+    }
+
+    fn sync(&mut self) {
+        let mut bytes = Vec::new();
+        frontend::put(&mut bytes, b'S', &[]);
+        self.replay.note(&bytes, SYNC);
+    }
+
+    fn flush(&mut self) {
+        self.replay.flush(b"H\0\0\0\x04");
+    }
+
+    /// Requests that are answered one by one; nobody looks at the answers.
+    fn converse(&mut self, requests: &[Request]) {
+        for (text, sent, answer) in requests {
+            self.send(text, *sent);
+            self.answer(&frames(answer));
+        }
+        self.seen.clear();
     }
 
     /// The upstream answers, byte by byte.
@@ -74,7 +132,9 @@ impl Bench {
                 Action::Inject(bytes) => self.seen.extend(bytes),
                 Action::Wait(_) => self.waits += 1,
                 Action::Tell(outcome) => self.told.push(outcome),
-                Action::Forget(_) => {}
+                Action::Conflict(evidence) => self.conflicts.push(evidence),
+                Action::Measured(effort) => self.efforts.push(effort.repetitions),
+                Action::Forget(names) => self.forgotten.extend(names),
                 Action::Lost => panic!("lost"),
             }
         }
@@ -82,6 +142,11 @@ impl Bench {
 
     fn seen(&mut self) -> String {
         shown(&std::mem::take(&mut self.seen))
+    }
+
+    /// Types of what was sent.
+    fn sent_tags(&mut self) -> String {
+        tags(&std::mem::take(&mut self.sent).concat())
     }
 
     fn sent(&mut self) -> String {
@@ -261,14 +326,10 @@ fn conflicts_within_repetitions_count_as_attempts() {
 #[test]
 fn a_conflict_inside_leaves_a_failed_transaction() {
     let mut bench = Bench::new();
-    for (text, sent, answer) in [
+    bench.converse(&[
         ("BEGIN", BEGIN, "CBEGIN ZT"),
         ("SELECT 1", READ, "D1 CSELECT_1 ZT"),
-    ] {
-        bench.send(text, sent);
-        bench.answer(&frames(answer));
-    }
-    bench.seen();
+    ]);
     bench.send("SELECT 2", READ);
     bench.answer(&frames("E40001 ZE"));
     assert_eq!(bench.sent(), "ROLLBACK");
@@ -288,30 +349,13 @@ fn a_conflict_inside_leaves_a_failed_transaction() {
 #[test]
 fn statements_that_outlive_the_abort_are_closed_first() {
     let mut bench = Bench::new();
-    let mut bytes = Vec::new();
-    frontend::put_parse(&mut bytes, b"s1", b"UPDATE", b"\0\0");
-    bench.replay.note(
-        &bytes,
-        Sent {
-            ends: false,
-            simple: false,
-            ..WRITE
-        },
-    );
-    let mut sync = Vec::new();
-    frontend::put(&mut sync, b'S', &[]);
-    bench.replay.note(
-        &sync,
-        Sent {
-            simple: false,
-            ..READ
-        },
-    );
+    bench.parse("s1", "UPDATE", PARSE);
+    bench.sync();
     bench.answer(&frames("1 2 CUPDATE_1 E40001 ZI"));
-    assert_eq!(tags(&std::mem::take(&mut bench.sent).concat()), "CS");
+    assert_eq!(bench.sent_tags(), "CS");
     assert!(bench.replay.is_before_commit());
     bench.answer(&frames("3 ZI"));
-    assert_eq!(tags(&std::mem::take(&mut bench.sent).concat()), "PS");
+    assert_eq!(bench.sent_tags(), "PS");
     assert!(!bench.replay.is_before_commit());
     bench.answer(&frames("1 2 CUPDATE_1 ZI"));
     assert_eq!(bench.seen(), "1 2 CUPDATE_1 ZI");
@@ -337,7 +381,7 @@ fn copy_data_is_sent_again() {
     frontend::put(&mut data, b'c', &[]);
     bench.replay.note_copy_end(&data);
     bench.answer(&frames("CCOPY_1 E40001 ZI"));
-    assert_eq!(tags(&std::mem::take(&mut bench.sent).concat()), "Qdc");
+    assert_eq!(bench.sent_tags(), "Qdc");
     bench.answer(&frames("G CCOPY_1 ZI"));
     assert_eq!(bench.seen(), "CCOPY_1 ZI");
 }
@@ -370,19 +414,8 @@ fn requests_behind_the_failed_one_keep_it_from_being_repeated() {
 #[test]
 fn what_the_client_asks_for_early_goes_on_early() {
     let mut bench = Bench::new();
-    let mut bytes = Vec::new();
-    frontend::put_parse(&mut bytes, b"", b"UPDATE", b"\0\0");
-    bench.replay.note(
-        &bytes,
-        Sent {
-            ends: false,
-            simple: false,
-            ..WRITE
-        },
-    );
-    let mut flush = Vec::new();
-    frontend::put(&mut flush, b'H', &[]);
-    bench.replay.flush(&flush);
+    bench.parse("", "UPDATE", PARSE);
+    bench.flush();
     bench.answer(&frames("1"));
     assert_eq!(bench.seen(), "1");
 }
@@ -402,20 +435,14 @@ fn notices_ahead_of_a_result_are_shown_at_once_and_once() {
 #[test]
 fn mixed_requests_without_a_sync_are_not_watched() {
     let mut bench = Bench::new();
-    let mut bytes = Vec::new();
-    frontend::put_parse(&mut bytes, b"", b"UPDATE", b"\0\0");
-    bench.replay.note(
-        &bytes,
-        Sent {
-            ends: false,
-            simple: false,
-            skippable: true,
-            ..WRITE
-        },
-    );
+    bench.parse("", "UPDATE", PARSE);
     bench.send("UPDATE", WRITE);
-    bench.answer(&frames("E42601 1"));
-    assert_eq!(bench.seen(), "E42601 1");
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(
+        (bench.seen().as_str(), bench.sent().as_str()),
+        ("E40001 ZI", "")
+    );
+    assert!(!bench.replay.is_watching());
 }
 
 #[test]
@@ -427,7 +454,7 @@ fn what_a_request_has_committed_is_not_sent_again() {
     assert_eq!(bench.told, [Outcome::Ineligible]);
     // A transaction that begins behind a COMMIT cannot be told from what was committed.
     let mut bench = Bench::new();
-    for (text, sent, answer) in [
+    bench.converse(&[
         ("BEGIN", BEGIN, "CBEGIN ZT"),
         ("UPDATE 1", WRITE, "CUPDATE_1 ZT"),
         (
@@ -436,11 +463,7 @@ fn what_a_request_has_committed_is_not_sent_again() {
             "CCOMMIT CBEGIN CUPDATE_1 ZT",
         ),
         ("UPDATE 3", WRITE, "CUPDATE_1 ZT"),
-    ] {
-        bench.send(text, sent);
-        bench.answer(&frames(answer));
-    }
-    bench.seen();
+    ]);
     bench.send("COMMIT", WRITE);
     bench.answer(&frames("E40001 ZI"));
     assert_eq!(
@@ -452,14 +475,10 @@ fn what_a_request_has_committed_is_not_sent_again() {
 #[test]
 fn nothing_runs_behind_a_begin_that_fails_in_a_repetition() {
     let mut bench = Bench::new();
-    for (text, sent, answer) in [
+    bench.converse(&[
         ("BEGIN", BEGIN, "CBEGIN ZT"),
         ("UPDATE", WRITE, "CUPDATE_1 ZT"),
-    ] {
-        bench.send(text, sent);
-        bench.answer(&frames(answer));
-    }
-    bench.seen();
+    ]);
     bench.send("COMMIT", WRITE);
     bench.answer(&frames("E40001 ZI"));
     assert_eq!(bench.sent(), "BEGIN");
@@ -474,32 +493,20 @@ fn nothing_runs_behind_a_begin_that_fails_in_a_repetition() {
 #[test]
 fn a_begin_of_the_proxys_own_that_fails_in_a_repetition_gets_its_sync() {
     let mut bench = Bench::new();
-    let mut begin = Vec::new();
-    frontend::put_parse(&mut begin, b"", b"BEGIN", b"\0\0");
-    let own = Sent {
-        ends: false,
-        simple: false,
-        own_begin: true,
-        ..BEGIN
-    };
-    bench.replay.note(&begin, own);
+    bench.parse("", "BEGIN", OWN_BEGIN);
     bench.send("SELECT", READ);
     bench.answer(&frames("1 2 CBEGIN D1 CSELECT_1 ZT"));
     bench.send("COMMIT", WRITE);
     bench.seen();
     bench.answer(&frames("E40001 ZI"));
-    assert_eq!(tags(&std::mem::take(&mut bench.sent).concat()), "PQ");
+    assert_eq!(bench.sent_tags(), "PQ");
     bench.answer(&frames("1 2 E40001"));
-    assert_eq!(tags(&std::mem::take(&mut bench.sent).concat()), "S");
+    assert_eq!(bench.sent_tags(), "S");
     bench.answer(&frames("ZI"));
-    assert_eq!(
-        tags(&std::mem::take(&mut bench.sent).concat()),
-        "PQ",
-        "again"
-    );
+    assert_eq!(bench.sent_tags(), "PQ", "again");
     // In the first run the session sees to that.
     let mut bench = Bench::new();
-    bench.replay.note(&begin, own);
+    bench.parse("", "BEGIN", OWN_BEGIN);
     bench.send("UPDATE", WRITE);
     bench.answer(&frames("1 2 E40001"));
     assert_eq!(bench.seen(), "1 2 E40001");
@@ -508,16 +515,8 @@ fn a_begin_of_the_proxys_own_that_fails_in_a_repetition_gets_its_sync() {
 #[test]
 fn an_error_that_the_client_waits_for_is_not_kept() {
     let mut bench = Bench::new();
-    let mut bytes = Vec::new();
-    frontend::put_parse(&mut bytes, b"", b"UPDATE", b"\0\0");
-    let extended = Sent {
-        ends: false,
-        simple: false,
-        skippable: true,
-        ..WRITE
-    };
-    bench.replay.note(&bytes, extended);
-    bench.replay.flush(b"H\0\0\0\x04");
+    bench.parse("", "UPDATE", PARSE);
+    bench.flush();
     bench.answer(&frames("1 2 E40001"));
     assert_eq!(bench.seen(), "1 2 E40001");
     // In the middle of copy data the client is to stop.
@@ -542,4 +541,455 @@ fn a_state_that_cannot_be_restored_ends_the_connection() {
         }
     };
     assert_eq!(last, Action::Lost);
+}
+
+// ---- what must not be repeated, and what must ---------------------------------------------------
+
+/// The client gets the 40001 and nothing is sent again.
+fn expect_given_on(bench: &mut Bench, answer: &str, outcome: Outcome) {
+    bench.seen.clear();
+    bench.answer(&frames(answer));
+    assert_eq!((bench.seen().as_str(), bench.sent().as_str()), (answer, ""));
+    assert_eq!(bench.told, [outcome]);
+}
+
+#[test]
+fn a_spent_budget_ends_repeating() {
+    let mut bench = Bench::new();
+    while bench.budget.take(Instant::now(), Rank::Quiet) {}
+    bench.send("UPDATE", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    let text = String::from_utf8_lossy(&bench.seen).into_owned();
+    assert!(text.contains("Too many transactions"), "{text}");
+    assert_eq!(
+        (bench.sent().as_str(), bench.told.as_slice()),
+        ("", &[Outcome::Budget][..])
+    );
+}
+
+#[test]
+fn a_session_that_repeats_much_leaves_the_rest_to_others() {
+    let mut noisy = Bench::new();
+    noisy.converse(&[("UPDATE", WRITE, "E40001 ZI CUPDATE_1 ZI")]);
+    let mut quiet = Bench::new();
+    quiet.replay = Replay::new(LIMITS, Rc::clone(&noisy.budget));
+    while noisy.budget.take(Instant::now(), Rank::First) {}
+    // On another connection it is the same session.
+    noisy.replay.reset();
+    noisy.sent.clear();
+    for (bench, expected) in [(&mut noisy, ""), (&mut quiet, "UPDATE")] {
+        bench.send("UPDATE", WRITE);
+        bench.answer(&frames("E40001 ZI"));
+        assert_eq!(bench.sent(), expected);
+    }
+}
+
+#[test]
+fn commits_of_writing_transactions_earn_budget() {
+    let cases: [(&[Request], usize); 7] = [
+        (&[("UPDATE", WRITE, "CUPDATE_1 ZI")], 1),
+        (&[("UPDATE", WRITE, "E23505 ZI")], 0),
+        (&[("SELECT", READ, "D1 CSELECT_1 ZI")], 0),
+        (
+            &[
+                ("BEGIN", BEGIN, "CBEGIN ZT"),
+                ("SELECT", READ, "D1 CSELECT_1 ZT"),
+                ("COMMIT", WRITE, "CCOMMIT ZI"),
+            ],
+            0,
+        ),
+        (
+            &[
+                ("BEGIN", BEGIN, "CBEGIN ZT"),
+                ("UPDATE", WRITE, "CUPDATE_1 ZT"),
+                ("COMMIT", WRITE, "CCOMMIT ZI"),
+                ("SELECT", READ, "D1 CSELECT_1 ZI"),
+                ("BEGIN", BEGIN, "CBEGIN ZT"),
+                ("COMMIT", WRITE, "CCOMMIT ZI"),
+            ],
+            1,
+        ),
+        (
+            &[
+                ("BEGIN", BEGIN, "CBEGIN ZT"),
+                ("UPDATE", WRITE, "CUPDATE_1 ZT"),
+                ("ROLLBACK", READ, "CROLLBACK ZI"),
+            ],
+            0,
+        ),
+        (
+            &[
+                ("BEGIN", BEGIN, "CBEGIN ZT"),
+                ("UPDATE", WRITE, "E23505 ZE"),
+                ("COMMIT", WRITE, "CROLLBACK ZI"),
+            ],
+            0,
+        ),
+    ];
+    for (number, (requests, commits)) in cases.into_iter().enumerate() {
+        let mut bench = Bench::new();
+        bench.converse(requests);
+        let free = Budget::new(100);
+        let left = |budget: &Budget| {
+            let granted = |_: &i32| budget.take(Instant::now(), Rank::Quiet);
+            (0..100).filter(granted).count()
+        };
+        assert_eq!(left(&bench.budget) - left(&free), commits, "{number}");
+    }
+}
+
+#[test]
+fn each_transaction_has_its_own_attempts() {
+    let mut bench = Bench::new();
+    for _ in 0..5 {
+        bench.converse(&[("UPDATE", WRITE, "E40001 ZI CUPDATE_1 ZI")]);
+    }
+    assert_eq!(bench.told, [Outcome::Repeated; 5]);
+}
+
+#[test]
+fn a_cancelled_repetition_does_not_begin() {
+    let mut bench = Bench::new();
+    bench.send("UPDATE", WRITE);
+    bench.replay.stop();
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(
+        (bench.seen().as_str(), bench.sent().as_str()),
+        ("E40001 ZI", "")
+    );
+    // In the pause before it.
+    let mut bench = Bench::new();
+    bench.send("UPDATE", WRITE);
+    bench.held = frames("E40001 ZI");
+    while !matches!(bench.replay.look(&bench.held), Action::Wait(_)) {}
+    bench.held.clear();
+    bench.replay.stop();
+    bench.turn();
+    assert_eq!(
+        (bench.seen().as_str(), bench.sent().as_str()),
+        ("E40001 ZI", "")
+    );
+    assert_eq!(bench.told, [Outcome::Exhausted]);
+}
+
+#[test]
+fn a_transaction_that_has_failed_before_is_not_repeated() {
+    let mut bench = Bench::new();
+    bench.converse(&[("BEGIN", BEGIN, "CBEGIN ZT"), ("SELECT", READ, "E42601 ZE")]);
+    bench.send("SELECT", READ);
+    expect_given_on(&mut bench, "E40001 ZE", Outcome::Ineligible);
+}
+
+#[test]
+fn a_transaction_that_goes_on_after_a_conflict_is_not_repeated() {
+    let mut bench = Bench::new();
+    bench.converse(&[("BEGIN", BEGIN, "CBEGIN ZT")]);
+    bench.send("UPDATE", WRITE);
+    expect_given_on(&mut bench, "E40001 ZT", Outcome::Ineligible);
+}
+
+#[test]
+fn what_outlives_an_abort_is_not_done_twice() {
+    let mut bench = Bench::new();
+    let prepare = Sent {
+        outlives: true,
+        ..READ
+    };
+    bench.converse(&[
+        ("BEGIN", BEGIN, "CBEGIN ZT"),
+        ("PREPARE", prepare, "CPREPARE ZT"),
+    ]);
+    bench.send("COMMIT", WRITE);
+    expect_given_on(&mut bench, "E40001 ZI", Outcome::Ineligible);
+}
+
+#[test]
+fn a_request_without_its_end_is_not_repeated() {
+    let mut bench = Bench::new();
+    bench.parse("", "UPDATE", PARSE);
+    expect_given_on(&mut bench, "E40001 ZI", Outcome::Ineligible);
+}
+
+#[test]
+fn a_transaction_prepared_for_two_phases_is_not_repeated() {
+    let mut bench = Bench::new();
+    bench.send("BEGIN; PREPARE TRANSACTION; UPDATE", WRITE);
+    let mut prepared = Vec::new();
+    frontend::put(&mut prepared, b'C', &[b"PREPARE TRANSACTION\0"]);
+    bench.answer(&[frames("CBEGIN"), prepared].concat());
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(
+        (bench.sent().as_str(), bench.told.as_slice()),
+        ("", &[Outcome::Ineligible][..])
+    );
+}
+
+#[test]
+fn settings_and_notices_in_the_middle_do_not_count() {
+    let mut bench = Bench::new();
+    bench.converse(&[
+        ("BEGIN", BEGIN, "CBEGIN ZT"),
+        ("SELECT", READ, "D1 S D2 N CSELECT_2 ZT"),
+    ]);
+    bench.send("COMMIT", WRITE);
+    bench.answer(&frames(
+        "E40001 ZI CBEGIN ZT A D1 D2 S CSELECT_2 ZT CCOMMIT ZI",
+    ));
+    assert_eq!(bench.seen(), "CCOMMIT ZI");
+    assert_eq!(bench.told, [Outcome::Repeated]);
+}
+
+#[test]
+fn a_begin_that_begins_nothing_ends_the_repetition() {
+    let mut bench = Bench::new();
+    bench.converse(&[
+        ("BEGIN", BEGIN, "CBEGIN ZT"),
+        ("UPDATE", WRITE, "CUPDATE_1 ZT"),
+    ]);
+    bench.send("COMMIT", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(bench.sent(), "BEGIN");
+    bench.answer(&frames("CBEGIN ZI"));
+    assert_eq!(
+        (bench.seen().as_str(), bench.sent().as_str()),
+        ("E40001 ZI", "")
+    );
+    assert_eq!(bench.told, [Outcome::Diverged]);
+}
+
+#[test]
+fn a_rollback_that_fails_ends_the_connection() {
+    let mut bench = Bench::new();
+    bench.converse(&[("BEGIN", BEGIN, "CBEGIN ZT")]);
+    bench.send("SELECT", READ);
+    bench.answer(&frames("E40001 ZE"));
+    assert_eq!(bench.sent(), "ROLLBACK");
+    let mut held = frames("E57014 ZE");
+    let last = loop {
+        match bench.replay.look(&held) {
+            Action::Drop(count) => drop(held.drain(..count)),
+            other => break other,
+        }
+    };
+    assert_eq!(last, Action::Lost);
+}
+
+#[test]
+fn statements_of_a_repetition_that_is_given_up_are_closed_and_forgotten() {
+    let mut bench = Bench::new();
+    bench.converse(&[("BEGIN", BEGIN, "CBEGIN ZT")]);
+    bench.parse(
+        "s1",
+        "SELECT",
+        Sent {
+            writes: false,
+            ..PARSE
+        },
+    );
+    bench.sync();
+    bench.answer(&frames("1 2 D1 CSELECT_1 ZT"));
+    bench.send("COMMIT", WRITE);
+    bench.seen.clear();
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(bench.sent_tags(), "CS");
+    bench.answer(&frames("3 ZI"));
+    assert_eq!(bench.sent_tags(), "Q");
+    bench.answer(&frames("CBEGIN ZT"));
+    assert_eq!(bench.sent_tags(), "PS");
+    assert!(bench.forgotten.is_empty());
+    bench.answer(&frames("1 2 D2 CSELECT_1 ZT"));
+    assert_eq!(bench.sent_tags(), "QCS");
+    assert_eq!(bench.forgotten, [b"s1".to_vec()]);
+    bench.answer(&frames("CROLLBACK ZI 3 ZI"));
+    assert_eq!(bench.seen(), "E40001 ZI");
+}
+
+// ---- opting out ---------------------------------------------------------------------------------
+
+#[test]
+fn a_statement_that_opts_out_takes_its_transaction_along() {
+    let opts_out = |sent| Sent {
+        opts_out: true,
+        ..sent
+    };
+    let mut bench = Bench::new();
+    bench.send("UPDATE", opts_out(WRITE));
+    bench.answer(&frames("D1"));
+    assert_eq!(bench.seen(), "D1", "nothing is kept back for a repetition");
+    bench.answer(&frames("CUPDATE_1 E40001 ZI"));
+    assert_eq!(bench.seen(), "CUPDATE_1 E40001 ZI");
+    bench.converse(&[
+        ("BEGIN", BEGIN, "CBEGIN ZT"),
+        ("SELECT", opts_out(READ), "D1 CSELECT_1 ZT"),
+        ("UPDATE", WRITE, "CUPDATE_1 ZT"),
+    ]);
+    bench.send("COMMIT", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(
+        (bench.seen().as_str(), bench.sent().as_str()),
+        ("E40001 ZI", "")
+    );
+    assert_eq!(bench.told, [Outcome::OptedOut, Outcome::OptedOut]);
+    // The next one is repeated.
+    bench.send("UPDATE", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(bench.sent(), "UPDATE");
+}
+
+#[test]
+fn a_session_opts_out_at_once_and_in_for_the_next_transaction() {
+    let mut bench = Bench::new();
+    let begin = [
+        ("BEGIN", BEGIN, "CBEGIN ZT"),
+        ("UPDATE", WRITE, "CUPDATE_1 ZT"),
+    ];
+    // On again changes nothing.
+    bench.converse(&begin);
+    bench.replay.allow(true, true);
+    bench.send("COMMIT", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(bench.sent(), "BEGIN");
+    bench.answer(&frames("CBEGIN ZT CUPDATE_1 ZT CCOMMIT ZI"));
+    bench.sent.clear();
+    bench.seen.clear();
+    bench.told.clear();
+    // Off in the middle; on again does not help this transaction.
+    bench.converse(&begin);
+    bench.replay.allow(false, true);
+    bench.replay.allow(true, true);
+    bench.send("COMMIT", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(
+        (bench.seen().as_str(), bench.sent().as_str()),
+        ("E40001 ZI", "")
+    );
+    bench.converse(&begin);
+    bench.send("COMMIT", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(bench.sent(), "BEGIN", "the next is repeated");
+    bench.answer(&frames("CBEGIN ZT CUPDATE_1 ZT CCOMMIT ZI"));
+    bench.sent.clear();
+    bench.seen.clear();
+    // Requests under way count as open.
+    bench.send("UPDATE", WRITE);
+    bench.replay.allow(false, false);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(
+        (bench.seen().as_str(), bench.sent().as_str()),
+        ("E40001 ZI", "")
+    );
+    // It stays off on other connections.
+    bench.replay.reset();
+    bench.send("UPDATE", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(bench.seen(), "E40001 ZI");
+    bench.replay.allow(true, false);
+    bench.send("UPDATE", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(
+        (bench.seen().as_str(), bench.sent().as_str()),
+        ("", "UPDATE")
+    );
+    use Outcome::{OptedOut, Repeated};
+    assert_eq!(bench.told, [OptedOut, Repeated, OptedOut, OptedOut]);
+}
+
+#[test]
+fn a_transaction_whose_begin_waits_for_a_connection_is_open() {
+    let mut bench = Bench::new();
+    bench.replay.allow(false, false);
+    bench.replay.allow(true, true);
+    bench.replay.reset();
+    bench.converse(&[
+        ("BEGIN", BEGIN, "CBEGIN ZT"),
+        ("UPDATE", WRITE, "CUPDATE_1 ZT"),
+    ]);
+    bench.send("COMMIT", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(bench.told, [Outcome::OptedOut]);
+    bench.replay.reset();
+    bench.send("UPDATE", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(bench.sent(), "UPDATE", "the next is not");
+}
+
+// ---- insight ------------------------------------------------------------------------------------
+
+/// Texts of the statements that had part in each conflict.
+fn suspects(bench: &mut Bench) -> Vec<String> {
+    let text = |ran: &insight::Ran| match &ran.source {
+        insight::Source::Text(text) => String::from_utf8_lossy(text).into_owned(),
+        insight::Source::Prepared(name) => format!("<{}>", String::from_utf8_lossy(name)),
+    };
+    let conflicts = std::mem::take(&mut bench.conflicts);
+    let texts = conflicts.iter().map(|evidence| {
+        let ran = evidence.ran.iter().flatten();
+        let texts: Vec<String> = ran.map(text).collect();
+        format!("{}: {}", evidence.code.label(), texts.join(", "))
+    });
+    texts.collect()
+}
+
+#[test]
+fn every_conflict_names_its_requests() {
+    let all = "BEGIN, SELECT, UPDATE, COMMIT";
+    let mut bench = transaction();
+    assert_eq!(suspects(&mut bench), [format!("other: {all}")]);
+    // In the middle of the repetition.
+    let error = |code: &str| {
+        let mut out = Vec::new();
+        let body = format!("SERROR\0C40001\0Mno ({code})\0\0");
+        frontend::put(&mut out, b'E', &[body.as_bytes()]);
+        out
+    };
+    bench.answer(&[error("OC001"), frames("ZE E25P02 ZE")].concat());
+    assert_eq!(suspects(&mut bench), [format!("OC001: {all}")]);
+    bench.answer(&frames(
+        "CROLLBACK ZI CBEGIN ZT D1 CSELECT_1 ZT CUPDATE_1 ZT",
+    ));
+    bench.answer(&[error("OC000"), frames("ZI")].concat());
+    assert_eq!(suspects(&mut bench), [format!("OC000: {all}")]);
+    bench.answer(&frames("CBEGIN ZT D1 CSELECT_1 ZT CUPDATE_1 ZT CCOMMIT ZI"));
+    assert_eq!((bench.told.len(), bench.efforts.as_slice()), (1, &[3][..]));
+    // One that cannot be repeated, and one that is not to be.
+    bench.send("UPDATE 1", WRITE);
+    bench.send("UPDATE 2", WRITE);
+    bench.answer(&frames("E40001 ZI CUPDATE_1 ZI"));
+    assert_eq!(suspects(&mut bench), ["other: UPDATE 1"]);
+    bench.replay.allow(false, false);
+    bench.converse(&[
+        ("BEGIN", BEGIN, "CBEGIN ZT"),
+        ("UPDATE", WRITE, "CUPDATE_1 ZT"),
+    ]);
+    bench.send("COMMIT", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(suspects(&mut bench), ["other: BEGIN, UPDATE, COMMIT"]);
+    assert_eq!(bench.efforts, [3]);
+}
+
+#[test]
+fn effort_is_told_when_the_transaction_ends() {
+    let mut bench = Bench::new();
+    bench.converse(&[("BEGIN", BEGIN, "CBEGIN ZT")]);
+    bench.send("SELECT", READ);
+    bench.answer(&frames("E40001 ZE CROLLBACK ZI CBEGIN ZT D1 CSELECT_1 ZT"));
+    assert_eq!(
+        (bench.told.as_slice(), bench.efforts.len()),
+        (&[Outcome::Repeated][..], 0)
+    );
+    assert!(
+        !bench.replay.meter.is_running(),
+        "the client's own time does not count"
+    );
+    bench.converse(&[(
+        "COMMIT",
+        WRITE,
+        "E40001 ZI CBEGIN ZT D1 CSELECT_1 ZT CCOMMIT ZI",
+    )]);
+    assert_eq!(bench.efforts, [2]);
+    // A cancel is no repetition.
+    bench.send("UPDATE", WRITE);
+    bench.replay.stop();
+    bench.answer(&frames("CUPDATE_1 ZI"));
+    assert_eq!(bench.efforts, [2]);
 }
