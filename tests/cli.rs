@@ -106,11 +106,17 @@ fn usage() {
 }
 
 const PROXY: &str = "listen: {address: '127.0.0.1:1'}
-clusters: {plain: {kind: postgres, endpoint: '127.0.0.1:1', user: app, tls: disable}}
-databases: {bench: {cluster: plain, dialect: off}, other: {cluster: plain, dialect: off}}
+clusters:
+  plain: {kind: postgres, endpoint: '127.0.0.1:1', user: app, tls: disable}
+  main: {kind: dsql, endpoint: abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws}
+databases:
+  bench: {cluster: plain}
+  other: {cluster: plain}
+  app: {cluster: main, dialect: compat, savepoints: reject}
 users:
 - {name: app, password: app, databases: [bench]}
 - {name: two, password: two, databases: [bench, other]}
+- {name: legacy, password: legacy, databases: [app]}
 ";
 
 fn explain(name: &str, arguments: &[&str]) -> Output {
@@ -175,6 +181,31 @@ fn explain_prints_the_decision_of_the_contract() {
 }
 
 #[test]
+fn explain_follows_the_configuration() {
+    let decision = |name: &str, sql: &str| -> String {
+        let output = explain(name, &["--user", "legacy", "--json", sql]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let lines = text(&output.stdout).lines();
+        let decisions: Vec<String> = lines
+            .map(|line| {
+                let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+                line["decision"].as_str().expect("text").to_owned()
+            })
+            .collect();
+        decisions.join(" ")
+    };
+    assert_eq!(decision("explain-i.yaml", "SAVEPOINT a"), "reject");
+    assert_eq!(
+        decision("explain-j.yaml", "CREATE TABLE t (a serial)"),
+        "rewrite"
+    );
+    // A string of several statements is one transaction.
+    let string = "CREATE TABLE a (x int); SELECT 1; CREATE TABLE b (x int)";
+    assert_eq!(decision("explain-k.yaml", string), "forward forward reject");
+    assert_eq!(decision("explain-l.yaml", "SELEC 1"), "reject");
+}
+
+#[test]
 fn explain_says_what_it_was_not_told() {
     let cases: [(&str, &[&str], i32); 5] = [
         ("explain-d.yaml", &["--user", "nobody", "SELECT 1"], 1),
@@ -230,6 +261,11 @@ fn lint_fails_on_what_would_be_refused() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let output = proxy(&["lint", "/nowhere/at/all.sql"], b"");
     assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/config/dialect.yaml");
+    let output = proxy(&["lint", "--rules", rules, fine_name], b"");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let output = proxy(&["lint", "--rules", fine_name, fine_name], b"");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
     for path in [fine, wrong] {
         std::fs::remove_file(&path).expect("temporary file");
     }

@@ -1,5 +1,8 @@
 //! `dsql-proxy explain`: what would become of a statement, without connecting anywhere.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::{ExplainArguments, Failure, print};
@@ -110,7 +113,7 @@ impl Report {
 pub fn run(arguments: &ExplainArguments) -> Result<(), Failure> {
     let config = Config::load(&arguments.config)?;
     let database = database(&config, arguments)?;
-    let rules = rules()?;
+    let rules = rules(arguments.rules.as_deref())?;
     let mut facts = SessionFacts {
         profile: match &arguments.profile {
             Some(profile) => super::lint::profile(profile)?,
@@ -130,9 +133,17 @@ pub fn run(arguments: &ExplainArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The compiled-in rules.
-pub(super) fn rules() -> Result<std::sync::Arc<Rules>, Failure> {
-    Rules::standard().map_err(|error| Failure::Start(format!("config/dialect.yaml: {error}")))
+/// The rules of a file, or those that are compiled in.
+pub(super) fn rules(file: Option<&Path>) -> Result<Arc<Rules>, Failure> {
+    let Some(file) = file else {
+        return Rules::standard()
+            .map_err(|error| Failure::Start(format!("config/dialect.yaml: {error}")));
+    };
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::Start(format!("{}: {error}", file.display())))?;
+    Rules::read(&text)
+        .map(Arc::new)
+        .map_err(|error| Failure::Wrong(format!("{}: {error}", file.display())))
 }
 
 /// The profile that holds for a database: PostgreSQL needs no dialect.

@@ -77,7 +77,7 @@ pub(super) fn month(given: Option<&str>, rules: &Rules) -> Result<Month, Failure
 /// # Errors
 /// [`Failure::Wrong`] when something would be refused, [`Failure::Start`] when a file cannot be read.
 pub fn run(arguments: &LintArguments) -> Result<(), Failure> {
-    let rules = rules()?;
+    let rules = rules(arguments.rules.as_deref())?;
     let facts = SessionFacts {
         profile: profile(&arguments.profile)?,
         as_of: month(arguments.as_of.as_deref(), &rules)?,

@@ -145,6 +145,9 @@ pub struct ExplainArguments {
     /// Month whose Aurora DSQL is meant, as in 2026-09; the newest known when left out
     #[arg(long, value_name = "YYYY-MM")]
     pub as_of: Option<String>,
+    /// Rules in place of those that are compiled in, in the format of config/dialect.yaml
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -162,6 +165,9 @@ pub struct LintArguments {
     /// Month whose Aurora DSQL is meant, as in 2026-09; the newest known when left out
     #[arg(long, value_name = "YYYY-MM")]
     pub as_of: Option<String>,
+    /// Rules in place of those that are compiled in, in the format of config/dialect.yaml
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
     /// How findings are written
     #[arg(long, value_enum, default_value_t)]
     pub format: lint::Format,

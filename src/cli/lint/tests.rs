@@ -57,7 +57,7 @@ fn facts() -> SessionFacts {
 
 #[test]
 fn a_dump_is_read_statement_by_statement() {
-    let rules = rules().unwrap();
+    let rules = rules(None).unwrap();
     let findings = lint("dump.sql", DUMP, &facts(), &rules);
     let found: Vec<(usize, &str)> = findings
         .iter()
@@ -85,7 +85,7 @@ fn a_dump_is_read_statement_by_statement() {
 
 #[test]
 fn reports_have_their_formats() {
-    let rules = rules().unwrap();
+    let rules = rules(None).unwrap();
     let findings = lint("dump.sql", DUMP, &facts(), &rules);
     let text = report::write(&findings, Format::Text);
     assert!(
@@ -110,7 +110,7 @@ fn reports_have_their_formats() {
 
 #[test]
 fn a_fixed_dump_is_refused_nothing_but_what_has_no_way() {
-    let rules = rules().unwrap();
+    let rules = rules(None).unwrap();
     let fixed = fix::fixed(DUMP, &facts(), &rules);
     assert!(
         fixed.contains("CONSTRAINT film_pkey PRIMARY KEY (film_id)")
@@ -127,7 +127,7 @@ fn a_fixed_dump_is_refused_nothing_but_what_has_no_way() {
 
 #[test]
 fn transactions_of_a_file_are_followed() {
-    let rules = rules().unwrap();
+    let rules = rules(None).unwrap();
     let text =
         "BEGIN; CREATE TABLE a (x int); CREATE TABLE b (x int); COMMIT; CREATE TABLE c (x int);";
     let decisions = |facts: &SessionFacts| -> Vec<&'static str> {
