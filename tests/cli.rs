@@ -104,3 +104,169 @@ fn usage() {
     assert_eq!(proxy(&["run"], b"").status.code(), Some(2));
     assert_eq!(proxy(&["--help"], b"").status.code(), Some(0));
 }
+
+const PROXY: &str = "listen: {address: '127.0.0.1:1'}
+clusters:
+  plain: {kind: postgres, endpoint: '127.0.0.1:1', user: app, tls: disable}
+  main: {kind: dsql, endpoint: abcdefghijklmnopqrstuvwxyz.dsql.us-east-1.on.aws}
+databases:
+  bench: {cluster: plain}
+  other: {cluster: plain}
+  app: {cluster: main, dialect: compat, savepoints: reject}
+users:
+- {name: app, password: app, databases: [bench]}
+- {name: two, password: two, databases: [bench, other]}
+- {name: legacy, password: legacy, databases: [app]}
+";
+
+fn explain(name: &str, arguments: &[&str]) -> Output {
+    let path = scratch(name, PROXY);
+    let mut all = vec!["explain", "--config", path.to_str().expect("text")];
+    all.extend_from_slice(arguments);
+    let output = proxy(&all, b"");
+    std::fs::remove_file(&path).expect("temporary file");
+    output
+}
+
+#[test]
+fn explain_prints_the_decision_of_the_contract() {
+    let sql = "CREATE INDEX CONCURRENTLY i ON t USING btree (a DESC)";
+    let output = explain(
+        "explain-a.yaml",
+        &["--user", "app", "--profile", "compat", "--json", sql],
+    );
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let printed: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let keys: Vec<&String> = printed.as_object().expect("object").keys().collect();
+    let expected = [
+        "decision", "hint", "message", "notices", "rules", "sql", "sqlstate",
+    ];
+    assert_eq!(keys, expected);
+    assert_eq!(printed["decision"], "rewrite");
+    assert_eq!(printed["sql"][0], "CREATE INDEX ASYNC i ON t (a)");
+    assert_eq!(printed["sqlstate"], serde_json::Value::Null);
+    assert!(
+        printed["rules"]
+            .as_array()
+            .expect("rules")
+            .contains(&"index_async".into())
+    );
+
+    let output = explain(
+        "explain-b.yaml",
+        &[
+            "--user",
+            "app",
+            "--profile",
+            "compat",
+            "--json",
+            "TRUNCATE t",
+        ],
+    );
+    let printed: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(printed["decision"], "reject");
+    assert_eq!(printed["sqlstate"], "0A000");
+    assert!(
+        printed["hint"]
+            .as_str()
+            .expect("hint")
+            .contains("dsqlproxy.large_dml")
+    );
+
+    let output = explain("explain-c.yaml", &["--user", "app", "TRUNCATE t"]);
+    assert_eq!(
+        text(&output.stdout),
+        "decision: forward\nsql:      TRUNCATE t\n"
+    );
+}
+
+#[test]
+fn explain_follows_the_configuration() {
+    let decision = |name: &str, sql: &str| -> String {
+        let output = explain(name, &["--user", "legacy", "--json", sql]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let lines = text(&output.stdout).lines();
+        let decisions: Vec<String> = lines
+            .map(|line| {
+                let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+                line["decision"].as_str().expect("text").to_owned()
+            })
+            .collect();
+        decisions.join(" ")
+    };
+    assert_eq!(decision("explain-i.yaml", "SAVEPOINT a"), "reject");
+    assert_eq!(
+        decision("explain-j.yaml", "CREATE TABLE t (a serial)"),
+        "rewrite"
+    );
+    // A string of several statements is one transaction.
+    let string = "CREATE TABLE a (x int); SELECT 1; CREATE TABLE b (x int)";
+    assert_eq!(decision("explain-k.yaml", string), "forward forward reject");
+    assert_eq!(decision("explain-l.yaml", "SELEC 1"), "reject");
+}
+
+#[test]
+fn explain_says_what_it_was_not_told() {
+    let cases: [(&str, &[&str], i32); 5] = [
+        ("explain-d.yaml", &["--user", "nobody", "SELECT 1"], 1),
+        ("explain-e.yaml", &["--user", "two", "SELECT 1"], 2),
+        (
+            "explain-f.yaml",
+            &["--user", "app", "--database", "other", "SELECT 1"],
+            1,
+        ),
+        (
+            "explain-g.yaml",
+            &["--user", "app", "--profile", "odd", "SELECT 1"],
+            2,
+        ),
+        (
+            "explain-h.yaml",
+            &["--user", "app", "--as-of", "2026", "SELECT 1"],
+            2,
+        ),
+    ];
+    for (name, arguments, code) in cases {
+        let output = explain(name, arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{arguments:?}: {output:?}"
+        );
+        assert!(
+            !output.stderr.is_empty() && output.stdout.is_empty(),
+            "{output:?}"
+        );
+    }
+}
+
+#[test]
+fn lint_fails_on_what_would_be_refused() {
+    let fine = scratch("fine.sql", "CREATE TABLE t (id serial PRIMARY KEY);\n");
+    let wrong = scratch("wrong.sql", "SELECT 1;\n\nCREATE TABLE t (a money);\n");
+    let fine_name = fine.to_str().expect("text");
+    let wrong_name = wrong.to_str().expect("text");
+    let output = proxy(&["lint", fine_name], b"");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let output = proxy(&["lint", "--profile", "strict", fine_name], b"");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let output = proxy(&["lint", "--format", "json", fine_name, wrong_name], b"");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let printed: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(printed["summary"]["reject"], 1);
+    assert_eq!(printed["statements"][2]["line"], 3);
+    assert_eq!(printed["statements"][2]["file"], wrong_name);
+    assert_eq!(text(&output.stderr), "1 statement would be refused\n");
+    let output = proxy(&["lint", "--as-of", "2025-12", fine_name], b"");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let output = proxy(&["lint", "/nowhere/at/all.sql"], b"");
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/config/dialect.yaml");
+    let output = proxy(&["lint", "--rules", rules, fine_name], b"");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let output = proxy(&["lint", "--rules", fine_name, fine_name], b"");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    for path in [fine, wrong] {
+        std::fs::remove_file(&path).expect("temporary file");
+    }
+}

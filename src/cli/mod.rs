@@ -3,7 +3,9 @@
 pub mod check;
 pub mod dev;
 pub mod emulate;
+pub mod explain;
 pub mod hash_password;
+pub mod lint;
 pub mod run;
 pub mod signals;
 pub mod token;
@@ -43,6 +45,10 @@ pub enum Command {
     Dev(DevArguments),
     /// Run the emulator alone
     Emulate(EmulateArguments),
+    /// Print what would become of a statement, without connecting anywhere
+    Explain(ExplainArguments),
+    /// Print what would become of every statement of SQL files
+    Lint(LintArguments),
     /// Read a password from standard input and print its SCRAM-SHA-256 verifier
     HashPassword(HashPasswordArguments),
     /// Print a fresh DSQL token, to log in to a cluster by hand
@@ -147,6 +153,61 @@ pub struct EmulateArguments {
     pub cluster: ClusterArguments,
 }
 
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArguments {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// User who sends the statement
+    #[arg(long, value_name = "U")]
+    pub user: String,
+    /// Database the user is connected to; may be left out if there is one only
+    #[arg(long, value_name = "D")]
+    pub database: Option<String>,
+    /// Profile to use in place of the database's: strict, compat or off
+    #[arg(long, value_name = "P")]
+    pub profile: Option<String>,
+    /// Month whose Aurora DSQL is meant, as in 2026-09; the newest known when left out
+    #[arg(long, value_name = "YYYY-MM")]
+    pub as_of: Option<String>,
+    /// Rules in place of those that are compiled in, in the format of config/dialect.yaml
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// The statement
+    #[arg(value_name = "SQL")]
+    pub sql: String,
+}
+
+/// Arguments of `lint`.
+#[derive(Debug, Args)]
+pub struct LintArguments {
+    /// Profile: strict, compat or off
+    #[arg(long, value_name = "P", default_value = "compat")]
+    pub profile: String,
+    /// Month whose Aurora DSQL is meant, as in 2026-09; the newest known when left out
+    #[arg(long, value_name = "YYYY-MM")]
+    pub as_of: Option<String>,
+    /// Rules in place of those that are compiled in, in the format of config/dialect.yaml
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
+    /// How findings are written
+    #[arg(long, value_enum, default_value_t)]
+    pub format: lint::Format,
+    /// Take it that sessions commit around DDL (dsqlproxy.ddl_in_transaction = split)
+    #[arg(long)]
+    pub split_transactions: bool,
+    /// Print the files as Aurora DSQL takes them, in place of findings
+    #[arg(long)]
+    pub fix: bool,
+    /// Files of SQL: output of pg_dump, migrations
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+}
+
 /// Arguments of `hash-password`.
 #[derive(Debug, Args)]
 pub struct HashPasswordArguments {
@@ -236,6 +297,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Check(arguments) => check::run(&arguments),
         Command::Dev(arguments) => dev::run(&arguments),
         Command::Emulate(arguments) => emulate::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Lint(arguments) => lint::run(&arguments),
         Command::HashPassword(arguments) => hash_password::run(&arguments),
         Command::Token(arguments) => print(&token::run(&arguments)?),
     }

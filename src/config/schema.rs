@@ -262,7 +262,7 @@ pub enum PoolMode {
 }
 
 /// Which dialect rules apply.
-#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq, Hash)]
 #[serde(rename_all = "lowercase")]
 pub enum Dialect {
     /// Statements pass as they are.

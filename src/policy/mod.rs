@@ -1,3 +1,337 @@
-//! What becomes of a statement: pure decisions, without IO and without a clock.
+//! What becomes of a statement on its way to Aurora DSQL.
+//!
+//! Pure: the same statement, facts and rules give the same [`Decision`]. What is done by which
+//! construct is data (`config/dialect.yaml`, [`rules`]); the code that finds and changes constructs
+//! is in [`dialect`].
 
+mod cache;
+pub mod dialect;
+pub mod facts;
+pub mod rules;
 pub mod settings;
+mod transaction;
+
+use std::sync::Arc;
+
+pub use cache::Cache;
+pub use facts::{
+    DdlInTransaction, LargeDml, Month, NotAMonth, SessionFacts, Switches, TransactionFacts,
+};
+pub use rules::{ActionKind, Rules, RulesError};
+
+use crate::config::schema::Dialect;
+use crate::sql::Statement;
+use crate::wire::reply::ClientError;
+use crate::wire::sqlstate::SqlState;
+
+/// What happens to one statement.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// What is done.
+    pub action: Action,
+    /// Where in the client's transaction it is done.
+    pub placement: Placement,
+    /// What the client is told besides the answer, in order, before CommandComplete.
+    pub notices: Vec<Notice>,
+    /// Names of the rules that made the decision.
+    pub rules: Vec<Arc<str>>,
+}
+
+/// What is done with a statement.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// The client's own bytes go on.
+    Forward,
+    /// Other text goes on in their place.
+    Rewrite(Rewrite),
+    /// The session answers; nothing goes on.
+    Answer(Answer),
+    /// The session runs a named procedure.
+    Emulate(Procedure),
+    /// The client gets an error; nothing goes on.
+    Reject(ClientError),
+}
+
+/// Text in place of the client's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rewrite {
+    /// What to run, in order. A single [`StepKind::Statement`] takes the client's parameters and
+    /// its answer is the client's; of several steps the client sees the tag alone.
+    pub steps: Vec<Step>,
+    /// Command tag for the client; the last step's own when `None`.
+    pub tag: Option<String>,
+}
+
+/// How a step is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepKind {
+    /// As one statement.
+    Statement,
+    /// Its only row is a job's id; the step is done when `CALL sys.wait_for_job` says so.
+    Job,
+    /// Again and again, each in a transaction of its own, until it changes no row. `{key}` in its
+    /// text stands for the primary key's columns, parted by commas.
+    Batch,
+}
+
+/// One step of a rewritten statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// How it is run.
+    pub kind: StepKind,
+    /// Text for the server.
+    pub sql: String,
+    /// SQLSTATEs that count as success: the step had been done before.
+    pub tolerate: Vec<SqlState>,
+    /// Text that undoes the step when its job fails.
+    pub undo: Option<String>,
+    /// SQLSTATE for the client when its job fails: 23505, 23514, 23503 …
+    pub failure: Option<SqlState>,
+}
+
+impl Step {
+    fn new(kind: StepKind, sql: String) -> Self {
+        Self {
+            kind,
+            sql,
+            tolerate: Vec::new(),
+            undo: None,
+            failure: None,
+        }
+    }
+
+    /// A plain statement.
+    #[must_use]
+    pub fn statement(sql: String) -> Self {
+        Self::new(StepKind::Statement, sql)
+    }
+
+    /// A statement that begins a job which is waited for.
+    #[must_use]
+    pub fn job(sql: String) -> Self {
+        Self::new(StepKind::Job, sql)
+    }
+
+    /// A statement for part of the rows.
+    #[must_use]
+    pub fn batch(sql: String) -> Self {
+        Self::new(StepKind::Batch, sql)
+    }
+}
+
+/// An answer without the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// CommandComplete alone, with this tag.
+    Tag(String),
+    /// Rows of text, as of a SELECT.
+    Rows {
+        /// Name and type OID of each column.
+        columns: Vec<(String, u32)>,
+        /// Values in text format.
+        rows: Vec<Vec<Option<String>>>,
+    },
+    /// The session's settings answer: SET, RESET, SHOW, `set_config`, `current_setting`.
+    Setting,
+    /// The session's own state answers.
+    Session(SessionCommand),
+}
+
+/// Statements about the session, which the session carries out itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionCommand {
+    /// DISCARD.
+    Discard,
+    /// PREPARE.
+    Prepare,
+    /// EXECUTE, also inside EXPLAIN.
+    Execute,
+    /// DEALLOCATE; `None` is all.
+    Deallocate(Option<String>),
+    /// DECLARE CURSOR.
+    Declare,
+    /// FETCH and MOVE.
+    Fetch,
+    /// CLOSE; `None` is all.
+    Close(Option<String>),
+    /// SET TRANSACTION: the modes go into a BEGIN that has not been sent yet. Modes that Aurora
+    /// DSQL does not have are left out already; what is left is the text behind BEGIN.
+    TransactionModes(String),
+    /// COMMIT or ROLLBACK AND CHAIN: end the transaction and begin one with the same modes.
+    Chain {
+        /// COMMIT, not ROLLBACK.
+        commit: bool,
+    },
+}
+
+/// A table's name as the statement has it, ready to stand in other text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableName(pub String);
+
+/// A procedure of several steps that depend on what the server answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Procedure {
+    /// SAVEPOINT name.
+    Savepoint(String),
+    /// RELEASE name.
+    Release(String),
+    /// ROLLBACK TO name.
+    RollbackTo(String),
+    /// TRUNCATE: batches of DELETE.
+    Truncate {
+        /// The tables.
+        tables: Vec<TableName>,
+        /// RESTART IDENTITY.
+        restart_identity: bool,
+        /// CASCADE: referencing tables too.
+        cascade: bool,
+    },
+    /// CREATE TABLE AS and SELECT INTO: a table with the query's columns, then its rows in batches.
+    CreateTableAs {
+        /// The new table.
+        table: TableName,
+        /// Names for the first columns.
+        columns: Vec<String>,
+        /// IF NOT EXISTS.
+        if_not_exists: bool,
+        /// The query.
+        query: String,
+        /// Not WITH NO DATA.
+        with_data: bool,
+    },
+    /// ADD PRIMARY KEY: an empty table is made anew with the key.
+    AddPrimaryKey {
+        /// The table.
+        table: TableName,
+        /// The constraint's name.
+        constraint: String,
+        /// Its columns.
+        columns: Vec<String>,
+    },
+    /// UPDATE, DELETE or INSERT … SELECT in batches.
+    Batch,
+    /// Advisory lock functions.
+    AdvisoryLock,
+    /// LOCK TABLE in a mode that excludes others.
+    LockTable {
+        /// The tables.
+        tables: Vec<TableName>,
+        /// PostgreSQL's number of the mode, 1 to 8.
+        mode: i32,
+        /// NOWAIT.
+        nowait: bool,
+    },
+    /// CREATE TEMP TABLE.
+    TemporaryTable,
+}
+
+impl Procedure {
+    /// Its name in the data.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Savepoint(_) | Self::Release(_) | Self::RollbackTo(_) => "savepoint",
+            Self::Truncate { .. } => "truncate",
+            Self::CreateTableAs { .. } => "create_table_as",
+            Self::AddPrimaryKey { .. } => "add_primary_key",
+            Self::Batch => "batch",
+            Self::AdvisoryLock => "advisory_lock",
+            Self::LockTable { .. } => "lock_table",
+            Self::TemporaryTable => "temporary_table",
+        }
+    }
+}
+
+/// Where a statement runs when the client has a transaction open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    /// In the client's transaction, or by itself when there is none.
+    Within,
+    /// What the transaction did so far is committed first; the statement begins a new one, with the
+    /// same modes, that stays open.
+    AfterCommit,
+    /// What the transaction did so far is committed first; every step is a transaction by itself;
+    /// what the client does next begins a new one.
+    Alone,
+}
+
+/// How loud a notice is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// NOTICE.
+    Notice,
+    /// WARNING: something is lost.
+    Warning,
+}
+
+/// A message that goes with an answer. `client_min_messages` may silence it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// How loud.
+    pub level: Level,
+    /// SQLSTATE: 00000, or 01000 for warnings.
+    pub code: SqlState,
+    /// The sentence.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// Tell a session only the first time that this rule speaks.
+    pub once: bool,
+    /// The rule that speaks.
+    pub rule: Arc<str>,
+}
+
+impl Decision {
+    fn of(action: Action) -> Self {
+        Self {
+            action,
+            placement: Placement::Within,
+            notices: Vec::new(),
+            rules: Vec::new(),
+        }
+    }
+
+    /// The texts that would go upstream, in order; `forward` is the client's own.
+    #[must_use]
+    pub fn texts(&self, forward: &str) -> Vec<String> {
+        match &self.action {
+            Action::Forward => vec![forward.to_owned()],
+            Action::Rewrite(rewrite) => rewrite
+                .steps
+                .iter()
+                .flat_map(|step| {
+                    let wait = (step.kind == StepKind::Job)
+                        .then(|| "CALL sys.wait_for_job('<job_id>')".to_owned());
+                    std::iter::once(step.sql.clone()).chain(wait)
+                })
+                .collect(),
+            Action::Answer(_) | Action::Emulate(_) | Action::Reject(_) => Vec::new(),
+        }
+    }
+
+    /// Name of the action as `explain` prints it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match &self.action {
+            Action::Forward => "forward",
+            Action::Rewrite(_) => "rewrite",
+            Action::Answer(_) => "answer",
+            Action::Emulate(_) => "emulate",
+            Action::Reject(_) => "reject",
+        }
+    }
+}
+
+/// Decides what becomes of `statement` in a session of which `facts` are known.
+#[must_use]
+pub fn decide(statement: &Statement, facts: &SessionFacts, rules: &Rules) -> Decision {
+    if facts.profile == Dialect::Off {
+        return Decision::of(Action::Forward);
+    }
+    let mut decision = dialect::judge(statement, facts, rules);
+    transaction::place(statement, facts, &mut decision);
+    decision
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,16 @@
-//! What a statement is, as far as it can be told without PostgreSQL's grammar.
+//! What a statement is: by its keywords alone ([`classify`]), or by PostgreSQL's own grammar
+//! ([`statement`], [`tree`]).
 
 pub mod classify;
 mod dialect;
 pub mod fingerprint;
 mod reads;
 pub mod scan;
+pub mod script;
 pub mod statement;
 pub mod target;
+pub mod tree;
 
 pub use classify::{Class, Effect, PinReason, classify, reads_otherwise};
 pub use scan::redact;
+pub use statement::{Kind, Statement, Tree};

@@ -162,6 +162,14 @@ fn extend(statements: &mut Vec<Statement>, span: Range<usize>, extension: Extens
 }
 
 impl Statement {
+    /// Reads all statements of `text`, as [`parse`] does.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn read(text: &str) -> Result<Vec<Self>, ParseError> {
+        parse(text)
+    }
+
     /// PostgreSQL's tree, unless the statement is DSQL's own.
     #[must_use]
     pub fn node(&self) -> Option<&NodeEnum> {

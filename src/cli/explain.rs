@@ -1,0 +1,225 @@
+//! `dsql-proxy explain`: what would become of a statement, without connecting anywhere.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{ExplainArguments, Failure, print};
+use crate::config::Config;
+use crate::config::schema::{ClusterKind, Database, Dialect, Savepoints};
+use crate::policy::{
+    Action, Decision, Level, Month, Rules, SessionFacts, Switches, TransactionFacts, decide,
+};
+use crate::sql::Statement;
+use crate::sql::statement::ParseError;
+
+/// A decision as it is printed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Report {
+    /// forward, rewrite, answer, emulate, reject.
+    pub decision: &'static str,
+    /// Texts that would go upstream.
+    pub sql: Vec<String>,
+    /// NOTICEs and WARNINGs.
+    pub notices: Vec<String>,
+    /// SQLSTATE of a refusal.
+    pub sqlstate: Option<String>,
+    /// Its message.
+    pub message: Option<String>,
+    /// Its HINT.
+    pub hint: Option<String>,
+    /// Rules applied.
+    pub rules: Vec<String>,
+}
+
+impl Report {
+    /// The report on a decision about a statement of this text.
+    pub(super) fn of(decision: &Decision, text: &str) -> Self {
+        let notices = decision
+            .notices
+            .iter()
+            .map(|notice| match notice.level {
+                Level::Notice => notice.message.clone(),
+                Level::Warning => format!("WARNING: {}", notice.message),
+            })
+            .collect();
+        let refusal = match &decision.action {
+            Action::Reject(error) => Some(error),
+            _ => None,
+        };
+        Self {
+            decision: decision.kind(),
+            sql: decision.texts(text),
+            notices,
+            sqlstate: refusal.map(|error| error.code.to_owned()),
+            message: refusal.map(|error| error.message.clone()),
+            hint: refusal.and_then(|error| error.hint.clone()),
+            rules: decision.rules.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// The report on a text that cannot be read.
+    pub(super) fn unread(error: &ParseError) -> Self {
+        let sqlstate = match error {
+            ParseError::Encoding => "22021",
+            ParseError::TooLong(_) => "54000",
+            ParseError::TooDeep => "54001",
+            ParseError::Syntax(_) => "42601",
+        };
+        let message = error.to_string();
+        let message = message
+            .strip_prefix("Invalid statement: ")
+            .unwrap_or(&message);
+        Self {
+            decision: "reject",
+            sql: Vec::new(),
+            notices: Vec::new(),
+            sqlstate: Some(sqlstate.to_owned()),
+            message: Some(message.to_owned()),
+            hint: None,
+            rules: Vec::new(),
+        }
+    }
+
+    fn json(&self) -> String {
+        // Strings and lists of strings have no way to fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    fn text(&self) -> String {
+        let mut lines = vec![format!("decision: {}", self.decision)];
+        lines.extend(self.sql.iter().map(|sql| format!("sql:      {sql}")));
+        lines.extend(
+            self.notices
+                .iter()
+                .map(|notice| format!("notice:   {notice}")),
+        );
+        if let (Some(code), Some(message)) = (&self.sqlstate, &self.message) {
+            lines.push(format!("error:    {code} {message}"));
+        }
+        lines.extend(self.hint.iter().map(|hint| format!("hint:     {hint}")));
+        if !self.rules.is_empty() {
+            lines.push(format!("rules:    {}", self.rules.join(", ")));
+        }
+        lines.join("\n")
+    }
+}
+
+/// Prints the decision about every statement of the text, one report each.
+///
+/// # Errors
+/// The configuration is wrong, or has no such user or database.
+pub fn run(arguments: &ExplainArguments) -> Result<(), Failure> {
+    let config = Config::load(&arguments.config)?;
+    let database = database(&config, arguments)?;
+    let rules = rules(arguments.rules.as_deref())?;
+    let mut facts = SessionFacts {
+        profile: match &arguments.profile {
+            Some(profile) => super::lint::profile(profile)?,
+            None => dialect(&config, database),
+        },
+        as_of: super::lint::month(arguments.as_of.as_deref(), &rules)?,
+        switches: switches(database),
+        transaction: TransactionFacts::default(),
+    };
+    for report in reports(&arguments.sql, &mut facts, &rules) {
+        print(&if arguments.json {
+            report.json()
+        } else {
+            report.text()
+        })?;
+    }
+    Ok(())
+}
+
+/// The rules of a file, or those that are compiled in.
+pub(super) fn rules(file: Option<&Path>) -> Result<Arc<Rules>, Failure> {
+    let Some(file) = file else {
+        return Rules::standard()
+            .map_err(|error| Failure::Start(format!("config/dialect.yaml: {error}")));
+    };
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::Start(format!("{}: {error}", file.display())))?;
+    Rules::read(&text)
+        .map(Arc::new)
+        .map_err(|error| Failure::Wrong(format!("{}: {error}", file.display())))
+}
+
+/// The profile that holds for a database: PostgreSQL needs no dialect.
+fn dialect(config: &Config, database: &Database) -> Dialect {
+    match config.clusters.get(&database.cluster) {
+        Some(cluster) if cluster.kind == ClusterKind::Dsql => database.dialect,
+        _ => Dialect::Off,
+    }
+}
+
+/// The switches of a session of this database that has set none itself.
+fn switches(database: &Database) -> Switches {
+    Switches {
+        savepoints: database.savepoints != Some(Savepoints::Reject),
+        ..Switches::default()
+    }
+}
+
+fn database<'c>(config: &'c Config, arguments: &ExplainArguments) -> Result<&'c Database, Failure> {
+    let user = config
+        .users
+        .iter()
+        .find(|user| user.name.0 == arguments.user)
+        .ok_or_else(|| Failure::Wrong(format!("there is no user {}", arguments.user)))?;
+    let name = match (&arguments.database, user.databases.as_slice()) {
+        (Some(name), _) => name,
+        (None, [only]) => only,
+        (None, databases) if databases.contains(&arguments.user) => &arguments.user,
+        (None, _) => {
+            let message = "the user has several databases or none: say which with --database";
+            return Err(Failure::Usage(message.to_owned()));
+        }
+    };
+    if !user.databases.contains(name) {
+        let message = format!("user {} may not connect to database {name}", arguments.user);
+        return Err(Failure::Wrong(message));
+    }
+    config
+        .databases
+        .get(name)
+        .ok_or_else(|| Failure::Wrong(format!("there is no database {name}")))
+}
+
+/// Reports on all statements of one query string, which is one transaction if there are several.
+pub(super) fn reports(text: &str, facts: &mut SessionFacts, rules: &Rules) -> Vec<Report> {
+    if facts.profile == Dialect::Off {
+        let decision = Decision {
+            action: Action::Forward,
+            placement: crate::policy::Placement::Within,
+            notices: Vec::new(),
+            rules: Vec::new(),
+        };
+        return vec![Report::of(&decision, text)];
+    }
+    let statements = match Statement::read(text) {
+        Ok(statements) => statements,
+        Err(error) => return vec![Report::unread(&error)],
+    };
+    if statements.len() > 1 {
+        facts.transaction.open = true;
+    }
+    statements
+        .iter()
+        .map(|statement| {
+            let decision = decide(statement, facts, rules);
+            facts.transaction = facts.transaction.after(statement, &decision);
+            if statements.len() > 1 {
+                facts.transaction.open = true;
+            }
+            Report::of(&decision, text[statement.span.clone()].trim())
+        })
+        .collect()
+}
+
+/// The month that `--as-of` names.
+pub(super) fn parse_month(text: &str) -> Result<Month, Failure> {
+    text.parse()
+        .map_err(|error: crate::policy::NotAMonth| Failure::Usage(format!("--as-of: {error}")))
+}

@@ -1,0 +1,78 @@
+//! Enum types: domains over text with a CHECK.
+
+use pg_query::protobuf::ObjectType;
+use pg_query::{Node, NodeEnum};
+
+use super::{Case, Changed, Draft, build};
+use crate::policy::Step;
+
+fn qualified(names: &[Node]) -> String {
+    let parts: Vec<String> = build::strings(names)
+        .into_iter()
+        .map(build::quoted)
+        .collect();
+    parts.join(".")
+}
+
+/// CREATE TYPE … AS ENUM.
+pub(super) fn create(draft: &mut Draft, _: &Case<'_>) -> Changed {
+    let NodeEnum::CreateEnumStmt(create) = &draft.tree else {
+        return Ok(Vec::new());
+    };
+    let labels: Vec<String> = build::strings(&create.vals)
+        .into_iter()
+        .map(build::literal)
+        .collect();
+    let name = build::last(&create.type_name).to_owned();
+    // A type without labels takes no value at all.
+    let check = if labels.is_empty() {
+        "false".to_owned()
+    } else {
+        format!("VALUE IN ({})", labels.join(", "))
+    };
+    let sql = format!(
+        "CREATE DOMAIN {} AS text CONSTRAINT {} CHECK ({check})",
+        qualified(&create.type_name),
+        build::quoted(&super::name::chosen(&name, None, "check"))
+    );
+    draft.instead = Some(vec![Step::statement(build::normal(&sql)?)]);
+    draft.tag = Some("CREATE TYPE".to_owned());
+    Ok(vec![name])
+}
+
+/// DROP TYPE: what was made as an enum is a domain.
+pub(super) fn drop(draft: &mut Draft, _: &Case<'_>) -> Changed {
+    let NodeEnum::DropStmt(drop) = &mut draft.tree else {
+        return Ok(Vec::new());
+    };
+    if drop.remove_type() != ObjectType::ObjectType {
+        return Ok(Vec::new());
+    }
+    drop.set_remove_type(ObjectType::ObjectDomain);
+    draft.tag = Some("DROP TYPE".to_owned());
+    Ok(vec![String::new()])
+}
+
+/// COMMENT ON TYPE likewise.
+pub(super) fn comment(draft: &mut Draft, _: &Case<'_>) -> Changed {
+    let NodeEnum::CommentStmt(comment) = &mut draft.tree else {
+        return Ok(Vec::new());
+    };
+    if comment.objtype() != ObjectType::ObjectType {
+        return Ok(Vec::new());
+    }
+    comment.set_objtype(ObjectType::ObjectDomain);
+    Ok(vec![String::new()])
+}
+
+/// ALTER DOMAIN ADD CONSTRAINT and VALIDATE CONSTRAINT.
+pub(super) fn alter_domain(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
+    const ADD: &str = "C";
+    const VALIDATE: &str = "V";
+    match tree {
+        NodeEnum::AlterDomainStmt(alter) if matches!(alter.subtype.as_str(), ADD | VALIDATE) => {
+            vec![build::last(&alter.type_name).to_owned()]
+        }
+        _ => Vec::new(),
+    }
+}

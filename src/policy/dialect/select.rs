@@ -1,0 +1,155 @@
+//! Queries: locking clauses, sampling, functions.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{LockClauseStrength, LockWaitPolicy};
+
+use super::{Case, Changed, Draft};
+use crate::policy::{Answer, Procedure};
+use crate::sql::tree::{Descent, Mut, Ref, any, walk, walk_mut};
+
+/// OID of type void.
+const VOID: u32 = 2278;
+
+fn words(strength: LockClauseStrength) -> &'static str {
+    match strength {
+        LockClauseStrength::LcsForshare => "FOR SHARE",
+        LockClauseStrength::LcsFornokeyupdate => "FOR NO KEY UPDATE",
+        LockClauseStrength::LcsForkeyshare => "FOR KEY SHARE",
+        _ => "FOR UPDATE",
+    }
+}
+
+fn strengthen(draft: &mut Draft, wanted: &[LockClauseStrength]) -> Vec<String> {
+    let mut found = Vec::new();
+    if !any(&draft.tree, &mut |node| {
+        matches!(node, Ref::LockingClause(_))
+    }) {
+        return found;
+    }
+    walk_mut(Mut::of(&mut draft.tree), &mut |node| {
+        if let Mut::LockingClause(clause) = node
+            && wanted.contains(&clause.strength())
+        {
+            found.push(words(clause.strength()).to_owned());
+            clause.set_strength(LockClauseStrength::LcsForupdate);
+        }
+        Descent::Into
+    });
+    found
+}
+
+/// FOR SHARE and FOR NO KEY UPDATE: FOR UPDATE excludes all that they exclude.
+pub(super) fn locking(draft: &mut Draft, _: &Case<'_>) -> Changed {
+    Ok(strengthen(
+        draft,
+        &[
+            LockClauseStrength::LcsForshare,
+            LockClauseStrength::LcsFornokeyupdate,
+        ],
+    ))
+}
+
+/// FOR KEY SHARE, before DSQL had it.
+pub(super) fn key_share(draft: &mut Draft, _: &Case<'_>) -> Changed {
+    Ok(strengthen(draft, &[LockClauseStrength::LcsForkeyshare]))
+}
+
+/// NOWAIT and SKIP LOCKED.
+pub(super) fn no_wait(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    walk(Ref::of(tree), &mut |node| {
+        if let Ref::LockingClause(clause) = node {
+            match clause.wait_policy() {
+                LockWaitPolicy::LockWaitSkip => found.push("SKIP LOCKED".to_owned()),
+                LockWaitPolicy::LockWaitError => found.push("NOWAIT".to_owned()),
+                _ => {}
+            }
+        }
+        Descent::Into
+    });
+    found
+}
+
+/// TABLESAMPLE.
+pub(super) fn tablesample(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
+    any(tree, &mut |node| matches!(node, Ref::RangeTableSample(_)))
+        .then(String::new)
+        .into_iter()
+        .collect()
+}
+
+/// MERGE below another statement.
+pub(super) fn merge_inside(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
+    any(tree, &mut |node| matches!(node, Ref::MergeStmt(_)))
+        .then(String::new)
+        .into_iter()
+        .collect()
+}
+
+/// Expressions of PostgreSQL 17 and 18.
+pub(super) fn newer(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    walk(Ref::of(tree), &mut |node| {
+        let word = match node {
+            Ref::JsonTable(_) => "JSON_TABLE",
+            Ref::JsonFuncExpr(_) => "JSON_EXISTS, JSON_VALUE or JSON_QUERY",
+            Ref::JsonParseExpr(_) => "JSON()",
+            Ref::JsonScalarExpr(_) => "JSON_SCALAR",
+            Ref::JsonSerializeExpr(_) => "JSON_SERIALIZE",
+            Ref::MergeSupportFunc(_) => "MERGE_ACTION",
+            Ref::ReturningClause(returning) if !returning.options.is_empty() => {
+                "RETURNING WITH (OLD or NEW AS …)"
+            }
+            _ => return Descent::Into,
+        };
+        found.push(word.to_owned());
+        Descent::Into
+    });
+    found
+}
+
+/// `SELECT pg_advisory_unlock_all()` alone: a reset script's; nothing is locked.
+pub(super) fn unlock_all(tree: &NodeEnum, _: &Case<'_>) -> Option<(Answer, String)> {
+    const NAME: &str = "pg_advisory_unlock_all";
+    let NodeEnum::SelectStmt(select) = tree else {
+        return None;
+    };
+    let [target] = select.target_list.as_slice() else {
+        return None;
+    };
+    let Some(NodeEnum::ResTarget(target)) = &target.node else {
+        return None;
+    };
+    let alone = select.from_clause.is_empty()
+        && select.where_clause.is_none()
+        && select.with_clause.is_none()
+        && select.larg.is_none()
+        && select.limit_count.is_none();
+    let Some(NodeEnum::FuncCall(call)) = target.val.as_ref().and_then(|value| value.node.as_ref())
+    else {
+        return None;
+    };
+    if !alone || super::build::last(&call.funcname) != NAME || !call.args.is_empty() {
+        return None;
+    }
+    let column = if target.name.is_empty() {
+        NAME
+    } else {
+        &target.name
+    };
+    let answer = Answer::Rows {
+        columns: vec![(column.to_owned(), VOID)],
+        rows: vec![vec![Some(String::new())]],
+    };
+    Some((answer, String::new()))
+}
+
+/// Any advisory lock function, wherever in the statement.
+pub(super) fn advisory_lock(tree: &NodeEnum, case: &Case<'_>) -> Option<(Procedure, String)> {
+    let survey = case.survey(tree);
+    survey
+        .functions
+        .iter()
+        .find(|name| name.starts_with("pg_advisory_") || name.starts_with("pg_try_advisory_"))
+        .map(|name| (Procedure::AdvisoryLock, name.clone()))
+}

@@ -1,0 +1,231 @@
+//! Any text gets a decision or an error, soon and without a crash.
+
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use rand::{Rng as _, SeedableRng as _};
+
+use super::*;
+use crate::sql::tree;
+
+/// Texts to begin with: the cases, and the recordings' statements.
+fn seeds() -> Vec<String> {
+    let mut seeds: Vec<String> = CASES.iter().map(|(sql, _)| (*sql).to_owned()).collect();
+    for case in include_str!("../../../tests/emulator/recordings.jsonl").lines() {
+        let case: serde_json::Value = serde_json::from_str(case).unwrap();
+        for step in case["steps"].as_array().unwrap() {
+            seeds.push(step["sql"].as_str().unwrap().to_owned());
+        }
+    }
+    seeds
+}
+
+/// A text with some tokens or bytes left out, doubled, exchanged or taken from elsewhere.
+fn mutated(seeds: &[String], random: &mut StdRng) -> String {
+    let mut words: Vec<String> = seeds
+        .choose(random)
+        .unwrap()
+        .split_inclusive([' ', '(', ')', ','])
+        .map(str::to_owned)
+        .collect();
+    for _ in 0..random.random_range(1..3) {
+        if words.is_empty() {
+            break;
+        }
+        let at = random.random_range(0..words.len());
+        match random.random_range(0..6) {
+            0 => drop(words.remove(at)),
+            1 => words.insert(at, words[at].clone()),
+            2 => {
+                let other = random.random_range(0..words.len());
+                words.swap(at, other);
+            }
+            3 => {
+                let other = seeds.choose(random).unwrap();
+                let taken: Vec<&str> = other.split_inclusive(' ').collect();
+                words.insert(at, (*taken.choose(random).unwrap()).to_owned());
+            }
+            4 => {
+                let nested = "(".repeat(random.random_range(1..200));
+                words.insert(at, nested);
+            }
+            _ => {
+                let byte = char::from(random.random_range(1..127u8));
+                words[at].push(byte);
+            }
+        }
+    }
+    words.concat()
+}
+
+/// 20,000 texts, or as many as `DSQL_PROXY_MUTATIONS` says.
+#[test]
+fn mutated_texts_get_an_answer() {
+    const SLOW: Duration = Duration::from_millis(20);
+    let count = std::env::var("DSQL_PROXY_MUTATIONS")
+        .ok()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(20_000);
+    let seeds = seeds();
+    let rules = Rules::standard().unwrap();
+    let mut random = StdRng::seed_from_u64(5);
+    let (mut read, mut slow, mut longest) = (0, 0, Duration::ZERO);
+    let mut kinds = std::collections::BTreeMap::new();
+    for _ in 0..count {
+        let text = mutated(&seeds, &mut random);
+        let begin = Instant::now();
+        if let Ok(statements) = parse(&text) {
+            read += 1;
+            for statement in &statements {
+                let decision = decide(statement, &facts(), &rules);
+                *kinds.entry(decision.kind()).or_insert(0usize) += 1;
+                if let Action::Reject(error) = &decision.action {
+                    assert_ne!(error.code, "XX000", "{text}: {error:?}");
+                }
+            }
+        }
+        let took = begin.elapsed();
+        longest = longest.max(took);
+        slow += usize::from(took > SLOW);
+    }
+    println!(
+        "{count} texts, {read} read, {kinds:?}; {slow} took more than 20 ms, the longest {longest:?}"
+    );
+    assert!(
+        read * 20 > count,
+        "{read} of {count} were read: the mutations are too coarse"
+    );
+    // A busy machine may stop any of them for a while, but not many.
+    assert!(
+        slow * 100 <= count,
+        "{slow} of {count} took more than 20 ms"
+    );
+}
+
+/// What the parser takes, the walk and the printer take too, on a small stack.
+#[test]
+fn deep_statements_are_decided_on_a_small_stack() {
+    let shapes: [fn(usize) -> String; 7] = [
+        |n| format!("SELECT 1{}", " || 1".repeat(n)),
+        |n| format!("SELECT 1{} FOR SHARE", " UNION SELECT 1".repeat(n)),
+        |n| {
+            format!(
+                "{}SELECT 1 FROM t FOR SHARE{}",
+                "SELECT * FROM (".repeat(n),
+                ") x".repeat(n)
+            )
+        },
+        |n| format!("SELECT * FROM a{} FOR SHARE", " JOIN b ON true".repeat(n)),
+        |n| {
+            format!(
+                "CREATE TABLE t (a serial CHECK ({}a{} > 0))",
+                "abs(".repeat(n),
+                ")".repeat(n)
+            )
+        },
+        |n| {
+            format!(
+                "SELECT {}1{} FROM t FOR SHARE",
+                "(SELECT ".repeat(n),
+                ")".repeat(n)
+            )
+        },
+        |n| {
+            format!(
+                "SELECT {}1{} FROM t FOR SHARE",
+                "CASE WHEN true THEN ".repeat(n),
+                " END".repeat(n)
+            )
+        },
+    ];
+    let work = move || {
+        let rules = Rules::standard().unwrap();
+        let mut decided = 0;
+        for shape in shapes {
+            for size in 1..120 {
+                let Ok(statements) = parse(&shape(size)) else {
+                    continue;
+                };
+                for statement in &statements {
+                    let _ = decide(statement, &facts(), &rules);
+                    decided += 1;
+                }
+            }
+        }
+        decided
+    };
+    let decided = std::thread::Builder::new()
+        .stack_size(2 * 1024 * 1024)
+        .spawn(work)
+        .unwrap()
+        .join()
+        .unwrap();
+    assert!(decided > 150, "{decided}");
+}
+
+#[derive(Default, Debug)]
+struct Tally {
+    read: usize,
+    unread: usize,
+    same: usize,
+    refused: usize,
+}
+
+fn print_again(text: &str, tally: &mut Tally) {
+    let Ok(statements) = parse(text) else {
+        tally.unread += 1;
+        return;
+    };
+    for statement in &statements {
+        let Some(node) = statement.node() else {
+            continue;
+        };
+        tally.read += 1;
+        if std::env::var_os("DSQL_PROXY_TRACE").is_some() {
+            eprintln!("{}", statement.text);
+        }
+        match tree::verify_print(node) {
+            Ok(_) => tally.same += 1,
+            Err(_) => tally.refused += 1,
+        }
+    }
+}
+
+/// Parse, print, parse: the same tree or an error. The texts are our own, and those of the folder
+/// `DSQL_PROXY_SQL_CORPUS` (see `scripts/sql-corpus`).
+#[test]
+fn printed_statements_read_the_same() {
+    let mut own = Tally::default();
+    for seed in seeds() {
+        print_again(&seed, &mut own);
+    }
+    println!("own statements: {own:?}");
+    assert!(own.read > 400 && own.refused == 0, "{own:?}");
+    let Some(folder) = std::env::var_os("DSQL_PROXY_SQL_CORPUS") else {
+        return;
+    };
+    let mut corpus = Tally::default();
+    let mut folders = vec![std::path::PathBuf::from(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "sql") {
+                let Ok(text) = std::fs::read_to_string(&path) else {
+                    continue;
+                };
+                // Statements end where a line does, near enough.
+                for statement in text.split_inclusive(";\n") {
+                    print_again(statement, &mut corpus);
+                }
+            }
+        }
+    }
+    println!("corpus: {corpus:?}");
+    assert!(
+        corpus.read > 10_000 && corpus.refused * 100 < corpus.read,
+        "{corpus:?}"
+    );
+}
