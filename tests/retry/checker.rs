@@ -435,9 +435,12 @@ mod tests {
 
     use Outcome::{Committed, Refused, Unknown};
 
+    /// Transactions, and the rows' histories they left.
+    type Case<'a> = (&'a [(Outcome, &'a [Event])], &'a [(Key, &'a [Id])]);
+
     #[test]
     fn what_snapshot_isolation_allows_passes() {
-        let good: &[(&[(Outcome, &[Event])], &[(Key, &[Id])])] = &[
+        let good: &[Case] = &[
             (&[], &[]),
             (
                 &[(Committed, &[told(1, 11, 1), read(1, 1, 11), told(1, 12, 2)])],

@@ -640,9 +640,7 @@ fn a_write_that_a_drain_does_not_wait_for_is_unknown() {
             client.run("begin");
             client.run("insert into late values (2)");
         }
-        cluster.order(
-            &json!({"kind": "delay", "ms": 1000, "match": sql.replace('(', ".").replace(')', ".")}),
-        );
+        cluster.order(&json!({"kind": "delay", "ms": 1000, "match": sql.replace(['(', ')'], ".")}));
         client.send(&plain(sql).request(Protocol::Simple).bytes);
         cluster.wait_struck();
         proxy.signal("TERM");

@@ -324,8 +324,8 @@ fn aborts_at_every_place_are_not_noticed() {
     let mut wrong = 0;
     let mut runs = 0;
     println!(
-        "{:10} {:9} {:6} {:12} {}",
-        "protocol", "variety", "code", "expected", "seen"
+        "{:10} {:9} {:6} {:12} seen",
+        "protocol", "variety", "code", "expected"
     );
     for protocol in Protocol::ALL {
         for variety in Variety::ALL {
