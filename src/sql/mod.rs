@@ -1,4 +1,4 @@
-//! What a statement is: by its keywords alone ([`classify`]), or by PostgreSQL's own grammar
+//! What a statement is: by its keywords alone ([`mod@classify`]), or by PostgreSQL's own grammar
 //! ([`statement`], [`tree`]).
 
 pub mod classify;

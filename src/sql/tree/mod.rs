@@ -1,6 +1,6 @@
 //! PostgreSQL's syntax tree: walked, changed, printed.
 //!
-//! The walk misses nothing: [`nodes`] names every field of every node, so a grammar with a new one
+//! The walk misses nothing: `nodes` names every field of every node, so a grammar with a new one
 //! does not compile until it is dealt with.
 
 mod nodes;
