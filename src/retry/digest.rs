@@ -18,6 +18,7 @@ static SECRET: LazyLock<[u8; 192]> = LazyLock::new(|| {
 ///
 /// Rows are streamed through this: a cryptographic hash takes several times as long as all else
 /// that is done to them.
+#[derive(Clone)]
 pub(super) struct Hasher(Box<Xxh3>);
 
 impl Hasher {

@@ -4,6 +4,7 @@ use crate::wire::frame::{self, HEADER};
 use crate::wire::frontend;
 
 use super::digest::Digest;
+use super::replay::Seen;
 
 /// What is sent, as far as a repetition must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct Sent {
     pub writes: bool,
     /// May begin a transaction block.
     pub begins: bool,
+    /// Begins or ends a transaction or a part of it.
+    pub controls: bool,
     /// Runs something else than a BEGIN.
     pub runs: bool,
     /// An extended message of the client, which an error may make the server skip along with what
@@ -46,6 +49,8 @@ pub(super) struct Segment {
     pub writes: bool,
     /// It may begin a transaction block.
     pub begins: bool,
+    /// It begins or ends a transaction or a part of it.
+    pub controls: bool,
     /// Something else than a BEGIN is in it.
     pub runs: bool,
     /// A statement is run in it, be it a BEGIN.
@@ -74,6 +79,8 @@ pub(super) struct Segment {
     pub lost: bool,
     /// Of what the client saw; of a transaction block only.
     pub digest: Option<Digest>,
+    /// What the client has of the answers already; of a transaction of its own only.
+    pub seen: Option<Seen>,
 }
 
 impl Segment {
@@ -88,7 +95,7 @@ impl Segment {
     /// Makes it ready to be sent again.
     pub fn reset(&mut self) {
         self.digest = None;
-        self.delivered = false;
+        self.delivered = self.seen.is_some();
         self.skip = 0;
     }
 

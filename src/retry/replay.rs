@@ -18,6 +18,11 @@ use super::digest::{Digest, Hasher};
 use super::insight::{self, Effort, Evidence, Meter};
 use super::journal::{Segment, Sent, put_closes, statements};
 
+mod resume;
+
+use resume::Goal;
+pub(super) use resume::Seen;
+
 /// As much of an ErrorResponse is read at most, in bytes.
 const LOOK_AT: usize = 64 * 1024;
 
@@ -29,6 +34,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// What tags begin with behind which something has taken effect; a COMMIT that rolled back says
 /// ROLLBACK.
 const COMMITS: [&[u8]; 2] = [b"COMMIT", b"PREPARE TRANSACTION"];
+/// Length of ReadyForQuery.
+const READY: usize = HEADER + 1;
 /// As much of a tag is read.
 const TAG: usize = 32;
 
@@ -138,6 +145,14 @@ enum Phase {
     Verifying(usize),
     /// So many ReadyForQuery are due before the first error can be given on.
     Undoing(usize),
+    /// A BEGIN is due: the client has a part of the last request's answers ([`resume`]).
+    Opening,
+    /// That part must come again.
+    Matching,
+    /// It has come; the rest goes on.
+    Resumed,
+    /// The end of that transaction is due.
+    Ending { commits: bool },
 }
 
 /// What went wrong in a repetition.
@@ -188,6 +203,10 @@ struct Reader {
     code: ConflictCode,
     /// Another error was read.
     failed: bool,
+    /// Bytes in the digest.
+    counted: u64,
+    /// What has to come again of an answer.
+    goal: Option<Goal>,
 }
 
 /// What a step of the reader found.
@@ -230,6 +249,8 @@ pub struct Replay {
     taken_back: Option<Vec<u8>>,
     /// ParameterStatus frames of a repetition.
     reported: Vec<u8>,
+    /// The end of an answer, until its transaction is committed.
+    tail: Vec<u8>,
     /// The session and its user want transactions repeated.
     allowed: bool,
     /// The open transaction is not to be repeated.
@@ -269,6 +290,7 @@ impl Replay {
             loudness: 0,
             taken_back: None,
             reported: Vec::new(),
+            tail: Vec::new(),
             allowed: true,
             opted_out: false,
             next_opted_out: false,
@@ -309,7 +331,10 @@ impl Replay {
     /// The request that commits has not been sent again yet, so nothing is committed.
     #[must_use]
     pub fn is_before_commit(&self) -> bool {
-        self.phase != Phase::Watching
+        !matches!(
+            self.phase,
+            Phase::Watching | Phase::Ending { commits: true }
+        )
     }
 
     /// Whether transactions that begin from now on may be repeated. One that is under way (`open`, if
@@ -428,6 +453,7 @@ impl Replay {
             segment.simple |= sent.simple;
             segment.writes |= sent.writes;
             segment.begins |= sent.begins;
+            segment.controls |= sent.controls;
             segment.runs |= sent.runs;
             segment.executes |= sent.executes;
             segment.loud |= !sent.quiet;
@@ -487,6 +513,10 @@ impl Replay {
             Phase::Clearing(due) => self.clear(held, due),
             Phase::Verifying(next) => self.verify(held, next),
             Phase::Undoing(due) => self.undo(held, due),
+            Phase::Opening => self.open(held),
+            Phase::Matching => self.match_seen(held),
+            Phase::Resumed => self.resume(held),
+            Phase::Ending { commits } => self.end(held, commits),
         }
     }
 
@@ -526,9 +556,11 @@ impl Replay {
                     front.streams |= full || unwatched || front.opts_out;
                     // A 40001 is kept for its ReadyForQuery, if that comes without the client.
                     let skipped = front.own_begin && front.simple && !self.reader.completed;
-                    let keeps = self.reader.conflict
-                        && !(full || front.delivered || !front.closed || skipped);
-                    if (front.streams || self.reader.conflict && skipped) && !keeps {
+                    let shows = front.streams || self.reader.conflict && skipped;
+                    let again = !(full || front.delivered) || self.can_resume();
+                    let keeps = self.reader.conflict && again && !skipped && self.is_closed();
+                    if shows && !keeps {
+                        self.prepare_to_show(held);
                         return self.release();
                     }
                     return Action::More;
@@ -582,6 +614,7 @@ impl Replay {
         if count == 0 {
             return Action::More;
         }
+        self.note_seen();
         if let Some(front) = self.flight.front_mut() {
             front.delivered = true;
         }
@@ -680,13 +713,18 @@ impl Replay {
         let count = frames.len();
         self.investigate();
         let opted_out = self.is_opted_out();
+        let resumes = self.can_resume() && status == TransactionStatus::Idle;
         let ineligible = opted_out
             || self.limits.attempts == 0
             || self.lost
             || self.flight.len() != 1
             || status == TransactionStatus::Open
             || self.flight.front().is_none_or(|front| {
-                front.lost || front.delivered || front.committed || front.copying || !front.closed
+                front.lost
+                    || front.delivered && !resumes
+                    || front.committed
+                    || front.copying
+                    || !front.closed
             });
         if ineligible {
             self.original = None;
@@ -702,12 +740,19 @@ impl Replay {
             }
             return Action::Release(count);
         }
+        let shown = match resumes {
+            true => self.finish_frame(frames),
+            false => 0,
+        };
         self.original.get_or_insert_with(|| Original {
-            frames: frames.to_vec(),
+            frames: match resumes {
+                true => error_and_ready(&frames[shown..]),
+                false => frames.to_vec(),
+            },
             status,
         });
         self.status = status;
-        self.actions.push_back(Action::Drop(count));
+        self.actions.push_back(Action::Drop(count - shown));
         self.again_or_give_up();
         self.next()
     }
@@ -721,6 +766,11 @@ impl Replay {
             ran: looks.then(|| insight::read(requests.map(|segment| segment.sent.as_slice()))),
         };
         self.actions.push_back(Action::Conflict(evidence));
+    }
+
+    /// The last message of the oldest request was sent.
+    fn is_closed(&self) -> bool {
+        self.flight.front().is_some_and(|front| front.closed)
     }
 
     fn is_opted_out(&self) -> bool {
@@ -795,6 +845,9 @@ impl Replay {
     }
 
     fn send_last(&mut self) -> Action {
+        if self.can_resume() {
+            return self.send_begin();
+        }
         self.phase = Phase::Watching;
         match self.flight.front_mut() {
             Some(front) => {
@@ -1053,6 +1106,8 @@ impl Default for Reader {
             conflict: false,
             code: ConflictCode::Other,
             failed: false,
+            counted: 0,
+            goal: None,
         }
     }
 }
@@ -1121,27 +1176,25 @@ impl Reader {
 
     fn take(&mut self, held: &[u8], count: usize) {
         let end = self.examined + count;
-        if self.counts
-            && let Some(hasher) = &mut self.hasher
-        {
-            hasher.update(&held[self.examined..end]);
+        if self.counts {
+            self.hash(&held[self.examined..end], end);
         }
         self.examined = end;
     }
 
     /// Starts a digest with the frame that was just read: the first of a request's answers.
     fn count_from_here(&mut self, held: &[u8]) {
-        let mut hasher = Hasher::new();
+        self.hasher = Some(Hasher::new());
+        self.counted = 0;
         let mut at = 0;
         // All frames held so far belong to this request.
         while let Ok(Some(header)) = frame::backend_header(&held[at..self.examined]) {
             let end = (at + header.total).min(self.examined);
             if !matches!(header.tag, b'S' | b'N' | b'A' | b'Z') {
-                hasher.update(&held[at..end]);
+                self.hash(&held[at..end], end);
             }
             at = end;
         }
-        self.hasher = Some(hasher);
     }
 
     fn digest(&mut self) -> Option<Digest> {
@@ -1153,6 +1206,20 @@ impl Reader {
 #[must_use]
 pub fn is_conflict(code: &[u8]) -> bool {
     matches!(code, b"40001" | b"OC000" | b"OC001")
+}
+
+/// The errors and ReadyForQuery of an answer.
+fn error_and_ready(frames: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = frames;
+    while let Ok(Some(header)) = frame::backend_header(rest) {
+        let (frame, behind) = rest.split_at(header.total.min(rest.len()));
+        if matches!(header.tag, b'E' | b'Z') {
+            out.extend_from_slice(frame);
+        }
+        rest = behind;
+    }
+    out
 }
 
 /// Frames that carry a result: behind them a request that only reads is on its way.

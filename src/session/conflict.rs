@@ -54,6 +54,7 @@ pub(super) fn sent(expect: Expect, note: Option<&Note>) -> Sent {
         writes: writes || any(|effect| matches!(effect, Effect::Commit { .. })),
         begins: note.is_some_and(|note| note.own == Some(Own::Begin))
             || any(|effect| matches!(effect, Effect::Begin { .. })),
+        controls: any(controls),
         skippable: expect.is_extended() && note.is_none_or(|note| note.own != Some(Own::Begin)),
         own_begin: note.is_some_and(|note| note.own == Some(Own::Begin)),
         outlives: any(outlives),
@@ -101,6 +102,19 @@ fn stays(effect: &Effect) -> bool {
         effect,
         Effect::None
             | Effect::Begin { .. }
+            | Effect::Savepoint(_)
+            | Effect::Release(_)
+            | Effect::RollbackTo(_)
+    )
+}
+
+/// What the bounds of a transaction are made of.
+fn controls(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::Begin { .. }
+            | Effect::Commit { .. }
+            | Effect::Rollback { .. }
             | Effect::Savepoint(_)
             | Effect::Release(_)
             | Effect::RollbackTo(_)

@@ -185,17 +185,17 @@ impl Session {
         let due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
         if due(self.transaction_deadline()) {
             self.deadlines = Deadlines::default();
-            return Err(self.end_late(
+            return Err(self.end_with(ClientError::fatal(
                 sqlstate::TRANSACTION_TIMEOUT,
                 "terminating connection due to transaction timeout",
-            ));
+            )));
         }
         if due(self.idle_deadline()) {
             self.deadlines = Deadlines::default();
-            return Err(self.end_late(
+            return Err(self.end_with(ClientError::fatal(
                 sqlstate::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
                 "terminating connection due to idle-in-transaction timeout",
-            ));
+            )));
         }
         if due(self.deadlines.statement) {
             self.deadlines.answered();
@@ -208,16 +208,16 @@ impl Session {
         Ok(())
     }
 
-    fn end_late(&mut self, code: sqlstate::SqlState, message: &str) -> End {
-        let error = ClientError::fatal(code, message);
+    /// The session ends with this error, if it is not worse: what commits may be under way.
+    pub(super) fn end_with(&self, error: ClientError) -> End {
         let quiet = self.owed.is_empty() && !self.owed.is_unsynced();
         if self.lease.is_none() || quiet {
             return End::Refuse(error);
         }
         End::Lost(Box::new(Loss {
-            cause: message.to_owned(),
+            cause: error.message.clone(),
+            code: error.code,
             told: Some(error),
-            code,
             repeatable: false,
             running: true,
             ends: true,

@@ -473,7 +473,7 @@ impl Session {
     /// Does what others asked for.
     fn obey(&mut self) -> Result<(), End> {
         if let Some(error) = self.control.take_end() {
-            return Err(End::Refuse(error));
+            return Err(self.end_with(error));
         }
         if self.control.is_draining() && self.is_at_rest() {
             return Err(End::Refuse(

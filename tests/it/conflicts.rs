@@ -269,20 +269,45 @@ fn answers_that_were_asked_for_early_are_not_taken_back() {
 }
 
 #[test]
-fn more_than_the_hold_goes_on_and_is_then_not_repeated() {
+fn more_than_the_hold_goes_on_and_must_come_again() {
     let (proxy, mut table) = start();
     let name = table.name.clone();
     let mut client = proxy.connect();
-    let text = format!("update {name} set value = 1 where id = 1 returning repeat('x', 3000000)");
+    let update =
+        |row: &str| format!("update {name} set value = value + 1 where id = 1 returning {row}");
+    let same = update("repeat('x', 3000000)");
     table.refuse(1);
-    let frames = client.query(&text);
+    assert_eq!(tags(&client.query(&same)), "TDCZ");
+    assert_eq!(table.value(1), "1");
+    table.refuse(3);
+    let messages = [
+        parse("", same, &[]),
+        bind_text("", "", &[]),
+        execute("", 0),
+        sync(),
+    ];
+    assert_eq!(client.exchange(&messages), "12DCZ");
+    assert_eq!(table.value(1), "2");
+    assert_eq!(outcomes(&proxy, "repeated"), 2.0);
+    // Two statements, one transaction.
+    table.refuse(1);
+    let two = format!("{}; {}", update("repeat('y', 2000000)"), update("value"));
+    assert_eq!(tags(&client.query(&two)), "TDCTDCZ");
+    assert_eq!(table.value(1), "4");
+
+    let others = update("repeat('x', 3000000), random()");
+    table.refuse(1);
+    let frames = client.query(&others);
     // Unless row and conflict arrive together: then nothing had gone on.
     match tags(&frames).as_str() {
-        "TDEZ" => assert_eq!(table.value(1), "0"),
-        other => assert_eq!((other, table.value(1).as_str()), ("TDCZ", "1")),
+        "TDEZ" => {
+            assert_eq!(error(&frames).sqlstate(), "40001");
+            assert_eq!(table.value(1), "4");
+            assert_eq!(outcomes(&proxy, "diverged"), 1.0);
+        }
+        other => assert_eq!((other, table.value(1).as_str()), ("TDCZ", "5")),
     }
-    client.run(&text);
-    assert_eq!(table.value(1), "1");
+    client.run("select 1");
     drop(client);
     proxy.wait_base();
 }

@@ -21,9 +21,6 @@ use crate::proxy::plan;
 use crate::relay::Relay;
 use crate::requests::{Protocol, Reply, Request, Statement, one_string, one_sync, plain};
 
-/// A session that a drain does not wait for gets 08007 when what commits was sent, not 57P01.
-const DRAINS_TELL_WHAT_IS_UNKNOWN: bool = false;
-
 const CLIENTS: u64 = 32;
 const ACCOUNTS: u64 = 200;
 const OPENING: u64 = 1_000_000;
@@ -204,9 +201,6 @@ impl Actor<'_> {
                 if !commits {
                     self.scene.note("08007 without a commit".into());
                 }
-                Answer::Bad(Verdict::Unknown)
-            }
-            Some("57P01") if commits && !DRAINS_TELL_WHAT_IS_UNKNOWN => {
                 Answer::Bad(Verdict::Unknown)
             }
             Some(sqlstate) => {
@@ -617,7 +611,6 @@ fn nothing_is_lost_and_nothing_doubled() {
 
 /// What commits was sent, and then the proxy was told to go: nobody knows.
 #[test]
-#[ignore = "waits for DRAINS_TELL_WHAT_IS_UNKNOWN"]
 fn a_write_that_a_drain_does_not_wait_for_is_unknown() {
     let cluster = Cluster::start();
     for write in [true, false] {

@@ -10,6 +10,7 @@ const WRITE: Sent = Sent {
     simple: true,
     writes: true,
     begins: false,
+    controls: false,
     runs: true,
     skippable: false,
     own_begin: false,
@@ -24,6 +25,7 @@ const READ: Sent = Sent {
 };
 const BEGIN: Sent = Sent {
     begins: true,
+    controls: true,
     runs: false,
     ..READ
 };
@@ -388,14 +390,6 @@ fn copy_data_is_sent_again() {
 
 #[test]
 fn what_is_too_long_is_not_repeated() {
-    // Answers beyond the hold go on.
-    let mut bench = Bench::new();
-    bench.send("UPDATE RETURNING", WRITE);
-    bench.answer(&frames(&format!("D{}", "x".repeat(2000))));
-    assert!(bench.seen.len() > 1000);
-    bench.answer(&frames("CUPDATE_1 E40001 ZI"));
-    assert!(bench.seen().ends_with(" CUPDATE_1 E40001 ZI"));
-    // A request beyond the journal.
     let mut bench = Bench::new();
     bench.send(&"x".repeat(20_000), WRITE);
     bench.answer(&frames("E40001 ZI"));
@@ -992,4 +986,146 @@ fn effort_is_told_when_the_transaction_ends() {
     bench.replay.stop();
     bench.answer(&frames("CUPDATE_1 ZI"));
     assert_eq!(bench.efforts, [2]);
+}
+
+/// A row longer than what is held.
+fn long(letter: char) -> String {
+    format!("D{}", letter.to_string().repeat(LIMITS.hold_bytes))
+}
+
+/// A write of which the client has got `rows` when its conflict comes.
+fn shown_in_part(rows: &str) -> Bench {
+    let mut bench = Bench::new();
+    bench.send("UPDATE", WRITE);
+    bench.answer(&frames(rows));
+    assert_eq!(bench.seen(), rows);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(bench.seen(), "", "the error is kept");
+    assert_eq!(bench.sent(), "BEGIN");
+    assert!(bench.replay.is_repeating() && bench.replay.is_before_commit());
+    bench.answer(&frames("CBEGIN ZT"));
+    assert_eq!(bench.sent(), "UPDATE");
+    bench
+}
+
+#[test]
+fn what_the_client_has_must_come_again_before_the_rest_and_the_commit() {
+    let rows = format!("D1 {}", long('x'));
+    let mut bench = shown_in_part(&rows);
+    bench.answer(&frames(&rows));
+    bench.answer(&frames("D4 CUPDATE"));
+    assert_eq!(bench.seen(), "", "not committed yet");
+    bench.answer(&frames("ZT"));
+    assert!(!bench.replay.is_before_commit() || bench.sent.is_empty());
+    assert_eq!(bench.sent(), "COMMIT");
+    assert!(!bench.replay.is_before_commit());
+    bench.answer(&frames("CCOMMIT ZI"));
+    assert_eq!(bench.seen(), "D4 CUPDATE ZI");
+    assert_eq!(bench.told, [Outcome::Repeated]);
+    assert!(!bench.replay.is_repeating());
+    bench.send("SELECT", READ);
+    bench.answer(&frames("D1 C ZI"));
+    assert_eq!(bench.seen(), "D1 C ZI");
+}
+
+#[test]
+fn another_row_in_the_place_of_one_that_was_seen_ends_it() {
+    let rows = format!("D1 {}", long('x'));
+    for other in [
+        format!("D2 {}", long('x')),
+        format!("D1 {}", long('y')),
+        "D1".into(),
+    ] {
+        let mut bench = shown_in_part(&rows);
+        bench.answer(&frames(&format!("{other} CUPDATE ZT")));
+        assert_eq!(bench.sent(), "ROLLBACK");
+        bench.answer(&frames("CROLLBACK ZI"));
+        assert_eq!(bench.seen(), "E40001 ZI", "{other}");
+        assert_eq!(bench.told, [Outcome::Diverged]);
+    }
+}
+
+#[test]
+fn a_row_that_was_cut_comes_to_its_end() {
+    let row = frames(&long('x'));
+    let (part, rest) = row.split_at(row.len() - 10);
+    let mut bench = Bench::new();
+    bench.send("UPDATE", WRITE);
+    bench.answer(&frames("D1"));
+    bench.answer(part);
+    let mut seen = std::mem::take(&mut bench.seen);
+    assert!(seen.len() > LIMITS.hold_bytes && seen.len() < row.len());
+    // All of it at once, so that it is not asked between.
+    bench.held.extend([rest, &frames("E40001 ZI")].concat());
+    bench.turn();
+    seen.append(&mut bench.seen);
+    assert_eq!(shown(&seen), format!("D1 {}", long('x')));
+    assert_eq!(bench.sent(), "BEGIN");
+    bench.answer(&frames("CBEGIN ZT"));
+    bench.answer(&frames(&format!("D1 {} C ZT", long('x'))));
+    bench.answer(&frames("CCOMMIT ZI"));
+    assert_eq!(bench.seen(), "C ZI");
+}
+
+#[test]
+fn conflicts_of_such_a_repetition_are_repeated_again() {
+    let rows = format!("D1 {}", long('x'));
+    let more = format!("{} {}", long('y'), long('z'));
+    let mut bench = shown_in_part(&rows);
+    bench.sent.clear();
+    // At its COMMIT, after more has been seen.
+    bench.answer(&frames(&format!("{rows} {more} D5 C ZT")));
+    assert_eq!(bench.seen(), more);
+    assert_eq!(bench.sent(), "COMMIT");
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(
+        (bench.seen(), bench.sent()),
+        (String::new(), "BEGIN".into())
+    );
+    // Among what was seen.
+    bench.answer(&frames("CBEGIN ZT D1 E40001 ZE"));
+    assert_eq!(bench.sent(), "UPDATE; ROLLBACK");
+    bench.answer(&frames("CROLLBACK ZI"));
+    assert_eq!(
+        (bench.seen(), bench.sent()),
+        (String::new(), "BEGIN".into())
+    );
+    bench.answer(&frames(&format!(
+        "CBEGIN ZT {rows} {more} D6 C ZT CCOMMIT ZI"
+    )));
+    assert_eq!(bench.seen(), "D6 C ZI");
+    assert_eq!(bench.told, [Outcome::Repeated]);
+    assert_eq!(bench.conflicts.len(), 3);
+}
+
+#[test]
+fn an_error_of_the_rest_is_the_clients() {
+    let rows = format!("D1 {}", long('x'));
+    let mut bench = shown_in_part(&rows);
+    bench.answer(&frames(&format!("{rows} D2 E22012 ZE")));
+    assert_eq!(bench.sent(), "ROLLBACK");
+    bench.answer(&frames("CROLLBACK ZI"));
+    assert_eq!(bench.seen(), "D2 E22012 ZI");
+
+    let mut bench = shown_in_part(&rows);
+    bench.answer(&frames(&format!("{rows} D2 C ZT")));
+    bench.answer(&frames("E54000 ZI"));
+    assert_eq!(bench.seen(), "D2 C E54000 ZI");
+}
+
+#[test]
+fn transaction_control_within_is_not_run_in_a_block() {
+    let mut bench = Bench::new();
+    let rows = format!("D1 {}", long('x'));
+    bench.send(
+        "UPDATE; COMMIT",
+        Sent {
+            controls: true,
+            ..WRITE
+        },
+    );
+    bench.answer(&frames(&format!("{rows} E40001 ZI")));
+    assert_eq!(bench.seen(), format!("{rows} E40001 ZI"));
+    assert_eq!(bench.sent(), "");
+    assert_eq!(bench.told, [Outcome::Ineligible]);
 }
