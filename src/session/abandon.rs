@@ -10,7 +10,7 @@ use crate::wire::reply::{self, ClientError, Severity};
 use crate::wire::sqlstate::{self, SqlState};
 
 use super::limbo::Limbo;
-use super::run::{End, Note, Rest, Session};
+use super::run::{Doing, End, Note, Rest, Session};
 
 /// How often a request is taken once more.
 const RERUNS: u32 = 3;
@@ -339,7 +339,8 @@ impl Session {
         self.asked_for_answers = false;
         self.unsettled_writes = false;
         self.unsettled_commit = false;
-        self.last_bound_writes = true;
+        self.left_block = false;
+        self.unnamed_portal = Doing::UNKNOWN;
         self.undoable = 0;
         self.wrote_upstream = false;
         self.begin_sent = None;

@@ -358,10 +358,15 @@ impl Session {
         match effect {
             // COMMIT of a failed transaction is a rollback, and says so.
             Effect::Commit { .. } if tag == b"ROLLBACK" => {
+                self.left_block = true;
                 self.settings.apply(&Effect::Rollback { plain: true });
             }
             Effect::Commit { .. } => {
                 self.unsettled_commit = true;
+                self.settings.apply(effect);
+            }
+            Effect::Rollback { .. } => {
+                self.left_block = true;
                 self.settings.apply(effect);
             }
             // ROLLBACK TO outside its transaction is an error; inside, its tag is ROLLBACK too.
@@ -450,6 +455,7 @@ impl Session {
         let own = entry.note.as_ref().and_then(|note| note.own);
         self.resetting = false;
         self.unsettled_commit = false;
+        self.left_block = false;
         let resumes = entry.note.as_ref().and_then(|note| note.resumes);
         if own == Some(Own::Settings) {
             self.settings.synced();
@@ -800,26 +806,22 @@ impl Session {
             return false;
         }
         // A deferred BEGIN is on its way before the upstream says so.
-        let implicit =
+        let idle =
             self.owed.status() == TransactionStatus::Idle && self.status == TransactionStatus::Idle;
-        let wrote = self.owed.iter().any(|entry| {
-            entry
-                .note
-                .as_ref()
-                .is_some_and(|note| (note.writes || note.calls) && note.own.is_none() && implicit)
-        });
-        let commits = self.owed.iter().any(|entry| {
-            let effects = entry.note.as_ref().and_then(|note| note.effects.as_ref());
-            effects.is_some_and(|effects| {
-                effects
-                    .iter()
-                    .any(|effect| matches!(effect, Effect::Commit { .. }))
-            })
-        });
+        let mut implicit = idle || self.left_block;
         let pending_sync = implicit
             && self.unsettled_writes
             && self.owed.iter().any(|entry| entry.expect == Expect::Sync);
-        wrote || commits || pending_sync || self.unsettled_commit
+        let mut unknown = pending_sync || self.unsettled_commit;
+        for note in self.owed.iter().filter_map(|entry| entry.note.as_ref()) {
+            let effects = note.effects.as_deref().unwrap_or_default();
+            let any = |found: fn(&Effect) -> bool| effects.iter().any(found);
+            // What is behind a ROLLBACK, in the same text or the next, is outside the block.
+            implicit |= any(|effect| matches!(effect, Effect::Rollback { .. }));
+            let writes = (note.writes || note.calls) && note.own.is_none();
+            unknown |= implicit && writes || any(|effect| matches!(effect, Effect::Commit { .. }));
+        }
+        unknown
     }
 
     fn unexpected(&mut self, header: Header) -> End {

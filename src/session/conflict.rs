@@ -48,6 +48,7 @@ pub(super) fn sent(expect: Expect, note: Option<&Note>) -> Sent {
     let begin_alone = note.is_some_and(|note| note.own == Some(Own::Begin))
         || effects.is_some_and(|all| matches!(all, [Effect::Begin { .. }]));
     let writes = note.is_some_and(|note| note.writes);
+    let calls = note.is_some_and(|note| note.calls);
     Sent {
         ends: simple || expect == Expect::Sync,
         simple,
@@ -61,7 +62,7 @@ pub(super) fn sent(expect: Expect, note: Option<&Note>) -> Sent {
         opts_out: note.is_some_and(|note| note.opts_out),
         runs: (simple || expect == Expect::Execute) && !begin_alone,
         executes: simple || expect == Expect::Execute,
-        quiet: !writes && !any(stays),
+        quiet: !writes && !calls && !any(stays),
     }
 }
 

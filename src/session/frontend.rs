@@ -19,7 +19,7 @@ use super::deallocate::translate;
 use super::limbo::Limbo;
 use super::names::{NameChange, Prepared, Quota, size_of_statement};
 use super::reset::{restore, restoring, taken};
-use super::run::{Bound, End, HIGH_WATER, Note, Own, Portal, Rest, Session, violation};
+use super::run::{Bound, Doing, End, HIGH_WATER, Note, Own, Portal, Rest, Session, violation};
 
 /// A Query up to this many bytes is read whole before it is sent; a longer one is passed on as it
 /// comes, unread, and its session is pinned.
@@ -1039,13 +1039,18 @@ impl Session {
 
     /// Remembers what a portal does, if any of them does anything.
     fn note_portal(&mut self, name: &[u8], prepared: Option<&Rc<Prepared>>) -> Option<Bound> {
-        self.last_bound_writes = prepared.is_none_or(|prepared| prepared.class.may_write);
-        self.last_bound_calls = prepared.is_none_or(|prepared| prepared.class.calls);
+        let doing = prepared.map_or(Doing::UNKNOWN, |prepared| Doing {
+            writes: prepared.class.may_write,
+            calls: prepared.class.calls,
+        });
+        if name.is_empty() {
+            self.unnamed_portal = doing;
+        }
         let effective = prepared.filter(|prepared| {
             let class = &prepared.class;
             class.effects.is_some() || self.is_kept(&prepared.source, class.statements)
         });
-        if effective.is_none() && self.portals.is_empty() {
+        if effective.is_none() && name.is_empty() && self.portals.is_empty() {
             return None;
         }
         self.binds += 1;
@@ -1055,6 +1060,7 @@ impl Session {
         self.portals.push(Portal {
             number,
             name: name.to_vec(),
+            doing,
             prepared: effective.cloned(),
             spent: false,
         });
@@ -1103,8 +1109,11 @@ impl Session {
             return Ok(taken);
         }
         let effects = prepared.and_then(|prepared| prepared.class.effects.clone());
-        let writes = self.last_bound_writes;
-        let calls = self.last_bound_calls;
+        let Doing { writes, calls } = match known {
+            Some(at) => self.portals[at].doing,
+            None if portal.is_empty() => self.unnamed_portal,
+            None => Doing::UNKNOWN,
+        };
         self.unsettled_writes |= writes || calls;
         self.prepare_deallocated(effects.as_deref());
         let mut note = Note {

@@ -151,12 +151,30 @@ impl Note {
     }
 }
 
-/// A portal, as long as one of the session's has an effect.
+/// What a statement may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Doing {
+    /// It may write.
+    pub writes: bool,
+    /// It calls functions that may.
+    pub calls: bool,
+}
+
+impl Doing {
+    /// Of what nothing is known.
+    pub const UNKNOWN: Self = Self {
+        writes: true,
+        calls: true,
+    };
+}
+
+/// A portal that has a name, or any, as long as one of the session's has a name or an effect.
 #[derive(Debug)]
 pub(super) struct Portal {
     /// Number of its Bind.
     pub number: u64,
     pub name: Vec<u8>,
+    pub doing: Doing,
     /// Its statement, if that has an effect.
     pub prepared: Option<Rc<Prepared>>,
     /// Executed, and cannot be executed again.
@@ -255,9 +273,8 @@ pub struct Session {
     pub(super) local_settings: bool,
     /// DISCARD ALL was done since the last ReadyForQuery.
     pub(super) discarded: bool,
-    pub(super) last_bound_writes: bool,
-    /// The statement bound last calls functions that may write.
-    pub(super) last_bound_calls: bool,
+    /// The unnamed portal's, unless it is among `portals`.
+    pub(super) unnamed_portal: Doing,
     /// Status as the client was last told.
     pub(super) status: TransactionStatus,
     /// A BEGIN that was answered and not yet sent.
@@ -277,6 +294,8 @@ pub struct Session {
     pub(super) unsettled_writes: bool,
     /// A COMMIT was completed since the last ReadyForQuery.
     pub(super) unsettled_commit: bool,
+    /// A ROLLBACK was completed; its ReadyForQuery has not come.
+    pub(super) left_block: bool,
     /// DISCARD ALL was done since the last ReadyForQuery and the client has start-up parameters.
     pub(super) resetting: bool,
     /// The connection's parameters before that: its defaults are others than the client's.
@@ -362,8 +381,7 @@ impl Session {
             binds: 0,
             local_settings: false,
             discarded: false,
-            last_bound_writes: true,
-            last_bound_calls: true,
+            unnamed_portal: Doing::UNKNOWN,
             status: TransactionStatus::Idle,
             begin: None,
             discarding: false,
@@ -374,6 +392,7 @@ impl Session {
             terminating: false,
             unsettled_writes: false,
             unsettled_commit: false,
+            left_block: false,
             resetting: false,
             before_reset: None,
             replacement: Vec::new(),

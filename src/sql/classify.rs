@@ -55,6 +55,9 @@ impl PinReason {
 pub enum Effect {
     /// Nothing the pool must know.
     None,
+    /// Changes something until the transaction ends and no longer: SET TRANSACTION, SET CONSTRAINTS,
+    /// SET LOCAL of what is not restored on another connection.
+    Local,
     /// BEGIN or START TRANSACTION; `plain` when it can only succeed outside a transaction.
     Begin {
         /// No modes but those every server here accepts.
@@ -418,11 +421,11 @@ fn set(rest: &[Token<'_>]) -> Effect {
         rest => (false, rest),
     };
     match rest {
-        [first, ..] if first.is("transaction") || first.is("constraints") => Effect::None,
+        [first, ..] if first.is("transaction") || first.is("constraints") => Effect::Local,
         [first, ..] if first.is("characteristics") => Effect::Pin(PinReason::Setting),
         [first, ..] if first.is("role") || first.is("authorization") => {
             if local {
-                Effect::None
+                Effect::Local
             } else {
                 Effect::Pin(PinReason::Role)
             }
@@ -458,7 +461,7 @@ fn set_to(name: String, value: &[Token<'_>], local: bool) -> Effect {
         [] => Effect::Reset(name),
         [only] if only.is("default") => {
             if local {
-                Effect::None
+                Effect::Local
             } else {
                 Effect::Reset(name)
             }
@@ -471,7 +474,7 @@ fn set_to(name: String, value: &[Token<'_>], local: bool) -> Effect {
             }
             Some(_) if !local && changes_lexing(&name, value) => Effect::Pin(PinReason::Setting),
             // Not settings of a session.
-            Some(_) if name == "seed" || is_of_transaction(&name) => Effect::None,
+            Some(_) if name == "seed" || is_of_transaction(&name) => Effect::Local,
             Some(value) => Effect::Set { name, value, local },
             None => Effect::Pin(PinReason::Setting),
         },

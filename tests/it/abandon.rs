@@ -236,6 +236,85 @@ fn several_statements_behind_a_rollback() {
 }
 
 #[test]
+fn a_write_behind_a_rollback_is_never_run_again() {
+    let extended = |text: &str| {
+        [
+            parse("", text, &[]),
+            bind_text("", "", &[]),
+            execute("", 0),
+            sync(),
+        ]
+    };
+    let write = "insert into t values ('twice')";
+    let sent = [
+        [query("rollback /* cut */"), query(write)].concat(),
+        query(format!("rollback /* cut */; {write}")),
+        [
+            extended("rollback /* cut */").concat(),
+            extended(write).concat(),
+        ]
+        .concat(),
+    ];
+    for (number, bytes) in sent.into_iter().enumerate() {
+        for open in [true, false] {
+            let (upstream, proxy) = cutting(1, move |conversation| {
+                // What was sent behind it is read, and perhaps done.
+                match number {
+                    0 => conversation.frame().map(drop),
+                    _ => Ok(()),
+                }
+            });
+            let mut client = proxy.connect();
+            client.run("begin");
+            if open {
+                client.run("insert into t values (1)");
+            }
+            client.send(&bytes);
+            let mut frames = client.until_ready();
+            if number != 1 {
+                frames.extend(client.until_ready());
+            }
+            // A BEGIN that was not sent yet leaves nothing to roll back, and a batch may wait for the
+            // end of the one before.
+            let codes = codes(&frames);
+            let sent = open && number < 2;
+            assert!(
+                codes.contains(&"08007".to_owned()) || !sent,
+                "{number}: {codes:?}"
+            );
+            goes_on(&mut client);
+            let seen = upstream.statements.lock().expect("unpoisoned").clone();
+            let writes = seen.iter().filter(|text| text.contains("twice"));
+            assert!(writes.count() <= 1, "{number}: {seen:?}");
+        }
+    }
+}
+
+#[test]
+fn each_portal_is_known_by_what_it_does() {
+    let (upstream, proxy) = cutting(1, |_| Ok(()));
+    let mut client = proxy.connect();
+    let batch = [
+        parse("s1", "insert into t values ('cut')", &[]),
+        parse("s2", "select 1", &[]),
+        bind_text("p1", "s1", &[]),
+        bind_text("p2", "s2", &[]),
+        execute("p1", 0),
+        execute("p2", 0),
+        sync(),
+    ];
+    client.send(&batch.concat());
+    assert_eq!(codes(&client.until_ready()), ["08007"]);
+    goes_on(&mut client);
+    let seen = upstream.statements.lock().expect("unpoisoned").clone();
+    assert_eq!(
+        seen.iter().filter(|text| text.contains("cut")).count(),
+        1,
+        "{seen:?}"
+    );
+}
+
+#[test]
 fn a_first_statement_that_nobody_has_seen_is_run_again_with_its_begin() {
     let (upstream, proxy) = cutting(1, |_| Ok(()));
     let mut client = proxy.connect();

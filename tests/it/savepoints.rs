@@ -14,7 +14,9 @@ fn start() -> (Proxy, Client, String) {
     let mut direct = postgres::cluster().connect("app");
     direct.run(&format!(
         "create table {name} (id int primary key, value int);
-         insert into {name} select n, 0 from generate_series(1, 10) n"
+         insert into {name} select n, 0 from generate_series(1, 10) n;
+         create function put_in_{name}() returns int language sql
+         as 'insert into {name} values (99, 99) returning id'"
     ));
     let proxy = plan().savepoints("emulate").start();
     (proxy, direct, name)
@@ -31,6 +33,34 @@ fn sum(client: &mut Client, name: &str) -> String {
 /// Scripts as one session plays them, on PostgreSQL itself and through the proxy: tags, rows,
 /// SQLSTATEs, messages and transaction states must be the same. `t` is the table.
 const SCRIPTS: &[&[&str]] = &[
+    &[
+        "begin",
+        "savepoint a",
+        "select put_in( t )",
+        "rollback to a",
+        "commit",
+    ],
+    &[
+        "begin",
+        "savepoint a",
+        "select put_in( t )",
+        "update t set value = 2 where id = 2",
+        "rollback to a",
+        "commit",
+    ],
+    &[
+        "begin",
+        "set local work_mem = '1MB'",
+        "savepoint a",
+        "set local work_mem to default",
+        "rollback to a",
+        "show work_mem",
+        "savepoint b",
+        "set local role pg_read_all_data",
+        "rollback to b",
+        "select current_user = session_user",
+        "commit",
+    ],
     &[
         "begin",
         "savepoint a",
@@ -223,7 +253,9 @@ fn seen(frames: &[Frame]) -> Vec<String> {
 
 fn play(client: &mut Client, script: &[&str], table: &str, extended: bool) -> Vec<Vec<String>> {
     let statements = script.iter().map(|text| {
-        let mut text = text.replace(" t ", &format!(" {table} "));
+        let mut text = text
+            .replace("put_in( t )", &format!("put_in_{table}()"))
+            .replace(" t ", &format!(" {table} "));
         if text.ends_with(" t") {
             text = format!("{}{table}", &text[..text.len() - 1]);
         }
@@ -303,6 +335,30 @@ fn a_prefix_that_reads_otherwise_fails_the_transaction() {
 }
 
 /// pgjdbc with autosave sends the savepoint and the statement in one batch, by named statements.
+#[test]
+fn a_portal_from_before_a_savepoint_is_known_by_what_it_does() {
+    let (proxy, _direct, name) = start();
+    let mut client = proxy.connect();
+    let insert = format!("insert into {name} values (50, 50)");
+    client.run("begin");
+    let binds = [
+        parse("s1", insert, &[]),
+        parse("s2", "select 1", &[]),
+        bind_text("p1", "s1", &[]),
+        bind_text("p2", "s2", &[]),
+        sync(),
+    ];
+    assert_eq!(client.exchange(&binds), "1122Z");
+    client.run("savepoint a");
+    assert_eq!(client.exchange(&[execute("p1", 0), sync()]), "CZ");
+    client.run("rollback to a");
+    client.run("commit");
+    assert_eq!(
+        client.scalar(&format!("select count(*) from {name} where id = 50")),
+        "0"
+    );
+}
+
 #[test]
 fn a_savepoint_in_the_batch_of_its_statement() {
     let (proxy, mut direct, name) = start();
