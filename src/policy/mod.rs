@@ -9,6 +9,7 @@ pub mod dialect;
 pub mod facts;
 pub mod rules;
 pub mod settings;
+pub mod tenancy;
 mod transaction;
 
 use std::sync::Arc;

@@ -1,0 +1,171 @@
+//! Nodes that the rewriter puts into trees.
+
+use pg_query::protobuf::{
+    self, AConst, AExpr, AExprKind, AStar, Alias, BoolExpr, BoolExprType, CaseExpr, CaseWhen,
+    ColumnRef, Integer, LimitOption, RangeSubselect, RangeVar, ResTarget, SelectStmt, SetOperation,
+    TypeCast, TypeName, a_const,
+};
+use pg_query::{Node, NodeEnum};
+
+/// The node in its slot.
+pub fn node(node: NodeEnum) -> Node {
+    Node { node: Some(node) }
+}
+
+/// A name or a word.
+pub fn string(text: &str) -> Node {
+    node(NodeEnum::String(protobuf::String {
+        sval: text.to_owned(),
+    }))
+}
+
+/// A text literal.
+fn literal(text: &str) -> Node {
+    node(NodeEnum::AConst(AConst {
+        isnull: false,
+        location: 0,
+        val: Some(a_const::Val::Sval(protobuf::String {
+            sval: text.to_owned(),
+        })),
+    }))
+}
+
+/// `CAST('value' AS pg_catalog.type)`.
+pub fn constant(value: &str, type_name: &str) -> Node {
+    node(NodeEnum::TypeCast(Box::new(TypeCast {
+        arg: Some(Box::new(literal(value))),
+        type_name: Some(TypeName {
+            names: vec![string("pg_catalog"), string(type_name)],
+            type_oid: 0,
+            setof: false,
+            pct_type: false,
+            typmods: Vec::new(),
+            typemod: -1,
+            array_bounds: Vec::new(),
+            location: 0,
+        }),
+        location: 0,
+    })))
+}
+
+/// `relation.column`.
+pub fn column(relation: &str, column: &str) -> Node {
+    node(NodeEnum::ColumnRef(ColumnRef {
+        fields: vec![string(relation), string(column)],
+        location: 0,
+    }))
+}
+
+/// `left OPERATOR(pg_catalog.=) right`.
+pub fn equals(left: Node, right: Node) -> Node {
+    node(NodeEnum::AExpr(Box::new(AExpr {
+        kind: AExprKind::AexprOp.into(),
+        name: vec![string("pg_catalog"), string("=")],
+        lexpr: Some(Box::new(left)),
+        rexpr: Some(Box::new(right)),
+        rexpr_list_start: 0,
+        rexpr_list_end: 0,
+        location: 0,
+    })))
+}
+
+/// `CASE WHEN condition THEN result [ELSE otherwise] END`.
+pub fn case(condition: Node, result: Node, otherwise: Option<Node>) -> Node {
+    node(NodeEnum::CaseExpr(Box::new(CaseExpr {
+        xpr: None,
+        casetype: 0,
+        casecollid: 0,
+        arg: None,
+        args: vec![node(NodeEnum::CaseWhen(Box::new(CaseWhen {
+            xpr: None,
+            expr: Some(Box::new(condition)),
+            result: Some(Box::new(result)),
+            location: 0,
+        })))],
+        defresult: otherwise.map(Box::new),
+        location: 0,
+    })))
+}
+
+/// `false`.
+pub fn falsehood() -> Node {
+    node(NodeEnum::AConst(AConst {
+        isnull: false,
+        location: 0,
+        val: Some(a_const::Val::Boolval(protobuf::Boolean { boolval: false })),
+    }))
+}
+
+/// The conditions joined by AND, as the parser would have it.
+pub fn all(mut conditions: Vec<Node>) -> Option<Node> {
+    if conditions.len() < 2 {
+        return conditions.pop();
+    }
+    Some(node(NodeEnum::BoolExpr(Box::new(BoolExpr {
+        xpr: None,
+        boolop: BoolExprType::AndExpr.into(),
+        args: conditions,
+        location: 0,
+    }))))
+}
+
+/// `expression AS name`, or without a name.
+pub fn target(name: &str, expression: Node) -> Node {
+    node(NodeEnum::ResTarget(Box::new(ResTarget {
+        name: name.to_owned(),
+        indirection: Vec::new(),
+        val: Some(Box::new(expression)),
+        location: 0,
+    })))
+}
+
+/// A SELECT of nothing from nothing.
+pub fn select() -> SelectStmt {
+    SelectStmt {
+        limit_option: LimitOption::Default.into(),
+        op: SetOperation::SetopNone.into(),
+        ..SelectStmt::default()
+    }
+}
+
+/// `(SELECT inner.* FROM table AS inner WHERE conditions [OFFSET 0]) AS alias`.
+pub fn wrap(
+    mut table: RangeVar,
+    inner: &str,
+    conditions: Vec<Node>,
+    fence: bool,
+    alias: Alias,
+) -> Node {
+    table.alias = Some(Alias {
+        aliasname: inner.to_owned(),
+        colnames: Vec::new(),
+    });
+    let star = node(NodeEnum::ColumnRef(ColumnRef {
+        fields: vec![string(inner), node(NodeEnum::AStar(AStar {}))],
+        location: 0,
+    }));
+    let mut query = SelectStmt {
+        target_list: vec![target("", star)],
+        from_clause: vec![node(NodeEnum::RangeVar(table))],
+        where_clause: all(conditions).map(Box::new),
+        ..select()
+    };
+    if fence {
+        query.limit_offset = Some(Box::new(node(NodeEnum::AConst(AConst {
+            isnull: false,
+            location: 0,
+            val: Some(a_const::Val::Ival(Integer { ival: 0 })),
+        }))));
+        query.limit_option = LimitOption::Count.into();
+    }
+    subselect(query, alias)
+}
+
+/// `(query) AS alias`.
+pub fn subselect(query: SelectStmt, alias: Alias) -> Node {
+    node(NodeEnum::RangeSubselect(Box::new(RangeSubselect {
+        lateral: false,
+        subquery: Some(Box::new(node(NodeEnum::SelectStmt(Box::new(query))))),
+        alias: Some(alias),
+    })))
+}

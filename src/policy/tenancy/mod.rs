@@ -1,0 +1,243 @@
+//! Tenant isolation: what a session bound to a tenant may say, and what leaves for the server in
+//! its place.
+//!
+//! Aurora DSQL has no row-level security. [`isolate`] answers every statement with a text that can
+//! touch the tenant's rows alone, or refuses it. Three steps, each of which fails closed:
+//! [`mod@rewrite`] knows every construct it lets through and refuses the rest; [`verifier`], which
+//! shares no code with it, accepts only proven shapes of the result; the printed text is read back
+//! and compared. Pure: no clock, no socket.
+//!
+//! The texts are meant for a connection whose `search_path` is [`SEARCH_PATH`]: names without a
+//! schema, operators among them, then mean the system's own or nothing.
+
+mod build;
+pub mod catalog;
+pub mod check;
+pub mod lists;
+mod rewrite;
+pub mod rules;
+pub mod scrub;
+pub mod tenant;
+pub mod verifier;
+
+use std::fmt;
+
+use pg_query::NodeEnum;
+
+pub use catalog::{Catalog, RelationName};
+pub use check::check;
+pub use rewrite::isolate as rewrite;
+pub use rules::Policy;
+pub use tenant::{Tenant, TenantType};
+
+use crate::sql::{Statement, tree};
+use crate::wire::reply::ClientError;
+use crate::wire::sqlstate::SqlState;
+
+/// `insufficient_privilege`.
+pub const INSUFFICIENT_PRIVILEGE: SqlState = "42501";
+
+/// What `search_path` must be on every connection that takes the texts made here.
+pub const SEARCH_PATH: &str = "pg_catalog";
+
+/// Begin of the names that the rewriter makes; clients may not use such names.
+pub const RESERVED: &str = "__t";
+
+/// Why a statement is refused: the rule, for counters and the audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "each is explained by its text, see Rule::text")]
+pub enum Rule {
+    StatementKind,
+    Construct,
+    Relation,
+    DatabaseName,
+    ReservedName,
+    Column,
+    SystemColumn,
+    SchemaOfColumn,
+    Function,
+    Operator,
+    Type,
+    Collation,
+    Setting,
+    SharedWrite,
+    SharedLock,
+    ViewWrite,
+    View,
+    NoValue,
+    ForeignTenant,
+    TenantAssignment,
+    InsertShape,
+    GlobalKey,
+    LoudLock,
+    CurrentOf,
+    HoldableCursor,
+    CopyFrom,
+    CopyTarget,
+    CopyOption,
+    Explain,
+    TooLong,
+    TooDeep,
+    Unverified,
+    Unprintable,
+}
+
+impl Rule {
+    /// The rule in a sentence, as clients read it. It names nothing of the database.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::StatementKind => "this kind of statement is not open to tenants",
+            Self::Construct => "the statement has a construct that is not open to tenants",
+            Self::Relation => "permission denied for a relation of the statement",
+            Self::DatabaseName => "names with a database are not open to tenants",
+            Self::ReservedName => "names that begin with __t are reserved",
+            Self::Column => "a column of the statement is not known",
+            Self::SystemColumn => "system columns are not open to tenants",
+            Self::SchemaOfColumn => "a schema-qualified column names no table of its query",
+            Self::Function => "permission denied for a function of the statement",
+            Self::Operator => "permission denied for an operator of the statement",
+            Self::Type => "permission denied for a type of the statement",
+            Self::Collation => "permission denied for a collation of the statement",
+            Self::Setting => "permission denied for this setting",
+            Self::SharedWrite => "shared tables are read-only to tenants",
+            Self::SharedLock => "rows of shared tables cannot be locked by tenants",
+            Self::ViewWrite => "views are read-only to tenants",
+            Self::View => "a view of the statement cannot be opened to tenants",
+            Self::NoValue => "the tenant has no value of the type of the table's tenant column",
+            Self::ForeignTenant => "new row violates row-level security policy",
+            Self::TenantAssignment => "the tenant column cannot be set in this way",
+            Self::InsertShape => "the source of the rows cannot be matched with their columns",
+            Self::GlobalKey => "the table has a unique key without the tenant column",
+            Self::LoudLock => {
+                "rows cannot be locked by a condition that may fail on the rows of others"
+            }
+            Self::CurrentOf => "WHERE CURRENT OF is not open to tenants",
+            Self::HoldableCursor => "cursors WITH HOLD are not open to tenants",
+            Self::CopyFrom => "COPY FROM not supported with row-level security",
+            Self::CopyTarget => "COPY to files and programs is not open to tenants",
+            Self::CopyOption => "an option of COPY is not open to tenants",
+            Self::Explain => "EXPLAIN is not open to tenants",
+            Self::TooLong => "the statement is too long",
+            Self::TooDeep => "the statement is nested too deep",
+            Self::Unverified | Self::Unprintable => "the statement cannot be isolated",
+        }
+    }
+
+    /// SQLSTATE for the client.
+    #[must_use]
+    pub fn code(self) -> SqlState {
+        match self {
+            Self::TooLong => "54000",
+            Self::TooDeep => "54001",
+            Self::CopyFrom
+            | Self::CurrentOf
+            | Self::HoldableCursor
+            | Self::Construct
+            | Self::StatementKind
+            | Self::LoudLock
+            | Self::InsertShape
+            | Self::Explain => "0A000",
+            Self::Unverified | Self::Unprintable => "XX000",
+            _ => INSUFFICIENT_PRIVILEGE,
+        }
+    }
+}
+
+/// A statement that does not go to the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub rule: Rule,
+    /// What it is about, for the audit log alone: names, never values.
+    pub subject: String,
+}
+
+impl Refusal {
+    /// A refusal by `rule` because of `subject`.
+    #[must_use]
+    pub fn new(rule: Rule, subject: impl Into<String>) -> Self {
+        Self {
+            rule,
+            subject: subject.into(),
+        }
+    }
+
+    /// What the client reads.
+    #[must_use]
+    pub fn error(&self) -> ClientError {
+        let error = ClientError::error(self.rule.code(), self.rule.text());
+        match self.rule {
+            Rule::CopyFrom => error.hint("use INSERT, which gives the rows their tenant"),
+            Rule::LoudLock => error.hint(
+                "find the rows with a SELECT without a locking clause, then lock them by their key",
+            ),
+            Rule::StatementKind => error.hint("log in as a user without a tenant to do this"),
+            _ => error,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {} ({})", self.rule, self.rule.text(), self.subject)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// A statement that may go to the server.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Isolated {
+    /// Its tree.
+    pub tree: NodeEnum,
+    /// Its text, which says the same.
+    pub text: String,
+}
+
+/// What leaves for the server in place of `statement`.
+///
+/// # Errors
+/// The statement is not open to the tenant, or not understood.
+pub fn isolate(
+    statement: &Statement,
+    policy: &Policy,
+    catalog: &Catalog,
+    tenant: &Tenant,
+) -> Result<Isolated, Refusal> {
+    if statement.text.len() > policy.limits.statement_bytes {
+        return Err(Refusal::new(Rule::TooLong, statement.text.len().to_string()));
+    }
+    if statement.asynchronous {
+        return Err(Refusal::new(Rule::StatementKind, "ASYNC"));
+    }
+    let node = statement
+        .node()
+        .ok_or_else(|| Refusal::new(Rule::StatementKind, "AWS IAM"))?;
+    let tree = rewrite(node, policy, catalog, tenant)?;
+    verifier::verify(&tree, policy, catalog, tenant)
+        .map_err(|problem| Refusal::new(Rule::Unverified, problem.to_string()))?;
+    let text = tree::verify_print(&tree)
+        .map_err(|problem| Refusal::new(Rule::Unprintable, problem.to_string()))?;
+    Ok(Isolated { tree, text })
+}
+
+/// What leaves for the server in place of all statements of one message: every one must pass before
+/// any is sent.
+///
+/// # Errors
+/// The first refusal.
+pub fn isolate_all(
+    statements: &[Statement],
+    policy: &Policy,
+    catalog: &Catalog,
+    tenant: &Tenant,
+) -> Result<Vec<Isolated>, Refusal> {
+    statements
+        .iter()
+        .map(|statement| isolate(statement, policy, catalog, tenant))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,538 @@
+//! The rewriter: reads become filtered sub-selects, writes get the tenant's predicate and value.
+//!
+//! One function per construct, every field of every node named, everything unknown refused.
+
+mod expression;
+mod insert;
+pub(super) mod loudness;
+mod select;
+mod session;
+mod write;
+
+use std::collections::{BTreeSet, HashSet};
+
+use pg_query::protobuf::{Alias, CopyStmt, RangeVar, SelectStmt, WithClause};
+use pg_query::{Node, NodeEnum};
+
+use super::catalog::{Catalog, Relation, RelationName};
+use super::lists::lists;
+use super::rules::{Policy, Role, TenantColumn};
+use super::tenant::Tenant;
+use super::{RESERVED, Refusal, Rule, build};
+use crate::sql::tree::{self, Descent, Ref};
+use loudness::{Hazards, text};
+
+type Done = Result<(), Refusal>;
+
+fn refuse<T>(rule: Rule, subject: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal::new(rule, subject))
+}
+
+/// How often views may stand in views.
+const VIEW_DEPTH: usize = 8;
+
+/// The tree that may go to the server in place of `statement`.
+///
+/// # Errors
+/// The statement is not open to the tenant, or not understood.
+pub fn isolate(
+    statement: &NodeEnum,
+    policy: &Policy,
+    catalog: &Catalog,
+    tenant: &Tenant,
+) -> Result<NodeEnum, Refusal> {
+    let mut rewriter = Rewriter::new(statement, policy, catalog, tenant, false);
+    let mut rewritten = statement.clone();
+    rewriter.statement(&mut rewritten)?;
+    if !rewriter.loud {
+        return Ok(rewritten);
+    }
+    // A loud condition was met somewhere: now every wrap of the statement is fenced.
+    let mut rewriter = Rewriter::new(statement, policy, catalog, tenant, true);
+    let mut rewritten = statement.clone();
+    rewriter.statement(&mut rewritten)?;
+    if rewriter.locks {
+        return refuse(Rule::LoudLock, "");
+    }
+    Ok(rewritten)
+}
+
+/// Whether an expression can become a condition of a scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// It is run on rows that have passed all conditions.
+    Result,
+    /// The planner may move it.
+    Condition,
+}
+
+/// What a relation's name in a statement means.
+enum Meaning<'a> {
+    /// A WITH item.
+    Cte,
+    /// A tenant table.
+    Table(RelationName, TenantColumn<'a>, &'a Relation),
+    /// A shared table.
+    Shared(RelationName),
+    /// A view and its query.
+    View(RelationName, &'a str),
+}
+
+struct Rewriter<'a> {
+    policy: &'a Policy,
+    catalog: &'a Catalog,
+    tenant: &'a Tenant,
+    /// Every wrap becomes a fence.
+    fence: bool,
+    /// A loud condition was met.
+    loud: bool,
+    /// A locking clause was met.
+    locks: bool,
+    hazards: Hazards,
+    /// Names that a qualified column may end in.
+    columns: HashSet<String>,
+    /// Names of WITH items in scope.
+    ctes: Vec<String>,
+    /// Tables of the queries in scope that stand there without an alias.
+    bare: Vec<RelationName>,
+    /// Wraps made so far.
+    wraps: u32,
+    depth: usize,
+    views: usize,
+}
+
+impl<'a> Rewriter<'a> {
+    fn new(
+        statement: &NodeEnum,
+        policy: &'a Policy,
+        catalog: &'a Catalog,
+        tenant: &'a Tenant,
+        fence: bool,
+    ) -> Self {
+        let mut rewriter = Self {
+            policy,
+            catalog,
+            tenant,
+            fence,
+            loud: false,
+            locks: false,
+            hazards: Hazards::default(),
+            columns: IMPLIED.iter().map(|name| (*name).to_owned()).collect(),
+            ctes: Vec::new(),
+            bare: Vec::new(),
+            wraps: 0,
+            depth: 0,
+            views: 0,
+        };
+        let declared = policy.tables.keys().chain(policy.shared.keys()).chain(policy.views.keys());
+        for relation in declared.filter_map(|name| catalog.relation(name)) {
+            let names = relation.columns.iter().map(|column| column.name.clone());
+            rewriter.columns.extend(names);
+        }
+        rewriter.survey(statement);
+        rewriter
+    }
+
+    /// Collects the names that the statement defines and what its tables have that matters. It may
+    /// find too much (a name of a WITH item counts as the table of that name), never too little.
+    fn survey(&mut self, statement: &NodeEnum) {
+        let mut tables = BTreeSet::new();
+        let mut float = false;
+        let mut calls = false;
+        let (rows, columns) = (&mut self.hazards.rows, &mut self.columns);
+        tree::walk(Ref::of(statement), &mut |node| {
+            match node {
+                Ref::RangeVar(table) => {
+                    rows.insert(table.relname.clone());
+                    tables.insert((table.schemaname.clone(), table.relname.clone()));
+                }
+                Ref::Alias(alias) => {
+                    rows.insert(alias.aliasname.clone());
+                    columns.insert(alias.aliasname.clone());
+                    columns.extend(alias.colnames.iter().filter_map(text).map(str::to_owned));
+                }
+                Ref::CommonTableExpr(cte) => {
+                    rows.insert(cte.ctename.clone());
+                    columns.extend(cte.aliascolnames.iter().filter_map(text).map(str::to_owned));
+                }
+                Ref::ResTarget(target) => drop(columns.insert(target.name.clone())),
+                Ref::ColumnDef(column) => drop(columns.insert(column.colname.clone())),
+                Ref::FuncCall(call) => {
+                    calls = true;
+                    columns.extend(call.funcname.last().and_then(text).map(str::to_owned));
+                }
+                Ref::TypeName(name) => {
+                    let name = name.names.last().and_then(text).unwrap_or_default();
+                    float |= name.starts_with("float");
+                    columns.insert(name.to_owned());
+                }
+                Ref::ParamRef(_) => calls = true,
+                Ref::CteSearchClause(search) => {
+                    columns.insert(search.search_seq_column.clone());
+                }
+                Ref::CteCycleClause(cycle) => {
+                    columns.insert(cycle.cycle_mark_column.clone());
+                    columns.insert(cycle.cycle_path_column.clone());
+                }
+                _ => {}
+            }
+            Descent::Into
+        });
+        let relations = self.catalog.relations.iter().filter(|(name, _)| {
+            tables.iter().any(|(schema, table)| {
+                *table == name.name && (schema.is_empty() || *schema == name.schema)
+            })
+        });
+        let mut numeric = false;
+        for column in relations.flat_map(|(_, relation)| &relation.columns) {
+            let kind = column.type_name.trim_end_matches("[]");
+            self.hazards.json |= kind == "json";
+            numeric |= kind == "numeric";
+            float |= matches!(kind, "real" | "double precision");
+        }
+        // A number of any size may be too large for the float it is compared with, and the error
+        // shows it. The casts are the server's own, so that no expression tells of them.
+        self.loud |= numeric && (float || calls);
+    }
+
+    /// Enters one level of nesting; [`Self::leave`] goes back.
+    fn enter(&mut self) -> Done {
+        self.depth += 1;
+        if self.depth > self.policy.limits.ast_depth {
+            return refuse(Rule::TooDeep, "");
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+    }
+
+    /// Rewrites a statement as the client sent it.
+    fn statement(&mut self, statement: &mut NodeEnum) -> Done {
+        match statement {
+            NodeEnum::SelectStmt(_)
+            | NodeEnum::InsertStmt(_)
+            | NodeEnum::UpdateStmt(_)
+            | NodeEnum::DeleteStmt(_) => self.query(statement, Place::Result),
+            NodeEnum::CopyStmt(copy) => self.copy(copy),
+            _ => self.session_statement(statement),
+        }
+    }
+
+    /// Rewrites a statement that reads or writes rows.
+    fn query(&mut self, statement: &mut NodeEnum, place: Place) -> Done {
+        self.enter()?;
+        match statement {
+            NodeEnum::SelectStmt(select) => self.select(select, place)?,
+            NodeEnum::InsertStmt(insert) => self.insert(insert)?,
+            NodeEnum::UpdateStmt(update) => self.update(update)?,
+            NodeEnum::DeleteStmt(delete) => self.delete(delete)?,
+            other => return refuse(Rule::StatementKind, Ref::of(other).name()),
+        }
+        self.leave();
+        Ok(())
+    }
+
+    /// Brings the items of a WITH clause into scope and rewrites them. The caller takes them out of
+    /// scope again.
+    fn with(&mut self, with: &mut Option<WithClause>) -> Done {
+        let Some(WithClause {
+            ctes,
+            recursive,
+            location: _,
+        }) = with
+        else {
+            return Ok(());
+        };
+        let mut names = Vec::new();
+        for item in ctes.iter() {
+            let Some(NodeEnum::CommonTableExpr(item)) = &item.node else {
+                return refuse(Rule::Construct, "WITH");
+            };
+            own_name(&item.ctename)?;
+            // A name of the system's must never depend on what is in scope.
+            if item.ctename.starts_with("pg_") {
+                return refuse(Rule::ReservedName, &item.ctename);
+            }
+            names.push(item.ctename.clone());
+        }
+        if *recursive {
+            self.ctes.append(&mut names);
+        }
+        for item in ctes {
+            let Some(NodeEnum::CommonTableExpr(item)) = &mut item.node else {
+                return refuse(Rule::Construct, "WITH");
+            };
+            let name = item.ctename.clone();
+            self.cte(item)?;
+            // Without RECURSIVE an item does not see itself.
+            if !*recursive {
+                self.ctes.push(name);
+            }
+        }
+        Ok(())
+    }
+
+    fn cte(&mut self, item: &mut pg_query::protobuf::CommonTableExpr) -> Done {
+        let pg_query::protobuf::CommonTableExpr {
+            ctename: _,
+            aliascolnames,
+            ctematerialized: _,
+            ctequery,
+            search_clause,
+            cycle_clause,
+            location: _,
+            cterecursive: _,
+            cterefcount: _,
+            ctecolnames,
+            ctecoltypes,
+            ctecoltypmods,
+            ctecolcollations,
+        } = item;
+        own_names(aliascolnames)?;
+        if let Some(search) = search_clause {
+            own_name(&search.search_seq_column)?;
+        }
+        if let Some(cycle) = cycle_clause {
+            own_name(&cycle.cycle_mark_column)?;
+            own_name(&cycle.cycle_path_column)?;
+            for value in [&mut cycle.cycle_mark_value, &mut cycle.cycle_mark_default] {
+                let constant = value.as_ref().is_none_or(|value| is_constant(value));
+                if !constant {
+                    return refuse(Rule::Construct, "CYCLE");
+                }
+                if let Some(value) = value {
+                    self.expression(value)?;
+                }
+            }
+        }
+        let analyzed = [ctecolnames, ctecoltypes, ctecoltypmods, ctecolcollations];
+        if analyzed.iter().any(|list| !list.is_empty()) {
+            return refuse(Rule::Construct, "WITH");
+        }
+        // The tables outside are not visible in a WITH item of the same query, but an outer query's
+        // are: the list only decides whether a schema may be left out.
+        let ctes = self.ctes.len();
+        match ctequery.as_mut().and_then(|query| query.node.as_mut()) {
+            Some(query) => self.query(query, Place::Condition)?,
+            None => return refuse(Rule::Construct, "WITH"),
+        }
+        self.ctes.truncate(ctes);
+        Ok(())
+    }
+
+    /// What a relation's name in FROM means.
+    fn meaning(&self, table: &RangeVar) -> Result<Meaning<'a>, Refusal> {
+        let RangeVar {
+            catalogname,
+            schemaname,
+            relname,
+            ..
+        } = table;
+        if !catalogname.is_empty() {
+            return refuse(Rule::DatabaseName, relname);
+        }
+        if schemaname.is_empty() && self.ctes.contains(relname) {
+            return Ok(Meaning::Cte);
+        }
+        self.declared(table)
+    }
+
+    /// The declared relation of a name, whatever WITH says: targets of writes are never WITH items.
+    fn declared(&self, table: &RangeVar) -> Result<Meaning<'a>, Refusal> {
+        if !table.catalogname.is_empty() {
+            return refuse(Rule::DatabaseName, &table.relname);
+        }
+        let candidates: Vec<RelationName> = if table.schemaname.is_empty() {
+            // A name that the system has too is the system's for the server.
+            if table.relname.starts_with("pg_") {
+                return refuse(Rule::Relation, &table.relname);
+            }
+            let path = self.policy.search_path.iter();
+            path.map(|schema| RelationName::new(schema, &table.relname)).collect()
+        } else {
+            vec![RelationName::new(&table.schemaname, &table.relname)]
+        };
+        // The first of the path that exists counts, declared or not.
+        let found = candidates
+            .into_iter()
+            .find(|name| self.catalog.relation(name).is_some());
+        let Some(name) = found else {
+            return refuse(Rule::Relation, &table.relname);
+        };
+        let (Some(role), Some(relation)) = (self.policy.role(&name), self.catalog.relation(&name))
+        else {
+            return refuse(Rule::Relation, name.to_string());
+        };
+        use super::catalog::RelationKind;
+        match (role, &relation.kind) {
+            (Role::Tenant(column), RelationKind::Table) => {
+                Ok(Meaning::Table(name, column, relation))
+            }
+            (Role::Shared, RelationKind::Table) => Ok(Meaning::Shared(name)),
+            (Role::View, RelationKind::View { definition, .. }) => {
+                Ok(Meaning::View(name, definition))
+            }
+            _ => refuse(Rule::Relation, name.to_string()),
+        }
+    }
+
+    /// The tenant's value as a constant of the column's type.
+    fn value(&self, column: TenantColumn<'_>) -> Result<Node, Refusal> {
+        match self.tenant.value(column.kind) {
+            Some(value) => Ok(build::constant(value, column.kind.catalog_name())),
+            None => refuse(Rule::NoValue, column.name),
+        }
+    }
+
+    /// `alias.column = value`.
+    fn predicate(&self, alias: &str, column: TenantColumn<'_>) -> Result<Node, Refusal> {
+        Ok(build::equals(
+            build::column(alias, column.name),
+            self.value(column)?,
+        ))
+    }
+
+    /// A new name that no client can use.
+    fn wrap_name(&mut self) -> String {
+        self.wraps += 1;
+        format!("{RESERVED}{}", self.wraps)
+    }
+
+    fn copy(&mut self, copy: &mut CopyStmt) -> Done {
+        let CopyStmt {
+            relation,
+            query,
+            attlist,
+            is_from,
+            is_program,
+            filename,
+            options,
+            where_clause,
+        } = copy;
+        if *is_program || !filename.is_empty() {
+            return refuse(Rule::CopyTarget, filename.as_str());
+        }
+        if *is_from {
+            return refuse(Rule::CopyFrom, "");
+        }
+        if where_clause.is_some() {
+            return refuse(Rule::Construct, "COPY WHERE");
+        }
+        for option in options.iter() {
+            let name = match &option.node {
+                Some(NodeEnum::DefElem(option)) => option.defname.as_str(),
+                _ => "",
+            };
+            let known = ["format", "delimiter", "null", "header", "quote", "escape", "force_quote"];
+            if !known.contains(&name) {
+                return refuse(Rule::CopyOption, name);
+            }
+        }
+        match (relation.take(), query.as_mut().and_then(|query| query.node.as_mut())) {
+            (None, Some(query)) if attlist.is_empty() => self.query(query, Place::Result),
+            (Some(table), None) => {
+                let mut select = self.copied(table, std::mem::take(attlist))?;
+                self.select(&mut select, Place::Result)?;
+                let select = NodeEnum::SelectStmt(Box::new(select));
+                *query = Some(Box::new(build::node(select)));
+                Ok(())
+            }
+            _ => refuse(Rule::Construct, "COPY"),
+        }
+    }
+
+    /// The query that says the same as a table's name in COPY TO.
+    fn copied(&self, table: RangeVar, columns: Vec<Node>) -> Result<SelectStmt, Refusal> {
+        let (Meaning::Table(name, _, relation), None) = (self.declared(&table)?, &table.alias) else {
+            // Of shared tables and views a query can be copied.
+            return refuse(Rule::Relation, &table.relname);
+        };
+        let columns: Vec<String> = if columns.is_empty() {
+            relation.columns.iter().map(|column| column.name.clone()).collect()
+        } else {
+            columns.iter().filter_map(text).map(str::to_owned).collect()
+        };
+        if let Some(unknown) = columns.iter().find(|name| relation.column(name).is_none()) {
+            return refuse(Rule::Column, unknown);
+        }
+        let targets = columns
+            .iter()
+            .map(|column| build::target("", build::column(&name.name, column)))
+            .collect();
+        Ok(SelectStmt {
+            target_list: targets,
+            from_clause: vec![build::node(NodeEnum::RangeVar(table))],
+            ..build::select()
+        })
+    }
+}
+
+/// Names of result columns that nobody wrote.
+const IMPLIED: [&str; 20] = [
+    "?column?",
+    "column1",
+    "column2",
+    "column3",
+    "column4",
+    "column5",
+    "column6",
+    "column7",
+    "column8",
+    "case",
+    "coalesce",
+    "nullif",
+    "greatest",
+    "least",
+    "exists",
+    "array",
+    "row",
+    "grouping",
+    "ordinality",
+    "bool",
+];
+
+/// A name that a client may define.
+fn own_name(name: &str) -> Done {
+    if name.starts_with(RESERVED) {
+        return refuse(Rule::ReservedName, name);
+    }
+    Ok(())
+}
+
+fn own_names(names: &[Node]) -> Done {
+    for name in names {
+        match text(name) {
+            Some(name) => own_name(name)?,
+            None => return refuse(Rule::Construct, "name"),
+        }
+    }
+    Ok(())
+}
+
+fn own_alias(alias: &Option<Alias>) -> Done {
+    match alias {
+        Some(Alias { aliasname, colnames }) => {
+            own_name(aliasname)?;
+            own_names(colnames)
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether a node is a literal.
+fn is_constant(node: &Node) -> bool {
+    match &node.node {
+        Some(NodeEnum::AConst(_)) => true,
+        Some(NodeEnum::TypeCast(cast)) => cast.arg.as_ref().is_some_and(|arg| is_constant(arg)),
+        _ => false,
+    }
+}
+
+/// Whether the setting is one that this policy's tenants may see and change.
+fn may_set(policy: &Policy, name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    lists().has_transaction_setting(&name)
+        || (lists().has_setting(&name) && policy.settings.allow.contains(&name))
+}

@@ -1,0 +1,22 @@
+//! Tenant isolation against PostgreSQL's own row-level security.
+//!
+//! Two databases hold the same rows. In `bare` the rewritten texts run, as a role that owns
+//! everything; in `guarded` the client's own texts run, as a role under one constant policy for each
+//! table. Rows, command tags and the contents of all tables afterwards must be equal.
+
+#[path = "../it/client.rs"]
+#[allow(dead_code, reason = "each test binary uses its own part of it")]
+mod client;
+#[path = "../it/message.rs"]
+#[allow(dead_code, reason = "each test binary uses its own part of it")]
+mod message;
+#[path = "../it/ports.rs"]
+mod ports;
+#[path = "../it/postgres.rs"]
+#[allow(dead_code, reason = "each test binary uses its own part of it")]
+mod postgres;
+
+mod answer;
+mod cases;
+mod ground;
+mod snapshot;
