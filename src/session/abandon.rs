@@ -108,7 +108,7 @@ impl Session {
         let Some(status) = resumes else { return };
         self.owed.reset();
         self.status = status;
-        reply::put_ready(self.cout.tail(), status);
+        reply::put_ready(self.answers(), status);
     }
 
     /// The client got an answer in full: what it has seen of the next one is nothing.
@@ -226,15 +226,15 @@ impl Session {
         self.status = status;
         if due == 0 {
             if unsynced && !skipping {
-                error.put(self.cout.tail());
+                error.put(self.answers());
             }
             self.discarding = true;
             self.recent.clear();
             self.drop_rest();
             return;
         }
-        error.put(self.cout.tail());
-        reply::put_ready(self.cout.tail(), status);
+        error.put(self.answers());
+        reply::put_ready(self.answers(), status);
         self.request_answered();
         if whole {
             let rest = self.recent.take_rest();
@@ -264,11 +264,11 @@ impl Session {
         status: TransactionStatus,
     ) {
         for _ in 0..due {
-            error.put(self.cout.tail());
-            reply::put_ready(self.cout.tail(), status);
+            error.put(self.answers());
+            reply::put_ready(self.answers(), status);
         }
         if open {
-            error.put(self.cout.tail());
+            error.put(self.answers());
             self.discarding = true;
         }
         self.request_answered();

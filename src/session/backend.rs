@@ -180,11 +180,17 @@ impl Session {
                 self.keep(&note);
                 let tag = note.frame.first().copied();
                 if !muted && !tag.is_some_and(|tag| self.is_seen_already(tag)) {
-                    self.take_passing_of_lease();
-                    self.cout.tail().extend_from_slice(&note.frame);
+                    self.answers().extend_from_slice(&note.frame);
                 }
             }
         }
+    }
+
+    /// Where answers of the proxy's own go: behind all that is on its way to the client. Not for use
+    /// while the connection's buffer is lent out.
+    pub(super) fn answers(&mut self) -> &mut Vec<u8> {
+        self.take_passing_of_lease();
+        self.cout.tail()
     }
 
     pub(super) fn take_passing_of_lease(&mut self) {

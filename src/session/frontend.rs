@@ -389,9 +389,10 @@ impl Session {
                     self.limbo = Some(Limbo::default());
                     self.status = TransactionStatus::Failed;
                 }
-                error.put(self.cout.tail());
+                error.put(self.answers());
                 if simple {
-                    reply::put_ready(self.cout.tail(), self.status);
+                    let status = self.status;
+                    reply::put_ready(self.answers(), status);
                 } else {
                     self.discarding = true;
                 }
@@ -702,10 +703,10 @@ impl Session {
         self.names.forget_unnamed();
         self.status = status;
         if let Some(told) = told {
-            self.cout.tail().extend_from_slice(&told.notices);
+            self.answers().extend_from_slice(&told.notices);
         }
-        reply::put_command_complete(self.cout.tail(), tag);
-        reply::put_ready(self.cout.tail(), status);
+        reply::put_command_complete(self.answers(), tag);
+        reply::put_ready(self.answers(), status);
         true
     }
 
@@ -1449,7 +1450,7 @@ impl Session {
         let change = self.names.set(name, None);
         if self.lease.is_none() {
             self.names.keep(&change);
-            frontend::put(self.cout.tail(), b'3', &[]);
+            frontend::put(self.answers(), b'3', &[]);
         } else {
             let changes = vec![(0, change)];
             self.answer_locally(
@@ -1468,7 +1469,8 @@ impl Session {
             if self.lease.is_none() {
                 self.request_answered();
             }
-            reply::put_ready(self.cout.tail(), self.status);
+            let status = self.status;
+            reply::put_ready(self.answers(), status);
             return Taken::All;
         }
         self.env.tally.requests.add(1);

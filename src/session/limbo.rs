@@ -117,7 +117,7 @@ impl Session {
         self.acks_to_skip = 0;
         let limbo = self.limbo.as_mut();
         let error = limbo.map_or_else(aborted, |limbo| limbo.error(effects));
-        error.put(self.cout.tail());
+        error.put(self.answers());
     }
 
     fn limbo_refuse(&mut self, effects: Option<&[Effect]>) {
@@ -128,14 +128,14 @@ impl Session {
     fn limbo_ready(&mut self, status: TransactionStatus) {
         self.status = status;
         self.request_answered();
-        reply::put_ready(self.cout.tail(), status);
+        reply::put_ready(self.answers(), status);
     }
 
     fn limbo_acknowledge(&mut self, tag: u8) {
         if self.acks_to_skip > 0 {
             self.acks_to_skip -= 1;
         } else {
-            frontend::put(self.cout.tail(), tag, &[]);
+            frontend::put(self.answers(), tag, &[]);
         }
     }
 
@@ -146,7 +146,7 @@ impl Session {
         match limbo.reason.filter(|_| !limbo.told) {
             Some(error) if exit == Exit::Commit => Err(error),
             _ => {
-                reply::put_command_complete(self.cout.tail(), "ROLLBACK");
+                reply::put_command_complete(self.answers(), "ROLLBACK");
                 Ok(())
             }
         }
@@ -161,7 +161,7 @@ impl Session {
                 self.limbo_ready(TransactionStatus::Failed);
             }
             Some(Exit::Empty) => {
-                frontend::put(self.cout.tail(), b'I', &[]);
+                frontend::put(self.answers(), b'I', &[]);
                 self.limbo_ready(self.status);
             }
             Some(exit) => match self.leave_limbo(exit) {
@@ -170,7 +170,7 @@ impl Session {
                 }
                 Ok(()) => self.limbo_ready(TransactionStatus::Idle),
                 Err(error) => {
-                    error.put(self.cout.tail());
+                    error.put(self.answers());
                     self.limbo_ready(TransactionStatus::Idle);
                 }
             },
@@ -226,7 +226,7 @@ impl Session {
             return Ok(());
         }
         if kind == b'S' {
-            frontend::put(self.cout.tail(), b't', &[b"\0\0"]);
+            frontend::put(self.answers(), b't', &[b"\0\0"]);
         }
         self.limbo_acknowledge(b'n');
         Ok(())
@@ -242,10 +242,10 @@ impl Session {
         let (portal, _) = frontend::execute(body)?;
         match self.limbo_portal(portal) {
             None => self.limbo_refuse(None),
-            Some(Exit::Empty) => frontend::put(self.cout.tail(), b'I', &[]),
+            Some(Exit::Empty) => frontend::put(self.answers(), b'I', &[]),
             Some(exit) => {
                 if let Err(error) = self.leave_limbo(exit) {
-                    error.put(self.cout.tail());
+                    error.put(self.answers());
                     self.discarding = true;
                 }
             }

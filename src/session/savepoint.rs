@@ -172,8 +172,8 @@ impl Session {
 
     fn answer_query_here(&mut self, effect: &Effect) {
         self.names.forget_unnamed();
-        reply::put_command_complete(self.cout.tail(), tag(effect));
-        reply::put_ready(self.cout.tail(), TransactionStatus::Open);
+        reply::put_command_complete(self.answers(), tag(effect));
+        reply::put_ready(self.answers(), TransactionStatus::Open);
     }
 
     fn roll_back_query(&mut self, name: &[u8], effect: &Effect) {
@@ -308,7 +308,7 @@ impl Session {
         reply::put_command_complete(&mut answer, tag(effect));
         if self.is_as_at(mark) {
             self.finish(effect, None);
-            self.cout.tail().append(&mut answer);
+            self.answers().append(&mut answer);
             return;
         }
         let mut error = Vec::new();

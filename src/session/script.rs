@@ -405,23 +405,23 @@ impl Session {
         self.names.forget_unnamed();
         let status = self.answer_script(script);
         self.status = status;
-        reply::put_ready(self.cout.tail(), status);
+        reply::put_ready(self.answers(), status);
         Some(Taken::All)
     }
 
     fn answer_script(&mut self, script: &Script) -> TransactionStatus {
         let status = self.status;
         if status == TransactionStatus::Failed {
-            aborted().put(self.cout.tail());
+            aborted().put(self.answers());
             return status;
         }
         let alone = status == TransactionStatus::Idle && script.0.len() == 1;
         for told in script.0.iter().filter_map(|piece| piece.told.as_ref()) {
             let mut out = Vec::new();
             match self.carry_out(told, alone, true, &mut out) {
-                Ok(()) => self.cout.tail().append(&mut out),
+                Ok(()) => self.answers().append(&mut out),
                 Err(error) => {
-                    error.put(self.cout.tail());
+                    error.put(self.answers());
                     self.settings.abandon(false);
                     self.obey_switches();
                     if status == TransactionStatus::Open {
@@ -531,7 +531,7 @@ impl Session {
             self.refuse_parse(error);
             return;
         }
-        error.put(self.cout.tail());
+        error.put(self.answers());
         self.discarding = true;
         if self.begin.take().is_some() {
             self.status = TransactionStatus::Failed;

@@ -542,3 +542,44 @@ fn what_is_refused() {
     drop(client);
     proxy.wait_base();
 }
+
+/// What is answered here does not overtake what the server has said and the client has not taken.
+#[test]
+fn answers_come_in_order_however_slowly_they_are_read() {
+    let (proxy, _direct, name) = start();
+    let mut client = proxy.connect();
+    // So small a window that the end of an answer has to wait.
+    let socket = socket2::SockRef::from(client.socket());
+    socket
+        .set_recv_buffer_size(256 * 1024)
+        .expect("a small window");
+    let run = |text: &str| [bind_text("", text, &[]), execute("", 0), sync()].concat();
+    client.exchange(&[
+        parse("big", "select repeat('x', 100000)", &[]),
+        parse("set", "savepoint a", &[]),
+        parse("back", "rollback to a", &[]),
+        sync(),
+    ]);
+    client.run("begin");
+    client.run(&format!("update {name} set value = 1 where id = 1"));
+    let big = query("select repeat('x', 100000)");
+    let round = [
+        big.clone(),
+        query("savepoint a"),
+        big.clone(),
+        query("rollback to a"),
+        big.clone(),
+        query("release a"),
+        query("savepoint a"),
+        run("big"),
+        run("back"),
+    ];
+    client.send(&round.concat().repeat(30));
+    for _ in 0..30 {
+        for expected in [
+            "TDCZ", "CZ", "TDCZ", "CZ", "TDCZ", "CZ", "CZ", "2DCZ", "2CZ",
+        ] {
+            assert_eq!(tags(&client.until_ready()), expected);
+        }
+    }
+}
