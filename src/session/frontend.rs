@@ -720,6 +720,7 @@ impl Session {
         let (forgets, unnamed) = self.forget_unnamed(alone);
         let note = Note {
             writes: true,
+            unread: true,
             forgets,
             unnamed,
             ..Note::default()
@@ -788,6 +789,9 @@ impl Session {
             if self.must_wait_for_names(&class) || self.stand_in(parse.text, &class).is_some() {
                 return Ok(Taken::Wait);
             }
+        }
+        if !self.retaken.is_empty() {
+            self.free_retaken(parse.name);
         }
         if let Some(error) = self.over_quota(&parse) {
             self.refuse_parse(error);
@@ -1362,7 +1366,6 @@ impl Session {
             None if portal.is_empty() => self.unnamed_portal,
             None => Doing::UNKNOWN,
         };
-        self.unsettled_writes |= writes || calls;
         self.prepare_deallocated(effects.as_deref());
         let mut note = Note {
             writes,
@@ -1450,7 +1453,13 @@ impl Session {
         let change = self.names.set(name, None);
         if self.lease.is_none() {
             self.names.keep(&change);
-            frontend::put(self.answers(), b'3', &[]);
+            if self.acks_to_skip > 0 {
+                // It was told before its request was taken once more, and is not taken a third time.
+                self.acks_to_skip -= 1;
+                self.acks_shown = self.acks_shown.saturating_sub(1);
+            } else {
+                frontend::put(self.answers(), b'3', &[]);
+            }
         } else {
             let changes = vec![(0, change)];
             self.answer_locally(
