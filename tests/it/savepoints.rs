@@ -575,6 +575,13 @@ fn answers_come_in_order_however_slowly_they_are_read() {
         run("back"),
     ];
     client.send(&round.concat().repeat(30));
+    let sent = || proxy.metrics().sum("dsqlproxy_bytes_total", &[]);
+    let mut before = 0.0;
+    // Until the proxy can write no more.
+    while before != sent() || before == 0.0 {
+        before = sent();
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
     for _ in 0..30 {
         for expected in [
             "TDCZ", "CZ", "TDCZ", "CZ", "TDCZ", "CZ", "CZ", "2DCZ", "2CZ",
