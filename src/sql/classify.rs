@@ -474,7 +474,8 @@ fn set_to(name: String, value: &[Token<'_>], local: bool) -> Effect {
             }
             Some(_) if !local && changes_lexing(&name, value) => Effect::Pin(PinReason::Setting),
             // Not settings of a session.
-            Some(_) if name == "seed" || is_of_transaction(&name) => Effect::Local,
+            Some(_) if name == "seed" => Effect::None,
+            Some(_) if is_of_transaction(&name) => Effect::Local,
             Some(value) => Effect::Set { name, value, local },
             None => Effect::Pin(PinReason::Setting),
         },

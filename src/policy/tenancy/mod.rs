@@ -180,7 +180,13 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {} ({})", self.rule, self.rule.text(), self.subject)
+        write!(
+            f,
+            "{:?}: {} ({})",
+            self.rule,
+            self.rule.text(),
+            self.subject
+        )
     }
 }
 
@@ -206,7 +212,10 @@ pub fn isolate(
     tenant: &Tenant,
 ) -> Result<Isolated, Refusal> {
     if statement.text.len() > policy.limits.statement_bytes {
-        return Err(Refusal::new(Rule::TooLong, statement.text.len().to_string()));
+        return Err(Refusal::new(
+            Rule::TooLong,
+            statement.text.len().to_string(),
+        ));
     }
     if statement.asynchronous {
         return Err(Refusal::new(Rule::StatementKind, "ASYNC"));

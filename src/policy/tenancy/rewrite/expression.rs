@@ -38,7 +38,9 @@ impl Rewriter<'_> {
 
     /// Rewrites expressions that stand at `place`.
     pub(super) fn values_at(&mut self, nodes: &mut [Node], place: Place) -> Done {
-        nodes.iter_mut().try_for_each(|node| self.value_at(node, place))
+        nodes
+            .iter_mut()
+            .try_for_each(|node| self.value_at(node, place))
     }
 
     fn expressions(&mut self, nodes: &mut [Node]) -> Done {
@@ -166,7 +168,12 @@ impl Rewriter<'_> {
             }
             _ => return refuse(Rule::Construct, "column"),
         }
-        if fields.iter().rev().skip(1).any(|field| text(field).is_none()) {
+        if fields
+            .iter()
+            .rev()
+            .skip(1)
+            .any(|field| text(field).is_none())
+        {
             return refuse(Rule::Construct, "column");
         }
         match fields.len() {
@@ -220,7 +227,10 @@ impl Rewriter<'_> {
         let Some(known) = known.filter(|name| lists().has_type(name)) else {
             return refuse(Rule::Type, names.last().and_then(text).unwrap_or_default());
         };
-        if !typmods.iter().all(|modifier| matches!(&modifier.node, Some(NodeEnum::AConst(_)))) {
+        if !typmods
+            .iter()
+            .all(|modifier| matches!(&modifier.node, Some(NodeEnum::AConst(_))))
+        {
             return refuse(Rule::Type, known);
         }
         *names = vec![build::string("pg_catalog"), build::string(known)];
@@ -393,7 +403,11 @@ impl Rewriter<'_> {
 
 /// Column names of a row constructor are the parser's own, if any.
 fn own_row(names: &[Node]) -> Done {
-    match names.iter().filter_map(text).find(|name| name.starts_with(RESERVED)) {
+    match names
+        .iter()
+        .filter_map(text)
+        .find(|name| name.starts_with(RESERVED))
+    {
         Some(name) => refuse(Rule::ReservedName, name),
         None => Ok(()),
     }

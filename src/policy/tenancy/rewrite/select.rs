@@ -188,7 +188,9 @@ impl Rewriter<'_> {
 
     /// Rewrites a FROM list.
     pub(super) fn from(&mut self, items: &mut [Node], from: &mut From) -> Done {
-        items.iter_mut().try_for_each(|item| self.from_item(item, true, from))
+        items
+            .iter_mut()
+            .try_for_each(|item| self.from_item(item, true, from))
     }
 
     /// Rewrites one item. `inner`: what WHERE says of it can be said before the join.
@@ -323,7 +325,12 @@ impl Rewriter<'_> {
     }
 
     /// What stands in FROM in place of a table's name.
-    fn table(&mut self, mut table: RangeVar, inner: bool, from: &mut From) -> Result<Node, super::Refusal> {
+    fn table(
+        &mut self,
+        mut table: RangeVar,
+        inner: bool,
+        from: &mut From,
+    ) -> Result<Node, super::Refusal> {
         own_alias(&table.alias)?;
         if table.relpersistence != "p" {
             return refuse(Rule::Construct, "persistence");
@@ -349,7 +356,9 @@ impl Rewriter<'_> {
             Meaning::Table(name, column, relation) => {
                 self.remember(bare, &name);
                 table.schemaname = name.schema;
-                let plain = inner && alias.colnames.is_empty() && from.groups_by_key(&alias.aliasname, relation);
+                let plain = inner
+                    && alias.colnames.is_empty()
+                    && from.groups_by_key(&alias.aliasname, relation);
                 if plain {
                     let predicate = self.predicate(&alias.aliasname, column)?;
                     from.predicates.push(predicate);
@@ -435,7 +444,10 @@ impl Rewriter<'_> {
         // The view's own names count from here on: more of them only make more loud.
         self.survey(&NodeEnum::SelectStmt(Box::new(query.clone())));
         from.notice(self.has_shared(&query), alias);
-        let (ctes, bare) = (std::mem::take(&mut self.ctes), std::mem::take(&mut self.bare));
+        let (ctes, bare) = (
+            std::mem::take(&mut self.ctes),
+            std::mem::take(&mut self.bare),
+        );
         self.select(&mut query, Place::Condition)?;
         (self.ctes, self.bare) = (ctes, bare);
         self.views -= 1;
@@ -447,8 +459,15 @@ impl Rewriter<'_> {
     fn copies_of(&self, select: &SelectStmt) -> HashMap<String, Vec<Copied>> {
         let mut copies: HashMap<String, Vec<Copied>> = HashMap::new();
         let only = match select.from_clause.as_slice() {
-            [Node { node: Some(NodeEnum::RangeVar(table)) }] => Some(
-                table.alias.as_ref().map_or(&table.relname, |alias| &alias.aliasname),
+            [
+                Node {
+                    node: Some(NodeEnum::RangeVar(table)),
+                },
+            ] => Some(
+                table
+                    .alias
+                    .as_ref()
+                    .map_or(&table.relname, |alias| &alias.aliasname),
             ),
             _ => None,
         };
