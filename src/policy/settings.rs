@@ -51,6 +51,13 @@ pub const RETRY: &str = "dsqlproxy.retry";
 /// What becomes of savepoints.
 pub const SAVEPOINTS: &str = "dsqlproxy.savepoints";
 
+/// What becomes of DDL in transactions.
+pub const DDL_IN_TRANSACTION: &str = "dsqlproxy.ddl_in_transaction";
+/// What becomes of statements that change many rows.
+pub const LARGE_DML: &str = "dsqlproxy.large_dml";
+/// Whether an index is there when its statement has been answered.
+pub const INDEX_WAIT: &str = "dsqlproxy.index_wait";
+
 const SETTINGS: &[Setting] = &[
     timeout(STATEMENT_TIMEOUT),
     timeout(TRANSACTION_TIMEOUT),
@@ -66,6 +73,21 @@ const SETTINGS: &[Setting] = &[
         name: SAVEPOINTS,
         default: "emulate",
         kind: Kind::Words(&["emulate", "reject"]),
+    },
+    Setting {
+        name: DDL_IN_TRANSACTION,
+        default: "reject",
+        kind: Kind::Words(&["reject", "split"]),
+    },
+    Setting {
+        name: LARGE_DML,
+        default: "refuse",
+        kind: Kind::Words(&["refuse", "batch"]),
+    },
+    Setting {
+        name: INDEX_WAIT,
+        default: "on",
+        kind: Kind::Switch,
     },
 ];
 

@@ -77,6 +77,7 @@ impl Session {
                 .is_some_and(|lease| lease.output.len() > HIGH_WATER)
                 || self.cout.len() > HIGH_WATER
                 || self.is_repeating()
+                || self.procedure.is_some()
             {
                 return Ok(progress);
             }
@@ -403,6 +404,9 @@ impl Session {
             return Ok(Taken::All);
         }
         if let Some(taken) = self.take_kept_query(text, class.statements) {
+            return Ok(taken);
+        }
+        if let Some(taken) = self.take_procedure_query(text) {
             return Ok(taken);
         }
         if let Some(taken) = self.lease_or(true)? {

@@ -15,6 +15,7 @@ mod insight;
 mod kept;
 mod limbo;
 mod names;
+mod procedure;
 mod recent;
 mod reset;
 mod run;

@@ -1,10 +1,12 @@
 //! Statements over many rows: TRUNCATE, CREATE TABLE AS, COPY, maintenance.
 
-use pg_query::NodeEnum;
-use pg_query::protobuf::{DropBehavior, IntoClause, ObjectType, SelectStmt};
+use pg_query::protobuf::{
+    DropBehavior, IntoClause, ObjectType, RangeVar, ResTarget, SelectStmt, UpdateStmt,
+};
+use pg_query::{Node, NodeEnum};
 
 use super::{Case, Changed, Draft, build};
-use crate::policy::{Procedure, TableName};
+use crate::policy::{Batch, Procedure, TableName};
 use crate::sql::tree::print;
 
 /// TRUNCATE.
@@ -111,37 +113,78 @@ pub(super) fn copy_freeze(draft: &mut Draft, _: &Case<'_>) -> Changed {
     Ok(vec![String::new()])
 }
 
-/// UPDATE, DELETE and INSERT … SELECT over one table, outside a transaction.
+/// UPDATE and DELETE over one table, outside a transaction. Those with other tables in them, or whose
+/// rows the client wants to see, go on as they are.
 pub(super) fn large(tree: &NodeEnum, case: &Case<'_>) -> Option<(Procedure, String)> {
     if case.facts.transaction.open {
         return None;
     }
-    let (table, plain) = match tree {
-        NodeEnum::UpdateStmt(update) => (
-            update.relation.as_ref(),
-            update.from_clause.is_empty()
+    let mut bare = tree.clone();
+    let (table, condition, sets) = match &mut bare {
+        NodeEnum::UpdateStmt(update)
+            if update.from_clause.is_empty()
                 && update.with_clause.is_none()
-                && update.returning_clause.is_none(),
-        ),
-        NodeEnum::DeleteStmt(delete) => (
-            delete.relation.as_ref(),
-            delete.using_clause.is_empty()
+                && update.returning_clause.is_none() =>
+        {
+            let condition = update.where_clause.take();
+            (update.relation.clone()?, condition, set_columns(update))
+        }
+        NodeEnum::DeleteStmt(delete)
+            if delete.using_clause.is_empty()
                 && delete.with_clause.is_none()
-                && delete.returning_clause.is_none(),
-        ),
-        NodeEnum::InsertStmt(insert) => (
-            insert.relation.as_ref(),
-            insert.with_clause.is_none()
-                && insert.returning_clause.is_none()
-                && matches!(
-                    insert.select_stmt.as_ref().and_then(|query| query.node.as_ref()),
-                    Some(NodeEnum::SelectStmt(select)) if select.values_lists.is_empty()
-                ),
-        ),
+                && delete.returning_clause.is_none() =>
+        {
+            let condition = delete.where_clause.take();
+            (delete.relation.clone()?, condition, Vec::new())
+        }
         _ => return None,
     };
-    let name = table.map_or_else(String::new, |table| table.relname.clone());
-    plain.then_some((Procedure::Batch, name))
+    let name = table.relname.clone();
+    let batch = Batch {
+        table: TableName(build::relation(&table)),
+        change: print(&bare).ok()?,
+        rows: rows(table, condition)?,
+        sets,
+    };
+    Some((Procedure::Batch(batch), name))
+}
+
+fn set_columns(update: &UpdateStmt) -> Vec<String> {
+    let targets = update.target_list.iter();
+    targets
+        .filter_map(|target| match &target.node {
+            Some(NodeEnum::ResTarget(target)) => Some(target.name.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// `FROM table [WHERE …]`.
+fn rows(table: RangeVar, condition: Option<Box<Node>>) -> Option<String> {
+    // With a column, so that the printer has something to print.
+    let column = ResTarget {
+        val: Some(Box::new(build::integer(1))),
+        ..ResTarget::default()
+    };
+    let select = SelectStmt {
+        target_list: vec![build::node(NodeEnum::ResTarget(Box::new(column)))],
+        from_clause: vec![build::node(NodeEnum::RangeVar(table))],
+        where_clause: condition,
+        ..frame()?
+    };
+    let text = print(&NodeEnum::SelectStmt(Box::new(select))).ok()?;
+    text.strip_prefix("SELECT 1 ").map(str::to_owned)
+}
+
+/// A SELECT with nothing in it.
+fn frame() -> Option<SelectStmt> {
+    match crate::sql::Statement::read("SELECT").ok()?.pop()?.tree {
+        crate::sql::Tree::Node(node) => match *node {
+            NodeEnum::SelectStmt(select) => Some(*select),
+            _ => None,
+        },
+        crate::sql::Tree::Iam { .. } => None,
+    }
 }
 
 /// ANALYZE without tables, and VACUUM of any kind.
