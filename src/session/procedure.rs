@@ -428,9 +428,9 @@ impl Session {
                 let left = String::from_utf8_lossy(failure.code()).into_owned();
                 tracing::warn!(sqlstate = left, "a failed step could not be undone");
                 let subject = task.subject();
-                running
-                    .deeds
-                    .push(format!("what this should have undone, which failed: {subject}"));
+                running.deeds.push(format!(
+                    "what this should have undone, which failed: {subject}"
+                ));
                 running.tasks.clear();
             }
             Next::Fail(failure, undo) => self.fail_procedure(failure, undo),
@@ -486,7 +486,8 @@ impl Session {
             return;
         };
         running.stop.get_or_insert(error);
-        let runs = running.asked.is_some() && running.tasks.front().is_some_and(|t| !t.is_waiting());
+        let runs =
+            running.asked.is_some() && running.tasks.front().is_some_and(|t| !t.is_waiting());
         self.leave_queue();
         self.stop_repeating();
         if !runs {
@@ -577,7 +578,10 @@ impl Session {
             .take(2)
             .any(|task| matches!(task, Task::Commit));
         let doubtful = wrote && asked.is_some_and(|asked| asked.changes);
-        let subject = running.tasks.front().map_or_else(String::new, Task::subject);
+        let subject = running
+            .tasks
+            .front()
+            .map_or_else(String::new, Task::subject);
         let error = match (doubtful, open, &loss.told) {
             (true, ..) => {
                 self.env.tally.commit_unknown.add(1);
@@ -594,7 +598,9 @@ impl Session {
                 return self.end_if_pinned(None);
             }
             (false, false, Some(told)) => told.clone(),
-            (false, false, None) => ClientError::error(loss.code, "the upstream connection was lost"),
+            (false, false, None) => {
+                ClientError::error(loss.code, "the upstream connection was lost")
+            }
         };
         // All is told already when it is in doubt.
         if doubtful {
@@ -603,13 +609,16 @@ impl Session {
         running.tasks.clear();
         match running.failure.is_some() {
             // What was to be undone stays.
-            true => running.deeds.push(format!("what this should have undone: {subject}")),
+            true => running
+                .deeds
+                .push(format!("what this should have undone: {subject}")),
             false => running.failure = Some(Failure::Own(error.clone())),
         }
-        self.end_if_pinned(Some(error).filter(|_| !loss.ends)).and(match loss.ends {
-            true => Err(End::Refuse(fatal(loss.told.clone()))),
-            false => Ok(()),
-        })
+        self.end_if_pinned(Some(error).filter(|_| !loss.ends))
+            .and(match loss.ends {
+                true => Err(End::Refuse(fatal(loss.told.clone()))),
+                false => Ok(()),
+            })
     }
 
     /// What the session had on its connection is gone.
@@ -746,8 +755,8 @@ impl Session {
         let mut all = crate::sql::Statement::read(text).ok()?;
         let statement = all.pop().filter(|_| all.is_empty())?;
         let is = |name: &str, value: &str| self.settings.kept(name) == Some(value);
-        let open = self.begin.is_some()
-            || self.lease.is_some() && self.block() != TransactionStatus::Idle;
+        let open =
+            self.begin.is_some() || self.lease.is_some() && self.block() != TransactionStatus::Idle;
         let facts = policy::SessionFacts {
             profile: crate::config::schema::Dialect::Compat,
             as_of: policy::Month::LAST,
@@ -771,8 +780,7 @@ impl Session {
         let rules = policy::Rules::standard().ok()?;
         let decision = policy::decide(&statement, &facts, &rules);
         match &decision.action {
-            Action::Rewrite(rewrite)
-                if matches!(rewrite.steps.as_slice(), [step] if step.kind == StepKind::Statement) =>
+            Action::Rewrite(rewrite) if matches!(rewrite.steps.as_slice(), [step] if step.kind == StepKind::Statement) =>
             {
                 return None;
             }

@@ -484,7 +484,11 @@ impl Batches {
         if self.key.is_empty() {
             return Request::look(catalog::key(&self.table));
         }
-        let quoted: Vec<String> = self.key.iter().map(|column| catalog::quoted(column)).collect();
+        let quoted: Vec<String> = self
+            .key
+            .iter()
+            .map(|column| catalog::quoted(column))
+            .collect();
         let key = quoted.join(", ");
         let rows = self.rows;
         let sql = match &self.form {
@@ -515,7 +519,10 @@ impl Batches {
             .iter()
             .map(|column| format!("pg_catalog.quote_literal({column}::text)"))
             .collect();
-        let last: Vec<String> = quoted.iter().map(|column| format!("{column} DESC")).collect();
+        let last: Vec<String> = quoted
+            .iter()
+            .map(|column| format!("{column} DESC"))
+            .collect();
         format!(
             "WITH changed AS ({} WHERE ({key}) IN (SELECT {key} FROM (SELECT {key} {}) AS meant{behind} \
              ORDER BY {key} LIMIT {}) RETURNING {key}) \

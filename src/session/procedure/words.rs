@@ -70,9 +70,7 @@ pub(super) fn referred_to(referring: &str, referred: &str) -> ClientError {
         sqlstate::FEATURE_NOT_SUPPORTED,
         "cannot truncate a table referenced in a foreign key constraint",
     )
-    .detail(format!(
-        "Table \"{referring}\" references \"{referred}\"."
-    ))
+    .detail(format!("Table \"{referring}\" references \"{referred}\"."))
     .hint(format!(
         "Truncate table \"{referring}\" at the same time, or use TRUNCATE ... CASCADE."
     ))
@@ -168,7 +166,10 @@ mod tests {
         let cases = [
             ("CREATE UNIQUE INDEX ASYNC k ON s.t (a)", "k"),
             ("CREATE INDEX ASYNC IF NOT EXISTS \"A b\" ON t (a)", "A b"),
-            ("ALTER TABLE ASYNC s.t VALIDATE CONSTRAINT t_a_check", "t_a_check"),
+            (
+                "ALTER TABLE ASYNC s.t VALIDATE CONSTRAINT t_a_check",
+                "t_a_check",
+            ),
         ];
         for (sql, name) in cases {
             assert_eq!(object(sql), name, "{sql}");
