@@ -214,7 +214,7 @@ pub enum Procedure {
         /// Its columns.
         columns: Vec<String>,
     },
-    /// UPDATE or DELETE in batches, in the order of the primary key.
+    /// UPDATE, DELETE or INSERT … SELECT in batches, in the order of a primary key.
     Batch(Batch),
     /// Advisory lock functions.
     AdvisoryLock,
@@ -231,17 +231,28 @@ pub enum Procedure {
     TemporaryTable,
 }
 
-/// A change of many rows of one table, for which the server takes several transactions.
+/// A change of many rows, for which the server takes several transactions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
-    /// The table.
+    /// The table whose rows it goes through.
     pub table: TableName,
+    /// What it does.
+    pub kind: BatchKind,
     /// The client's statement without its WHERE, so that another can be put behind it.
     pub change: String,
     /// `FROM table [WHERE …]`: the rows that the client means.
     pub rows: String,
-    /// The columns that it sets; none when it deletes.
-    pub sets: Vec<String>,
+}
+
+/// What a batch does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BatchKind {
+    /// DELETE.
+    Delete,
+    /// UPDATE of these columns.
+    Update(Vec<String>),
+    /// INSERT of what is read from the table.
+    Insert,
 }
 
 impl Procedure {

@@ -165,6 +165,19 @@ fn many_rows_are_changed_in_batches() {
     fill(&mut client, "t", 7000);
     assert_eq!(tag(&client.query("truncate t")), "TRUNCATE TABLE");
     assert_eq!(client.scalar("select count(*) from t"), "0");
+    // Rows of one table into another.
+    set_up(
+        &mut client,
+        "create table copy (id bigint primary key, n int, x text)",
+    );
+    fill(&mut client, "t", 6000);
+    let frames = client
+        .query("insert into copy (n, id, x) select n, id, upper('x') from t where n < 6 or n > 6");
+    assert_eq!(tag(&frames), "INSERT 0 5143");
+    assert_eq!(
+        client.scalar("select count(*) from copy where x = 'X' and n = id % 7"),
+        "5143"
+    );
     // Keys of two columns.
     set_up(
         &mut client,
@@ -252,7 +265,7 @@ fn a_failure_half_way_tells_what_is_done() {
     let refused = error(&frames);
     assert_eq!(refused.sqlstate(), "22012");
     assert!(
-        detail(refused).contains("2 transactions with the change of 5000 rows of table \"t\""),
+        detail(refused).contains("the change of 5000 rows of table \"t\" in 2 transactions"),
         "{}",
         detail(refused)
     );

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::policy::{Action, Batch, Procedure, Rewrite, Step, StepKind, TableName};
+use crate::policy::{Action, Batch, BatchKind, Procedure, Rewrite, Step, StepKind, TableName};
 use crate::sql::redact;
 use crate::wire::backend::error_fields;
 use crate::wire::reply::ClientError;
@@ -172,7 +172,7 @@ enum Form {
     /// Rows that go.
     Delete(Batch),
     /// Rows that stay and may be found again, so these are taken in the order of their key.
-    Update(Batch),
+    Onward(Batch),
 }
 
 /// A TRUNCATE.
@@ -270,9 +270,10 @@ impl Work {
     }
 
     fn batch(batch: &Batch, whole: &str, manner: Manner) -> Self {
-        let (form, tag) = match batch.sets.is_empty() {
-            true => (Form::Delete(batch.clone()), "DELETE"),
-            false => (Form::Update(batch.clone()), "UPDATE"),
+        let (form, tag) = match batch.kind {
+            BatchKind::Delete => (Form::Delete(batch.clone()), "DELETE"),
+            BatchKind::Update(_) => (Form::Onward(batch.clone()), "UPDATE"),
+            BatchKind::Insert => (Form::Onward(batch.clone()), "INSERT 0"),
         };
         Self {
             tasks: vec![Task::Batches(Batches {
@@ -464,19 +465,19 @@ impl Batches {
     }
 
     fn tale(&self) -> String {
-        let transactions = match self.runs {
-            1 => "1 transaction".to_owned(),
-            runs => format!("{runs} transactions"),
+        let what = match &self.form {
+            Form::Delete(_) => "deletion",
+            Form::Onward(batch) if batch.kind == BatchKind::Insert => "copy",
+            _ => "change",
         };
         format!(
-            "{} {} of {} rows of table {}",
-            transactions,
-            match self.form {
-                Form::Delete(_) => "with the deletion",
-                _ => "with the change",
-            },
+            "the {what} of {} rows of table {} in {}",
             self.changed,
-            self.table.0
+            self.table.0,
+            match self.runs {
+                1 => "1 transaction".to_owned(),
+                runs => format!("{runs} transactions"),
+            }
         )
     }
 
@@ -499,7 +500,7 @@ impl Batches {
                 "{} WHERE ({key}) IN (SELECT {key} {} LIMIT {rows})",
                 batch.change, batch.rows
             ),
-            Form::Update(batch) => self.update(batch, &quoted),
+            Form::Onward(batch) => self.onward(batch, &quoted),
         };
         Request::Text {
             sql,
@@ -508,8 +509,9 @@ impl Batches {
         }
     }
 
-    /// Changes the next rows in the order of the key; answers with the last of them and their number.
-    fn update(&self, batch: &Batch, quoted: &[String]) -> String {
+    /// Takes the next rows in the order of the key; answers with the key of the last of them, their
+    /// number, and the number of rows changed.
+    fn onward(&self, batch: &Batch, quoted: &[String]) -> String {
         let key = quoted.join(", ");
         let behind = match &self.behind {
             Some(behind) => format!(" WHERE ({key}) > ({behind})"),
@@ -524,12 +526,13 @@ impl Batches {
             .map(|column| format!("{column} DESC"))
             .collect();
         format!(
-            "WITH changed AS ({} WHERE ({key}) IN (SELECT {key} FROM (SELECT {key} {}) AS meant{behind} \
-             ORDER BY {key} LIMIT {}) RETURNING {key}) \
-             SELECT {}, (SELECT count(*) FROM changed) FROM changed ORDER BY {} LIMIT 1",
-            batch.change,
+            "WITH meant AS (SELECT {key} FROM (SELECT {key} {}) AS every{behind} ORDER BY {key} LIMIT {}), \
+             changed AS ({} WHERE ({key}) IN (SELECT {key} FROM meant) RETURNING 1) \
+             SELECT {}, (SELECT count(*) FROM meant), (SELECT count(*) FROM changed) \
+             FROM meant ORDER BY {} LIMIT 1",
             batch.rows,
             self.rows,
+            batch.change,
             constants.join(", "),
             last.join(", ")
         )
@@ -539,33 +542,38 @@ impl Batches {
         if self.key.is_empty() {
             return self.found_key(answer);
         }
-        let changed = match (&self.form, answer.rows.first()) {
-            (Form::Update(_), None) => 0,
-            (Form::Update(_), Some(row)) => {
-                let (count, key) = match row.split_last() {
-                    Some((count, key)) => (count.as_deref(), key),
-                    None => (None, [].as_slice()),
-                };
-                let key: Vec<&str> = key.iter().flatten().map(String::as_str).collect();
-                self.behind = Some(key.join(", "));
-                count.and_then(|count| count.parse().ok()).unwrap_or(0)
-            }
-            _ => answer.count(),
+        let (meant, changed) = match &self.form {
+            Form::Onward(_) => self.went_on(answer),
+            _ => (answer.count(), answer.count()),
         };
         self.runs += u64::from(changed > 0);
         self.changed += changed;
         // Fewer than there may be are the last.
-        match changed < u64::from(self.rows) {
+        match meant < u64::from(self.rows) {
             true => Next::Done,
             false => Next::Again,
         }
+    }
+
+    /// Notes where to go on; gives the rows taken and those changed.
+    fn went_on(&mut self, answer: &Answer) -> (u64, u64) {
+        let Some([key @ .., meant, changed]) = answer.rows.first().map(Vec::as_slice) else {
+            return (0, 0);
+        };
+        let key: Vec<&str> = key.iter().flatten().map(String::as_str).collect();
+        self.behind = Some(key.join(", "));
+        let number = |value: &Option<String>| value.as_ref().and_then(|n| n.parse().ok());
+        (number(meant).unwrap_or(0), number(changed).unwrap_or(0))
     }
 
     fn found_key(&mut self, answer: &Answer) -> Next {
         let columns = answer.rows.iter().filter_map(|row| row.first()?.clone());
         let key: Vec<String> = columns.collect();
         let moves = match &self.form {
-            Form::Update(batch) => batch.sets.iter().any(|column| key.contains(column)),
+            Form::Onward(Batch {
+                kind: BatchKind::Update(sets),
+                ..
+            }) => sets.iter().any(|column| key.contains(column)),
             _ => false,
         };
         match (&self.whole, key.is_empty() || moves) {
@@ -602,9 +610,9 @@ impl Truncation {
             }
             let batch = Batch {
                 table: table.clone(),
+                kind: BatchKind::Delete,
                 change: format!("DELETE FROM {name}"),
                 rows: format!("FROM {name}"),
-                sets: Vec::new(),
             };
             tasks.push(Task::Batches(Batches {
                 whole: Some(batch.change.clone()),
@@ -630,4 +638,153 @@ fn restarts(table: &TableName, answer: &Answer) -> Vec<Task> {
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> TableName {
+        TableName("t".to_owned())
+    }
+
+    fn rows(rows: &[&[&str]]) -> Answer {
+        let row = |row: &&[&str]| row.iter().map(|value| Some((*value).to_owned())).collect();
+        Answer {
+            rows: rows.iter().map(row).collect(),
+            ..Answer::default()
+        }
+    }
+
+    fn tagged(tag: &str) -> Answer {
+        Answer {
+            tag: tag.to_owned(),
+            ..Answer::default()
+        }
+    }
+
+    fn refused(code: &str) -> Answer {
+        Answer {
+            error: Some(format!("SERROR\0VERROR\0C{code}\0Mno\0\0").into_bytes()),
+            ..Answer::default()
+        }
+    }
+
+    fn sql(task: &Task) -> String {
+        match task.request() {
+            Request::Text { sql, .. } => sql,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn work(kind: BatchKind, change: &str) -> Task {
+        let batch = Batch {
+            table: table(),
+            kind,
+            change: change.to_owned(),
+            rows: "FROM t WHERE n > 1".to_owned(),
+        };
+        let manner = Manner {
+            waits: true,
+            rows: 10,
+        };
+        let action = Action::Emulate(Procedure::Batch(batch));
+        Work::of(&action, "whole", manner).unwrap().tasks.remove(0)
+    }
+
+    #[test]
+    fn rows_that_stay_are_taken_in_the_order_of_their_key() {
+        let mut task = work(BatchKind::Update(vec!["n".into()]), "UPDATE t SET n = 1");
+        assert!(sql(&task).contains("pg_constraint"));
+        assert!(matches!(
+            task.answered(rows(&[&["a"], &["b c"]])),
+            Next::Again
+        ));
+        assert!(!sql(&task).contains(") > ("), "{}", sql(&task));
+        let answer = rows(&[&["'1'", "'x''y'", "10", "9"]]);
+        assert!(matches!(task.answered(answer), Next::Again));
+        assert!(
+            sql(&task).contains("WHERE (\"a\", \"b c\") > ('1', 'x''y')"),
+            "{}",
+            sql(&task)
+        );
+        assert!(matches!(task.answered(rows(&[])), Next::Done));
+        assert_eq!(task.changed(), 9);
+        assert_eq!(
+            task.deed(false).unwrap(),
+            "the change of 9 rows of table t in 1 transaction"
+        );
+    }
+
+    #[test]
+    fn batches_become_smaller_when_they_are_too_large() {
+        let mut task = work(BatchKind::Delete, "DELETE FROM t");
+        task.answered(rows(&[&["id"]]));
+        assert_eq!(
+            sql(&task),
+            "DELETE FROM t WHERE (\"id\") IN (SELECT \"id\" FROM t WHERE n > 1 LIMIT 10)"
+        );
+        for limit in [5, 2, 1] {
+            assert!(matches!(task.answered(refused("54000")), Next::Again));
+            assert!(sql(&task).ends_with(&format!("LIMIT {limit})")));
+        }
+        assert!(matches!(task.answered(refused("54000")), Next::Fail(..)));
+        assert!(matches!(task.answered(tagged("DELETE 1")), Next::Again));
+        assert!(matches!(task.answered(tagged("DELETE 0")), Next::Done));
+        assert_eq!(task.changed(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_parted_is_done_whole() {
+        let cases: [(BatchKind, &[&[&str]]); 2] = [
+            (BatchKind::Delete, &[]),
+            (BatchKind::Update(vec!["id".into()]), &[&["id"]]),
+        ];
+        for (kind, key) in cases {
+            let mut task = work(kind, "change");
+            let Next::Become(tasks) = task.answered(rows(key)) else {
+                panic!("{key:?}");
+            };
+            assert_eq!(sql(&tasks[0]), "whole");
+        }
+    }
+
+    #[test]
+    fn a_job_is_waited_for_and_undone() {
+        let job = |leaves| {
+            Task::Job(Job {
+                step: Step {
+                    undo: Some("DROP INDEX i".to_owned()),
+                    failure: Some("23505"),
+                    tolerate: vec!["42P07"],
+                    ..Step::job("CREATE UNIQUE INDEX ASYNC i ON t (a)".to_owned())
+                },
+                leaves,
+                id: None,
+                looks: 0,
+                status: String::new(),
+            })
+        };
+        assert!(matches!(job(true).answered(rows(&[&["id"]])), Next::Done));
+        assert!(matches!(job(false).answered(rows(&[])), Next::Done));
+        assert!(matches!(job(false).answered(refused("42P07")), Next::Done));
+        let mut task = job(false);
+        assert!(matches!(task.answered(rows(&[&["id'x"]])), Next::Pause(_)));
+        assert!(sql(&task).ends_with("job_id = 'id''x'"));
+        assert!(task.is_waiting());
+        let mut pause = Duration::ZERO;
+        for _ in 0..9 {
+            let Next::Pause(next) = task.answered(rows(&[&["processing", ""]])) else {
+                panic!("it is waited for");
+            };
+            assert!(next >= pause && next <= LONGEST_LOOK);
+            pause = next;
+        }
+        assert_eq!(pause, LONGEST_LOOK);
+        let Next::Fail(failure, undo) = task.answered(rows(&[&["failed", "two of them"]])) else {
+            panic!("failed");
+        };
+        assert_eq!(failure.code(), b"23505");
+        assert_eq!(undo.as_deref(), Some("DROP INDEX i"));
+    }
 }
