@@ -50,12 +50,11 @@ pub const IDLE_IN_TRANSACTION_TIMEOUT: &str = "idle_in_transaction_session_timeo
 pub const RETRY: &str = "dsqlproxy.retry";
 /// What becomes of savepoints.
 pub const SAVEPOINTS: &str = "dsqlproxy.savepoints";
-
-/// What becomes of DDL in transactions.
+/// What becomes of more DDL in a transaction than DSQL takes.
 pub const DDL_IN_TRANSACTION: &str = "dsqlproxy.ddl_in_transaction";
-/// What becomes of statements that change many rows.
+/// What becomes of statements that change more rows than a transaction may.
 pub const LARGE_DML: &str = "dsqlproxy.large_dml";
-/// Whether an index is there when its statement has been answered.
+/// Whether CREATE INDEX waits until the index is there.
 pub const INDEX_WAIT: &str = "dsqlproxy.index_wait";
 
 const SETTINGS: &[Setting] = &[

@@ -20,9 +20,11 @@ mod recent;
 mod reset;
 mod run;
 mod savepoint;
+mod script;
 mod state;
 mod tentative;
 mod value;
+mod verdict;
 mod welcome;
 
 pub use conflict::RetryEnv;
@@ -32,4 +34,5 @@ pub use insight::Insight;
 pub use kept::KeptEnv;
 pub use names::{Quota, Registry};
 pub use run::{Session, SessionEnv};
+pub use verdict::{PolicyEnv, Verdict, Verdicts, no_verdicts};
 pub use welcome::Profiles;

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use rand::Rng;
 use tokio::time::Sleep;
 
+use crate::policy::{Action, Decision, Placement, Procedure, TransactionFacts};
 use crate::sql::Effect;
 use crate::upstream::Expect;
 use crate::wire::backend::{TransactionStatus, command_tag, error_fields};
@@ -26,12 +27,13 @@ use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError, Severity};
 use crate::wire::sqlstate;
 
-use self::task::{Answer, Failure, Next, Request, Tag, Task};
+use self::task::{Answer, Failure, Manner, Next, Request, Tag, Task, Work};
 use super::abandon::Loss;
-use super::limbo::Limbo;
+use super::frontend::Taken;
+use super::limbo::{Limbo, aborted};
+use super::names::Prepared;
 use super::run::{End, Note, Own, Session};
-
-pub(super) use self::task::{Manner, Work};
+use super::verdict::Part;
 
 /// The client is told how far it is about so often.
 const TELL: Duration = Duration::from_secs(5);
@@ -50,7 +52,7 @@ const ROWS: usize = 1024;
 
 /// How the client gets the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reply {
+enum Reply {
     /// As that of a Query.
     Query,
     /// As that of an Execute.
@@ -61,11 +63,11 @@ pub(super) enum Reply {
 
 /// The parameters of a portal.
 #[derive(Debug, Clone)]
-pub(super) struct Parameters {
+struct Parameters {
     /// Types as in Parse: count and OIDs.
-    pub types: Rc<[u8]>,
+    types: Rc<[u8]>,
     /// Formats and values as in Bind, without formats of results.
-    pub values: Rc<[u8]>,
+    values: Rc<[u8]>,
 }
 
 /// A procedure under way.
@@ -169,19 +171,150 @@ fn pause_before(attempt: u32) -> Duration {
     rand::rng().random_range(Duration::ZERO..=bound)
 }
 
+/// Why a statement of several steps is refused; `None` when [`Session::take_procedure_query`] and
+/// [`Session::take_procedure_execute`] run it.
+pub(super) fn refusal(decision: &Decision) -> Option<ClientError> {
+    let runs = match &decision.action {
+        Action::Rewrite(_) | Action::Emulate(Procedure::Batch(_) | Procedure::Truncate { .. }) => {
+            true
+        }
+        _ => decision.placement == Placement::AfterCommit,
+    };
+    (!runs).then(|| {
+        let rules: Vec<&str> = decision.rules.iter().map(|rule| &**rule).collect();
+        ClientError::error(
+            sqlstate::FEATURE_NOT_SUPPORTED,
+            "this statement takes several steps on Aurora DSQL, which this version does not run",
+        )
+        .hint(format!(
+            "dsql-proxy explain prints the steps; rules: {}.",
+            rules.join(", ")
+        ))
+    })
+}
+
+/// The refusal of such a statement among others of one Query.
+pub(super) fn alone() -> ClientError {
+    ClientError::error(
+        sqlstate::FEATURE_NOT_SUPPORTED,
+        "this statement takes several steps on Aurora DSQL and cannot be one of several in a Query",
+    )
+    .hint("Send it as a Query of its own.")
+}
+
 impl Session {
-    /// Begins to do a statement's work. Nothing may be owed; the client's next frames wait.
-    pub(super) fn begin_procedure(
+    /// Runs the one statement of a Query, and answers it with ReadyForQuery.
+    pub(super) fn take_procedure_query(&mut self, text: &[u8], part: &Part) -> Taken {
+        if self.waits_for_answers(false) {
+            return Taken::Wait;
+        }
+        if self.has_failed() {
+            aborted().put(self.cout.tail());
+            reply::put_ready(self.cout.tail(), TransactionStatus::Failed);
+            return Taken::All;
+        }
+        self.begin_part(text, part, Reply::Query, None)
+    }
+
+    /// Runs the statement of a portal when it is executed. The server got an empty statement in its
+    /// place, so that Parse, Bind and Describe are answered; or the client's own, if that may have
+    /// parameters.
+    pub(super) fn take_procedure_execute(
         &mut self,
-        work: Work,
+        prepared: &Prepared,
+        part: &Part,
+        values: Option<&Rc<[u8]>>,
+    ) -> Taken {
+        if self.waits_for_answers(false) {
+            return Taken::Wait;
+        }
+        if self.has_failed() {
+            self.refuse_parse(aborted());
+            return Taken::All;
+        }
+        if values.is_none() {
+            self.refuse_parse(words::long_parameters());
+            return Taken::All;
+        }
+        let parameters = values.map(|values| Parameters {
+            types: prepared.types.as_ref().into(),
+            values: Rc::clone(values),
+        });
+        self.begin_part(&prepared.source, part, Reply::Execute, parameters)
+    }
+
+    /// Commits what the client's transaction has done, if the statement of a portal that is bound
+    /// cannot be in the same one.
+    pub(super) fn take_procedure_bind(&mut self, part: &Part) -> Option<Taken> {
+        if part.decision.placement != Placement::AfterCommit {
+            return None;
+        }
+        if self.waits_for_answers(false) {
+            return Some(Taken::Wait);
+        }
+        if self.has_failed() {
+            return None;
+        }
+        Some(self.begin_part(b"", part, Reply::Nothing, None))
+    }
+
+    fn has_failed(&self) -> bool {
+        self.lease.is_some() && self.block() == TransactionStatus::Failed
+    }
+
+    /// `text` is the client's, of which `part` is the only statement.
+    fn begin_part(
+        &mut self,
+        text: &[u8],
+        part: &Part,
         reply: Reply,
         parameters: Option<Parameters>,
-    ) {
+    ) -> Taken {
+        let notices = self.notices(&part.decision.notices);
+        self.take_passing_of_lease();
+        self.cout.tail().extend_from_slice(&notices);
+        if part.decision.placement == Placement::AfterCommit {
+            // Its transaction is another then, in which it is taken again.
+            let work = Work {
+                tasks: Vec::new(),
+                tag: Tag::Last,
+            };
+            self.begin_procedure(work, Reply::Nothing, None);
+            return Taken::Wait;
+        }
+        let whole = text.get(part.span.clone()).unwrap_or_default();
+        let whole = String::from_utf8_lossy(whole);
+        let manner = Manner {
+            waits: self.switches.index_wait,
+            rows: self
+                .env
+                .policy
+                .as_ref()
+                .map_or(1, |policy| policy.rules.parameters.batch_rows),
+        };
+        match Work::of(&part.decision.action, &whole, manner) {
+            Some(work) => self.begin_procedure(work, reply, parameters),
+            // Refused before it comes to this.
+            None => {
+                let work = Work {
+                    tasks: Vec::new(),
+                    tag: Tag::Last,
+                };
+                self.begin_procedure(work, reply, None);
+                self.fail_procedure(Failure::Own(alone()), None);
+            }
+        }
+        Taken::All
+    }
+
+    /// Begins to do a statement's work. Nothing may be owed; the client's next frames wait.
+    fn begin_procedure(&mut self, work: Work, reply: Reply, parameters: Option<Parameters>) {
         let mut running = Running::new(work, reply, parameters);
         if let Some(begin) = self.begin.take() {
             running.block = Some(begin);
         } else if self.lease.is_some() && self.block() == TransactionStatus::Open {
-            running.block = Some(b"BEGIN".to_vec());
+            let begin = self.begin_sent.clone();
+            running.block = Some(begin.unwrap_or_else(|| b"BEGIN".to_vec()));
             running.tasks.push_front(Task::Commit);
         }
         if self.owed.is_unsynced() {
@@ -406,7 +539,7 @@ impl Session {
             Next::Again => {}
             Next::Pause(pause) => self.pause_procedure(pause),
             Next::Done if rolled_back => {
-                let error = super::limbo::aborted();
+                let error = aborted();
                 self.fail_procedure(Failure::Own(error), None);
                 return;
             }
@@ -635,6 +768,10 @@ impl Session {
         let Some(running) = self.procedure.take() else {
             return;
         };
+        self.transaction = TransactionFacts {
+            open: running.block.is_some(),
+            ..TransactionFacts::default()
+        };
         self.take_passing_of_lease();
         self.recent.clear();
         match &running.failure {
@@ -741,67 +878,6 @@ fn values(body: &[u8]) -> Vec<Option<String>> {
         rest = behind;
     }
     values
-}
-
-// TEMPORARY until policy is called for all statements.
-impl Session {
-    pub(super) fn take_procedure_query(&mut self, text: &[u8]) -> Option<super::frontend::Taken> {
-        use super::frontend::Taken;
-        use crate::policy::{self, Action, StepKind, settings};
-        if self.settings.scope() != settings::Scope::All {
-            return None;
-        }
-        let text = std::str::from_utf8(text).ok()?;
-        let mut all = crate::sql::Statement::read(text).ok()?;
-        let statement = all.pop().filter(|_| all.is_empty())?;
-        let is = |name: &str, value: &str| self.settings.kept(name) == Some(value);
-        let open =
-            self.begin.is_some() || self.lease.is_some() && self.block() != TransactionStatus::Idle;
-        let facts = policy::SessionFacts {
-            profile: crate::config::schema::Dialect::Compat,
-            as_of: policy::Month::LAST,
-            switches: policy::Switches {
-                ddl_in_transaction: match is(settings::DDL_IN_TRANSACTION, "split") {
-                    true => policy::DdlInTransaction::Split,
-                    false => policy::DdlInTransaction::Reject,
-                },
-                large_dml: match is(settings::LARGE_DML, "batch") {
-                    true => policy::LargeDml::Batch,
-                    false => policy::LargeDml::Refuse,
-                },
-                index_wait: !is(settings::INDEX_WAIT, "off"),
-                savepoints: true,
-            },
-            transaction: policy::TransactionFacts {
-                open,
-                ..policy::TransactionFacts::default()
-            },
-        };
-        let rules = policy::Rules::standard().ok()?;
-        let decision = policy::decide(&statement, &facts, &rules);
-        match &decision.action {
-            Action::Rewrite(rewrite) if matches!(rewrite.steps.as_slice(), [step] if step.kind == StepKind::Statement) =>
-            {
-                return None;
-            }
-            Action::Forward | Action::Answer(_) | Action::Reject(_) => return None,
-            _ => {}
-        }
-        let manner = Manner {
-            waits: facts.switches.index_wait,
-            rows: rules.parameters.batch_rows,
-        };
-        let work = Work::of(&decision.action, text, manner)?;
-        if !self.owed.is_empty() {
-            self.ask_for_answers();
-            return Some(Taken::Wait);
-        }
-        for notice in &decision.notices {
-            reply::put_notice(self.cout.tail(), notice.code, &notice.message);
-        }
-        self.begin_procedure(work, Reply::Query, None);
-        Some(Taken::All)
-    }
 }
 
 #[cfg(test)]

@@ -64,6 +64,14 @@ pub(super) fn no_key(table: &TableName) -> ClientError {
     )
 }
 
+/// The values of a portal were not kept.
+pub(super) fn long_parameters() -> ClientError {
+    ClientError::error(
+        sqlstate::PROGRAM_LIMIT_EXCEEDED,
+        "the parameters of a statement of several transactions take at most 8 KiB",
+    )
+}
+
 /// TRUNCATE of a table that others refer to.
 pub(super) fn referred_to(referring: &str, referred: &str) -> ClientError {
     ClientError::error(
