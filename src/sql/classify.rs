@@ -698,9 +698,9 @@ mod tests {
             ("SET x TO DEFAULT", vec![E::Reset("x".into())]),
             ("SET ROLE bob", vec![E::Pin(P::Role)]),
             ("SET role = bob", vec![E::Pin(P::Role)]),
-            ("SET LOCAL ROLE bob", vec![E::None]),
+            ("SET LOCAL ROLE bob", vec![E::Local]),
             ("SET SESSION AUTHORIZATION bob", vec![E::Pin(P::Role)]),
-            ("SET TRANSACTION READ ONLY", vec![E::None]),
+            ("SET TRANSACTION READ ONLY", vec![E::Local]),
             (
                 "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
                 vec![E::Pin(P::Setting)],

@@ -21,9 +21,14 @@ pub struct Cluster {
 impl Cluster {
     /// Starts one with nothing in it.
     pub fn start() -> Self {
+        Self::with_jobs_of(Duration::from_millis(200))
+    }
+
+    /// The same; jobs take at least so long on its clock.
+    pub fn with_jobs_of(job_duration: Duration) -> Self {
         let folder = emulated::open_folder();
         let emulator = Emulator::start(&EmulatorOptions {
-            job_duration: Duration::from_millis(200),
+            job_duration,
             ..emulated::options(folder.path())
         })
         .expect("an emulator");
