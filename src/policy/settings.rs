@@ -50,6 +50,12 @@ pub const IDLE_IN_TRANSACTION_TIMEOUT: &str = "idle_in_transaction_session_timeo
 pub const RETRY: &str = "dsqlproxy.retry";
 /// What becomes of savepoints.
 pub const SAVEPOINTS: &str = "dsqlproxy.savepoints";
+/// What becomes of more DDL in a transaction than DSQL takes.
+pub const DDL_IN_TRANSACTION: &str = "dsqlproxy.ddl_in_transaction";
+/// What becomes of statements that change more rows than a transaction may.
+pub const LARGE_DML: &str = "dsqlproxy.large_dml";
+/// Whether CREATE INDEX waits until the index is there.
+pub const INDEX_WAIT: &str = "dsqlproxy.index_wait";
 
 const SETTINGS: &[Setting] = &[
     timeout(STATEMENT_TIMEOUT),
@@ -66,6 +72,21 @@ const SETTINGS: &[Setting] = &[
         name: SAVEPOINTS,
         default: "emulate",
         kind: Kind::Words(&["emulate", "reject"]),
+    },
+    Setting {
+        name: DDL_IN_TRANSACTION,
+        default: "reject",
+        kind: Kind::Words(&["reject", "split"]),
+    },
+    Setting {
+        name: LARGE_DML,
+        default: "refuse",
+        kind: Kind::Words(&["refuse", "batch"]),
+    },
+    Setting {
+        name: INDEX_WAIT,
+        default: "on",
+        kind: Kind::Switch,
     },
 ];
 

@@ -18,6 +18,7 @@ use tokio::task::LocalSet;
 use crate::auth::{Gate, GateError};
 use crate::config::{ClusterKind, Config, Database, Dialect, PoolMode, Retry, Savepoints};
 use crate::policy::settings::{self, Scope};
+use crate::policy::{Rules, RulesError};
 use crate::pool::{Pool, PoolShared};
 use crate::retry::{ClusterBudget, Limits};
 use crate::session::{KeptEnv, Quota};
@@ -55,6 +56,9 @@ pub enum StartError {
     /// A database entry names no known cluster.
     #[error("database {0}: unknown cluster")]
     Database(String),
+    /// The dialect rules are wrong.
+    #[error("config/dialect.yaml: {0}")]
+    Rules(#[from] RulesError),
     /// A thread or runtime cannot be made.
     #[error("cannot start a worker: {0}")]
     Worker(io::Error),
@@ -75,6 +79,15 @@ pub(super) struct Entry {
     pub budget_percent: u32,
     pub conflicts: Arc<ConflictLog>,
     pub kept: KeptEnv,
+    /// Deciding about statements, unless all pass.
+    pub policy: Option<EntryPolicy>,
+}
+
+/// How statements to a database entry are decided about.
+#[derive(Debug)]
+pub(super) struct EntryPolicy {
+    pub profile: Dialect,
+    pub rules: Arc<Rules>,
 }
 
 struct WorkerHandle {
@@ -396,6 +409,7 @@ fn make_pools(config: &Config, workers: &[WorkerHandle]) -> Result<Pools, StartE
                 savepoints: savepoints_of(database, cluster.kind),
                 conflicts: Arc::new(ConflictLog::new(retry.insight_keys, start)),
                 kept: kept_of(database, cluster.kind),
+                policy: policy_of(database, cluster.kind)?,
                 retry: Limits {
                     attempts: retry.attempts,
                     hold_bytes: retry.hold_bytes,
@@ -442,6 +456,17 @@ fn kept_of(database: &Database, kind: ClusterKind) -> KeptEnv {
             ClusterKind::Dsql => Some(database.cancel_grace.unwrap_or(CANCEL_GRACE)),
             ClusterKind::Postgres => None,
         },
+    }
+}
+
+/// Only DSQL has a dialect of its own.
+fn policy_of(database: &Database, kind: ClusterKind) -> Result<Option<EntryPolicy>, RulesError> {
+    match (kind, database.dialect) {
+        (ClusterKind::Postgres, _) | (_, Dialect::Off) => Ok(None),
+        (ClusterKind::Dsql, profile) => Ok(Some(EntryPolicy {
+            profile,
+            rules: Rules::standard()?,
+        })),
     }
 }
 

@@ -14,7 +14,10 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::auth::{self, Arrival, Identity};
 use crate::net::{Peer, Socket, Stream};
 use crate::pool::{Pool, Transfer};
-use crate::session::{Alarm, Control, Insight, Profiles, Registry, RetryEnv, Session, SessionEnv};
+use crate::session::{
+    Alarm, Control, Insight, PolicyEnv, Profiles, Registry, RetryEnv, Session, SessionEnv,
+    Verdicts, no_verdicts,
+};
 use crate::telemetry::tally::WorkerTally;
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
@@ -63,6 +66,7 @@ struct Worker {
     next: Cell<u64>,
     draining: Cell<bool>,
     alarm: Rc<Alarm>,
+    verdicts: Verdicts,
 }
 
 /// A session as the worker watches it.
@@ -94,6 +98,7 @@ pub(super) async fn run(
         next: Cell::new(0),
         draining: Cell::new(false),
         alarm: Rc::default(),
+        verdicts: no_verdicts(),
     });
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -250,6 +255,18 @@ impl Worker {
         }
     }
 
+    /// What the sessions of a database entry need to decide about statements.
+    fn policy(&self, entry: &Entry) -> Option<PolicyEnv> {
+        let policy = entry.policy.as_ref()?;
+        Some(PolicyEnv {
+            profile: policy.profile,
+            as_of: policy.rules.newest,
+            rules: Arc::clone(&policy.rules),
+            epoch: 0,
+            verdicts: Rc::clone(&self.verdicts),
+        })
+    }
+
     async fn converse(self: &Rc<Self>, stream: Stream, identity: Identity) {
         let Some(entry) = self.shared.database(identity.database()) else {
             refuse_console(stream).await;
@@ -267,6 +284,7 @@ impl Worker {
             retry: self.retry(&identity, entry),
             kept: entry.kept.clone(),
             alarm: Rc::clone(&self.alarm),
+            policy: self.policy(entry),
         };
         let session = self.next.get();
         self.next.set(session + 1);

@@ -11,9 +11,9 @@ use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
 use super::abandon::Loss;
-use super::kept::DIVISION_BY_ZERO;
 use super::names::NameChange;
 use super::run::{Bound, End, HIGH_WATER, Note, Own, Rest, Session, upstream_lost};
+use super::script::DIVISION_BY_ZERO;
 
 /// An ErrorResponse or NoticeResponse up to this many bytes is read whole; of a longer one only so
 /// much is looked at.
@@ -274,8 +274,8 @@ impl Session {
     fn unless_stand_in(&self, step: Step) -> Step {
         let note = self.owed.front().and_then(|entry| entry.note.as_deref());
         let hides = note.is_some_and(|note| {
-            let stand_ins = note.stand_ins.as_ref();
-            stand_ins.is_some_and(|stand_ins| stand_ins.hides_rows(note.done))
+            let told = note.told.as_ref();
+            told.is_some_and(|told| told.hides_rows(note.done))
         });
         if hides { Step::Hide } else { step }
     }
@@ -316,7 +316,7 @@ impl Session {
             .front()
             .is_some_and(|entry| entry.expect == Expect::Execute);
         let mut inserted = false;
-        let kept = self.complete_kept();
+        let told = self.complete_told();
         let begins = self
             .owed
             .front()
@@ -333,19 +333,25 @@ impl Session {
             note.done += 1;
             effect
         });
-        if let Some(tag) = kept {
-            reply::put_command_complete(&mut self.replacement, tag);
-        } else if let Some(effect) = effect {
+        let replaced = told.is_some();
+        if let Some(effect) = effect {
             self.take_effect(&effect, command_tag(body).unwrap_or_default());
+        }
+        if let Some((notices, tag)) = told {
+            self.replacement.extend_from_slice(&notices);
+            match tag {
+                Some(tag) => reply::put_command_complete(&mut self.replacement, &tag),
+                None => frontend::put(&mut self.replacement, b'C', &[body]),
+            }
         }
         if is_execute {
             self.owed.pop();
             self.restart_statement();
         }
-        Ok(match (inserted, kept) {
+        Ok(match (inserted, replaced) {
             (true, _) => Step::Hide,
-            (false, Some(_)) => Step::Replaced,
-            (false, None) => step,
+            (false, true) => Step::Replaced,
+            (false, false) => step,
         })
     }
 
@@ -482,6 +488,7 @@ impl Session {
         if status == TransactionStatus::Idle {
             self.deadlines.transaction_over();
         }
+        self.settle_transaction(status);
         self.request_answered();
         if self.owed.is_empty() && !self.owed.is_unsynced() {
             self.recent.clear();
@@ -552,10 +559,10 @@ impl Session {
         let taken = fields.code == sqlstate::DUPLICATE_PREPARED_STATEMENT.as_bytes();
         let instead = front.note.as_ref().and_then(|note| {
             let duplicate = note.duplicate.clone().filter(|_| taken);
-            let stand_ins = note.stand_ins.as_ref();
-            let refused = stand_ins
+            let told = note.told.as_ref();
+            let refused = told
                 .filter(|_| fields.code == DIVISION_BY_ZERO)
-                .and_then(|stand_ins| stand_ins.error(note.done));
+                .and_then(|told| told.error(note.done));
             note.instead.clone().or(duplicate).or(refused)
         });
         let extended = front.expect.is_extended();
@@ -617,20 +624,28 @@ impl Session {
     /// The error with the position in the client's text, when another text was sent.
     fn place(&self, header: Header, body: &[u8]) -> Option<Vec<u8>> {
         let note = self.owed.front()?.note.as_ref()?;
-        let inserted = note.inserted.as_ref()?;
-        if body.len() + HEADER < header.total {
+        let moved = note.inserted.is_some() || note.places.is_some();
+        if !moved || body.len() + HEADER < header.total {
             return None;
         }
+        let client = |sent: usize| {
+            let inserted = note.inserted.as_ref();
+            let sent = inserted.map_or(sent, |inserted| inserted.position(sent));
+            let places = note.places.as_ref();
+            places.map_or(Some(sent), |places| places.position(sent))
+        };
         let mut placed = Vec::with_capacity(body.len());
         for field in body.split_inclusive(|byte| *byte == 0) {
             let sent = field
                 .strip_prefix(b"P")
                 .and_then(|rest| rest.strip_suffix(b"\0"))
                 .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
-            match sent {
-                Some(sent) => {
-                    placed.extend_from_slice(format!("P{}\0", inserted.position(sent)).as_bytes());
+            match sent.map(client) {
+                Some(Some(position)) => {
+                    placed.extend_from_slice(format!("P{position}\0").as_bytes());
                 }
+                // Nowhere in what the client wrote.
+                Some(None) => {}
                 None => placed.extend_from_slice(field),
             }
         }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use crate::config::ClusterKind;
 use crate::net::ReadBuffer;
+use crate::policy::Action;
 use crate::sql::{Class, Effect, PinReason, classify};
 use crate::upstream::{
     Expect, STATEMENT_PREFIX, SharedSettings, difference, next_statement_id, statement_name,
@@ -16,10 +17,13 @@ use crate::wire::sqlstate;
 
 use super::conflict::sent;
 use super::deallocate::translate;
-use super::limbo::Limbo;
+use super::limbo::{Limbo, aborted};
 use super::names::{NameChange, Prepared, Quota, size_of_statement};
+use super::procedure;
 use super::reset::{restore, restoring, taken};
 use super::run::{Bound, End, HIGH_WATER, Note, Own, Portal, Rest, Session, violation};
+use super::script::{Composed, Piece, Script, Told, ToldOf, class_of};
+use super::verdict::{Outcome, Part, Verdict};
 
 /// A Query up to this many bytes is read whole before it is sent; a longer one is passed on as it
 /// comes, unread, and its session is pinned.
@@ -102,6 +106,7 @@ impl Session {
             let end = input.unread().len().min(header.total);
             // The frame is lent out while the session changes; the buffer itself is not.
             let skipped = self.discarding || self.owed.is_skipping() && header.tag != b'S';
+            let told_once = self.told_once.len();
             let taken = self.take_frame(header, &input.unread()[..end])?;
             match taken {
                 Taken::All => {
@@ -114,7 +119,11 @@ impl Session {
                     input.drop_unread(count);
                     self.from_client = rest;
                 }
-                Taken::Wait => return Ok(progress),
+                Taken::Wait => {
+                    // What it would have been told is told when it is taken.
+                    self.told_once.truncate(told_once);
+                    return Ok(progress);
+                }
             }
             if !self.again.is_empty() {
                 input.put_back(&std::mem::take(&mut self.again));
@@ -398,39 +407,117 @@ impl Session {
             return self.take_long_query(total, bytes);
         }
         let text = frontend::query(&bytes[HEADER..])?;
-        let class = classify(text);
-        if self.answer_transaction(text, &class) {
-            return Ok(Taken::All);
+        let Some(verdict) = self.judge(text) else {
+            let class = classify(text);
+            let script = match self.answer_transaction(text, &class, None) {
+                true => return Ok(Taken::All),
+                false => self.script(text, &class, None),
+            };
+            return self.pass_query(bytes, text, &class, script);
+        };
+        let taken = self.take_judged_query(bytes, text, &verdict)?;
+        if !matches!(taken, Taken::Wait) {
+            self.note_queried(&verdict);
         }
-        if let Some(taken) = self.take_kept_query(text, class.statements) {
+        Ok(taken)
+    }
+
+    /// Does with a Query what policy says.
+    fn take_judged_query(
+        &mut self,
+        bytes: &[u8],
+        text: &[u8],
+        verdict: &Rc<Verdict>,
+    ) -> Result<Taken, End> {
+        match &verdict.outcome {
+            Outcome::Refuse(error) => {
+                let piece = Piece::refused(0..text.len(), error.clone());
+                return self.pass_query(bytes, text, &verdict.class, Some(Script(vec![piece])));
+            }
+            Outcome::Pass if self.answer_transaction(text, &verdict.class, None) => {
+                return Ok(Taken::All);
+            }
+            Outcome::Pass => return self.pass_query(bytes, text, &verdict.class, None),
+            Outcome::Parts(_) => {}
+        }
+        let part = verdict.alone();
+        if let Some(part) = part.filter(|part| runs(part)) {
+            return Ok(self.take_procedure_query(part));
+        }
+        let Some(mut script) = self.script(text, &verdict.class, Some(verdict)) else {
+            return self.pass_query(bytes, text, &verdict.class, None);
+        };
+        // Other text for one statement is as if the client had sent that.
+        if let [piece] = script.0.as_mut_slice()
+            && piece.told.as_ref().is_some_and(|told| !told.is_local())
+        {
+            let sent = piece.sent.clone().map(String::into_bytes);
+            let sent_class = sent.as_deref().map(|sent| class_of(sent, &verdict.class));
+            let begun = self.answer_transaction(
+                sent.as_deref().unwrap_or(text),
+                sent_class.as_ref().unwrap_or(&verdict.class),
+                piece.told.as_ref(),
+            );
+            if begun {
+                return Ok(Taken::All);
+            }
+        }
+        self.pass_query(bytes, text, &verdict.class, Some(script))
+    }
+
+    /// Sends a Query on, as its script says.
+    fn pass_query(
+        &mut self,
+        bytes: &[u8],
+        text: &[u8],
+        class: &Class,
+        script: Option<Script>,
+    ) -> Result<Taken, End> {
+        if let Some(taken) = script
+            .as_ref()
+            .and_then(|script| self.take_local_query(script))
+        {
             return Ok(taken);
         }
         if let Some(taken) = self.lease_or(true)? {
-            return Ok(without_rest(taken, total, bytes.len()));
-        }
-        if let Some(taken) = self.take_savepoint_query(text, &class) {
             return Ok(taken);
         }
-        if self.must_wait_for_names(&class) {
+        if let Some(taken) = self.take_savepoint_query(text, class) {
+            return Ok(taken);
+        }
+        let composed = script.map(|script| script.compose(text));
+        let others = composed
+            .as_ref()
+            .filter(|composed| !composed.places.is_empty())
+            .map(|composed| class_of(&composed.text, class));
+        let class = others.as_ref().unwrap_or(class);
+        if self.must_wait_for_names(class) {
             return Ok(Taken::Wait);
         }
-        self.note_pins(&class);
+        self.note_pins(class);
         let alone = !self.owed.may_skip();
         let (forgets, unnamed) = self.forget_unnamed(alone);
-        let (substituted, mut stand_ins) = self.substitute_kept(text, class.statements).unzip();
-        let substituted_text = substituted.is_some();
+        let (substituted, mut told, places) = match composed {
+            None => (None, None, None),
+            Some(Composed { text, told, places }) => (
+                (!places.is_empty()).then_some(text),
+                (!told.is_empty()).then_some(told),
+                (!places.is_empty()).then_some(places),
+            ),
+        };
         let text = substituted.as_deref().unwrap_or(text);
-        let translated = self.translate_deallocate(text, &class);
+        let translated = self.translate_deallocate(text, class);
         let mut note = Note {
             writes: class.may_write,
             opts_out: class.opts_out,
             calls: class.calls,
             forgets,
             unnamed,
+            places,
             ..Note::default()
         };
-        let mut class_effects = class.effects;
-        if substituted_text && class_effects.is_none() {
+        let mut class_effects = class.effects.clone();
+        if told.is_some() && class_effects.is_none() {
             class_effects = Some(vec![Effect::None; class.statements].into());
         }
         let restored = class_effects.as_deref().and_then(|effects| {
@@ -439,19 +526,19 @@ impl Session {
         });
         let (effects, translated) = match restored {
             Some(restored) => {
-                if let Some(stand_ins) = &mut stand_ins {
+                if let Some(told) = &mut told {
                     let inserted = |number| restored.inserted.has_statement(number);
-                    stand_ins.shift(inserted, restored.effects.len());
+                    told.shift(inserted, restored.effects.len());
                 }
                 note.inserted = Some(restored.inserted);
                 (Some(restored.effects), Some(restored.text))
             }
             None => (class_effects, translated.or(substituted)),
         };
-        note.stand_ins = stand_ins;
+        note.told = told;
         self.note_effects(&mut note, effects);
         let speaks = note.writes || note.calls || note.opts_out;
-        let plain = alone && note.effects.is_none() && !speaks;
+        let plain = alone && note.effects.is_none() && !speaks && note.told.is_none();
         self.env.tally.requests.add(1);
         self.send(
             Expect::Query,
@@ -590,7 +677,7 @@ impl Session {
     }
 
     /// Answers a BEGIN without sending it, and the end of a transaction that never was begun.
-    fn answer_transaction(&mut self, text: &[u8], class: &Class) -> bool {
+    fn answer_transaction(&mut self, text: &[u8], class: &Class, told: Option<&Told>) -> bool {
         if self.lease.is_some() || self.ticket.is_some() || self.refusal.is_some() {
             return false;
         }
@@ -614,6 +701,9 @@ impl Session {
         }
         self.names.forget_unnamed();
         self.status = status;
+        if let Some(told) = told {
+            self.cout.tail().extend_from_slice(&told.notices);
+        }
         reply::put_command_complete(self.cout.tail(), tag);
         reply::put_ready(self.cout.tail(), status);
         true
@@ -681,6 +771,11 @@ impl Session {
 
     fn take_parse(&mut self, bytes: &[u8]) -> Result<Taken, End> {
         let parse = frontend::parse(&bytes[HEADER..])?;
+        let verdict = self.judge(parse.text);
+        if let Some(error) = self.refused_parse(verdict.as_deref()) {
+            self.refuse_extended(error);
+            return Ok(Taken::All);
+        }
         if let Some(taken) = self.lease_or(false)? {
             return Ok(taken);
         }
@@ -698,13 +793,35 @@ impl Session {
             return Ok(Taken::All);
         }
         if parse.name.is_empty() {
-            self.parse_unnamed(&parse, bytes);
+            self.parse_unnamed(&parse, bytes, verdict);
         } else if self.names.get(parse.name).is_some() {
             self.parse_duplicate(&parse);
         } else {
-            self.parse_named(&parse);
+            self.parse_named(&parse, verdict);
         }
         Ok(Taken::All)
+    }
+
+    /// Why policy refuses a statement; in a failed transaction the server does.
+    fn refused_parse(&self, verdict: Option<&Verdict>) -> Option<ClientError> {
+        let verdict = verdict?;
+        let error = match &verdict.outcome {
+            Outcome::Pass => return None,
+            Outcome::Refuse(error) => error.clone(),
+            Outcome::Parts(_) => match verdict.alone()? {
+                part if part.is_procedure() => procedure::refusal(&part.decision)?,
+                part => match &part.decision.action {
+                    Action::Reject(error) => error.clone(),
+                    _ => return None,
+                },
+            },
+        };
+        Some(
+            match self.owed.is_empty() && self.status == TransactionStatus::Failed {
+                true => aborted(),
+                false => error,
+            },
+        )
     }
 
     /// The refusal of a statement that is one too many, or one that is too long beside the others.
@@ -745,17 +862,29 @@ impl Session {
         notes.map(|note| note.undoable()).sum()
     }
 
-    fn parse_unnamed(&mut self, parse: &frontend::Parse<'_>, bytes: &[u8]) {
+    fn parse_unnamed(
+        &mut self,
+        parse: &frontend::Parse<'_>,
+        bytes: &[u8],
+        verdict: Option<Rc<Verdict>>,
+    ) {
+        let is_same = |known: &&Rc<Prepared>| match (&known.verdict, &verdict) {
+            (None, None) => true,
+            (Some(known), Some(verdict)) => known.passes() && verdict.passes(),
+            _ => false,
+        };
         let known = self
             .names
             .get(b"")
             .filter(|known| *known.source == *parse.text && *known.types == *parse.types)
+            .filter(is_same)
             .cloned();
-        let prepared = known.unwrap_or_else(|| self.prepared_of(parse));
+        let prepared = known.unwrap_or_else(|| self.prepared_of(parse, verdict));
         self.note_pins(&prepared.class);
         let id = prepared.id;
         let translated = (*prepared.text != *parse.text).then(|| prepared.text.clone());
         let note = Note {
+            places: prepared.places(),
             changes: vec![(0, self.names.set(b"", Some(prepared)))],
             unnamed: Some(self.unnamed.change(Some(id))),
             ..Note::default()
@@ -768,17 +897,63 @@ impl Session {
 
     /// A statement of this session alone, with the server's names in a DEALLOCATE. One may
     /// deallocate itself.
-    fn prepared_of(&mut self, parse: &frontend::Parse<'_>) -> Rc<Prepared> {
-        let class = classify(parse.text);
+    fn prepared_of(
+        &mut self,
+        parse: &frontend::Parse<'_>,
+        verdict: Option<Rc<Verdict>>,
+    ) -> Rc<Prepared> {
+        let class = match &verdict {
+            Some(verdict) => verdict.class.clone(),
+            None => classify(parse.text),
+        };
         let id = next_statement_id();
+        let own = self.text_instead(parse.text, &class, verdict.as_deref());
+        let class = match &own {
+            Some(own) if verdict.is_some() => class_of(own, &class),
+            _ => class,
+        };
+        let text = own.as_deref().unwrap_or(parse.text);
         let itself = |name: &[u8]| (name == parse.name).then(|| statement_name(id));
-        let text = translate(parse.text, |name| {
-            itself(name).or_else(|| self.server_name(name))
-        });
-        let kept = self.kept_stand_in(parse.text, class.statements);
-        let text = self.stand_in(parse.text, &class).or(text.as_deref());
-        let text = kept.as_deref().or(text).unwrap_or(parse.text);
-        Prepared::translated(id, text, parse.text, parse.types, class, self.scope())
+        let translated = translate(text, |name| itself(name).or_else(|| self.server_name(name)));
+        let text = translated.as_deref().unwrap_or(text);
+        let text = self.stand_in(parse.text, &class).unwrap_or(text);
+        Prepared::translated(
+            id,
+            text,
+            parse.text,
+            parse.types,
+            class,
+            verdict,
+            self.scope(),
+        )
+    }
+
+    /// The text for the server in place of one that the client prepares.
+    fn text_instead(
+        &mut self,
+        text: &[u8],
+        class: &Class,
+        verdict: Option<&Verdict>,
+    ) -> Option<Vec<u8>> {
+        if verdict
+            .and_then(Verdict::alone)
+            .is_some_and(Part::is_procedure)
+        {
+            return Some(Vec::new());
+        }
+        let told_once = self.told_once.len();
+        let mut script = self.script(text, class, verdict)?;
+        // It is told when it is executed.
+        self.told_once.truncate(told_once);
+        match script.0.as_mut_slice() {
+            [piece] => match &piece.told {
+                // Without rows, as Describe tells.
+                Some(told) if told.hides_rows() => Some(Vec::new()),
+                _ => piece.sent.take().map(String::into_bytes),
+            },
+            // The server refuses several.
+            _ => None,
+        }
     }
 
     /// The name is taken: the server itself says so, under a name that nobody else uses.
@@ -802,11 +977,16 @@ impl Session {
         });
     }
 
-    fn parse_named(&mut self, parse: &frontend::Parse<'_>) {
-        let shared = self
-            .env
-            .registry
-            .share(parse.text, parse.types, self.scope());
+    fn parse_named(&mut self, parse: &frontend::Parse<'_>, verdict: Option<Rc<Verdict>>) {
+        if verdict.as_ref().is_some_and(|verdict| !verdict.passes()) {
+            let prepared = self.prepared_of(parse, verdict);
+            self.send_named(parse, prepared, false);
+            return;
+        }
+        let shared =
+            self.env
+                .registry
+                .share(parse.text, parse.types, self.scope(), verdict.clone());
         let known = self
             .lease
             .as_mut()
@@ -815,18 +995,23 @@ impl Session {
         // Two names of one session never share a statement, so that an error can name the right one.
         // What SET LOCAL or an untracked change did is not in the scope.
         let private = self.pin.is_some() || self.local_settings;
-        let kept = self.is_kept(parse.text, shared.class.statements);
+        let kept = self.is_kept(parse.text, &shared);
         let prepared = if shared.class.effects.is_some() || kept {
-            self.prepared_of(parse)
+            self.prepared_of(parse, verdict)
         } else if private || self.names.uses(shared.id) || (known && !certain) {
             shared.renewed()
         } else {
             shared
         };
+        self.send_named(parse, prepared, known && certain);
+    }
+
+    /// Prepares a statement under the client's name; `known`: it may be there already.
+    fn send_named(&mut self, parse: &frontend::Parse<'_>, prepared: Rc<Prepared>, known: bool) {
         self.note_pins(&prepared.class);
         let (id, server_name, text) = (prepared.id, prepared.server_name(), prepared.text.clone());
-        let present =
-            known && certain && self.lease.as_ref().is_some_and(|l| l.prepared.contains(id));
+        let places = prepared.places();
+        let present = known && self.lease.as_ref().is_some_and(|l| l.prepared.contains(id));
         let changes = vec![(0, self.names.set(parse.name, Some(prepared)))];
         if present {
             self.answer_locally(
@@ -842,6 +1027,7 @@ impl Session {
         let note = Note {
             changes,
             makes: Some(id),
+            places,
             ..Note::default()
         };
         self.send(Expect::Parse, false, Some(note), |out| {
@@ -850,6 +1036,16 @@ impl Session {
         if let Some(lease) = &mut self.lease {
             lease.prepared.insert(id);
         }
+    }
+
+    /// Frames of ours, given when their turn comes.
+    pub(super) fn answer_frame(&mut self, frame: Vec<u8>) {
+        let note = Note {
+            frame,
+            ..Note::default()
+        };
+        self.send(Expect::Local, false, Some(note), |_| {});
+        self.answer_local();
     }
 
     /// An answer of five bytes, given when its turn comes.
@@ -903,7 +1099,17 @@ impl Session {
 
     /// The server-side name for a client's statement name, prepared on this connection.
     fn resolve(&mut self, name: &[u8]) -> Resolved {
-        let again = self.translate_again(name);
+        let again = match self.translate_again(name) {
+            Ok(again) => again,
+            Err(error) => {
+                return Resolved {
+                    name: statement_name(NO_STATEMENT).into_bytes(),
+                    prepared: None,
+                    instead: Some(error),
+                    changes: Vec::new(),
+                };
+            }
+        };
         let Some(prepared) = self.names.get(name).cloned() else {
             return self.resolve_missing(name);
         };
@@ -922,28 +1128,45 @@ impl Session {
         }
     }
 
-    /// A DEALLOCATE means what its name means when it runs, not when it was prepared.
-    fn translate_again(&mut self, name: &[u8]) -> Option<NameChange> {
-        let prepared = self.names.get(name).filter(|prepared| {
-            let effects = prepared.class.effects.as_deref().unwrap_or_default();
-            effects
-                .iter()
-                .any(|effect| matches!(effect, Effect::Deallocate(_)))
-        })?;
-        let text = translate(&prepared.source, |name| self.server_name(name));
-        let text = text.as_deref().unwrap_or(&prepared.source);
-        if *prepared.text == *text {
-            return None;
+    /// A DEALLOCATE means what its name means when it runs, not when it was prepared; and policy may
+    /// say something else by then.
+    fn translate_again(&mut self, name: &[u8]) -> Result<Option<NameChange>, ClientError> {
+        let Some(prepared) = self.names.get(name).cloned() else {
+            return Ok(None);
+        };
+        let verdict = prepared
+            .verdict
+            .as_ref()
+            .map(|verdict| self.judge_again(&prepared.source, verdict));
+        if let Some(error) = self.refused_parse(verdict.as_deref()) {
+            return Err(error);
         }
-        let again = Prepared::translated(
-            next_statement_id(),
-            text,
-            &prepared.source,
-            &prepared.types,
-            prepared.class.clone(),
-            self.scope(),
-        );
-        Some(self.names.set(name, Some(again)))
+        let effects = prepared.class.effects.as_deref().unwrap_or_default();
+        let deallocates = effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Deallocate(_)));
+        let passes = verdict.as_ref().is_none_or(|verdict| verdict.passes());
+        let passed = prepared
+            .verdict
+            .as_ref()
+            .is_none_or(|verdict| verdict.passes());
+        if !deallocates && passes && passed {
+            return Ok(None);
+        }
+        let parse = frontend::Parse {
+            name,
+            text: &prepared.source,
+            types: &prepared.types,
+        };
+        let again = self.prepared_of(&parse, verdict);
+        let same_verdict = match (&again.verdict, &prepared.verdict) {
+            (Some(now), Some(then)) => Rc::ptr_eq(now, then),
+            (now, then) => now.is_none() && then.is_none(),
+        };
+        if *prepared.text == *again.text && same_verdict {
+            return Ok(None);
+        }
+        Ok(Some(self.names.set(name, Some(again))))
     }
 
     /// The unnamed statement lives on one connection; on another it is parsed again.
@@ -1041,9 +1264,13 @@ impl Session {
     fn note_portal(&mut self, name: &[u8], prepared: Option<&Rc<Prepared>>) -> Option<Bound> {
         self.last_bound_writes = prepared.is_none_or(|prepared| prepared.class.may_write);
         self.last_bound_calls = prepared.is_none_or(|prepared| prepared.class.calls);
+        self.last_bound_verdict = prepared.and_then(|prepared| prepared.verdict.clone());
         let effective = prepared.filter(|prepared| {
+            let verdict = prepared.verdict.as_ref();
             let class = &prepared.class;
-            class.effects.is_some() || self.is_kept(&prepared.source, class.statements)
+            class.effects.is_some()
+                || verdict.is_some_and(|verdict| !verdict.passes())
+                || self.is_kept(&prepared.source, prepared)
         });
         if effective.is_none() && self.portals.is_empty() {
             return None;
@@ -1095,12 +1322,29 @@ impl Session {
         }
         let known = self.portals.iter().position(|known| known.name == portal);
         let prepared = known.and_then(|at| self.portals[at].prepared.clone());
-        if let (Some(at), Some(prepared)) = (known, &prepared)
-            && let Some(taken) = self
-                .take_kept_execute(prepared)
+        let verdict = match &prepared {
+            Some(prepared) => prepared.verdict.clone(),
+            None => self.last_bound_verdict.clone(),
+        };
+        let mut told = None;
+        if let (Some(at), Some(prepared)) = (known, &prepared) {
+            if let Some(part) = verdict.as_ref().and_then(|verdict| verdict.alone())
+                && runs(part)
+            {
+                let taken = self.take_procedure_execute(prepared, part);
+                return Ok(taken);
+            }
+            told = self.told_of(prepared);
+            if let Some(taken) = told
+                .as_ref()
+                .and_then(|told| self.take_local_execute(told))
                 .or_else(|| self.take_savepoint_execute(bytes, prepared, at))
-        {
-            return Ok(taken);
+            {
+                return Ok(taken);
+            }
+        }
+        if let Some(verdict) = &verdict {
+            self.note_executed(verdict);
         }
         let effects = prepared.and_then(|prepared| prepared.class.effects.clone());
         let writes = self.last_bound_writes;
@@ -1116,7 +1360,8 @@ impl Session {
             .as_deref()
             .and_then(|effects| effects.first().cloned());
         self.note_effects(&mut note, effects);
-        let plain = note.effects.is_none() && !writes && !calls;
+        note.told = told.map(ToldOf::one);
+        let plain = note.effects.is_none() && !writes && !calls && note.told.is_none();
         self.send(Expect::Execute, false, (!plain).then_some(note), |out| {
             out.extend_from_slice(bytes);
         });
@@ -1124,6 +1369,24 @@ impl Session {
             self.restore_defaults(&effect);
         }
         Ok(Taken::All)
+    }
+
+    /// What the client is told of a statement that it prepared.
+    fn told_of(&mut self, prepared: &Prepared) -> Option<Told> {
+        let verdict = prepared.verdict.as_deref();
+        let mut script = self.script(&prepared.source, &prepared.class, verdict)?;
+        match script.0.as_mut_slice() {
+            [piece] => piece.told.take(),
+            _ => None,
+        }
+    }
+
+    /// Whether a text is one statement about a setting that the proxy keeps, where policy is off.
+    fn is_kept(&self, text: &[u8], prepared: &Prepared) -> bool {
+        let class = &prepared.class;
+        prepared.verdict.is_none()
+            && class.statements == 1
+            && self.kept_script(text, class.statements).is_some()
     }
 
     /// Sets the start-up parameters again that a statement takes away, in its transaction. Under
@@ -1197,6 +1460,7 @@ impl Session {
             return Taken::All;
         }
         self.env.tally.requests.add(1);
+        self.note_synced();
         self.send(Expect::Sync, false, None, |out| {
             out.extend_from_slice(bytes)
         });
@@ -1285,6 +1549,11 @@ impl Session {
         });
         self.unnamed.settle(None);
     }
+}
+
+/// What takes several steps is run, and not refused.
+fn runs(part: &Part) -> bool {
+    part.is_procedure() && procedure::refusal(&part.decision).is_none()
 }
 
 struct Resolved {

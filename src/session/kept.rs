@@ -7,18 +7,19 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::policy::settings::{self, RETRY, Refused, Scope, Setting};
+use crate::config::Savepoints;
+use crate::policy::settings::{
+    self, DDL_IN_TRANSACTION, INDEX_WAIT, LARGE_DML, RETRY, Refused, SAVEPOINTS, Scope, Setting,
+};
+use crate::policy::{DdlInTransaction, LargeDml, Switches};
 use crate::sql::scan::{Token, Tokens, identifier};
-use crate::upstream::{Expect, Settings, SharedSettings};
-use crate::wire::backend::TransactionStatus;
+use crate::upstream::{Settings, SharedSettings};
 use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
-use super::frontend::Taken;
-use super::limbo::{Limbo, aborted};
-use super::names::Prepared;
-use super::run::{Note, Session};
+use super::run::Session;
+use super::script::{FAILING, NOTHING, Piece, Reply, Script, Told};
 
 /// What the proxy keeps for sessions of a database entry.
 #[derive(Debug, Clone)]
@@ -46,7 +47,7 @@ pub(super) fn divide(all: &SharedSettings, env: &KeptEnv) -> (SharedSettings, Se
 
 /// What one statement asks of a setting that the proxy keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Asked {
+pub(super) enum Asked {
     Set {
         setting: &'static Setting,
         /// As SHOW tells it, or why it is refused.
@@ -70,6 +71,34 @@ impl Asked {
             Self::Show(_) => "SHOW",
         }
     }
+
+    pub fn is_show(&self) -> bool {
+        matches!(self, Self::Show(_))
+    }
+
+    /// SET LOCAL.
+    pub fn is_local(&self) -> bool {
+        matches!(
+            self,
+            Self::Set { local: true, .. } | Self::Reset { local: true, .. }
+        )
+    }
+
+    /// The name of the setting that is shown.
+    pub fn shown(&self) -> Option<String> {
+        match self {
+            Self::Show(setting) => Some(setting.name.to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Why it cannot be done.
+    pub fn refusal(&self) -> Option<ClientError> {
+        match self {
+            Self::Set { value, .. } => value.clone().err().map(refusal),
+            _ => None,
+        }
+    }
 }
 
 /// One statement of a text.
@@ -80,50 +109,12 @@ struct Statement {
     tag: &'static str,
 }
 
-/// Statements of a text that stand in for those about settings the proxy keeps.
-#[derive(Debug, Default)]
-pub(super) struct StandIns(Vec<(usize, StandIn)>);
-
-#[derive(Debug)]
-struct StandIn {
-    asked: Asked,
-    tag: &'static str,
+/// What a text of one statement asks of a setting that the proxy keeps, and the tag of the answer.
+pub(super) fn read_one(text: &[u8], scope: Scope) -> Option<(Asked, &'static str)> {
+    let mut statements = read_statements(text, scope, true);
+    let statement = statements.pop().filter(|_| statements.is_empty())?;
+    Some((statement.asked?, statement.tag))
 }
-
-impl StandIns {
-    fn find(&self, number: usize) -> Option<&StandIn> {
-        let found = self.0.iter().find(|(at, _)| *at == number);
-        found.map(|(_, stand_in)| stand_in)
-    }
-
-    /// The answer of this statement has no rows that the client may see.
-    pub fn hides_rows(&self, number: usize) -> bool {
-        self.find(number)
-            .is_some_and(|stand_in| !matches!(stand_in.asked, Asked::Show(_)))
-    }
-
-    /// The error in place of the one that the stand-in fails with.
-    pub fn error(&self, number: usize) -> Option<ClientError> {
-        match &self.find(number)?.asked {
-            Asked::Set { value, .. } => value.clone().err().map(refusal),
-            _ => None,
-        }
-    }
-
-    /// Counts the statements of a text into which others were inserted.
-    pub fn shift(&mut self, is_inserted: impl Fn(usize) -> bool, total: usize) {
-        let places: Vec<usize> = (0..total).filter(|at| !is_inserted(*at)).collect();
-        for (at, _) in &mut self.0 {
-            *at = places.get(*at).copied().unwrap_or(*at);
-        }
-    }
-}
-
-/// Fails when it is carried out, and not before.
-const FAILING: &str = "SELECT 1/0";
-
-/// SQLSTATE of that.
-pub(super) const DIVISION_BY_ZERO: &[u8] = b"22012";
 
 impl Session {
     /// Reads the start-up parameters that the proxy keeps.
@@ -150,92 +141,7 @@ impl Session {
         Ok(())
     }
 
-    /// Deals with a Query of which statements are about settings the proxy keeps; `None` when none
-    /// is, or when these must go upstream in other clothes.
-    pub(super) fn take_kept_query(&mut self, text: &[u8], count: usize) -> Option<Taken> {
-        let statements = self.kept_statements(text, count)?;
-        if !statements.iter().all(|statement| statement.asked.is_some()) {
-            return None;
-        }
-        if self.lease.is_some() {
-            if !self.owed.is_empty() {
-                self.ask_for_answers();
-                return Some(Taken::Wait);
-            }
-            let fails = statements.iter().any(is_refused);
-            if self.owed.is_unsynced() || fails && self.status == TransactionStatus::Open {
-                return None;
-            }
-            self.take_passing_of_lease();
-        } else if self.ticket.is_some() || self.refusal.is_some() {
-            return None;
-        }
-        self.names.forget_unnamed();
-        let status = self.answer_kept(&statements);
-        self.status = status;
-        reply::put_ready(self.cout.tail(), status);
-        Some(Taken::All)
-    }
-
-    fn answer_kept(&mut self, statements: &[Statement]) -> TransactionStatus {
-        let status = self.status;
-        if status == TransactionStatus::Failed {
-            aborted().put(self.cout.tail());
-            return status;
-        }
-        let alone = status == TransactionStatus::Idle && statements.len() == 1;
-        for statement in statements {
-            let Some(asked) = &statement.asked else {
-                continue;
-            };
-            if let Err(error) = self.carry_out(asked, statement.tag, alone, None) {
-                error.put(self.cout.tail());
-                self.settings.abandon(false);
-                self.obey_switches();
-                if status == TransactionStatus::Open {
-                    // Its BEGIN was not sent yet.
-                    self.begin = None;
-                    self.limbo = Some(Limbo::told(error));
-                    return TransactionStatus::Failed;
-                }
-                return status;
-            }
-        }
-        if status == TransactionStatus::Idle {
-            self.settings.settle_kept();
-        }
-        status
-    }
-
-    /// Carries a statement out and answers it, to `frame` or to the client.
-    fn carry_out(
-        &mut self,
-        asked: &Asked,
-        tag: &'static str,
-        alone: bool,
-        frame: Option<&mut Vec<u8>>,
-    ) -> Result<(), ClientError> {
-        let mut out = Vec::new();
-        if alone && is_local(asked) {
-            put_local_warning(&mut out);
-        }
-        self.apply_kept(asked)?;
-        if let Asked::Show(setting) = asked {
-            let value = self.settings.kept(setting.name).unwrap_or_default();
-            if frame.is_none() {
-                put_description(&mut out, setting.name);
-            }
-            put_row(&mut out, value);
-        }
-        reply::put_command_complete(&mut out, tag);
-        match frame {
-            Some(frame) => *frame = out,
-            None => self.cout.tail().append(&mut out),
-        }
-        Ok(())
-    }
-
-    fn apply_kept(&mut self, asked: &Asked) -> Result<(), ClientError> {
+    pub(super) fn apply_kept(&mut self, asked: &Asked) -> Result<(), ClientError> {
         match asked {
             Asked::Set {
                 setting,
@@ -261,6 +167,26 @@ impl Session {
             self.retry_on = on;
             self.set_retry(on);
         }
+        if self.env.policy.is_some() {
+            self.switches = self.read_switches();
+        }
+    }
+
+    /// The switches that policy asks for.
+    fn read_switches(&self) -> Switches {
+        let is = |name, value| self.settings.kept(name) == Some(value);
+        Switches {
+            ddl_in_transaction: match is(DDL_IN_TRANSACTION, "split") {
+                true => DdlInTransaction::Split,
+                false => DdlInTransaction::Reject,
+            },
+            large_dml: match is(LARGE_DML, "batch") {
+                true => LargeDml::Batch,
+                false => LargeDml::Refuse,
+            },
+            index_wait: !is(INDEX_WAIT, "off"),
+            savepoints: !is(SAVEPOINTS, "reject") && self.env.savepoints != Savepoints::Reject,
+        }
     }
 
     /// The statements of a text, if any of them is about a setting that the proxy keeps.
@@ -274,117 +200,44 @@ impl Session {
         (any && statements.len() == count).then_some(statements)
     }
 
-    /// The text for the server, with other statements in the place of those that the proxy carries
-    /// out itself.
-    pub(super) fn substitute_kept(&self, text: &[u8], count: usize) -> Option<(Vec<u8>, StandIns)> {
+    /// What becomes of a text of which statements are about settings that the proxy keeps.
+    pub(super) fn kept_script(&self, text: &[u8], count: usize) -> Option<Script> {
         let statements = self.kept_statements(text, count)?;
-        let mut sent = Vec::new();
-        let mut stand_ins = StandIns::default();
-        let mut copied = 0;
         let mut values = Settings::new();
-        for (number, statement) in statements.into_iter().enumerate() {
-            let Some(asked) = statement.asked else {
-                continue;
-            };
-            sent.extend_from_slice(&text[copied..statement.span.start]);
-            copied = statement.span.end;
-            let stand_in = match &asked {
-                Asked::Set { value: Err(_), .. } => FAILING.to_owned(),
-                Asked::Show(setting) => {
-                    let known = values.get(setting.name).map(String::as_str);
-                    let value = known.or(self.settings.kept(setting.name));
-                    show_text(setting, value.unwrap_or_default())
-                }
-                Asked::Set {
-                    setting,
-                    value: Ok(value),
-                    ..
-                } => {
-                    values.insert(setting.name.to_owned(), value.clone());
-                    "SELECT 1 WHERE false".to_owned()
-                }
-                Asked::Reset { .. } => "SELECT 1 WHERE false".to_owned(),
-            };
-            sent.extend_from_slice(stand_in.as_bytes());
-            let tag = statement.tag;
-            stand_ins.0.push((number, StandIn { asked, tag }));
-        }
-        sent.extend_from_slice(&text[copied..]);
-        Some((sent, stand_ins))
+        let pieces = statements.into_iter().map(|statement| Piece {
+            span: statement.span,
+            sent: statement
+                .asked
+                .as_ref()
+                .map(|asked| self.setting_query(asked, &mut values)),
+            told: statement
+                .asked
+                .map(|asked| Told::quietly(Reply::Setting(asked, statement.tag))),
+        });
+        Some(Script(pieces.collect()))
     }
 
-    /// A stand-in of the Query at the head of the queue is complete: gives its proper tag.
-    pub(super) fn complete_kept(&mut self) -> Option<&'static str> {
-        let note = self.owed.front()?.note.as_deref()?;
-        let stand_in = note.stand_ins.as_ref()?.find(note.done)?;
-        let (asked, tag) = (stand_in.asked.clone(), stand_in.tag);
-        // A refused value fails before it comes to this.
-        self.apply_kept(&asked).ok()?;
-        Some(tag)
-    }
-
-    // ---- extended protocol -----------------------------------------------------------------
-
-    /// The statement that the server gets in place of one about a setting that the proxy keeps.
-    pub(super) fn kept_stand_in(&self, text: &[u8], count: usize) -> Option<Vec<u8>> {
-        let asked = self.kept_alone(text, count)?.0;
-        Some(match asked {
-            Asked::Show(setting) => show_text(setting, "").into_bytes(),
-            _ => Vec::new(),
-        })
-    }
-
-    /// Whether a text is one statement about a setting that the proxy keeps.
-    pub(super) fn is_kept(&self, text: &[u8], count: usize) -> bool {
-        self.kept_alone(text, count).is_some()
-    }
-
-    fn kept_alone(&self, text: &[u8], count: usize) -> Option<(Asked, &'static str)> {
-        if count != 1 {
-            return None;
-        }
-        let statement = self.kept_statements(text, count)?.pop()?;
-        Some((statement.asked?, statement.tag))
-    }
-
-    /// Deals with the Execute of a portal about such a setting.
-    pub(super) fn take_kept_execute(&mut self, prepared: &Prepared) -> Option<Taken> {
-        let (asked, tag) = self.kept_alone(&prepared.source, prepared.class.statements)?;
-        if self.waits_for_answers(false) {
-            return Some(Taken::Wait);
-        }
-        let alone = match self.block() {
-            TransactionStatus::Failed => {
-                self.refuse_parse(aborted());
-                return Some(Taken::All);
+    /// What the server gets in place of such a statement. `values`: as the statements before it
+    /// leave them.
+    pub(super) fn setting_query(&self, asked: &Asked, values: &mut Settings) -> String {
+        match asked {
+            Asked::Set { value: Err(_), .. } => FAILING.to_owned(),
+            Asked::Show(setting) => {
+                let known = values.get(setting.name).map(String::as_str);
+                let value = known.or(self.settings.kept(setting.name));
+                show_text(setting, value.unwrap_or_default())
             }
-            status => status == TransactionStatus::Idle,
-        };
-        let mut frame = Vec::new();
-        match self.carry_out(&asked, tag, alone, Some(&mut frame)) {
-            Err(error) => self.refuse_parse(error),
-            Ok(()) => {
-                let note = Note {
-                    frame,
-                    ..Note::default()
-                };
-                self.send(Expect::Local, false, Some(note), |_| {});
-                self.answer_local();
+            Asked::Set {
+                setting,
+                value: Ok(value),
+                ..
+            } => {
+                values.insert(setting.name.to_owned(), value.clone());
+                NOTHING.to_owned()
             }
+            Asked::Reset { .. } => NOTHING.to_owned(),
         }
-        Some(Taken::All)
     }
-}
-
-fn is_refused(statement: &Statement) -> bool {
-    matches!(statement.asked, Some(Asked::Set { value: Err(_), .. }))
-}
-
-fn is_local(asked: &Asked) -> bool {
-    matches!(
-        asked,
-        Asked::Set { local: true, .. } | Asked::Reset { local: true, .. }
-    )
 }
 
 fn refusal(refused: Refused) -> ClientError {
@@ -526,32 +379,10 @@ fn unquote(constant: &str) -> Option<String> {
 
 // ---- what the client is told ---------------------------------------------------------------------
 
-fn put_local_warning(out: &mut Vec<u8>) {
+pub(super) fn put_local_warning(out: &mut Vec<u8>) {
     let fields =
         b"SWARNING\0VWARNING\0C25P01\0MSET LOCAL can only be used in transaction blocks\0\0";
     frontend::put(out, b'N', &[fields]);
-}
-
-/// RowDescription of one column of type text.
-fn put_description(out: &mut Vec<u8>, name: &str) {
-    let text_type = 25u32.to_be_bytes();
-    frontend::put(
-        out,
-        b'T',
-        &[
-            b"\0\x01",
-            name.as_bytes(),
-            b"\0\0\0\0\0\0\0",
-            &text_type,
-            b"\xff\xff\xff\xff\xff\xff\0\0",
-        ],
-    );
-}
-
-fn put_row(out: &mut Vec<u8>, value: &str) {
-    // Values are short.
-    let length = u32::try_from(value.len()).unwrap_or(0).to_be_bytes();
-    frontend::put(out, b'D', &[b"\0\x01", &length, value.as_bytes()]);
 }
 
 #[cfg(test)]

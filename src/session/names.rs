@@ -8,7 +8,9 @@ use std::rc::{Rc, Weak};
 use crate::sql::{Class, classify};
 use crate::upstream::{SharedSettings, next_statement_id, statement_name};
 
+use super::script::Places;
 use super::tentative::Tentative;
+use super::verdict::Verdict;
 
 /// A prepared statement; its id makes its server-side name.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub struct Prepared {
     pub types: Box<[u8]>,
     /// What it does to the session.
     pub class: Class,
+    /// What policy said of the client's text when it was prepared.
+    pub(super) verdict: Option<Rc<Verdict>>,
     /// What its meaning depends on besides the text.
     scope: Scope,
 }
@@ -48,6 +52,26 @@ impl Prepared {
             source: Rc::clone(&text),
             text,
             types: types.into(),
+            verdict: None,
+            scope,
+        })
+    }
+
+    /// The same, when policy lets it pass.
+    #[must_use]
+    fn passed(text: &[u8], types: &[u8], scope: Scope, verdict: Option<Rc<Verdict>>) -> Rc<Self> {
+        let text: Rc<[u8]> = text.into();
+        let class = match &verdict {
+            Some(verdict) => verdict.class.clone(),
+            None => classify(&text),
+        };
+        Rc::new(Self {
+            id: next_statement_id(),
+            class,
+            source: Rc::clone(&text),
+            text,
+            types: types.into(),
+            verdict,
             scope,
         })
     }
@@ -60,6 +84,7 @@ impl Prepared {
         source: &[u8],
         types: &[u8],
         class: Class,
+        verdict: Option<Rc<Verdict>>,
         scope: Scope,
     ) -> Rc<Self> {
         let source: Rc<[u8]> = source.into();
@@ -73,6 +98,7 @@ impl Prepared {
             text,
             source,
             types: types.into(),
+            verdict,
             scope,
         })
     }
@@ -80,7 +106,24 @@ impl Prepared {
     /// The same statement under a name that was never used.
     #[must_use]
     pub fn renewed(&self) -> Rc<Self> {
-        Self::new(&self.text, &self.types, self.scope.clone())
+        let Self {
+            id: _,
+            text,
+            source,
+            types,
+            class,
+            verdict,
+            scope,
+        } = self;
+        Rc::new(Self {
+            id: next_statement_id(),
+            text: Rc::clone(text),
+            source: Rc::clone(source),
+            types: types.clone(),
+            class: class.clone(),
+            verdict: verdict.clone(),
+            scope: scope.clone(),
+        })
     }
 
     /// Its server-side name.
@@ -97,6 +140,15 @@ impl Prepared {
             false => self.source.len(),
         };
         size_of_statement(&self.text, &self.types) + source
+    }
+
+    /// Where its text for the server is another than the client's, when policy made it so.
+    pub(super) fn places(&self) -> Option<Places> {
+        let rewritten = self
+            .verdict
+            .as_ref()
+            .is_some_and(|verdict| !verdict.passes());
+        (rewritten && self.text != self.source).then(Places::all)
     }
 
     /// Same text and types.
@@ -139,7 +191,13 @@ const SWEEP_ABOVE: usize = 4096;
 
 impl Registry {
     /// The shared statement for a text; new if nobody has it.
-    pub fn share(&self, text: &[u8], types: &[u8], scope: Scope) -> Rc<Prepared> {
+    pub(super) fn share(
+        &self,
+        text: &[u8],
+        types: &[u8],
+        scope: Scope,
+        verdict: Option<Rc<Verdict>>,
+    ) -> Rc<Prepared> {
         let key = hash(text, types, &scope);
         let mut statements = self.statements.borrow_mut();
         if let Some(found) = statements.get(&key).and_then(|bucket| {
@@ -154,7 +212,7 @@ impl Registry {
             sweep(&mut statements);
             self.sweep_above.set(2 * statements.len());
         }
-        let prepared = Prepared::new(text, types, scope);
+        let prepared = Prepared::passed(text, types, scope, verdict);
         statements
             .entry(key)
             .or_default()
@@ -395,15 +453,15 @@ mod tests {
     #[test]
     fn p2_same_text_under_two_search_paths_is_two_statements() {
         let registry = Registry::default();
-        let first = registry.share(b"SELECT * FROM t", b"\0\0", scope(Some("a")));
-        let again = registry.share(b"SELECT * FROM t", b"\0\0", scope(Some("a")));
-        let other = registry.share(b"SELECT * FROM t", b"\0\0", scope(Some("b")));
+        let first = registry.share(b"SELECT * FROM t", b"\0\0", scope(Some("a")), None);
+        let again = registry.share(b"SELECT * FROM t", b"\0\0", scope(Some("a")), None);
+        let other = registry.share(b"SELECT * FROM t", b"\0\0", scope(Some("b")), None);
         assert_eq!(first.id, again.id);
         assert_ne!(first.id, other.id);
         registry.retire(&first);
         assert_ne!(
             registry
-                .share(b"SELECT * FROM t", b"\0\0", scope(Some("a")))
+                .share(b"SELECT * FROM t", b"\0\0", scope(Some("a")), None)
                 .id,
             first.id
         );
@@ -413,7 +471,12 @@ mod tests {
     fn p11_the_registry_forgets_what_nobody_uses() {
         let registry = Registry::default();
         for number in 0..3 * SWEEP_ABOVE {
-            registry.share(format!("SELECT {number}").as_bytes(), b"\0\0", scope(None));
+            registry.share(
+                format!("SELECT {number}").as_bytes(),
+                b"\0\0",
+                scope(None),
+                None,
+            );
             assert!(registry.statements.borrow().len() <= SWEEP_ABOVE + 1);
         }
     }
@@ -425,7 +488,12 @@ mod tests {
         let mut sweeps = 0;
         for number in 0..8 * SWEEP_ABOVE {
             let before = registry.sweep_above.get();
-            kept.push(registry.share(format!("SELECT {number}").as_bytes(), b"\0\0", scope(None)));
+            kept.push(registry.share(
+                format!("SELECT {number}").as_bytes(),
+                b"\0\0",
+                scope(None),
+                None,
+            ));
             sweeps += usize::from(registry.sweep_above.get() != before);
         }
         assert_eq!(sweeps, 3, "at 1, 2 and 4 times the first threshold");
@@ -435,6 +503,7 @@ mod tests {
                 format!("VALUES ({number})").as_bytes(),
                 b"\0\0",
                 scope(None),
+                None,
             );
         }
         assert!(registry.statements.borrow().len() <= SWEEP_ABOVE + 1);
@@ -445,7 +514,8 @@ mod tests {
         let made = |text: &[u8]| {
             let class = classify(text);
             let size =
-                Prepared::translated(1, text, b"SELECT 1", b"\0\0", class, scope(None)).size();
+                Prepared::translated(1, text, b"SELECT 1", b"\0\0", class, None, scope(None))
+                    .size();
             size - size_of_statement(text, b"\0\0")
         };
         assert_eq!(made(b"SELECT 1"), 0);

@@ -11,6 +11,7 @@ use std::time::Instant;
 use crate::auth::Identity;
 use crate::config::{self, PoolMode};
 use crate::net::{ReadBuffer, Stream, WriteBuffer};
+use crate::policy::{Switches, TransactionFacts};
 use crate::pool::{Lease, Pool, Ticket};
 use crate::retry::{Mark, Replay};
 use crate::sql::{Effect, PinReason};
@@ -26,14 +27,16 @@ use super::abandon::Loss;
 use super::conflict::RetryEnv;
 use super::control::Control;
 use super::deadline::{Alarm, Deadlines};
-use super::kept::{KeptEnv, StandIns};
+use super::kept::KeptEnv;
 use super::limbo::Limbo;
 use super::names::{NameChange, Names, Prepared, Quota, Registry, Scope};
 use super::recent::Recent;
 use super::reset::Inserted;
 use super::savepoint::Savepoints;
+use super::script::{Places, ToldOf};
 use super::state::SettingsState;
 use super::tentative::Tentative;
+use super::verdict::{PolicyEnv, Verdict};
 use super::welcome::Profiles;
 
 /// Reading from one side stops while more than this many bytes wait to be written to the other.
@@ -70,6 +73,8 @@ pub struct SessionEnv {
     pub kept: KeptEnv,
     /// Sounds at deadlines.
     pub alarm: Rc<Alarm>,
+    /// Deciding about statements; `None` lets all pass.
+    pub policy: Option<PolicyEnv>,
 }
 
 /// Why a session ends.
@@ -139,8 +144,10 @@ pub(super) struct Note {
     pub opts_out: bool,
     /// The same, by a function that it calls.
     pub calls: bool,
-    /// Statements of the text that stand in for others.
-    pub stand_ins: Option<StandIns>,
+    /// What the client is told of statements of the text besides what the server says.
+    pub told: Option<ToldOf>,
+    /// Where the text is another than the client's.
+    pub places: Option<Places>,
 }
 
 impl Note {
@@ -289,6 +296,14 @@ pub struct Session {
     pub(super) replay: Option<Box<Replay>>,
     /// `dsqlproxy.retry` as it was last followed.
     pub(super) retry_on: bool,
+    /// The session's switches as they were last followed.
+    pub(super) switches: Switches,
+    /// What its transaction has done upstream, as far as policy asks.
+    pub(super) transaction: TransactionFacts,
+    /// The verdict on the statement bound last.
+    pub(super) last_bound_verdict: Option<Rc<Verdict>>,
+    /// Rules whose notice is told once, and was.
+    pub(super) told_once: Vec<Arc<str>>,
     /// Savepoints that the server knows nothing of.
     pub(super) savepoints: Savepoints,
     /// The pause before a repetition.
@@ -336,6 +351,10 @@ impl Session {
         Self {
             replay,
             retry_on: true,
+            switches: Switches::default(),
+            transaction: TransactionFacts::default(),
+            last_bound_verdict: None,
+            told_once: Vec::new(),
             savepoints: Savepoints::default(),
             pause: None,
             client,

@@ -123,6 +123,24 @@ pub fn put_notice(out: &mut Vec<u8>, code: SqlState, message: &str) {
     put_message(out, &NoticeResponse::new(fields));
 }
 
+/// Appends a NoticeResponse of any severity, with a hint perhaps.
+pub fn put_notice_of(
+    out: &mut Vec<u8>,
+    severity: &str,
+    code: SqlState,
+    message: &str,
+    hint: Option<&str>,
+) {
+    let mut fields = vec![
+        (b'S', severity.to_owned()),
+        (b'V', severity.to_owned()),
+        (b'C', code.to_owned()),
+        (b'M', clean(message)),
+    ];
+    fields.extend(hint.map(|hint| (b'H', clean(hint))));
+    put_message(out, &NoticeResponse::new(fields));
+}
+
 /// Appends a ParameterStatus.
 pub fn put_parameter(out: &mut Vec<u8>, name: &str, value: &str) {
     put_message(

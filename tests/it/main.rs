@@ -5,6 +5,7 @@ mod abandon;
 mod client;
 mod conflicts;
 mod deadlines;
+mod dialect;
 mod differential;
 mod drivers;
 mod dsql;

@@ -1,0 +1,321 @@
+//! What policy says of a client's text, kept for the next time it comes.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::config::Dialect;
+use crate::policy::{
+    self, Action, Cache, Decision, Month, Placement, Procedure, Rules, SessionFacts, StepKind,
+    TransactionFacts,
+};
+use crate::sql::statement::ParseError;
+use crate::sql::{Class, Kind, Statement, classify};
+use crate::wire::backend::TransactionStatus;
+use crate::wire::reply::ClientError;
+
+use super::run::Session;
+
+/// Verdicts on texts that came before, shared by the sessions of a worker.
+pub type Verdicts = Rc<RefCell<Cache<Rc<Verdict>>>>;
+
+/// Bytes of verdicts that a worker keeps, about.
+const VERDICT_BYTES: usize = 16 * 1024 * 1024;
+
+/// No verdicts yet.
+#[must_use]
+pub fn no_verdicts() -> Verdicts {
+    Rc::new(RefCell::new(Cache::new(VERDICT_BYTES)))
+}
+
+/// What the sessions of a database entry need to decide about statements.
+#[derive(Debug, Clone)]
+pub struct PolicyEnv {
+    /// Profile of the entry; not `off`.
+    pub profile: Dialect,
+    /// Month whose Aurora DSQL is upstream.
+    pub as_of: Month,
+    /// The rules.
+    pub rules: Arc<Rules>,
+    /// Number of the rules: it changes with them.
+    pub epoch: u64,
+    /// What was decided before.
+    pub verdicts: Verdicts,
+}
+
+/// What becomes of the statements of one text, in a session of which certain facts hold.
+#[derive(Debug)]
+pub struct Verdict {
+    facts: SessionFacts,
+    epoch: u64,
+    /// What the client's text does to the session.
+    pub(super) class: Class,
+    /// What its first statement is to transactions.
+    pub(super) kind: Option<Kind>,
+    pub(super) outcome: Outcome,
+    /// What holds of the transaction behind the text.
+    after: TransactionFacts,
+}
+
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The text goes on as it is, and there is nothing to tell.
+    Pass,
+    /// Something is done with one of its statements at least.
+    Parts(Vec<Part>),
+    /// It cannot be read.
+    Refuse(ClientError),
+}
+
+/// One statement of a text.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// Where it stands, in bytes.
+    pub span: Range<usize>,
+    pub decision: Decision,
+}
+
+impl Part {
+    /// The one text that goes upstream in place of the statement.
+    pub fn rewritten(&self) -> Option<&str> {
+        match &self.decision.action {
+            Action::Rewrite(rewrite) if !self.is_procedure() => {
+                rewrite.steps.first().map(|step| step.sql.as_str())
+            }
+            _ => None,
+        }
+    }
+
+    /// It takes more than one statement upstream, or a transaction of its own.
+    pub fn is_procedure(&self) -> bool {
+        if self.decision.placement != Placement::Within {
+            return true;
+        }
+        match &self.decision.action {
+            Action::Rewrite(rewrite) => {
+                !matches!(rewrite.steps.as_slice(), [step] if step.kind == StepKind::Statement
+                    && step.tolerate.is_empty())
+            }
+            Action::Emulate(procedure) => !is_savepoint(procedure),
+            _ => false,
+        }
+    }
+
+    fn passes(&self) -> bool {
+        let goes_on = match &self.decision.action {
+            Action::Forward => true,
+            Action::Emulate(procedure) => is_savepoint(procedure),
+            _ => false,
+        };
+        goes_on && self.decision.notices.is_empty() && !self.is_procedure()
+    }
+}
+
+/// The journal has its own way with these.
+fn is_savepoint(procedure: &Procedure) -> bool {
+    matches!(
+        procedure,
+        Procedure::Savepoint(_) | Procedure::Release(_) | Procedure::RollbackTo(_)
+    )
+}
+
+impl Verdict {
+    fn of(text: &[u8], facts: SessionFacts, rules: &Rules, epoch: u64) -> Self {
+        let mut verdict = Self {
+            facts,
+            epoch,
+            class: classify(text),
+            kind: None,
+            outcome: Outcome::Pass,
+            after: facts.transaction,
+        };
+        match read(text) {
+            Ok(statements) => verdict.judge(statements, rules),
+            // Its words for a syntax error are the server's.
+            Err(ParseError::Syntax(_)) => {}
+            Err(error) => verdict.outcome = Outcome::Refuse(unreadable(&error)),
+        }
+        verdict
+    }
+
+    fn judge(&mut self, statements: Vec<Statement>, rules: &Rules) {
+        self.kind = statements.first().map(Statement::kind);
+        let several = statements.len() > 1;
+        let mut facts = self.facts;
+        let mut block = facts.transaction.open;
+        let mut parts = Vec::new();
+        for statement in statements {
+            facts.transaction.open = block || several;
+            let decision = policy::decide(&statement, &facts, rules);
+            let after = facts.transaction.after(&statement, &decision);
+            facts.transaction = after;
+            if matches!(statement.kind(), Kind::Transaction(_)) {
+                block = after.open;
+            }
+            parts.push(Part {
+                span: statement.span,
+                decision,
+            });
+        }
+        self.after = match block {
+            true => TransactionFacts {
+                open: true,
+                ..facts.transaction
+            },
+            false => TransactionFacts::default(),
+        };
+        if !parts.iter().all(Part::passes) {
+            self.outcome = Outcome::Parts(parts);
+        }
+    }
+
+    /// Its statements, unless nothing is done with any of them.
+    pub(super) fn parts(&self) -> Option<&[Part]> {
+        match &self.outcome {
+            Outcome::Parts(parts) => Some(parts),
+            Outcome::Pass | Outcome::Refuse(_) => None,
+        }
+    }
+
+    /// The statement, if the text has only one and something is done with it.
+    pub(super) fn alone(&self) -> Option<&Part> {
+        match &self.outcome {
+            Outcome::Parts(parts) => match parts.as_slice() {
+                [part] => Some(part),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    pub(super) fn passes(&self) -> bool {
+        matches!(self.outcome, Outcome::Pass)
+    }
+
+    /// Bytes of memory, about.
+    fn weight(&self) -> usize {
+        let effects = self.class.effects.as_ref().map_or(0, |all| all.len() * 64);
+        let parts = match &self.outcome {
+            Outcome::Pass => 0,
+            Outcome::Refuse(_) => 256,
+            Outcome::Parts(parts) => parts.iter().map(|part| 1024 + 8 * part.span.len()).sum(),
+        };
+        size_of::<Self>() + effects + parts
+    }
+
+    /// Whether other facts may make another verdict of it.
+    fn holds_for(&self, facts: &SessionFacts, epoch: u64) -> bool {
+        if self.epoch != epoch || self.facts.switches != facts.switches {
+            return false;
+        }
+        let (then, now) = (self.facts.transaction, facts.transaction);
+        match self.kind {
+            None | Some(Kind::Read) => true,
+            Some(Kind::Write | Kind::Lock) if self.passes() => then.ddl == now.ddl,
+            _ => then == now,
+        }
+    }
+}
+
+fn read(text: &[u8]) -> Result<Vec<Statement>, ParseError> {
+    let text = std::str::from_utf8(text).map_err(|_| ParseError::Encoding)?;
+    Statement::read(text)
+}
+
+fn unreadable(error: &ParseError) -> ClientError {
+    let (code, hint) = match error {
+        ParseError::Encoding => ("22021", "Send the text in UTF-8."),
+        ParseError::TooLong(_) => ("54000", "Send the data as parameters, or with COPY."),
+        _ => ("54001", "Nest expressions less deeply."),
+    };
+    ClientError::error(code, error.to_string()).hint(hint)
+}
+
+impl Session {
+    /// What policy says of a text as things are; `None` where policy is off.
+    pub(super) fn judge(&self, text: &[u8]) -> Option<Rc<Verdict>> {
+        let policy = self.env.policy.as_ref()?;
+        let facts = self.facts(policy);
+        let mut verdicts = policy.verdicts.borrow_mut();
+        if let Some(verdict) = verdicts.get(text, &facts, policy.epoch) {
+            return Some(verdict);
+        }
+        let verdict = Rc::new(Verdict::of(text, facts, &policy.rules, policy.epoch));
+        verdicts.put(
+            text,
+            &facts,
+            policy.epoch,
+            Rc::clone(&verdict),
+            verdict.weight(),
+        );
+        Some(verdict)
+    }
+
+    /// The same for a text of which policy has said something: as things are now, that may be
+    /// something else.
+    pub(super) fn judge_again(&self, text: &[u8], verdict: &Rc<Verdict>) -> Rc<Verdict> {
+        let holds = self
+            .env
+            .policy
+            .as_ref()
+            .is_none_or(|policy| verdict.holds_for(&self.facts(policy), policy.epoch));
+        match holds {
+            true => Rc::clone(verdict),
+            false => self.judge(text).unwrap_or_else(|| Rc::clone(verdict)),
+        }
+    }
+
+    fn facts(&self, policy: &PolicyEnv) -> SessionFacts {
+        let transaction = self.transaction;
+        SessionFacts {
+            profile: policy.profile,
+            as_of: policy.as_of,
+            switches: self.switches,
+            transaction: TransactionFacts {
+                // Without a block, what was executed since the last Sync is a transaction too.
+                open: transaction.open || transaction.ddl || transaction.wrote,
+                ..transaction
+            },
+        }
+    }
+
+    /// A Query of this verdict was taken.
+    pub(super) fn note_queried(&mut self, verdict: &Verdict) {
+        self.transaction = verdict.after;
+    }
+
+    /// A portal of a statement of this kind was executed, in the extended protocol.
+    pub(super) fn note_executed(&mut self, verdict: &Verdict) {
+        use pg_query::protobuf::TransactionStmtKind as Control;
+        match verdict.kind {
+            Some(Kind::Ddl) => self.transaction.ddl = true,
+            Some(Kind::Write | Kind::Lock) => self.transaction.wrote = true,
+            Some(Kind::Transaction(Control::TransStmtBegin | Control::TransStmtStart)) => {
+                self.transaction.open = true
+            }
+            Some(Kind::Transaction(Control::TransStmtCommit | Control::TransStmtRollback)) => {
+                self.transaction = TransactionFacts::default()
+            }
+            _ => {}
+        }
+    }
+
+    /// The client was told what its transaction is.
+    pub(super) fn settle_transaction(&mut self, status: TransactionStatus) {
+        if !self.owed.is_empty() || self.owed.is_unsynced() {
+            return;
+        }
+        match status {
+            TransactionStatus::Idle => self.transaction = TransactionFacts::default(),
+            _ => self.transaction.open = true,
+        }
+    }
+
+    /// A Sync ends what was executed without a block.
+    pub(super) fn note_synced(&mut self) {
+        if !self.transaction.open {
+            self.transaction = TransactionFacts::default();
+        }
+    }
+}
