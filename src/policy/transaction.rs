@@ -22,6 +22,7 @@ pub(super) fn place(statement: &Statement, facts: &SessionFacts, decision: &mut 
     }
     let kind = statement.kind();
     let placement = match &decision.action {
+        Action::Emulate(procedure) if procedure.has_own_transactions() => Placement::Alone,
         Action::Answer(_) | Action::Emulate(_) | Action::Reject(_) => Placement::Within,
         Action::Rewrite(Rewrite { steps, .. }) if has_own_transactions(steps) => Placement::Alone,
         Action::Rewrite(_) | Action::Forward => match kind {

@@ -70,6 +70,9 @@ impl Session {
         self.env.tally.upstream_lost.add(1);
         self.take_passing_of_lease();
         self.finish_reset();
+        if self.procedure.is_some() {
+            return self.lose_procedure(&loss);
+        }
         let fate = self.fate(&loss);
         self.log_loss(&loss, fate);
         if fate == Fate::Unknown {
@@ -308,6 +311,17 @@ impl Session {
         }
         self.settings.abandon(again);
         self.obey_switches();
+    }
+
+    /// Forgets what was asked for on the connection, and the connection. `running`: something may
+    /// still run there.
+    pub(super) fn forget_connection(&mut self, running: bool) {
+        self.undo_notes(true);
+        if running {
+            self.abandon_lease();
+        } else {
+            self.let_go();
+        }
     }
 
     fn abandon_lease(&mut self) {

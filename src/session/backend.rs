@@ -46,7 +46,8 @@ impl Session {
         if let Some(lease) = &mut self.lease {
             lease.input = input;
         }
-        if outcome.is_ok() && self.owed.is_empty() && self.from_upstream.left() == 0 {
+        let quiet = self.owed.is_empty() && self.procedure.is_none();
+        if outcome.is_ok() && quiet && self.from_upstream.left() == 0 {
             self.release_if_settled();
         }
         outcome
@@ -198,6 +199,11 @@ impl Session {
     }
 
     fn look_at(&mut self, header: Header, body: &[u8]) -> Result<Step, End> {
+        if self.answers_procedure()
+            && let Some(shown) = self.look_for_procedure(header, body)?
+        {
+            return Ok(if shown { Step::Pass } else { Step::Hide });
+        }
         match header.tag {
             b'D' | b'd' => {
                 let step = self.expect(header, &[Expect::Query, Expect::Execute])?;
@@ -355,7 +361,7 @@ impl Session {
         })
     }
 
-    fn take_effect(&mut self, effect: &Effect, tag: &[u8]) {
+    pub(super) fn take_effect(&mut self, effect: &Effect, tag: &[u8]) {
         if !is_tag_of(effect, tag) {
             // A cursor took the name of a portal that is gone, say. What has been set is not known.
             self.pin_to(PinReason::Setting);
@@ -481,6 +487,9 @@ impl Session {
         }
         if own == Some(Own::Settings) {
             return Ok(self.tell_reset(resumes));
+        }
+        if own == Some(Own::Step) {
+            self.procedure_ready();
         }
         if entry.hidden {
             return Ok(Step::Hide);
@@ -698,7 +707,7 @@ impl Session {
 
     /// An error ends the batch: names that were changed by messages the server did not carry out
     /// change back.
-    fn fail_batch(&mut self) {
+    pub(super) fn fail_batch(&mut self) {
         let mut dropped = self.owed.fail();
         // The client sent a simple request, and extended messages of ours before it failed: to the
         // client it is the request that failed.

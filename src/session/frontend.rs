@@ -81,6 +81,7 @@ impl Session {
                 .is_some_and(|lease| lease.output.len() > HIGH_WATER)
                 || self.cout.len() > HIGH_WATER
                 || self.is_repeating()
+                || self.procedure.is_some()
             {
                 return Ok(progress);
             }
@@ -442,7 +443,7 @@ impl Session {
         }
         let part = verdict.alone();
         if let Some(part) = part.filter(|part| runs(part)) {
-            return Ok(self.take_procedure_query(part));
+            return Ok(self.take_procedure_query(text, part));
         }
         let Some(mut script) = self.script(text, &verdict.class, Some(verdict)) else {
             return self.pass_query(bytes, text, &verdict.class, None);
@@ -935,11 +936,11 @@ impl Session {
         class: &Class,
         verdict: Option<&Verdict>,
     ) -> Option<Vec<u8>> {
-        if verdict
+        if let Some(part) = verdict
             .and_then(Verdict::alone)
-            .is_some_and(Part::is_procedure)
+            .filter(|part| part.is_procedure())
         {
-            return Some(Vec::new());
+            return part.prepared().map(|text| text.as_bytes().to_vec());
         }
         let told_once = self.told_once.len();
         let mut script = self.script(text, class, verdict)?;
@@ -1230,8 +1231,14 @@ impl Session {
         {
             return Ok(Taken::Wait);
         }
+        if let Some(taken) = self.commit_before(head.statement) {
+            return Ok(taken);
+        }
         let resolved = self.resolve(head.statement);
         let portal = self.note_portal(head.portal, resolved.prepared.as_ref());
+        if portal.is_some() && bytes.len() == total {
+            self.keep_values(frontend::bind_parameters(&body[head.length..])?);
+        }
         let opts_out = resolved
             .prepared
             .as_ref()
@@ -1260,6 +1267,24 @@ impl Session {
         Ok(Taken::Head(bytes.len(), Rest::Pass(total - bytes.len())))
     }
 
+    /// The client's transaction may have to be committed before this statement.
+    fn commit_before(&mut self, name: &[u8]) -> Option<Taken> {
+        let prepared = self.names.get(name)?.clone();
+        let verdict = self.judge_again(&prepared.source, prepared.verdict.as_ref()?);
+        self.take_procedure_bind(verdict.alone().filter(|part| runs(part))?)
+    }
+
+    /// The values of the portal that was bound last, should its statement be run in several.
+    fn keep_values(&mut self, values: &[u8]) {
+        if let Some(portal) = self.portals.last_mut()
+            && let Some(prepared) = &portal.prepared
+            && let Some(verdict) = &prepared.verdict
+            && verdict.alone().is_some_and(Part::is_procedure)
+        {
+            portal.values = Some(values.into());
+        }
+    }
+
     /// Remembers what a portal does, if any of them does anything.
     fn note_portal(&mut self, name: &[u8], prepared: Option<&Rc<Prepared>>) -> Option<Bound> {
         self.last_bound_writes = prepared.is_none_or(|prepared| prepared.class.may_write);
@@ -1283,6 +1308,7 @@ impl Session {
             number,
             name: name.to_vec(),
             prepared: effective.cloned(),
+            values: None,
             spent: false,
         });
         Some(Bound { number, before })
@@ -1322,6 +1348,7 @@ impl Session {
         }
         let known = self.portals.iter().position(|known| known.name == portal);
         let prepared = known.and_then(|at| self.portals[at].prepared.clone());
+        let values = known.and_then(|at| self.portals[at].values.clone());
         let verdict = match &prepared {
             Some(prepared) => prepared.verdict.clone(),
             None => self.last_bound_verdict.clone(),
@@ -1331,7 +1358,7 @@ impl Session {
             if let Some(part) = verdict.as_ref().and_then(|verdict| verdict.alone())
                 && runs(part)
             {
-                let taken = self.take_procedure_execute(prepared, part);
+                let taken = self.take_procedure_execute(prepared, part, values.as_ref());
                 return Ok(taken);
             }
             told = self.told_of(prepared);

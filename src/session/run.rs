@@ -30,6 +30,7 @@ use super::deadline::{Alarm, Deadlines};
 use super::kept::KeptEnv;
 use super::limbo::Limbo;
 use super::names::{NameChange, Names, Prepared, Quota, Registry, Scope};
+use super::procedure::Running;
 use super::recent::Recent;
 use super::reset::Inserted;
 use super::savepoint::Savepoints;
@@ -166,6 +167,8 @@ pub(super) struct Portal {
     pub name: Vec<u8>,
     /// Its statement, if that has an effect.
     pub prepared: Option<Rc<Prepared>>,
+    /// Formats and values of its parameters, if it is run in several steps.
+    pub values: Option<Rc<[u8]>>,
     /// Executed, and cannot be executed again.
     pub spent: bool,
 }
@@ -192,6 +195,8 @@ pub(super) enum Own {
     Evict,
     /// A start-up parameter set again behind a RESET.
     Restore,
+    /// A request of a procedure.
+    Step,
 }
 
 /// Where the rest of a frame goes that is passed on in pieces.
@@ -327,6 +332,8 @@ pub struct Session {
     /// The client's transaction has failed, and there is none at any upstream.
     pub(super) limbo: Option<Limbo>,
     pub(super) deadlines: Deadlines,
+    /// A statement of several transactions is under way.
+    pub(super) procedure: Option<Box<Running>>,
     /// The client gets this error for the conflict that is not repeated any more.
     pub(super) stopped: Option<ClientError>,
     turns: u64,
@@ -407,6 +414,7 @@ impl Session {
             begin_sent: None,
             limbo: None,
             deadlines: Deadlines::default(),
+            procedure: None,
             stopped: None,
             turns: 0,
         }
@@ -473,6 +481,7 @@ impl Session {
         progress |= self.write_upstream(cx)?;
         progress |= self.watch_upstream(cx)?;
         progress |= self.relay()?;
+        progress |= self.run_procedure(cx)?;
         progress |= self.write_client(cx)?;
         if self.terminating {
             if self.is_finished() {
@@ -510,6 +519,10 @@ impl Session {
     }
 
     fn obey_cancels(&mut self) {
+        if self.procedure.is_some() {
+            self.cancel_procedure();
+            return;
+        }
         let Some(lease) = &self.lease else {
             drop(self.control.take_cancels());
             if self.leave_queue() {
@@ -555,6 +568,7 @@ impl Session {
             && self.owed.is_empty()
             && !self.owed.is_unsynced()
             && self.begin.is_none()
+            && self.procedure.is_none()
             && self.status == TransactionStatus::Idle
             && self.cin.is_empty()
             && self.phase == Phase::Serving

@@ -342,7 +342,7 @@ impl Session {
     }
 
     /// NoticeResponses that this session wants to see.
-    fn notices(&mut self, notices: &[Notice]) -> Vec<u8> {
+    pub(super) fn notices(&mut self, notices: &[Notice]) -> Vec<u8> {
         let mut out = Vec::new();
         for notice in notices {
             if !self.wants(notice) {

@@ -102,6 +102,21 @@ impl Part {
         }
     }
 
+    /// What the server gets in place of such a statement when it is prepared; `None` is the client's
+    /// own text.
+    pub fn prepared(&self) -> Option<&str> {
+        match (&self.decision.action, self.decision.placement) {
+            // In another transaction it goes on as it is.
+            (Action::Rewrite(rewrite), Placement::AfterCommit) => {
+                rewrite.steps.first().map(|step| step.sql.as_str())
+            }
+            (Action::Forward, Placement::AfterCommit) => None,
+            // It may have parameters.
+            (Action::Emulate(Procedure::Batch(_)), _) => None,
+            _ => Some(""),
+        }
+    }
+
     fn passes(&self) -> bool {
         let goes_on = match &self.decision.action {
             Action::Forward => true,

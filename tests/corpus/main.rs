@@ -141,7 +141,13 @@ fn say(cluster: &Cluster, name: &str, before: &[&str]) -> (Vec<Exchange>, Vec<Ex
     for database in DATABASES {
         proxy = proxy.database(database);
     }
-    let proxy = proxy.dsql(cluster).size(4).dialect("compat").start();
+    let proxy = proxy
+        .dsql(cluster)
+        .size(4)
+        .dialect("compat")
+        .entry("ddl_in_transaction", "split")
+        .entry("large_dml", "batch")
+        .start();
     let mut proxied = Side::new(&proxy.address(), postgres::ROLE, false);
     for name in before {
         let recording = Recording::read(name);

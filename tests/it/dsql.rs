@@ -24,7 +24,7 @@ impl Cluster {
         Self::with_jobs_of(Duration::from_millis(200))
     }
 
-    /// Starts one whose jobs take this long.
+    /// The same; jobs take at least so long on its clock.
     pub fn with_jobs_of(job_duration: Duration) -> Self {
         let folder = emulated::open_folder();
         let emulator = Emulator::start(&EmulatorOptions {

@@ -6,7 +6,7 @@ use pg_query::protobuf::{
 };
 
 use super::{Case, Changed, Draft, Job, build, column, name};
-use crate::policy::{Procedure, Step};
+use crate::policy::{Procedure, Step, TableName};
 use crate::sql::tree::{Descent, Ref, walk};
 use crate::wire::reply::ClientError;
 
@@ -530,9 +530,10 @@ fn default_steps(
         let (head, condition) = fill
             .split_once(" WHERE ")
             .ok_or_else(|| super::unprintable(&crate::sql::tree::PrintError::Different))?;
-        steps.push(Step::batch(format!(
+        let batch = format!(
             "{head} WHERE ({{key}}) IN (SELECT {{key}} FROM {relation} WHERE {condition} LIMIT {{rows}})"
-        )));
+        );
+        steps.push(Step::batch(batch, TableName(relation.to_owned())));
     }
     Ok(steps)
 }
