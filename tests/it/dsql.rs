@@ -38,6 +38,22 @@ impl Cluster {
         }
     }
 
+    /// Drops all that clients have made. Sessions are not told.
+    pub fn empty(&self) {
+        const SCRIPT: &str = include_str!("../corpus/empty.sql");
+        let target = self.emulator.postgres().connection_string("postgres");
+        let work = async {
+            let (client, connection) =
+                tokio_postgres::connect(&target, tokio_postgres::NoTls).await?;
+            let talk = tokio::spawn(connection);
+            client.batch_execute(SCRIPT).await?;
+            drop(client);
+            let _ = talk.await;
+            Ok(())
+        };
+        self.emulator.prepare(work).expect("an empty cluster");
+    }
+
     /// Where it takes connections.
     pub fn address(&self) -> SocketAddr {
         self.emulator.address()
