@@ -181,7 +181,7 @@ mod tests {
         ];
         for errors in [Errors::Canned, Errors::Message] {
             for (code, message) in cases {
-                if errors == Errors::Message && !matches!(&code[..1], "2" | "4") {
+                if errors == Errors::Message && !code.starts_with(['2', '4']) {
                     continue;
                 }
                 let context = Context { errors, ..CANNED };
