@@ -486,7 +486,11 @@ impl Generator {
             4 => Some("NULL"),
             _ => None,
         };
-        let source = if self.chance(45) {
+        let from_values = self.chance(45);
+        // Which of several rows meets the conflict first is nobody's promise.
+        let all: Vec<String> = (1..=columns.split(", ").count()).map(|n| n.to_string()).collect();
+        let order = format!(" ORDER BY {}", all.join(", "));
+        let source = if from_values {
             match tenant {
                 Some(tenant) => format!("(tenant_id, {columns}) VALUES ({tenant}, {values})"),
                 None => format!("({columns}) VALUES ({values})"),
@@ -501,8 +505,8 @@ impl Generator {
             let condition = self.condition(&scope);
             let select = format!("coalesce({key}, 0) + 100, {}", rest.join(", "));
             match tenant.filter(|tenant| *tenant != "DEFAULT") {
-                Some(tenant) => format!("(tenant_id, {columns}) SELECT {tenant}, {select} FROM {from}{condition}"),
-                None => format!("({columns}) SELECT DISTINCT {select} FROM {from}{condition}"),
+                Some(tenant) => format!("(tenant_id, {columns}) SELECT {tenant}, {select} FROM {from}{condition}{order}, {}", all.len() + 1),
+                None => format!("({columns}) SELECT DISTINCT {select} FROM {from}{condition}{order}"),
             }
         };
         let conflict = match (table, self.random.random_range(0..4)) {
