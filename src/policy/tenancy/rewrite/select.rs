@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use pg_query::protobuf::{
     AExprKind, Alias, BoolExprType, ColumnRef, GroupingSet, JoinExpr, JoinType, LockingClause,
-    RangeFunction, RangeSubselect, RangeVar, SelectStmt, SetOperation,
+    RangeFunction, RangeSubselect, RangeVar, ResTarget, SelectStmt, SetOperation,
 };
 use pg_query::{Node, NodeEnum};
 
@@ -117,9 +117,21 @@ impl Rewriter<'_> {
                 return refuse(Rule::Construct, "target");
             }
             own_name(&target.name)?;
+            // `*` stands for columns here, not for a row.
+            let place = if is_star(target) {
+                Place::Result
+            } else {
+                place
+            };
             self.optional(&mut target.val, place)?;
         }
-        self.values_at(distinct_clause, place)?;
+        // DISTINCT without ON is a list of one empty place.
+        for distinct in distinct_clause
+            .iter_mut()
+            .filter(|node| node.node.is_some())
+        {
+            self.value_at(distinct, place)?;
+        }
         let mut conditions = from.predicates;
         self.optional(where_clause, Place::Condition)?;
         if !conditions.is_empty() {
@@ -508,6 +520,17 @@ impl From {
                     .iter()
                     .any(|(of, name)| name == column && (of.is_empty() || of == alias))
             })
+    }
+}
+
+/// Whether a target is `*` or `t.*`.
+fn is_star(target: &ResTarget) -> bool {
+    match target.val.as_ref().and_then(|value| value.node.as_ref()) {
+        Some(NodeEnum::ColumnRef(column)) => column
+            .fields
+            .last()
+            .is_some_and(|last| matches!(&last.node, Some(NodeEnum::AStar(_)))),
+        _ => false,
     }
 }
 
