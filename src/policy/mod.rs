@@ -19,6 +19,7 @@ pub use facts::{
     DdlInTransaction, LargeDml, Month, NotAMonth, SessionFacts, Switches, TransactionFacts,
 };
 pub use rules::{ActionKind, Rules, RulesError};
+pub use transaction::RULE as SPLIT;
 
 use crate::config::schema::Dialect;
 use crate::sql::Statement;

@@ -12,7 +12,8 @@ use super::{
 use crate::sql::{Kind, Statement};
 use crate::wire::reply::ClientError;
 
-const RULE: &str = "ddl_in_transaction";
+/// The rule that commits around statements, or refuses them in a transaction.
+pub const RULE: &str = "ddl_in_transaction";
 
 /// Says where in the open transaction the statement runs, or refuses it there.
 pub(super) fn place(statement: &Statement, facts: &SessionFacts, decision: &mut Decision) {

@@ -70,6 +70,7 @@ impl Session {
         self.env.tally.upstream_lost.add(1);
         self.take_passing_of_lease();
         self.finish_reset();
+        self.more = None;
         if self.procedure.is_some() {
             return self.lose_procedure(&loss);
         }

@@ -500,6 +500,12 @@ impl Session {
         if entry.hidden {
             return Ok(Step::Hide);
         }
+        if let Some(rest) = self.more.take() {
+            self.settle_transaction(status);
+            self.status = status;
+            self.take_rest(&rest);
+            return Ok(Step::Hide);
+        }
         if status == TransactionStatus::Idle {
             self.deadlines.transaction_over();
         }
@@ -581,6 +587,7 @@ impl Session {
             note.instead.clone().or(duplicate).or(refused)
         });
         let extended = front.expect.is_extended();
+        self.more = None;
         self.copying_in = false;
         self.copy_open = false;
         let renamed = self.rename(header, body);

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::config::ClusterKind;
 use crate::net::ReadBuffer;
-use crate::policy::Action;
+use crate::policy::{Action, Notice};
 use crate::sql::{Class, Effect, PinReason, classify};
 use crate::upstream::{
     Expect, STATEMENT_PREFIX, SharedSettings, difference, next_statement_id, statement_name,
@@ -23,7 +23,7 @@ use super::procedure;
 use super::reset::{restore, restoring, taken};
 use super::run::{Bound, Doing, End, HIGH_WATER, Note, Own, Portal, Rest, Session, violation};
 use super::script::{Composed, Piece, Script, Told, ToldOf, class_of};
-use super::verdict::{Outcome, Part, Verdict};
+use super::verdict::{Cut, Outcome, Part, Verdict};
 
 /// A Query up to this many bytes is read whole before it is sent; a longer one is passed on as it
 /// comes, unread, and its session is pinned.
@@ -82,6 +82,7 @@ impl Session {
                 || self.cout.len() > HIGH_WATER
                 || self.is_repeating()
                 || self.procedure.is_some()
+                || self.more.is_some()
             {
                 return Ok(progress);
             }
@@ -390,6 +391,7 @@ impl Session {
                     self.limbo = Some(Limbo::default());
                     self.status = TransactionStatus::Failed;
                 }
+                self.more = None;
                 error.put(self.cout.tail());
                 if simple {
                     reply::put_ready(self.cout.tail(), self.status);
@@ -416,11 +418,60 @@ impl Session {
             };
             return self.pass_query(bytes, text, &class, script);
         };
+        if let Some(cut) = verdict.cut() {
+            return self.take_first_piece(text, &cut);
+        }
         let taken = self.take_judged_query(bytes, text, &verdict)?;
         if !matches!(taken, Taken::Wait) {
             self.note_queried(&verdict);
         }
         Ok(taken)
+    }
+
+    /// Takes the first piece of a text; the rest is taken when that is done.
+    fn take_first_piece(&mut self, text: &[u8], cut: &Cut<'_>) -> Result<Taken, End> {
+        if self.waits_for_answers(false) {
+            return Ok(Taken::Wait);
+        }
+        let (head, rest) = text.split_at(cut.at);
+        let Some(verdict) = self.judge(head) else {
+            return Ok(Taken::Wait);
+        };
+        let mut frame = Vec::new();
+        frontend::put_query(&mut frame, head);
+        // So that positions are those of the whole text.
+        let mut blanked: Vec<u8> = String::from_utf8_lossy(head)
+            .chars()
+            .map(|c| if c == '\n' { b'\n' } else { b' ' })
+            .collect();
+        blanked.extend_from_slice(rest);
+        self.more = Some(blanked);
+        let taken = self.take_judged_query(&frame, head, &verdict)?;
+        if matches!(taken, Taken::Wait) {
+            self.more = None;
+            return Ok(taken);
+        }
+        self.note_queried(&verdict);
+        let warnings: Vec<Notice> = cut.warnings.iter().map(|told| (*told).clone()).collect();
+        let warnings = self.notices(&warnings);
+        self.cout.tail().extend_from_slice(&warnings);
+        Ok(Taken::All)
+    }
+
+    /// Ends a Query that was answered here, or goes on with the rest of its text.
+    pub(super) fn end_query(&mut self, status: TransactionStatus) {
+        match self.more.take() {
+            Some(rest) => frontend::put_query(&mut self.again, &rest),
+            None => reply::put_ready(self.cout.tail(), status),
+        }
+    }
+
+    /// The first piece of a text was answered by the server: goes on with the rest.
+    pub(super) fn take_rest(&mut self, rest: &[u8]) {
+        let mut frame = Vec::new();
+        frontend::put_query(&mut frame, rest);
+        self.recent.clear();
+        self.cin.put_back(&frame);
     }
 
     /// Does with a Query what policy says.
@@ -706,7 +757,7 @@ impl Session {
             self.cout.tail().extend_from_slice(&told.notices);
         }
         reply::put_command_complete(self.cout.tail(), tag);
-        reply::put_ready(self.cout.tail(), status);
+        self.end_query(status);
         true
     }
 

@@ -818,6 +818,7 @@ impl Session {
             Reply::Nothing | Reply::Query => {}
             Reply::Execute => self.discarding = true,
         }
+        self.more = None;
         self.cout.tail().append(&mut frame);
         self.end_request(running.reply);
     }
@@ -832,6 +833,10 @@ impl Session {
         }
         if self.status == TransactionStatus::Idle {
             self.deadlines.transaction_over();
+        }
+        if let Some(rest) = self.more.take() {
+            self.take_rest(&rest);
+            return;
         }
         self.request_answered();
         self.env.tally.requests.add(1);

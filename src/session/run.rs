@@ -355,6 +355,8 @@ pub struct Session {
     pub(super) deadlines: Deadlines,
     /// A statement of several transactions is under way.
     pub(super) procedure: Option<Box<Running>>,
+    /// What is left of the text of the Query at hand.
+    pub(super) more: Option<Vec<u8>>,
     /// The client gets this error for the conflict that is not repeated any more.
     pub(super) stopped: Option<ClientError>,
     turns: u64,
@@ -436,6 +438,7 @@ impl Session {
             limbo: None,
             deadlines: Deadlines::default(),
             procedure: None,
+            more: None,
             stopped: None,
             turns: 0,
         }

@@ -405,13 +405,14 @@ impl Session {
         self.names.forget_unnamed();
         let status = self.answer_script(script);
         self.status = status;
-        reply::put_ready(self.cout.tail(), status);
+        self.end_query(status);
         Some(Taken::All)
     }
 
     fn answer_script(&mut self, script: &Script) -> TransactionStatus {
         let status = self.status;
         if status == TransactionStatus::Failed {
+            self.more = None;
             aborted().put(self.cout.tail());
             return status;
         }
@@ -421,6 +422,7 @@ impl Session {
             match self.carry_out(told, alone, true, &mut out) {
                 Ok(()) => self.cout.tail().append(&mut out),
                 Err(error) => {
+                    self.more = None;
                     error.put(self.cout.tail());
                     self.settings.abandon(false);
                     self.obey_switches();

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::config::Dialect;
 use crate::policy::{
-    self, Action, Cache, Decision, Month, Placement, Procedure, Rules, SessionFacts, StepKind,
-    TransactionFacts,
+    self, Action, Cache, Decision, Level, Month, Notice, Placement, Procedure, Rules, SessionFacts,
+    StepKind, TransactionFacts,
 };
 use crate::sql::statement::ParseError;
 use crate::sql::{Class, Kind, Statement, classify};
@@ -66,6 +66,15 @@ pub(super) enum Outcome {
     Parts(Vec<Part>),
     /// It cannot be read.
     Refuse(ClientError),
+}
+
+/// Where a text is cut.
+#[derive(Debug)]
+pub(super) struct Cut<'a> {
+    /// The piece behind begins here, in bytes.
+    pub at: usize,
+    /// What the client loses by it.
+    pub warnings: Vec<&'a Notice>,
 }
 
 /// One statement of a text.
@@ -202,6 +211,30 @@ impl Verdict {
             },
             _ => None,
         }
+    }
+
+    /// Where a text of several statements is cut, since one of them cannot be in one transaction with
+    /// the others: behind the first piece.
+    pub(super) fn cut(&self) -> Option<Cut<'_>> {
+        let parts = self.parts()?;
+        let at = (1..parts.len())
+            .find(|at| parts[*at].is_procedure() || parts[at - 1].is_procedure())?;
+        // The rest is decided about again, and tells the same, unless only one statement is left.
+        let last = Some(&parts[at]).filter(|_| at + 1 == parts.len());
+        let notices = parts.first().into_iter().chain(last);
+        let split = notices.flat_map(|part| {
+            let notices = part.decision.notices.iter();
+            notices.filter(|notice| part.is_procedure() && notice.level == Level::Warning)
+        });
+        Some(Cut {
+            at: parts[at].span.start,
+            warnings: match self.facts.transaction.open {
+                true => Vec::new(),
+                false => split
+                    .filter(|notice| notice.rule == policy::SPLIT.into())
+                    .collect(),
+            },
+        })
     }
 
     pub(super) fn passes(&self) -> bool {

@@ -126,11 +126,11 @@ try() {
     local name=$1
     shift
     count_of=$((count_of + 1))
-    if timeout -k 5 "${patience:-60}" "$@" >"$state/try" 2>&1 && ! grep -q -E '(^|: )(ERROR|FATAL|error):' "$state/try"; then
+    if timeout -k 5 "${patience:-60}" "$@" >"$state/try" 2>&1 && ! { [ -z "${quiet:-}" ] && grep -q -E "(^|: )(ERROR|FATAL):" "$state/try"; }; then
         passed_of=$((passed_of + 1))
     else
         echo "--- $name"
-        tail -n 4 "$state/try"
+        grep -E -i "error|fatal" "$state/try" | head -n 3
     fi
 }
 
@@ -182,6 +182,7 @@ suite_dump() {
 }
 
 suite_jdbc() {
+    local quiet=yes
     javac -encoding UTF-8 -cp "$jdbc" -d "$state/java" "$here/JdbcMeta.java"
     psql -Xq -f "$here/setup.sql"
     local mode
@@ -192,6 +193,7 @@ suite_jdbc() {
 }
 
 suite_node() {
+    local quiet=yes
     [ -d "$cache/node/node_modules" ] || install_node
     cp "$here/clients.js" "$cache/node/clients.js"
     local name

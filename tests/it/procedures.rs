@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::{Client, tags};
 use crate::dsql::{Cluster, set_up};
-use crate::message::Frame;
+use crate::message::{Frame, bind_text, describe, execute, parse, sync};
 use crate::proxy::{Proxy, plan};
 
 fn start(cluster: &Cluster) -> (Proxy, Client) {
@@ -382,4 +382,173 @@ fn a_transaction_is_split_when_asked_for() {
     assert_eq!(client.sqlstate("select 1"), "25P02");
     assert_eq!(tag(&client.query("commit")), "ROLLBACK");
     assert_eq!(client.scalar("select count(*) from t where id = 13"), "1");
+}
+
+fn extended(client: &mut Client, sql: &str, values: &[&str]) -> Vec<Frame> {
+    client.send(
+        &[
+            parse("", sql, &[]),
+            describe(b'S', ""),
+            bind_text("", "", values),
+            execute("", 0),
+            sync(),
+        ]
+        .concat(),
+    );
+    client.until_ready()
+}
+
+#[test]
+fn both_protocols_run_them() {
+    let cluster = Cluster::start();
+    let (proxy, mut client) = start(&cluster);
+    table(&mut client, 6000);
+    let frames = extended(&mut client, "create index i on t (n)", &[]);
+    assert_eq!(tag(&frames), "CREATE INDEX");
+    assert_eq!(tags(&frames), "1tn2NCZ");
+    let frames = extended(&mut client, "create unique index u on t (n)", &[]);
+    assert_eq!(error(&frames).sqlstate(), "23505");
+    assert_eq!(tags(&frames), "1tn2NEZ");
+    assert_eq!(client.scalar(INDEXES), "1");
+
+    client.run("set dsqlproxy.large_dml = batch");
+    let sql = "update t set n = $1 + n where id > $2";
+    let frames = extended(&mut client, sql, &["100", "1000"]);
+    assert_eq!(tag(&frames), "UPDATE 5000");
+    assert_eq!(tags(&frames), "1tn2CZ");
+    assert_eq!(frames[1].body, b"\0\x02\0\0\0\x17\0\0\0\x14");
+    assert_eq!(
+        client.scalar("select count(*) from t where n >= 100"),
+        "5000"
+    );
+
+    // Prepared once, run twice, with more in the batch behind it.
+    client.send(&[parse("d", "delete from t where id <= $1", &[20]), sync()].concat());
+    client.until_ready();
+    client.send(
+        &[
+            bind_text("", "d", &["3500"]),
+            execute("", 0),
+            bind_text("p", "d", &["5500"]),
+            execute("p", 0),
+            parse("", "select count(*) from t", &[]),
+            bind_text("", "", &[]),
+            execute("", 0),
+            sync(),
+        ]
+        .concat(),
+    );
+    let frames = client.until_ready();
+    assert_eq!(tags(&frames), "2C2C12DCZ");
+    assert_eq!(frames[1].strings(), ["DELETE 3500"]);
+    assert_eq!(frames[3].strings(), ["DELETE 2000"]);
+    assert_eq!(frames[6].values(), [Some(b"500".to_vec())]);
+
+    // An error ends the batch.
+    client.send(
+        &[
+            parse(
+                "",
+                "alter table t add constraint low check (id < 5600)",
+                &[],
+            ),
+            bind_text("", "", &[]),
+            execute("", 0),
+            parse("", "select 1", &[]),
+            sync(),
+        ]
+        .concat(),
+    );
+    let frames = client.until_ready();
+    assert_eq!(tags(&frames), "12EZ", "{}", error(&frames).render(false));
+    assert_eq!(error(&frames).sqlstate(), "23514");
+    assert_eq!(tags(&extended(&mut client, "select 1", &[])), "1tT2DCZ");
+    drop(client);
+    proxy.wait_base();
+}
+
+#[test]
+fn a_transaction_is_committed_around_ddl() {
+    let cluster = Cluster::start();
+    let (_proxy, mut client) = start(&cluster);
+    table(&mut client, 10);
+    client.run("set dsqlproxy.ddl_in_transaction = split");
+    client.run("begin");
+    client.run("insert into t values (11, 1)");
+    let frames = client.query("create table u (id bigint primary key)");
+    assert_eq!(tag(&frames), "CREATE TABLE");
+    assert_eq!(tags(&frames), "NCZ");
+    assert_eq!(frames[2].body, b"T");
+    assert_eq!(
+        tags(&client.query("create table v (id bigint primary key)")),
+        "NCZ"
+    );
+    let frames = extended(
+        &mut client,
+        "insert into u values ($1) returning id",
+        &["5"],
+    );
+    assert_eq!(
+        tags(&frames),
+        "1tTN2DCZ",
+        "{:?}",
+        frames.iter().find(|f| f.tag == b'E')
+    );
+    assert_eq!(frames.last().unwrap().body, b"T");
+    assert_eq!(tag(&client.query("insert into u values (6)")), "INSERT 0 1");
+    client.run("rollback");
+    assert_eq!(client.scalar("select count(*) from u"), "0");
+    assert_eq!(client.scalar("select count(*) from v"), "0");
+    assert_eq!(client.scalar("select count(*) from t"), "11");
+    // What is before it is lost with its commit.
+    client.run("begin");
+    client.run("insert into t values (12, 1)");
+    cluster.fault("cut_before_commit", 1, "COMMIT");
+    let frames = client.query("create table w (id bigint primary key)");
+    assert!(["08007", "40001"].contains(&error(&frames).sqlstate().as_str()));
+    assert_eq!(frames.last().unwrap().body, b"E");
+    client.run("rollback");
+    assert_eq!(client.scalar("select count(*) from t"), "11");
+}
+
+#[test]
+fn several_statements_of_one_query_are_parted() {
+    let cluster = Cluster::start();
+    let (_proxy, mut client) = start(&cluster);
+    table(&mut client, 10);
+    let text =
+        "insert into t values (11, 1); create index i on t (n); select 'é'; select count(*) from t";
+    assert_eq!(client.sqlstate(text), "0A000");
+    assert_eq!(client.scalar("select count(*) from t"), "10");
+    client.run("set dsqlproxy.ddl_in_transaction = split");
+    let frames = client.query(text);
+    assert_eq!(tags(&frames), "CNNCTDCTDCZ");
+    assert_eq!(frames[8].values(), [Some(b"11".to_vec())]);
+    assert_eq!(client.scalar(INDEXES), "1");
+
+    // Errors end it where they are, and point at the whole text.
+    let frames = client
+        .query("select 'é'; create index k on t (id);\n insert into nowhere values (1); select 1");
+    assert_eq!(tags(&frames), "TDCNNCEZ");
+    assert_eq!(error(&frames).sqlstate(), "42P01");
+    assert_eq!(error(&frames).field(b'P').unwrap(), "52");
+    let frames = client.query("create unique index u on t (n); select 1");
+    assert_eq!(error(&frames).sqlstate(), "23505");
+    assert_eq!(frames.last().unwrap().body, b"I");
+    assert_eq!(client.scalar("select 1"), "1");
+
+    // With a transaction of its own, and settings.
+    let frames = client.query(
+        "set statement_timeout = '1min'; begin; create table a (id int primary key); \
+         create table b (id int primary key); insert into b values (1); commit; show statement_timeout",
+    );
+    let codes: Vec<String> = frames
+        .iter()
+        .filter(|f| f.tag == b'E')
+        .map(|f| f.render(false))
+        .collect();
+    assert!(codes.is_empty(), "{codes:?}");
+    assert_eq!(frames.last().unwrap().body, b"I");
+    assert_eq!(client.scalar("select count(*) from b"), "1");
+    assert_eq!(client.scalar("select count(*) from a"), "0");
 }
