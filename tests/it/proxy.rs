@@ -151,6 +151,8 @@ impl Plan {
     }
 
     /// One more database entry.
+    // Only tests/corpus uses it.
+    #[allow(dead_code)]
     pub fn database(mut self, name: &str) -> Self {
         self.databases.push(name.to_owned());
         self
