@@ -297,8 +297,7 @@ fn relations(tree: &mut NodeEnum, use_of: &Use, found: &mut Vec<String>) {
             && column.fields.len() == 3
         {
             let names = build::strings(&column.fields);
-            let qualified =
-                matches!(names.as_slice(), [schema, table, ..] if replaced.contains(&(schema, table)));
+            let qualified = matches!(names.as_slice(), [schema, table, ..] if replaced.contains(&(schema, table)));
             if qualified {
                 column.fields.remove(0);
             }
