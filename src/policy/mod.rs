@@ -204,6 +204,8 @@ pub enum Procedure {
         if_not_exists: bool,
         /// The query.
         query: String,
+        /// How its rows come into the table in batches, where they can.
+        batch: Option<Batch>,
         /// Not WITH NO DATA.
         with_data: bool,
     },

@@ -144,8 +144,6 @@ impl Running {
     fn tag(&self) -> String {
         match &self.tag {
             Tag::Fixed(tag) => tag.clone(),
-            // A single statement in its place has a tag of its own.
-            Tag::Counted(_) if self.changed == 0 && !self.last.is_empty() => self.last.clone(),
             Tag::Counted(word) => format!("{word} {}", self.changed),
             Tag::Last => self.last.clone(),
         }
@@ -175,9 +173,10 @@ fn pause_before(attempt: u32) -> Duration {
 /// [`Session::take_procedure_execute`] run it.
 pub(super) fn refusal(decision: &Decision) -> Option<ClientError> {
     let runs = match &decision.action {
-        Action::Rewrite(_) | Action::Emulate(Procedure::Batch(_) | Procedure::Truncate { .. }) => {
-            true
-        }
+        Action::Rewrite(_)
+        | Action::Emulate(
+            Procedure::Batch(_) | Procedure::Truncate { .. } | Procedure::CreateTableAs { .. },
+        ) => true,
         _ => decision.placement == Placement::AfterCommit,
     };
     (!runs).then(|| {
@@ -377,6 +376,7 @@ impl Session {
         let request = task.request();
         let changes = match &request {
             Request::Sync | Request::Commit => true,
+            Request::Describe(_) => false,
             Request::Text { changes, .. } => *changes,
         };
         running.asked = Some(Asked {
@@ -403,6 +403,7 @@ impl Session {
                     frontend::put_query(out, b"COMMIT");
                 });
             }
+            (Request::Describe(sql), _) => self.send_describe(&sql),
             (Request::Text { sql, .. }, None) => {
                 self.send(Expect::Query, true, step(changes), |out| {
                     frontend::put_query(out, sql.as_bytes());
@@ -413,6 +414,18 @@ impl Session {
             }
         }
         self.unnamed.settle(None);
+    }
+
+    fn send_describe(&mut self, sql: &str) {
+        self.send(Expect::Parse, true, step(false), |out| {
+            frontend::put_parse(out, b"", sql.as_bytes(), b"\0\0");
+        });
+        self.send(Expect::DescribeStatement, true, step(false), |out| {
+            frontend::put(out, b'D', &[b"S\0"]);
+        });
+        self.send(Expect::Sync, true, step(false), |out| {
+            frontend::put(out, b'S', &[]);
+        });
     }
 
     fn send_bound(&mut self, sql: &str, parameters: &Parameters, changes: bool) {
@@ -477,6 +490,12 @@ impl Session {
             // What the server says about the client's objects: "already exists, skipping".
             b'N' => return Ok(Some(true)),
             b'T' if expect == Some(Expect::Query) => {}
+            b'T' => {
+                if let Some(asked) = self.asked_step().filter(|_| whole) {
+                    asked.answer.columns = body.to_vec();
+                }
+                return Ok(None);
+            }
             // Everything else is the relay's business, as of any other request.
             _ => return Ok(None),
         }
@@ -544,12 +563,21 @@ impl Session {
                 return;
             }
             Next::Done => {
-                running.deeds.extend(task.deed(true).filter(|_| !undoing));
-                running.changed += task.changed();
+                match undoing {
+                    true => running.deeds.retain(|deed| !task.undoes(deed)),
+                    false => running.deeds.extend(task.deed(true)),
+                }
+                running.changed += task.changed(&tag);
                 if !matches!(task, Task::Sync | Task::Commit) {
                     running.last = tag;
                 }
                 running.tasks.pop_front();
+            }
+            Next::Skip(tag, notice) => {
+                running.tag = Tag::Fixed(tag.to_owned());
+                running.tasks.pop_front();
+                self.take_passing_of_lease();
+                reply::put_notice(self.cout.tail(), "42P07", &notice);
             }
             Next::Become(tasks) => {
                 running.tasks.pop_front();

@@ -17,6 +17,17 @@ use super::value::value_of;
 /// Start-up parameters that are not settings.
 const NOT_SETTINGS: [&str; 4] = ["user", "database", "options", "replication"];
 
+/// pg_dump refuses servers that are newer than itself, and asks older ones for nothing that Aurora
+/// DSQL would not have: so it is told the oldest version that is still common.
+const TOLD_TO_DUMPS: &str = "13.0";
+
+/// The client is pg_dump or pg_dumpall.
+fn dumps(identity: &Identity) -> bool {
+    identity.parameters().iter().any(|(name, value)| {
+        name == "application_name" && matches!(value.as_str(), "pg_dump" | "pg_dumpall")
+    })
+}
+
 /// The settings a client asked for at start-up.
 pub(super) fn startup_settings(identity: &Identity) -> SharedSettings {
     let settings: Settings = identity
@@ -113,9 +124,14 @@ impl Session {
                 self.pin_to(PinReason::Setting);
             }
         }
+        let old = self.env.policy.is_some() && dumps(&self.identity);
         let out = self.cout.tail();
         for (name, value) in parameters {
-            reply::put_parameter(out, name, value);
+            let told = match name.as_str() {
+                "server_version" if old => TOLD_TO_DUMPS,
+                _ => value,
+            };
+            reply::put_parameter(out, name, told);
         }
         reply::put_key(out, self.key.0, &self.key.1);
         reply::put_ready(out, self.status);

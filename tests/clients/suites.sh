@@ -5,9 +5,10 @@
 #   tests/clients/suites.sh [SUITE...]     psql pgbench dump jdbc node psycopg2 asyncpg pgcli libpq
 #                                          django sqlalchemy wagtail; without any, all of them
 #   SUITES_SIDE=proxy|plain                only one of the two
+#   SUITES_QUIET=yes                       without the first words of each failure
 #   SUITES_KEEP=FOLDER                     where what the suites print is kept
 #
-# What they need is installed once, under ${XDG_CACHE_HOME:-~/.cache}/dsql-proxy/suites.
+# It fails when less passes than suites/least.txt says. What they need is installed once, under ${XDG_CACHE_HOME:-~/.cache}/dsql-proxy/suites.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/suites" && pwd)
 root=$(cd "$here/../../.." && pwd)
@@ -363,6 +364,7 @@ missing() {
     esac
 }
 
+result=0
 [ $# -gt 0 ] || set -- "${all[@]}"
 mkdir -p "$cache"
 state=$(mktemp -d /tmp/dsql-suites.XXXXXX)
@@ -386,5 +388,12 @@ for suite in "$@"; do
         counts[at]=$(tail -n 1 "$kept/$suite-$side")
     done
     printf '%-12s %18s %18s\n' "$suite" "${counts[0]/ / of }" "${counts[1]/ / of }"
-    grep -A3 '^---' "$kept/$suite-proxy" 2>/dev/null | cut -c1-200 || true
+    [ "${SUITES_QUIET:-}" = yes ] || grep -A3 '^---' "$kept/$suite-proxy" 2>/dev/null | cut -c1-200 || true
+    least=$(sed -n "s/^$suite //p" "$here/least.txt")
+    passed=${counts[1]% *}
+    if [ -n "$least" ] && [ -n "${counts[1]}" ] && [ "${passed:-0}" -lt "$least" ]; then
+        echo "$suite: at least $least are known to pass through the proxy"
+        result=1
+    fi
 done
+exit $result

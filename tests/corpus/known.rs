@@ -9,7 +9,71 @@ use regex::Regex;
 use crate::replay::Exchange;
 
 /// Why answers differ: the first pattern that the difference matches says it.
-const REASONS: [(&str, &str); 1] = [("", "not explained yet")];
+const REASONS: [(&str, &str); 18] = [
+    (
+        "^column .* 20 for .* 23$",
+        "serial and identity columns are of type bigint on Aurora DSQL",
+    ),
+    (
+        "^column .* (25|1043) for .* own$|^column .* own for",
+        "enumerations are domains over text, which show as text",
+    ),
+    (
+        "25P02|^tag ROLLBACK for tag COMMIT|^ready [TEI] for|^error 26000|^error 34000",
+        "follows from a refusal before it in the same transaction",
+    ),
+    (
+        "42P01|42703|42704 constraint|23503",
+        "follows from a statement before it that was refused",
+    ),
+    (
+        "two-phase|PREPARE TRANSACTION|ROLLBACK PREPARED|COMMIT PREPARED",
+        "there is no two-phase commit",
+    ),
+    ("notifications", "there are no notifications"),
+    (
+        "type of a column cannot be changed",
+        "a column's type cannot be changed yet",
+    ),
+    (
+        "of type .*(\\[\\]|tsvector|inet|hstore)|citext",
+        "columns of this type are declared out",
+    ),
+    (
+        "DeclareCursor|Fetch|ClosePortal|Deallocate|Discard|unsupported statement: (Prepare|Execute)",
+        "cursors, SQL PREPARE and DISCARD are not answered yet",
+    ),
+    (
+        "setting configuration parameter|Unsupported isolation level|transaction_isolation",
+        "not every setting is kept by the proxy yet",
+    ),
+    (
+        "advisory|locked as a whole|unsupported statement: Lock",
+        "locks by a lock table are not there yet",
+    ),
+    (
+        "primary key cannot be added|add_primary_key",
+        "a primary key cannot be added to a table with rows",
+    ),
+    (
+        "cannot be one of several in a Query",
+        "steps among several statements of a Query",
+    ),
+    ("temporary", "temporary tables are not there yet"),
+    (
+        "trigger|DO is not available|language|plpgsql",
+        "programs of the server are declared out",
+    ),
+    (
+        "row limit",
+        "COPY of more than 3,000 rows is not parted yet",
+    ),
+    (
+        "^rows [0-9]+ for rows|^rows [0-9]+ for tag|^tag SELECT 0 for rows|^tag (UPDATE|DELETE|INSERT 0) [0-9]+ for",
+        "other databases, settings and objects than on the plain server, or rows that were not written",
+    ),
+    ("", "not explained yet"),
+];
 
 /// What is written about a difference at the most, in characters.
 const WIDTH: usize = 160;

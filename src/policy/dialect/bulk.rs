@@ -7,7 +7,7 @@ use pg_query::protobuf::{
 use pg_query::{Node, NodeEnum};
 
 use super::{Case, Changed, Draft, build};
-use crate::policy::{Batch, BatchKind, Procedure, TableName};
+use crate::policy::{Batch, BatchKind, LargeDml, Procedure, TableName};
 use crate::sql::tree::{self, Ref, print};
 
 /// TRUNCATE.
@@ -31,28 +31,40 @@ pub(super) fn truncate(tree: &NodeEnum, _: &Case<'_>) -> Option<(Procedure, Stri
     Some((procedure, names.join(", ")))
 }
 
-fn made(into: &IntoClause, query: &NodeEnum, if_not_exists: bool) -> Option<(Procedure, String)> {
+fn made(
+    into: &IntoClause,
+    query: &NodeEnum,
+    if_not_exists: bool,
+    case: &Case<'_>,
+) -> Option<(Procedure, String)> {
     let table = into.rel.as_ref()?;
+    let name = build::relation(table);
+    let query = print(query).ok()?;
+    let batch = (case.facts.switches.large_dml == LargeDml::Batch)
+        .then(|| batch_of(&format!("INSERT INTO {name} {query}")))
+        .flatten();
     let procedure = Procedure::CreateTableAs {
-        table: TableName(build::relation(table)),
+        batch,
+        table: TableName(name),
         columns: build::strings(&into.col_names)
             .into_iter()
             .map(str::to_owned)
             .collect(),
         if_not_exists,
-        query: print(query).ok()?,
+        query,
         with_data: !into.skip_data,
     };
     Some((procedure, table.relname.clone()))
 }
 
 /// CREATE TABLE AS and SELECT INTO.
-pub(super) fn create_table_as(tree: &NodeEnum, _: &Case<'_>) -> Option<(Procedure, String)> {
+pub(super) fn create_table_as(tree: &NodeEnum, case: &Case<'_>) -> Option<(Procedure, String)> {
     match tree {
         NodeEnum::CreateTableAsStmt(create) if create.objtype() == ObjectType::ObjectTable => made(
             create.into.as_ref()?,
             create.query.as_ref()?.node.as_ref()?,
             create.if_not_exists,
+            case,
         ),
         NodeEnum::SelectStmt(select) => {
             let into = select.into_clause.as_ref()?;
@@ -60,7 +72,7 @@ pub(super) fn create_table_as(tree: &NodeEnum, _: &Case<'_>) -> Option<(Procedur
                 into_clause: None,
                 ..(**select).clone()
             };
-            made(into, &NodeEnum::SelectStmt(Box::new(query)), false)
+            made(into, &NodeEnum::SelectStmt(Box::new(query)), false, case)
         }
         _ => None,
     }
@@ -120,6 +132,19 @@ pub(super) fn large(tree: &NodeEnum, case: &Case<'_>) -> Option<(Procedure, Stri
     if case.facts.transaction.open {
         return None;
     }
+    batch(tree).map(|(batch, name)| (Procedure::Batch(batch), name))
+}
+
+/// The batches of a text.
+fn batch_of(sql: &str) -> Option<Batch> {
+    match crate::sql::Statement::read(sql).ok()?.pop()?.tree {
+        crate::sql::Tree::Node(node) => batch(&node).map(|(batch, _)| batch),
+        crate::sql::Tree::Iam { .. } => None,
+    }
+}
+
+/// A statement in batches, and the name of the table that it changes.
+fn batch(tree: &NodeEnum) -> Option<(Batch, String)> {
     let mut bare = tree.clone();
     let (name, table, condition, kind) = match &mut bare {
         NodeEnum::UpdateStmt(update)
@@ -162,7 +187,7 @@ pub(super) fn large(tree: &NodeEnum, case: &Case<'_>) -> Option<(Procedure, Stri
         change: print(&bare).ok()?,
         rows: rows(table, condition)?,
     };
-    Some((Procedure::Batch(batch), name))
+    Some((batch, name))
 }
 
 /// The only table that an INSERT reads row by row, and its condition, which is taken out.

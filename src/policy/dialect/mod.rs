@@ -476,6 +476,8 @@ macro_rules! constructs {
 }
 
 constructs! {
+    "uuid_function" => Code::Change(select::uuid),
+    "owner" => Code::Change(alter::owner),
     "catalog" => Code::Change(catalog::catalog),
     "serial" => Code::Change(column::serial),
     "identity_column" => Code::Find(column::identity_column),

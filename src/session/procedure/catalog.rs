@@ -28,6 +28,53 @@ pub(super) fn job(id: &str) -> String {
     )
 }
 
+/// Whether a table is there, and the names of types.
+pub(super) fn types(table: &TableName, types: &[(u32, i32)]) -> String {
+    let names: Vec<String> = types
+        .iter()
+        .map(|(oid, modifier)| format!("pg_catalog.format_type({oid}, {modifier})"))
+        .collect();
+    format!(
+        "SELECT pg_catalog.to_regclass({})::text, {}",
+        literal(&table.0),
+        names.join(", ")
+    )
+}
+
+/// The type of a column that can keep values of another type.
+pub(super) fn storable(name: &str) -> &str {
+    match name {
+        // Of DSQL's own it would be numeric(18,6).
+        "numeric" => "numeric(38,9)",
+        "unknown" | "name" | "\"char\"" => "text",
+        name => name,
+    }
+}
+
+/// Name, type and type modifier of each column of a RowDescription.
+pub(super) fn columns(body: &[u8]) -> Vec<(String, u32, i32)> {
+    let mut columns = Vec::new();
+    let mut rest = body.get(2..).unwrap_or_default();
+    while let Some(end) = memchr::memchr(0, rest) {
+        // Table and number of the column, type and its length, modifier, format.
+        let Some(fields) = rest.get(end + 1..end + 19) else {
+            break;
+        };
+        let four = |at: usize| {
+            let bytes = fields.get(at..).and_then(<[u8]>::first_chunk::<4>);
+            bytes.copied().unwrap_or_default()
+        };
+        let name = String::from_utf8_lossy(&rest[..end]).into_owned();
+        columns.push((
+            name,
+            u32::from_be_bytes(four(6)),
+            i32::from_be_bytes(four(12)),
+        ));
+        rest = &rest[end + 19..];
+    }
+    columns
+}
+
 /// Columns of the primary key, one a row. The index behind it has all other columns too.
 pub(super) fn key(table: &TableName) -> String {
     format!(
@@ -64,4 +111,19 @@ pub(super) fn referring(tables: &[TableName]) -> String {
          max(referred)::pg_catalog.regclass::text \
          FROM touched GROUP BY relation ORDER BY max(depth) DESC, 1"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_read() {
+        let body = b"\0\x02a\0\0\0\0\0\0\0\0\0\0\x17\0\x04\xff\xff\xff\xff\0\0\
+                     b c\0\0\0\0\0\0\0\0\0\x04\x13\xff\xff\0\0\0\x0e\0\0";
+        let expected = [("a".to_owned(), 23, -1), ("b c".to_owned(), 1043, 14)];
+        assert_eq!(columns(body), expected);
+        assert_eq!(columns(&body[..body.len() - 1]).len(), 1);
+        assert_eq!(columns(b""), []);
+    }
 }

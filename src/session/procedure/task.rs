@@ -30,6 +30,8 @@ pub(in crate::session) struct Answer {
     pub rows: Vec<Vec<Option<String>>>,
     /// The command tag.
     pub tag: String,
+    /// Body of a RowDescription.
+    pub columns: Vec<u8>,
     /// Body of an ErrorResponse.
     pub error: Option<Vec<u8>>,
 }
@@ -41,9 +43,13 @@ impl Answer {
 
     /// Rows as the tag counts them.
     fn count(&self) -> u64 {
-        let number = self.tag.rsplit(' ').next();
-        number.and_then(|number| number.parse().ok()).unwrap_or(0)
+        number_of(&self.tag)
     }
+}
+
+fn number_of(tag: &str) -> u64 {
+    let number = tag.rsplit(' ').next();
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 /// What is sent next.
@@ -53,6 +59,8 @@ pub(in crate::session) enum Request {
     Sync,
     /// The end of the client's transaction.
     Commit,
+    /// What columns a query has.
+    Describe(String),
     /// A statement.
     Text {
         sql: String,
@@ -109,6 +117,8 @@ pub(in crate::session) enum Next {
     Pause(Duration),
     /// It is done.
     Done,
+    /// There is nothing to do: the tag, and a NOTICE why.
+    Skip(&'static str, String),
     /// Others take its place.
     Become(Vec<Task>),
     /// It cannot be done; what undoes its part, if anything does.
@@ -128,6 +138,8 @@ pub(in crate::session) enum Task {
     Job(Job),
     /// Changes in batches.
     Batches(Batches),
+    /// Finds the columns of a table that is made from a query.
+    Columns(Making),
     /// Finds the tables that refer to those that are emptied.
     Referring(Truncation),
     /// Finds the numbered columns of a table, to number them from the start.
@@ -157,6 +169,8 @@ pub(in crate::session) struct Batches {
     behind: Option<String>,
     /// What is done should the table have no primary key.
     whole: Option<String>,
+    /// What undoes all of it.
+    undo: Option<String>,
     /// It has the client's parameters.
     bound: bool,
     /// Rows changed so far.
@@ -182,6 +196,21 @@ pub(in crate::session) struct Truncation {
     restart_identity: bool,
     cascade: bool,
     rows: u32,
+}
+
+/// A table made from a query.
+#[derive(Debug)]
+pub(in crate::session) struct Making {
+    table: TableName,
+    /// Names for the first columns.
+    columns: Vec<String>,
+    if_not_exists: bool,
+    query: String,
+    with_data: bool,
+    batch: Option<Batch>,
+    manner: Manner,
+    /// Columns of the query: name, type and its modifier.
+    found: Vec<(String, u32, i32)>,
 }
 
 /// How a procedure's command tag reads.
@@ -230,6 +259,29 @@ impl Work {
                     rows: manner.rows,
                 })],
                 tag: Tag::Fixed("TRUNCATE TABLE".to_owned()),
+            }),
+            Action::Emulate(Procedure::CreateTableAs {
+                table,
+                columns,
+                if_not_exists,
+                query,
+                with_data,
+                batch,
+            }) => Some(Self {
+                tasks: vec![Task::Columns(Making {
+                    table: table.clone(),
+                    columns: columns.clone(),
+                    if_not_exists: *if_not_exists,
+                    query: query.clone(),
+                    with_data: *with_data,
+                    batch: batch.clone(),
+                    manner,
+                    found: Vec::new(),
+                })],
+                tag: match with_data {
+                    true => Tag::Counted("SELECT"),
+                    false => Tag::Fixed("CREATE TABLE AS".to_owned()),
+                },
             }),
             Action::Forward => Some(Self {
                 tasks: vec![Task::Statement {
@@ -302,6 +354,7 @@ impl Task {
                 Some(id) => Request::look(catalog::job(id)),
             },
             Self::Batches(batches) => batches.request(),
+            Self::Columns(making) => making.request(),
             Self::Referring(truncation) => Request::look(catalog::referring(&truncation.tables)),
             Self::Numbered(table) => Request::look(catalog::numbered(table)),
         }
@@ -316,6 +369,7 @@ impl Task {
             Self::Sync | Self::Commit | Self::Statement { .. } => Next::Done,
             Self::Job(job) => job.answered(&answer),
             Self::Batches(batches) => batches.answered(&answer),
+            Self::Columns(making) => making.answered(&answer),
             Self::Referring(truncation) => truncation.answered(&answer),
             Self::Numbered(table) => Next::Become(restarts(table, &answer)),
         }
@@ -336,14 +390,35 @@ impl Task {
                 batches.rows /= 2;
                 Next::Again
             }
+            Self::Statement { step, .. } => {
+                let undo = step.undo.take();
+                Next::Fail(Failure::Server(error), undo)
+            }
+            Self::Batches(batches) => {
+                let undo = batches.undo.take();
+                Next::Fail(Failure::Server(error), undo)
+            }
             _ => Next::Fail(Failure::Server(error), None),
         }
+    }
+
+    /// It undoes something that has been done: what is not among the deeds any more.
+    pub fn undoes(&self, deed: &str) -> bool {
+        let Self::Statement { step, .. } = self else {
+            return false;
+        };
+        let undo = shown(&step.sql);
+        // A constraint; or the table that all of it was about.
+        let added = format!("{} ", undo.replace(" DROP CONSTRAINT ", " ADD CONSTRAINT "));
+        deed.starts_with(&added) || undo.starts_with("DROP TABLE")
     }
 
     /// It is not waited for any longer: what undoes its part.
     pub fn give_up(&mut self) -> Option<String> {
         match self {
             Self::Job(job) if job.id.is_some() => job.step.undo.take(),
+            Self::Statement { step, .. } => step.undo.take(),
+            Self::Batches(batches) => batches.undo.take(),
             _ => None,
         }
     }
@@ -387,14 +462,17 @@ impl Task {
             Self::Statement { step, .. } => shown(&step.sql),
             Self::Job(job) => shown(&job.step.sql),
             Self::Batches(batches) => format!("a batch of table {}", batches.table.0),
-            Self::Referring(_) | Self::Numbered(_) => "a look into the catalog".to_owned(),
+            Self::Columns(_) | Self::Referring(_) | Self::Numbered(_) => {
+                "a look into the catalog".to_owned()
+            }
         }
     }
 
-    /// Rows that it changed.
-    pub fn changed(&self) -> u64 {
+    /// Rows that it changed, when its last tag is this.
+    pub fn changed(&self, tag: &str) -> u64 {
         match self {
             Self::Batches(batches) => batches.changed,
+            Self::Statement { .. } => number_of(tag),
             _ => 0,
         }
     }
@@ -458,6 +536,7 @@ impl Batches {
             key: Vec::new(),
             behind: None,
             whole: None,
+            undo: None,
             bound: false,
             changed: 0,
             runs: 0,
@@ -583,10 +662,83 @@ impl Batches {
             }
             // In one transaction, as far as it goes.
             (Some(whole), true) => Next::Become(vec![Task::Statement {
-                step: Step::statement(whole.clone()),
+                step: Step {
+                    undo: self.undo.take(),
+                    ..Step::statement(whole.clone())
+                },
                 bound: self.bound,
             }]),
             (None, true) => Next::Fail(Failure::Own(words::no_key(&self.table)), None),
+        }
+    }
+}
+
+impl Making {
+    fn request(&self) -> Request {
+        if self.found.is_empty() {
+            return Request::Describe(self.query.clone());
+        }
+        let types: Vec<(u32, i32)> = self
+            .found
+            .iter()
+            .map(|column| (column.1, column.2))
+            .collect();
+        Request::look(catalog::types(&self.table, &types))
+    }
+
+    fn answered(&mut self, answer: &Answer) -> Next {
+        if self.found.is_empty() {
+            self.found = catalog::columns(&answer.columns);
+            return match self.found.is_empty() {
+                true => Next::Fail(Failure::Own(words::no_columns(&self.table)), None),
+                false => Next::Again,
+            };
+        }
+        let Some([there, types @ ..]) = answer.rows.first().map(Vec::as_slice) else {
+            return Next::Fail(Failure::Own(words::no_columns(&self.table)), None);
+        };
+        if self.if_not_exists && there.is_some() {
+            let notice = format!("relation {} already exists, skipping", self.table.0);
+            return Next::Skip("CREATE TABLE AS", notice);
+        }
+        let given = self.columns.iter().map(String::as_str);
+        let rest = self.found.iter().skip(self.columns.len());
+        let names = given.chain(rest.map(|column| column.0.as_str()));
+        let columns: Vec<String> = names
+            .zip(types.iter().flatten())
+            .map(|(name, of)| format!("{} {}", catalog::quoted(name), catalog::storable(of)))
+            .collect();
+        let table = &self.table.0;
+        let mut tasks = vec![Task::Statement {
+            step: Step::statement(format!("CREATE TABLE {table} ({})", columns.join(", "))),
+            bound: false,
+        }];
+        if self.with_data {
+            tasks.push(self.fill());
+        }
+        Next::Become(tasks)
+    }
+
+    fn fill(&mut self) -> Task {
+        let table = self.table.clone();
+        let undo = Some(format!("DROP TABLE {}", table.0));
+        let whole = format!("INSERT INTO {} {}", table.0, self.query);
+        match self.batch.take() {
+            Some(batch) => {
+                let source = batch.table.clone();
+                Task::Batches(Batches {
+                    whole: Some(whole),
+                    undo,
+                    ..Batches::new(Form::Onward(batch), source, self.manner.rows)
+                })
+            }
+            None => Task::Statement {
+                step: Step {
+                    undo,
+                    ..Step::statement(whole)
+                },
+                bound: false,
+            },
         }
     }
 }
@@ -709,7 +861,7 @@ mod tests {
             sql(&task)
         );
         assert!(matches!(task.answered(rows(&[])), Next::Done));
-        assert_eq!(task.changed(), 9);
+        assert_eq!(task.changed(""), 9);
         assert_eq!(
             task.deed(false).unwrap(),
             "the change of 9 rows of table t in 1 transaction"
@@ -731,7 +883,7 @@ mod tests {
         assert!(matches!(task.answered(refused("54000")), Next::Fail(..)));
         assert!(matches!(task.answered(tagged("DELETE 1")), Next::Again));
         assert!(matches!(task.answered(tagged("DELETE 0")), Next::Done));
-        assert_eq!(task.changed(), 1);
+        assert_eq!(task.changed(""), 1);
     }
 
     #[test]

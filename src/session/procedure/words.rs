@@ -64,6 +64,15 @@ pub(super) fn no_key(table: &TableName) -> ClientError {
     )
 }
 
+/// A query has no columns to make a table of.
+pub(super) fn no_columns(table: &TableName) -> ClientError {
+    ClientError::error(
+        sqlstate::FEATURE_NOT_SUPPORTED,
+        format!("table {} cannot be made from this query", table.0),
+    )
+    .detail("The columns of the query are not known.")
+}
+
 /// The values of a portal were not kept.
 pub(super) fn long_parameters() -> ClientError {
     ClientError::error(
