@@ -196,7 +196,7 @@ fn judge_operator(expression: &AExpr, hazards: &Hazards) -> Judgement {
 }
 
 /// A pattern that ends in a backslash fails only on texts that match it as far as that.
-fn is_plain_pattern(pattern: Option<&Node>) -> bool {
+pub fn is_plain_pattern(pattern: Option<&Node>) -> bool {
     match pattern.and_then(|pattern| pattern.node.as_ref()) {
         Some(NodeEnum::AConst(constant)) => match &constant.val {
             Some(a_const::Val::Sval(pattern)) => !pattern.sval.contains('\\'),
@@ -226,13 +226,12 @@ fn judge_call(call: &FuncCall, hazards: &Hazards) -> Judgement {
         [schema, _] => text(schema) == Some("pg_catalog"),
         _ => false,
     };
-    let constant_first = call.args.first().is_some_and(|first| !one(first).rows);
     let volume = call
         .funcname
         .last()
         .and_then(text)
         .filter(|_| own)
-        .and_then(|name| lists().function(name, constant_first));
+        .and_then(|name| lists().function(name));
     inputs.under(volume == Some(Volume::Quiet))
 }
 

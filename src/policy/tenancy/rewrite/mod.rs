@@ -431,7 +431,9 @@ impl<'a> Rewriter<'a> {
             }
         }
         match (relation.take(), query.as_mut().and_then(|query| query.node.as_mut())) {
-            (None, Some(query)) if attlist.is_empty() => self.query(query, Place::Result),
+            (None, Some(query @ NodeEnum::SelectStmt(_))) if attlist.is_empty() => {
+                self.query(query, Place::Result)
+            }
             (Some(table), None) => {
                 let mut select = self.copied(table, std::mem::take(attlist))?;
                 self.select(&mut select, Place::Result)?;
