@@ -36,7 +36,9 @@ impl Answer {
                     });
                     answer.rows.push(values.collect::<Vec<_>>().join("|"));
                 }
-                b'd' => answer.rows.push(String::from_utf8_lossy(&frame.body).into_owned()),
+                b'd' => answer
+                    .rows
+                    .push(String::from_utf8_lossy(&frame.body).into_owned()),
                 b'C' => answer.tags.extend(frame.strings()),
                 b'E' => {
                     answer.sqlstate = Some(frame.sqlstate());
@@ -60,7 +62,10 @@ impl Answer {
 
     /// What of rows and notices can only be another tenant's.
     pub fn taint(&self) -> Option<String> {
-        self.rows.iter().chain(&self.notices).find_map(|text| tainted(text))
+        self.rows
+            .iter()
+            .chain(&self.notices)
+            .find_map(|text| tainted(text))
     }
 }
 

@@ -38,7 +38,9 @@ fn read() -> Vec<Case> {
         };
         let parts: Vec<&str> = head.split(" | ").collect();
         let field = |name: &str| {
-            parts.iter().find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
+            parts
+                .iter()
+                .find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
         };
         let expected = match field("expect").unwrap() {
             "SAFE" => Expected::Safe,
@@ -69,13 +71,18 @@ fn judge(ground: &mut Ground, case: &Case) -> Result<&'static str, String> {
             };
         }
     };
-    let texts: Vec<&str> = isolated.iter().map(|statement| statement.text.as_str()).collect();
+    let texts: Vec<&str> = isolated
+        .iter()
+        .map(|statement| statement.text.as_str())
+        .collect();
     let ours = texts.join("; ");
     if case.expected == Expected::Reject {
         return Err(format!("accepted: {ours}"));
     }
-    let params: Option<Vec<&str>> =
-        case.params.as_ref().map(|params| params.iter().map(String::as_str).collect());
+    let params: Option<Vec<&str>> = case
+        .params
+        .as_ref()
+        .map(|params| params.iter().map(String::as_str).collect());
     let outcome = ground.run(&ours, &case.text, params.as_deref());
     if outcome.foreign_change {
         return Err(format!("changes rows of others: {ours}"));
@@ -93,9 +100,12 @@ fn judge(ground: &mut Ground, case: &Case) -> Result<&'static str, String> {
         return Err(format!("its error shows {taint}: {ours}"));
     }
     // The message itself, before it is scrubbed, must be about our own rows too.
-    if let Some(taint) = outcome.ours.error.iter().find_map(|(kind, text)| {
-        (*kind == b'M').then(|| tainted(text)).flatten()
-    }) {
+    if let Some(taint) = outcome
+        .ours
+        .error
+        .iter()
+        .find_map(|(kind, text)| (*kind == b'M').then(|| tainted(text)).flatten())
+    {
         return Err(format!("its raw error shows {taint}: {ours}"));
     }
     match (case.expected, &outcome.ours.sqlstate) {
@@ -106,10 +116,15 @@ fn judge(ground: &mut Ground, case: &Case) -> Result<&'static str, String> {
         (_, None) => {}
     }
     let ordered = case.text.contains("ORDER BY");
-    let (ours_shown, theirs_shown) =
-        (outcome.ours.comparable(ordered), outcome.theirs.comparable(ordered));
+    let (ours_shown, theirs_shown) = (
+        outcome.ours.comparable(ordered),
+        outcome.theirs.comparable(ordered),
+    );
     if ours_shown != theirs_shown {
-        return Err(format!("{ours}\n  ours   {ours_shown:?}\n  theirs {theirs_shown:?} {:?}", outcome.theirs.error));
+        return Err(format!(
+            "{ours}\n  ours   {ours_shown:?}\n  theirs {theirs_shown:?} {:?}",
+            outcome.theirs.error
+        ));
     }
     if !outcome.differs.is_empty() {
         return Err(format!("{ours}\n  tables {:?}", outcome.differs));
@@ -132,12 +147,22 @@ fn every_case_is_equal_to_row_level_security_or_refused() {
                 "WRONG"
             }
         };
-        *groups.entry(case.category.clone()).or_default().entry(verdict).or_default() += 1;
+        *groups
+            .entry(case.category.clone())
+            .or_default()
+            .entry(verdict)
+            .or_default() += 1;
     }
     for (group, verdicts) in &groups {
         println!("{group:14} {verdicts:?}");
     }
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong.join("\n")
+    );
 }
 
 /// Statements beyond the list that were found to leak, or nearly so, each with what is to become of
@@ -147,17 +172,47 @@ fn further_attacks_fail() {
     let cases = [
         // The planner runs LIKE on the statistics of the column, which hold values of all tenants:
         // a pattern that ends in a backslash fails on those that match it so far.
-        ("SELECT count(*) FROM tree WHERE label LIKE '_1\\'", Expected::Safe),
-        ("SELECT count(*) FROM items WHERE sku LIKE 's_\\'", Expected::SafeOrReject),
-        ("SELECT count(*) FROM orders WHERE status LIKE lower('P_I\\')", Expected::SafeOrReject),
-        ("SELECT count(*) FROM tree WHERE label LIKE ANY (ARRAY['_1\\'])", Expected::Safe),
-        ("SELECT count(*) FROM tree WHERE label ~~* '_1\\'", Expected::Safe),
-        ("UPDATE tree SET parent = 1 WHERE label LIKE '_1\\'", Expected::Safe),
+        (
+            "SELECT count(*) FROM tree WHERE label LIKE '_1\\'",
+            Expected::Safe,
+        ),
+        (
+            "SELECT count(*) FROM items WHERE sku LIKE 's_\\'",
+            Expected::SafeOrReject,
+        ),
+        (
+            "SELECT count(*) FROM orders WHERE status LIKE lower('P_I\\')",
+            Expected::SafeOrReject,
+        ),
+        (
+            "SELECT count(*) FROM tree WHERE label LIKE ANY (ARRAY['_1\\'])",
+            Expected::Safe,
+        ),
+        (
+            "SELECT count(*) FROM tree WHERE label ~~* '_1\\'",
+            Expected::Safe,
+        ),
+        (
+            "UPDATE tree SET parent = 1 WHERE label LIKE '_1\\'",
+            Expected::Safe,
+        ),
         ("SELECT pg_typeof(1) = 'app.audit_log'", Expected::Reject),
-        ("SELECT count(*) FROM orders WHERE extract(foo FROM created_at) = 1 AND id > 100", Expected::SafeOrReject),
-        ("SELECT count(*) FROM orders o WHERE o = (SELECT x FROM orders x WHERE id = 1)", Expected::SafeOrReject),
-        ("SELECT orders.id FROM (WITH orders AS (SELECT 1) SELECT 1 FROM orders) a, orders ORDER BY 1", Expected::Safe),
-        ("INSERT INTO orders (id) SELECT 500 UNION SELECT 501 RETURNING tenant_id, id", Expected::SafeOrReject),
+        (
+            "SELECT count(*) FROM orders WHERE extract(foo FROM created_at) = 1 AND id > 100",
+            Expected::SafeOrReject,
+        ),
+        (
+            "SELECT count(*) FROM orders o WHERE o = (SELECT x FROM orders x WHERE id = 1)",
+            Expected::SafeOrReject,
+        ),
+        (
+            "SELECT orders.id FROM (WITH orders AS (SELECT 1) SELECT 1 FROM orders) a, orders ORDER BY 1",
+            Expected::Safe,
+        ),
+        (
+            "INSERT INTO orders (id) SELECT 500 UNION SELECT 501 RETURNING tenant_id, id",
+            Expected::SafeOrReject,
+        ),
     ];
     let mut ground = ground::open();
     let mut wrong = Vec::new();

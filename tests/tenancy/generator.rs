@@ -33,13 +33,53 @@ const TABLES: [(&str, Columns); 9] = [
             ("created_at", Time),
         ],
     ),
-    ("customers", &[("tenant_id", Int), ("id", Int), ("name", Text), ("email", Text), ("ref_by", Int)]),
-    ("items", &[("tenant_id", Int), ("order_id", Int), ("line", Int), ("sku", Text), ("qty", Int)]),
-    ("accounts", &[("tenant_id", Int), ("id", Int), ("login", Text), ("balance", Int)]),
+    (
+        "customers",
+        &[
+            ("tenant_id", Int),
+            ("id", Int),
+            ("name", Text),
+            ("email", Text),
+            ("ref_by", Int),
+        ],
+    ),
+    (
+        "items",
+        &[
+            ("tenant_id", Int),
+            ("order_id", Int),
+            ("line", Int),
+            ("sku", Text),
+            ("qty", Int),
+        ],
+    ),
+    (
+        "accounts",
+        &[
+            ("tenant_id", Int),
+            ("id", Int),
+            ("login", Text),
+            ("balance", Int),
+        ],
+    ),
     ("docs_u", &[("id", Int), ("body", Text)]),
-    ("docs_t", &[("tenant_id", Text), ("id", Int), ("body", Text)]),
-    ("\"Orders\"", &[("tenant_id", Int), ("id", Int), ("v", Text)]),
-    ("tree", &[("tenant_id", Int), ("id", Int), ("parent", Int), ("label", Text)]),
+    (
+        "docs_t",
+        &[("tenant_id", Text), ("id", Int), ("body", Text)],
+    ),
+    (
+        "\"Orders\"",
+        &[("tenant_id", Int), ("id", Int), ("v", Text)],
+    ),
+    (
+        "tree",
+        &[
+            ("tenant_id", Int),
+            ("id", Int),
+            ("parent", Int),
+            ("label", Text),
+        ],
+    ),
     ("countries", &[("code", Text), ("name", Text)]),
 ];
 
@@ -117,17 +157,28 @@ impl Generator {
         let mut items = Vec::new();
         let mut writes = false;
         for _ in 0..self.random.random_range(1..3) {
-            let name = self.pick(&["orders", "customers", "items", "x", "tree", "countries"]).to_owned();
-            if items.iter().any(|item: &String| item.starts_with(&format!("{name} "))) {
+            let name = self
+                .pick(&["orders", "customers", "items", "x", "tree", "countries"])
+                .to_owned();
+            if items
+                .iter()
+                .any(|item: &String| item.starts_with(&format!("{name} ")))
+            {
                 continue;
             }
             let (text, columns) = if !only_reads && self.chance(12) {
                 writes = true;
-                (format!("{} RETURNING id", self.pick(&[
-                    "UPDATE accounts SET balance = balance + 1 WHERE id < 9",
-                    "DELETE FROM tree WHERE id > 6",
-                    "INSERT INTO \"Orders\" (id, v) VALUES (77, 'z')",
-                ])), vec![("id".to_owned(), Int)])
+                (
+                    format!(
+                        "{} RETURNING id",
+                        self.pick(&[
+                            "UPDATE accounts SET balance = balance + 1 WHERE id < 9",
+                            "DELETE FROM tree WHERE id > 6",
+                            "INSERT INTO \"Orders\" (id, v) VALUES (77, 'z')",
+                        ])
+                    ),
+                    vec![("id".to_owned(), Int)],
+                )
             } else {
                 let width = self.random.random_range(1..4);
                 self.query(&[], width)
@@ -148,7 +199,8 @@ impl Generator {
             if types.contains(&Json) {
                 (text, columns)
             } else {
-                let operator = self.pick(&["UNION", "UNION ALL", "INTERSECT", "EXCEPT", "EXCEPT ALL"]);
+                let operator =
+                    self.pick(&["UNION", "UNION ALL", "INTERSECT", "EXCEPT", "EXCEPT ALL"]);
                 let (other, _) = self.arm(outer, width, Some(&types));
                 (format!("({text}) {operator} ({other})"), columns)
             }
@@ -159,12 +211,19 @@ impl Generator {
         query
     }
 
-    fn arm(&mut self, outer: &[Source], width: usize, types: Option<&[Type]>) -> (String, Vec<(String, Type)>) {
+    fn arm(
+        &mut self,
+        outer: &[Source],
+        width: usize,
+        types: Option<&[Type]>,
+    ) -> (String, Vec<(String, Type)>) {
         let (from, mut scope) = self.from(outer);
         scope.extend(outer.iter().cloned());
         let wanted: Vec<Type> = match types {
             Some(types) => types.to_vec(),
-            None => (0..width).map(|_| if self.chance(60) { Int } else { Text }).collect(),
+            None => (0..width)
+                .map(|_| if self.chance(60) { Int } else { Text })
+                .collect(),
         };
         if self.chance(15) && types.is_none() {
             return self.grouped(&from, &scope);
@@ -178,13 +237,24 @@ impl Generator {
         }
         let distinct = if self.chance(10) { "DISTINCT " } else { "" };
         let condition = self.condition(&scope);
-        let mut text = format!("SELECT {distinct}{} FROM {from}{condition}", targets.join(", "));
+        let mut text = format!(
+            "SELECT {distinct}{} FROM {from}{condition}",
+            targets.join(", ")
+        );
         if self.chance(15) {
             let all: Vec<String> = (1..=columns.len()).map(|n| n.to_string()).collect();
-            text += &format!(" ORDER BY {} LIMIT {}", all.join(", "), self.random.random_range(1..20));
+            text += &format!(
+                " ORDER BY {} LIMIT {}",
+                all.join(", "),
+                self.random.random_range(1..20)
+            );
         } else if self.depth == 1 && self.chance(6) && distinct.is_empty() && types.is_none() {
             // Rows of sub-selects over shared tables cannot be locked; those are refused.
-            text += self.pick(&[" FOR UPDATE", " FOR SHARE", " FOR NO KEY UPDATE SKIP LOCKED"]);
+            text += self.pick(&[
+                " FOR UPDATE",
+                " FOR SHARE",
+                " FOR NO KEY UPDATE SKIP LOCKED",
+            ]);
         }
         (text, columns)
     }
@@ -200,12 +270,32 @@ impl Generator {
             3 => format!("length(string_agg({text}, ',' ORDER BY {text}))"),
             _ => format!("count(*) FILTER (WHERE {})", self.boolean(scope, 1)),
         };
-        let having = if self.chance(40) { format!(" HAVING {key} IS NULL OR {key} > {}", self.random.random_range(-1..9)) } else { String::new() };
-        let loud = if self.chance(8) { format!(" AND 100 / ({key} - {}) <> 7", self.random.random_range(1..40)) } else { String::new() };
-        let loud = if having.is_empty() { String::new() } else { loud };
+        let having = if self.chance(40) {
+            format!(
+                " HAVING {key} IS NULL OR {key} > {}",
+                self.random.random_range(-1..9)
+            )
+        } else {
+            String::new()
+        };
+        let loud = if self.chance(8) {
+            format!(
+                " AND 100 / ({key} - {}) <> 7",
+                self.random.random_range(1..40)
+            )
+        } else {
+            String::new()
+        };
+        let loud = if having.is_empty() {
+            String::new()
+        } else {
+            loud
+        };
         let condition = self.condition(scope);
         (
-            format!("SELECT {key} AS c0, {aggregate} AS c1 FROM {from}{condition} GROUP BY {key}{having}{loud}"),
+            format!(
+                "SELECT {key} AS c0, {aggregate} AS c1 FROM {from}{condition} GROUP BY {key}{having}{loud}"
+            ),
             vec![("c0".to_owned(), Int), ("c1".to_owned(), Int)],
         )
     }
@@ -220,7 +310,14 @@ impl Generator {
         };
         for _ in 0..joins {
             let (right, source) = self.relation(outer);
-            let kind = self.pick(&["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "CROSS JOIN", ","]);
+            let kind = self.pick(&[
+                "JOIN",
+                "LEFT JOIN",
+                "RIGHT JOIN",
+                "FULL JOIN",
+                "CROSS JOIN",
+                ",",
+            ]);
             scope.push(source);
             match kind {
                 "," => text = format!("{text} CROSS JOIN {right}"),
@@ -235,7 +332,11 @@ impl Generator {
                     let on = if self.chance(70) {
                         let left = self.column(&scope[..1], Int);
                         let right_column = self.column(&scope[scope.len() - 1..], Int);
-                        let more = if self.chance(30) { format!(" AND {}", self.boolean(&both, 1)) } else { String::new() };
+                        let more = if self.chance(30) {
+                            format!(" AND {}", self.boolean(&both, 1))
+                        } else {
+                            String::new()
+                        };
                         format!("{left} = {right_column}{more}")
                     } else {
                         self.boolean(&both, 1)
@@ -257,20 +358,45 @@ impl Generator {
         let _ = outer;
         if !self.ctes.is_empty() && self.chance(35) {
             let cte = self.ctes.choose(&mut self.random).unwrap().clone();
-            return (format!("{} AS {alias}", cte.name), Source { alias, columns: cte.columns });
+            return (
+                format!("{} AS {alias}", cte.name),
+                Source {
+                    alias,
+                    columns: cte.columns,
+                },
+            );
         }
         let (table, columns) = *TABLES.choose(&mut self.random).unwrap();
-        let columns: Vec<(String, Type)> = columns.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect();
+        let columns: Vec<(String, Type)> = columns
+            .iter()
+            .map(|(name, kind)| ((*name).to_owned(), *kind))
+            .collect();
         let hidden = self.ctes.iter().any(|cte| cte.name == table);
-        let schema = if hidden || self.chance(20) { "app." } else { "" };
+        let schema = if hidden || self.chance(20) {
+            "app."
+        } else {
+            ""
+        };
         if self.chance(6) {
             // Columns by other names.
-            let renamed: Vec<(String, Type)> =
-                columns.iter().enumerate().map(|(at, (_, kind))| (format!("r{at}"), *kind)).collect();
+            let renamed: Vec<(String, Type)> = columns
+                .iter()
+                .enumerate()
+                .map(|(at, (_, kind))| (format!("r{at}"), *kind))
+                .collect();
             let names: Vec<&str> = renamed.iter().map(|(name, _)| name.as_str()).collect();
-            return (format!("{schema}{table} AS {alias}({})", names.join(", ")), Source { alias, columns: renamed });
+            return (
+                format!("{schema}{table} AS {alias}({})", names.join(", ")),
+                Source {
+                    alias,
+                    columns: renamed,
+                },
+            );
         }
-        (format!("{schema}{table} AS {alias}"), Source { alias, columns })
+        (
+            format!("{schema}{table} AS {alias}"),
+            Source { alias, columns },
+        )
     }
 
     fn column(&mut self, scope: &[Source], kind: Type) -> String {
@@ -310,22 +436,48 @@ impl Generator {
 
     fn expression(&mut self, scope: &[Source], kind: Type, depth: u32) -> String {
         if depth == 0 || self.chance(55) {
-            return if self.chance(80) { self.column(scope, kind) } else { self.constant(kind) };
+            return if self.chance(80) {
+                self.column(scope, kind)
+            } else {
+                self.constant(kind)
+            };
         }
         let deeper = depth - 1;
         match (kind, self.random.random_range(0..7)) {
             (Int, 0) => format!("length({})", self.expression(scope, Text, deeper)),
-            (Int, 1) => format!("coalesce({}, {})", self.expression(scope, Int, deeper), self.constant(Int)),
-            (Int, 2) => format!("({} + {})", self.expression(scope, Int, deeper), self.constant(Int)),
+            (Int, 1) => format!(
+                "coalesce({}, {})",
+                self.expression(scope, Int, deeper),
+                self.constant(Int)
+            ),
+            (Int, 2) => format!(
+                "({} + {})",
+                self.expression(scope, Int, deeper),
+                self.constant(Int)
+            ),
             (Int, 3) => format!(
                 "CASE WHEN {} THEN {} ELSE {} END",
-                self.boolean(scope, deeper), self.expression(scope, Int, deeper), self.constant(Int)
+                self.boolean(scope, deeper),
+                self.expression(scope, Int, deeper),
+                self.constant(Int)
             ),
             (Int, 4) if self.depth < 3 => self.scalar(scope, "count(*)::int"),
-            (Int, 5) => format!("nullif({}, {})", self.expression(scope, Int, deeper), self.constant(Int)),
+            (Int, 5) => format!(
+                "nullif({}, {})",
+                self.expression(scope, Int, deeper),
+                self.constant(Int)
+            ),
             (Text, 0) => format!("upper({})", self.expression(scope, Text, deeper)),
-            (Text, 1) => format!("coalesce({}, {})", self.expression(scope, Text, deeper), self.constant(Text)),
-            (Text, 2) => format!("({} || {})", self.expression(scope, Text, deeper), self.constant(Text)),
+            (Text, 1) => format!(
+                "coalesce({}, {})",
+                self.expression(scope, Text, deeper),
+                self.constant(Text)
+            ),
+            (Text, 2) => format!(
+                "({} || {})",
+                self.expression(scope, Text, deeper),
+                self.constant(Text)
+            ),
             (Text, 3) => format!("{}::text", self.expression(scope, Int, deeper)),
             (Text, 4) if self.depth < 3 => self.scalar(scope, "max(note)"),
             (Text, 5) => format!("left({}, 5)", self.expression(scope, Text, deeper)),
@@ -346,12 +498,19 @@ impl Generator {
     }
 
     fn condition(&mut self, scope: &[Source]) -> String {
-        if self.chance(65) { format!(" WHERE {}", self.boolean(scope, 2)) } else { String::new() }
+        if self.chance(65) {
+            format!(" WHERE {}", self.boolean(scope, 2))
+        } else {
+            String::new()
+        }
     }
 
     fn boolean(&mut self, scope: &[Source], depth: u32) -> String {
         if depth > 0 && self.chance(35) {
-            let (left, right) = (self.boolean(scope, depth - 1), self.boolean(scope, depth - 1));
+            let (left, right) = (
+                self.boolean(scope, depth - 1),
+                self.boolean(scope, depth - 1),
+            );
             return match self.random.random_range(0..4) {
                 0 | 1 => format!("({left} AND {right})"),
                 2 => format!("({left} OR {right})"),
@@ -369,9 +528,21 @@ impl Generator {
             2 => format!("{integer} IS NOT NULL"),
             3 => format!("{text} = {}", self.expression(scope, Text, 1)),
             4 => format!("{text} LIKE '%{}%'", self.pick(&["1", "2", "3", "-", "e"])),
-            5 => format!("{integer} IN ({}, {}, {})", self.constant(Int), self.constant(Int), self.constant(Int)),
-            6 => format!("{integer} BETWEEN {} AND {}", self.constant(Int), self.constant(Int)),
-            7 => format!("{integer} IS DISTINCT FROM {}", self.expression(scope, Int, 1)),
+            5 => format!(
+                "{integer} IN ({}, {}, {})",
+                self.constant(Int),
+                self.constant(Int),
+                self.constant(Int)
+            ),
+            6 => format!(
+                "{integer} BETWEEN {} AND {}",
+                self.constant(Int),
+                self.constant(Int)
+            ),
+            7 => format!(
+                "{integer} IS DISTINCT FROM {}",
+                self.expression(scope, Int, 1)
+            ),
             8 if self.depth < 3 => {
                 let width = 1;
                 let quantifier = self.pick(&["IN", "NOT IN", "= ANY", "<> ALL"]);
@@ -402,11 +573,17 @@ impl Generator {
         let integer = self.column(scope, Int);
         let text = self.column(scope, Text);
         match self.random.random_range(0..6) {
-            0 => format!("100 / ({integer} - {}) > 0", self.random.random_range(1..40)),
+            0 => format!(
+                "100 / ({integer} - {}) > 0",
+                self.random.random_range(1..40)
+            ),
             1 => format!("{integer} + 2147483300 > 0"),
             2 => format!("'x' ~ {text}"),
             3 => format!("'abc' LIKE {text}"),
-            4 => format!("substring({text} from {}) = 'o'", self.random.random_range(1..3)),
+            4 => format!(
+                "substring({text} from {}) = 'o'",
+                self.random.random_range(1..3)
+            ),
             _ => format!("({text} || 'x')::text <> ''"),
         }
     }
@@ -414,7 +591,10 @@ impl Generator {
     fn target(&mut self) -> (&'static str, Source) {
         let (table, columns) = TABLES[..8].choose(&mut self.random).copied().unwrap();
         let alias = self.alias();
-        let columns = columns.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect();
+        let columns = columns
+            .iter()
+            .map(|(name, kind)| ((*name).to_owned(), *kind))
+            .collect();
         (table, Source { alias, columns })
     }
 
@@ -422,7 +602,10 @@ impl Generator {
         match self.random.random_range(0..3) {
             0 => String::new(),
             1 => format!(" RETURNING {}.*", source.alias),
-            _ => format!(" RETURNING {}", self.expression(std::slice::from_ref(source), Int, 1)),
+            _ => format!(
+                " RETURNING {}",
+                self.expression(std::slice::from_ref(source), Int, 1)
+            ),
         }
     }
 
@@ -434,24 +617,50 @@ impl Generator {
         if self.chance(35) {
             let (text, sources) = self.from(&[]);
             // One row of the target may meet several of these; take what does not depend on which.
-            from = format!(" FROM (SELECT DISTINCT {} AS k FROM {text}) AS f", self.column(&sources, Int));
-            scope.push(Source { alias: "f".to_owned(), columns: vec![("k".to_owned(), Int)] });
+            from = format!(
+                " FROM (SELECT DISTINCT {} AS k FROM {text}) AS f",
+                self.column(&sources, Int)
+            );
+            scope.push(Source {
+                alias: "f".to_owned(),
+                columns: vec![("k".to_owned(), Int)],
+            });
         }
         let own = std::slice::from_ref(&target);
-        let settable: Vec<(String, Type)> = target.columns.iter().filter(|(name, kind)| {
-            !["tenant_id", "id", "order_id", "line"].contains(&name.as_str()) && matches!(kind, Int | Text)
-        }).cloned().collect();
+        let settable: Vec<(String, Type)> = target
+            .columns
+            .iter()
+            .filter(|(name, kind)| {
+                !["tenant_id", "id", "order_id", "line"].contains(&name.as_str())
+                    && matches!(kind, Int | Text)
+            })
+            .cloned()
+            .collect();
         let (column, kind) = settable.choose(&mut self.random).unwrap().clone();
         let tenant = if self.chance(6) {
-            format!(", tenant_id = {}", self.pick(&["2", "1", "tenant_id", "NULL"]))
+            format!(
+                ", tenant_id = {}",
+                self.pick(&["2", "1", "tenant_id", "NULL"])
+            )
         } else {
             String::new()
         };
-        let value = if column == "login" || column == "email" { format!("{}.{column}", target.alias) } else { self.expression(own, kind, 1) };
-        let join = if from.is_empty() { String::new() } else { format!(" AND f.k = {}", self.column(own, Int)) };
+        let value = if column == "login" || column == "email" {
+            format!("{}.{column}", target.alias)
+        } else {
+            self.expression(own, kind, 1)
+        };
+        let join = if from.is_empty() {
+            String::new()
+        } else {
+            format!(" AND f.k = {}", self.column(own, Int))
+        };
         let condition = self.boolean(&scope, 1);
         let returning = self.returning(&target);
-        format!("{with}UPDATE {table} AS {} SET {column} = {value}{tenant}{from} WHERE ({condition}){join}{returning}", target.alias)
+        format!(
+            "{with}UPDATE {table} AS {} SET {column} = {value}{tenant}{from} WHERE ({condition}){join}{returning}",
+            target.alias
+        )
     }
 
     fn delete(&mut self) -> String {
@@ -465,8 +674,15 @@ impl Generator {
             scope.extend(sources);
         }
         let condition = self.boolean(&scope, 2);
-        let returning = if using.is_empty() { self.returning(&target) } else { String::new() };
-        format!("{with}DELETE FROM {table} AS {}{using} WHERE {condition}{returning}", target.alias)
+        let returning = if using.is_empty() {
+            self.returning(&target)
+        } else {
+            String::new()
+        };
+        format!(
+            "{with}DELETE FROM {table} AS {}{using} WHERE {condition}{returning}",
+            target.alias
+        )
     }
 
     fn insert(&mut self) -> String {
@@ -488,7 +704,9 @@ impl Generator {
         };
         let from_values = self.chance(45);
         // Which of several rows meets the conflict first is nobody's promise.
-        let all: Vec<String> = (1..=columns.split(", ").count()).map(|n| n.to_string()).collect();
+        let all: Vec<String> = (1..=columns.split(", ").count())
+            .map(|n| n.to_string())
+            .collect();
         let order = format!(" ORDER BY {}", all.join(", "));
         let source = if from_values {
             match tenant {
@@ -498,21 +716,34 @@ impl Generator {
         } else {
             let (from, scope) = self.from(&[]);
             let key = self.column(&scope, Int);
-            let rest: Vec<String> = columns.split(", ").skip(1).map(|column| match column {
-                "amount" | "line" | "parent" => self.expression(&scope, Int, 1),
-                _ => self.expression(&scope, Text, 1),
-            }).collect();
+            let rest: Vec<String> = columns
+                .split(", ")
+                .skip(1)
+                .map(|column| match column {
+                    "amount" | "line" | "parent" => self.expression(&scope, Int, 1),
+                    _ => self.expression(&scope, Text, 1),
+                })
+                .collect();
             let condition = self.condition(&scope);
             let select = format!("coalesce({key}, 0) + 100, {}", rest.join(", "));
             match tenant.filter(|tenant| *tenant != "DEFAULT") {
-                Some(tenant) => format!("(tenant_id, {columns}) SELECT {tenant}, {select} FROM {from}{condition}{order}, {}", all.len() + 1),
-                None => format!("({columns}) SELECT DISTINCT {select} FROM {from}{condition}{order}"),
+                Some(tenant) => format!(
+                    "(tenant_id, {columns}) SELECT {tenant}, {select} FROM {from}{condition}{order}, {}",
+                    all.len() + 1
+                ),
+                None => {
+                    format!("({columns}) SELECT DISTINCT {select} FROM {from}{condition}{order}")
+                }
             }
         };
         let conflict = match (table, self.random.random_range(0..4)) {
             (_, 0) => " ON CONFLICT DO NOTHING",
-            ("orders", 1) => " ON CONFLICT (tenant_id, id) DO UPDATE SET amount = excluded.id WHERE orders.amount > 3",
-            ("tree", 1) => " ON CONFLICT ON CONSTRAINT tree_pkey DO UPDATE SET label = 'up', parent = tree.id",
+            ("orders", 1) => {
+                " ON CONFLICT (tenant_id, id) DO UPDATE SET amount = excluded.id WHERE orders.amount > 3"
+            }
+            ("tree", 1) => {
+                " ON CONFLICT ON CONSTRAINT tree_pkey DO UPDATE SET label = 'up', parent = tree.id"
+            }
             _ => "",
         };
         let returning = self.pick(&["", " RETURNING *", " RETURNING tenant_id"]);
@@ -522,7 +753,9 @@ impl Generator {
     /// Another statement made of this one: it may say something else, or nothing valid.
     pub fn mutate(&mut self, text: &str) -> String {
         let swap = |text: &str, one: &str, other: &str| {
-            text.replace(one, "\u{1}").replace(other, one).replace('\u{1}', other)
+            text.replace(one, "\u{1}")
+                .replace(other, one)
+                .replace('\u{1}', other)
         };
         match self.random.random_range(0..9) {
             0 => swap(text, "customers", "orders"),
@@ -531,9 +764,13 @@ impl Generator {
             3 => text.replacen(" AND ", " OR ", 1),
             4 => text.replacen("WHERE ", "WHERE NOT ", 1),
             5 => text.replacen(" 2", " 1", 1),
-            6 => text.replacen(' ', " /* ' -- \" */ ", 1).replacen("SELECT", "sElEcT", 1),
+            6 => text
+                .replacen(' ', " /* ' -- \" */ ", 1)
+                .replacen("SELECT", "sElEcT", 1),
             7 => swap(text, "items", "tree"),
-            _ => text.replacen("LEFT JOIN", "RIGHT JOIN", 1).replacen("IN (", "NOT IN (", 1),
+            _ => text
+                .replacen("LEFT JOIN", "RIGHT JOIN", 1)
+                .replacen("IN (", "NOT IN (", 1),
         }
     }
 }

@@ -44,8 +44,16 @@ pub const TENANT: &str = "2";
 
 /// Tables whose contents are compared.
 const TABLES: [&str; 10] = [
-    "orders", "customers", "items", "accounts", "docs_u", "docs_t", "\"Orders\"", "tree",
-    "countries", "audit_log",
+    "orders",
+    "customers",
+    "items",
+    "accounts",
+    "docs_u",
+    "docs_t",
+    "\"Orders\"",
+    "tree",
+    "countries",
+    "audit_log",
 ];
 
 /// One thread's connections to both databases.
@@ -80,7 +88,9 @@ pub fn open() -> Ground {
     }
     let mut bare = cluster.connect_superuser("bare");
     let catalog = snapshot::take(&mut bare);
-    bare.run(&format!("set search_path = {SEARCH_PATH}; set statement_timeout = '5s'; set role owner"));
+    bare.run(&format!(
+        "set search_path = {SEARCH_PATH}; set statement_timeout = '5s'; set role owner"
+    ));
     let mut guarded = cluster.connect_superuser("guarded");
     guarded.run("set search_path = app; set statement_timeout = '5s'; set role tenant_2");
     let policy = Policy::parse(POLICY).unwrap();
@@ -101,7 +111,8 @@ pub fn open() -> Ground {
 }
 
 fn make(admin: &mut Client) {
-    admin.run("create role owner; create role tenant_1; create role tenant_2; create role tenant_3");
+    admin
+        .run("create role owner; create role tenant_1; create role tenant_2; create role tenant_3");
     for database in ["bare", "guarded"] {
         admin.run(&format!("create database {database} owner owner"));
         let mut client = postgres::cluster().connect_superuser(database);
@@ -126,8 +137,14 @@ fn make(admin: &mut Client) {
         _ => "right(current_user, 1)::int",
     };
     for (table, kind) in [
-        ("orders", "int"), ("customers", "int"), ("items", "int"), ("accounts", "int"),
-        ("docs_u", "uuid"), ("docs_t", "text"), ("\"Orders\"", "int"), ("tree", "int"),
+        ("orders", "int"),
+        ("customers", "int"),
+        ("items", "int"),
+        ("accounts", "int"),
+        ("docs_u", "uuid"),
+        ("docs_t", "text"),
+        ("\"Orders\"", "int"),
+        ("tree", "int"),
     ] {
         guarded.run(&format!(
             "alter table app.{table} enable row level security;
@@ -183,7 +200,11 @@ impl Ground {
         self.bare.query("rollback");
         self.guarded.query("rollback");
         let failed = ours.sqlstate.is_some() || theirs.sqlstate.is_some();
-        let differs = if failed { Vec::new() } else { differing(&ours_after, &theirs_after) };
+        let differs = if failed {
+            Vec::new()
+        } else {
+            differing(&ours_after, &theirs_after)
+        };
         let foreign_change = match (&before, &ours_after) {
             (Some(before), Some(after)) => foreign(before) != foreign(after),
             _ => false,
@@ -225,7 +246,10 @@ fn contents(client: &mut Client, role: &str) -> Option<Vec<(String, Vec<String>)
         return None;
     }
     let each = TABLES.map(|table| {
-        format!("select '{}', t::text from app.{table} t", table.replace('"', ""))
+        format!(
+            "select '{}', t::text from app.{table} t",
+            table.replace('"', "")
+        )
     });
     let frames = client.run(&format!("{} order by 1, 2", each.join(" union all ")));
     let mut found: Vec<(String, Vec<String>)> = Vec::new();
@@ -249,7 +273,9 @@ fn differing(ours: &Contents, theirs: &Contents) -> Vec<String> {
         return vec!["only one of both has failed".to_owned()];
     };
     let missing = |from: &[(String, Vec<String>)], table: &str, row: &String| {
-        !from.iter().any(|(of, rows)| of == table && rows.contains(row))
+        !from
+            .iter()
+            .any(|(of, rows)| of == table && rows.contains(row))
     };
     let mut differing = Vec::new();
     for (sign, one, other) in [('+', ours, theirs), ('-', theirs, ours)] {
@@ -270,7 +296,9 @@ fn foreign(contents: &[(String, Vec<String>)]) -> Vec<String> {
         _ => row.starts_with("(2,"),
     };
     let rows = contents.iter().flat_map(|(table, rows)| {
-        rows.iter().filter(|row| !own(table, row)).map(move |row| format!("{table} {row}"))
+        rows.iter()
+            .filter(|row| !own(table, row))
+            .map(move |row| format!("{table} {row}"))
     });
     rows.collect()
 }

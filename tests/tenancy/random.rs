@@ -10,12 +10,18 @@ use crate::generator::Generator;
 use crate::ground::{self, Ground};
 
 fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
 }
 
 #[test]
 fn random_statements_are_equal_to_row_level_security() {
-    let (count, seed) = (setting("ISOLATION_STATEMENTS", 5000), setting("ISOLATION_SEED", 20_261_121));
+    let (count, seed) = (
+        setting("ISOLATION_STATEMENTS", 5000),
+        setting("ISOLATION_SEED", 20_261_121),
+    );
     println!("{count} statements, seed {seed}");
     let mut generator = Generator::new(seed);
     let mut ground = ground::open();
@@ -42,9 +48,17 @@ fn random_statements_are_equal_to_row_level_security() {
     for (verdict, count) in &tally {
         println!("{count:6} {verdict}");
     }
-    assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {count}:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     let equal = tally.get("equal, with rows").copied().unwrap_or_default();
-    assert!(equal as u64 > count / 4, "only {equal} statements gave rows");
+    assert!(
+        equal as u64 > count / 4,
+        "only {equal} statements gave rows"
+    );
 }
 
 fn judge(ground: &mut Ground, text: &str, writes: bool) -> Result<String, String> {
@@ -67,14 +81,23 @@ fn judge(ground: &mut Ground, text: &str, writes: bool) -> Result<String, String
     if outcome.foreign_change {
         return Err(said("rows of others changed".to_owned()));
     }
-    if let Some((ours, theirs)) = outcome.ours.taint().map(|taint| (taint, outcome.theirs.taint())) {
+    if let Some((ours, theirs)) = outcome
+        .ours
+        .taint()
+        .map(|taint| (taint, outcome.theirs.taint()))
+    {
         // The statement itself may hold such a text.
         if !text.contains(&ours) && theirs.is_none() {
             return Err(said(format!("shows {ours}")));
         }
     }
     let error = |answer: &crate::answer::Answer| {
-        answer.error.iter().find(|(kind, _)| *kind == b'M').map(|(_, text)| text.clone()).unwrap_or_default()
+        answer
+            .error
+            .iter()
+            .find(|(kind, _)| *kind == b'M')
+            .map(|(_, text)| text.clone())
+            .unwrap_or_default()
     };
     let (our_error, their_error) = (error(&outcome.ours), error(&outcome.theirs));
     if let Some(taint) = tainted(&our_error).filter(|taint| !text.contains(taint.as_str())) {
@@ -97,9 +120,13 @@ fn judge(ground: &mut Ground, text: &str, writes: bool) -> Result<String, String
         (Some(state), None) | (None, Some(state)) if state.starts_with("22") => {
             return Ok("tolerated: one side fails on our own data".to_owned());
         }
-        (Some(state), None) | (None, Some(state)) if state == "57014" => return Ok("time-out".to_owned()),
+        (Some(state), None) | (None, Some(state)) if state == "57014" => {
+            return Ok("time-out".to_owned());
+        }
         // A plain table's key is not seen through a fence.
-        (Some(state), None) if state == "42803" => return Ok("tolerated: key hidden by a fence".to_owned()),
+        (Some(state), None) if state == "42803" => {
+            return Ok("tolerated: key hidden by a fence".to_owned());
+        }
         // What can be merge-joined depends on what the planner makes of a condition.
         (Some(state), None) | (None, Some(state)) if state == "0A000" => {
             return Ok("tolerated: FULL JOIN without a plan on one side".to_owned());
@@ -107,13 +134,22 @@ fn judge(ground: &mut Ground, text: &str, writes: bool) -> Result<String, String
         (None, None) => {}
         _ => return Err(said(format!("ours {our_error:?} theirs {their_error:?}"))),
     }
-    let (ours, theirs) = (outcome.ours.comparable(false), outcome.theirs.comparable(false));
+    let (ours, theirs) = (
+        outcome.ours.comparable(false),
+        outcome.theirs.comparable(false),
+    );
     if ours != theirs {
         return Err(said(format!("ours   {ours:?}\n   theirs {theirs:?}")));
     }
     if !outcome.differs.is_empty() {
         return Err(said(format!("tables {:?}", outcome.differs)));
     }
-    let with_rows = !outcome.ours.rows.is_empty() || outcome.ours.tags.iter().any(|tag| !tag.ends_with(" 0"));
-    Ok(if with_rows { "equal, with rows" } else { "equal, without rows" }.to_owned())
+    let with_rows =
+        !outcome.ours.rows.is_empty() || outcome.ours.tags.iter().any(|tag| !tag.ends_with(" 0"));
+    Ok(if with_rows {
+        "equal, with rows"
+    } else {
+        "equal, without rows"
+    }
+    .to_owned())
 }

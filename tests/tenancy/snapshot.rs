@@ -27,7 +27,9 @@ pub fn take(client: &mut Client) -> Catalog {
             },
             _ => RelationKind::Other,
         };
-        catalog.relations.insert(name(row), Relation::new(kind, Vec::new()));
+        catalog
+            .relations
+            .insert(name(row), Relation::new(kind, Vec::new()));
     }
     let columns = rows(
         client,
@@ -58,7 +60,9 @@ pub fn take(client: &mut Client) -> Catalog {
             let columns = row[4].split('\u{1}');
             relation.keys.push(Key {
                 name: row[2].clone(),
-                columns: columns.map(|name| (!name.is_empty()).then(|| name.to_owned())).collect(),
+                columns: columns
+                    .map(|name| (!name.is_empty()).then(|| name.to_owned()))
+                    .collect(),
                 primary: row[3] == "t",
             });
         }
@@ -75,8 +79,16 @@ pub fn take(client: &mut Client) -> Catalog {
     );
     for row in &references {
         if let Some(relation) = catalog.relations.get_mut(&name(row)) {
-            let action = |set: &str| if set == "t" { ReferentialAction::Set } else { ReferentialAction::Keep };
-            let pairs = row[7].split('\u{1}').map(|pair| pair.split_once('\u{2}').unwrap());
+            let action = |set: &str| {
+                if set == "t" {
+                    ReferentialAction::Set
+                } else {
+                    ReferentialAction::Keep
+                }
+            };
+            let pairs = row[7]
+                .split('\u{1}')
+                .map(|pair| pair.split_once('\u{2}').unwrap());
             relation.foreign_keys.push(ForeignKey {
                 name: row[2].clone(),
                 references: RelationName::new(&row[3], &row[4]),
@@ -95,7 +107,8 @@ pub fn take(client: &mut Client) -> Catalog {
     );
     for row in &reads {
         let relation = catalog.relations.get_mut(&name(row));
-        if let Some(RelationKind::View { reads, .. }) = relation.map(|relation| &mut relation.kind) {
+        if let Some(RelationKind::View { reads, .. }) = relation.map(|relation| &mut relation.kind)
+        {
             reads.push(RelationName::new(&row[2], &row[3]));
         }
     }
@@ -106,5 +119,6 @@ fn rows(client: &mut Client, sql: &str) -> Vec<Vec<String>> {
     let frames = client.run(sql);
     let rows = frames.iter().filter(|frame| frame.tag == b'D');
     let text = |value: Option<Vec<u8>>| String::from_utf8(value.unwrap_or_default()).unwrap();
-    rows.map(|frame| frame.values().into_iter().map(text).collect()).collect()
+    rows.map(|frame| frame.values().into_iter().map(text).collect())
+        .collect()
 }

@@ -2,8 +2,8 @@
 
 use pg_query::protobuf::{
     self, AConst, AExpr, AExprKind, AStar, Alias, BoolExpr, BoolExprType, CaseExpr, CaseWhen,
-    ColumnRef, Integer, LimitOption, NullTest, NullTestType, RangeSubselect, RangeVar, ResTarget, SelectStmt, SetOperation,
-    TypeCast, TypeName, a_const,
+    ColumnRef, Integer, LimitOption, NullTest, NullTestType, RangeSubselect, RangeVar, ResTarget,
+    SelectStmt, SetOperation, TypeCast, TypeName, a_const,
 };
 use pg_query::{Node, NodeEnum};
 

@@ -87,7 +87,9 @@ impl Key {
     /// Whether this column is one of the key's.
     #[must_use]
     pub fn contains(&self, column: &str) -> bool {
-        self.columns.iter().any(|key| key.as_deref() == Some(column))
+        self.columns
+            .iter()
+            .any(|key| key.as_deref() == Some(column))
     }
 }
 

@@ -91,7 +91,10 @@ impl fmt::Display for Finding {
                 "foreign key {key} of {relation} references {other}, which is not declared"
             ),
             Problem::Attachment(name) => {
-                write!(f, "{relation} has {name}: rules, policies and triggers are not supported")
+                write!(
+                    f,
+                    "{relation} has {name}: rules, policies and triggers are not supported"
+                )
             }
             Problem::UndeclaredView(table) => {
                 write!(f, "view {relation} reads {table} and is not declared")
@@ -111,7 +114,11 @@ impl fmt::Display for Finding {
 #[must_use]
 pub fn check(policy: &Policy, catalog: &Catalog) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let declared = policy.tables.keys().chain(policy.shared.keys()).chain(policy.views.keys());
+    let declared = policy
+        .tables
+        .keys()
+        .chain(policy.shared.keys())
+        .chain(policy.views.keys());
     for name in declared {
         let mut problems = Vec::new();
         match catalog.relation(name) {
@@ -152,12 +159,20 @@ fn check_relation(
         Some(Role::Shared) | None => {}
     }
     if policy.role(name).is_some() {
-        problems.extend(relation.attachments.iter().cloned().map(Problem::Attachment));
-        let unknown = relation.columns.iter().filter(|column| !is_known(&column.type_name));
         problems.extend(
-            unknown.map(|column| {
-                Problem::UnknownType(column.name.clone(), column.type_name.clone())
-            }),
+            relation
+                .attachments
+                .iter()
+                .cloned()
+                .map(Problem::Attachment),
+        );
+        let unknown = relation
+            .columns
+            .iter()
+            .filter(|column| !is_known(&column.type_name));
+        problems.extend(
+            unknown
+                .map(|column| Problem::UnknownType(column.name.clone(), column.type_name.clone())),
         );
     }
 }
@@ -249,7 +264,11 @@ fn undeclared_views<'a>(
 
 /// Whether a type is one of the system's whose operators are always found.
 fn is_known(name: &str) -> bool {
-    let base = name.trim_end_matches("[]").split('(').next().unwrap_or_default();
+    let base = name
+        .trim_end_matches("[]")
+        .split('(')
+        .next()
+        .unwrap_or_default();
     let zoned = base.starts_with("time") || base.starts_with("timestamp");
     zoned
         || matches!(
@@ -301,7 +320,9 @@ views: {app.v: {mode: inline}, app.w: {mode: refuse}}
             RelationKind::Table,
             vec![column("tenant_id", kind), column("id", "integer")],
         );
-        relation.keys.push(key("pk", &[Some("tenant_id"), Some("id")]));
+        relation
+            .keys
+            .push(key("pk", &[Some("tenant_id"), Some("id")]));
         relation
     }
 
@@ -337,9 +358,15 @@ views: {app.v: {mode: inline}, app.w: {mode: refuse}}
             catalog.relations.insert(name(table_name), table("integer"));
         }
         catalog.relations.insert(name("app.t"), table("text"));
-        catalog.relations.insert(name("app.v"), view(&["app.a", "app.s"]));
-        catalog.relations.insert(name("app.w"), view(&["app.a", "app.other"]));
-        catalog.relations.insert(name("app.x"), view(&["app.other"]));
+        catalog
+            .relations
+            .insert(name("app.v"), view(&["app.a", "app.s"]));
+        catalog
+            .relations
+            .insert(name("app.w"), view(&["app.a", "app.other"]));
+        catalog
+            .relations
+            .insert(name("app.x"), view(&["app.other"]));
         catalog
     }
 
@@ -348,8 +375,15 @@ views: {app.v: {mode: inline}, app.w: {mode: refuse}}
         let mut catalog = good();
         change(&mut catalog);
         let findings = check(&Policy::parse(POLICY).unwrap(), &catalog);
-        assert!(findings.iter().all(|finding| finding.relation == name(relation)));
-        findings.into_iter().map(|finding| finding.problem).collect()
+        assert!(
+            findings
+                .iter()
+                .all(|finding| finding.relation == name(relation))
+        );
+        findings
+            .into_iter()
+            .map(|finding| finding.problem)
+            .collect()
     }
 
     #[test]
@@ -362,11 +396,31 @@ views: {app.v: {mode: inline}, app.w: {mode: refuse}}
         let s = str::to_owned;
         let a = name("app.a");
         let cases: Vec<(&str, Box<dyn FnOnce(&mut Relation)>, Problem)> = vec![
-            ("app.a", Box::new(|a| a.kind = RelationKind::Other), Problem::Kind),
-            ("app.s", Box::new(|s| s.kind = RelationKind::Other), Problem::Kind),
-            ("app.v", Box::new(|v| v.kind = RelationKind::Table), Problem::Kind),
-            ("app.a", Box::new(|a| a.columns[0].name = s("x")), Problem::NoColumn(s("tenant_id"))),
-            ("app.a", Box::new(|a| a.columns[0].not_null = false), Problem::Nullable(s("tenant_id"))),
+            (
+                "app.a",
+                Box::new(|a| a.kind = RelationKind::Other),
+                Problem::Kind,
+            ),
+            (
+                "app.s",
+                Box::new(|s| s.kind = RelationKind::Other),
+                Problem::Kind,
+            ),
+            (
+                "app.v",
+                Box::new(|v| v.kind = RelationKind::Table),
+                Problem::Kind,
+            ),
+            (
+                "app.a",
+                Box::new(|a| a.columns[0].name = s("x")),
+                Problem::NoColumn(s("tenant_id")),
+            ),
+            (
+                "app.a",
+                Box::new(|a| a.columns[0].not_null = false),
+                Problem::Nullable(s("tenant_id")),
+            ),
             (
                 "app.a",
                 Box::new(|a| a.columns[0].type_name = s("bigint")),
@@ -377,13 +431,29 @@ views: {app.v: {mode: inline}, app.w: {mode: refuse}}
                 Box::new(|t| t.columns[0].type_name = s("character(5)")),
                 Problem::ColumnType(s("tenant_id"), s("character(5)")),
             ),
-            ("app.a", Box::new(|a| a.keys.push(key("u", &[Some("id")]))), Problem::GlobalKey(s("u"))),
-            ("app.c", Box::new(|c| c.keys.push(key("u", &[Some("id")]))), Problem::AcceptedKey(s("u"))),
-            ("app.a", Box::new(|a| a.keys.push(key("u", &[None]))), Problem::GlobalKey(s("u"))),
+            (
+                "app.a",
+                Box::new(|a| a.keys.push(key("u", &[Some("id")]))),
+                Problem::GlobalKey(s("u")),
+            ),
+            (
+                "app.c",
+                Box::new(|c| c.keys.push(key("u", &[Some("id")]))),
+                Problem::AcceptedKey(s("u")),
+            ),
+            (
+                "app.a",
+                Box::new(|a| a.keys.push(key("u", &[None]))),
+                Problem::GlobalKey(s("u")),
+            ),
             (
                 "app.a",
                 Box::new(|a| {
-                    a.foreign_keys.push(reference("app.b", &[("id", "id")], ReferentialAction::Keep));
+                    a.foreign_keys.push(reference(
+                        "app.b",
+                        &[("id", "id")],
+                        ReferentialAction::Keep,
+                    ));
                 }),
                 Problem::ForeignKey(s("fk")),
             ),
@@ -391,7 +461,8 @@ views: {app.v: {mode: inline}, app.w: {mode: refuse}}
                 "app.a",
                 Box::new(|a| {
                     let columns = [("tenant_id", "id"), ("id", "tenant_id")];
-                    a.foreign_keys.push(reference("app.b", &columns, ReferentialAction::Keep));
+                    a.foreign_keys
+                        .push(reference("app.b", &columns, ReferentialAction::Keep));
                 }),
                 Problem::ForeignKey(s("fk")),
             ),
@@ -399,24 +470,37 @@ views: {app.v: {mode: inline}, app.w: {mode: refuse}}
                 "app.a",
                 Box::new(|a| {
                     let columns = [("tenant_id", "tenant_id"), ("id", "id")];
-                    a.foreign_keys.push(reference("app.b", &columns, ReferentialAction::Set));
+                    a.foreign_keys
+                        .push(reference("app.b", &columns, ReferentialAction::Set));
                 }),
                 Problem::ForeignAction(s("fk")),
             ),
             (
                 "app.a",
                 Box::new(|a| {
-                    a.foreign_keys.push(reference("app.other", &[("id", "id")], ReferentialAction::Keep));
+                    a.foreign_keys.push(reference(
+                        "app.other",
+                        &[("id", "id")],
+                        ReferentialAction::Keep,
+                    ));
                 }),
                 Problem::UndeclaredReference(s("fk"), name("app.other")),
             ),
-            ("app.a", Box::new(|a| a.attachments.push(s("trigger t"))), Problem::Attachment(s("trigger t"))),
+            (
+                "app.a",
+                Box::new(|a| a.attachments.push(s("trigger t"))),
+                Problem::Attachment(s("trigger t")),
+            ),
             (
                 "app.v",
                 Box::new(|v| *v = view(&["app.other"])),
                 Problem::ViewReads(name("app.other")),
             ),
-            ("app.x", Box::new(|x| *x = view(&["app.a"])), Problem::UndeclaredView(a)),
+            (
+                "app.x",
+                Box::new(|x| *x = view(&["app.a"])),
+                Problem::UndeclaredView(a),
+            ),
             (
                 "app.a",
                 Box::new(|a| a.columns[1].type_name = s("app.color")),
@@ -425,10 +509,14 @@ views: {app.v: {mode: inline}, app.w: {mode: refuse}}
         ];
         for (relation, change, problem) in cases {
             let of = name(relation);
-            let problems = found(relation, |catalog| change(catalog.relations.get_mut(&of).unwrap()));
+            let problems = found(relation, |catalog| {
+                change(catalog.relations.get_mut(&of).unwrap())
+            });
             assert_eq!(problems, [problem], "{relation}");
         }
-        let gone = found("app.a", |catalog| drop(catalog.relations.remove(&name("app.a"))));
+        let gone = found("app.a", |catalog| {
+            drop(catalog.relations.remove(&name("app.a")))
+        });
         assert_eq!(gone, [Problem::Missing]);
     }
 
@@ -437,8 +525,10 @@ views: {app.v: {mode: inline}, app.w: {mode: refuse}}
         let fine = found("app.a", |catalog| {
             let a = catalog.relations.get_mut(&name("app.a")).unwrap();
             let columns = [("tenant_id", "tenant_id"), ("id", "id")];
-            a.foreign_keys.push(reference("app.b", &columns, ReferentialAction::Keep));
-            a.foreign_keys.push(reference("app.s", &[("id", "id")], ReferentialAction::Keep));
+            a.foreign_keys
+                .push(reference("app.b", &columns, ReferentialAction::Keep));
+            a.foreign_keys
+                .push(reference("app.s", &[("id", "id")], ReferentialAction::Keep));
             let t = catalog.relations.get_mut(&name("app.t")).unwrap();
             t.columns[0].type_name = "character varying(20)".to_owned();
         });

@@ -164,24 +164,73 @@ mod tests {
     #[test]
     fn dangerous_functions_are_on_no_list() {
         for name in [
-            "query_to_xml", "table_to_xml", "schema_to_xml", "database_to_xml", "cursor_to_xml",
-            "query_to_xmlschema", "ts_stat", "ts_rewrite", "xpath", "dblink", "pg_get_viewdef",
-            "currval", "lastval", "setval", "nextval", "pg_relation_size", "pg_total_relation_size",
-            "pg_stat_get_activity", "pg_read_file", "pg_ls_dir", "lo_get", "lo_from_bytea",
-            "lo_import", "to_regclass", "txid_current", "pg_current_xact_id", "pg_advisory_lock",
-            "pg_try_advisory_lock", "pg_sleep", "pg_cancel_backend", "pg_terminate_backend",
-            "set_config", "current_setting", "pg_notify", "inet_server_addr",
-            "pg_export_snapshot", "pg_logical_emit_message", "pg_input_error_info",
-            "has_schema_privilege", "has_table_privilege", "pg_has_role", "current_user",
-            "version", "pg_typeof", "pg_backend_pid", "pg_reload_conf", "xmlparse", "pg_get_expr",
-            "pg_describe_object", "col_description", "obj_description", "setseed",
+            "query_to_xml",
+            "table_to_xml",
+            "schema_to_xml",
+            "database_to_xml",
+            "cursor_to_xml",
+            "query_to_xmlschema",
+            "ts_stat",
+            "ts_rewrite",
+            "xpath",
+            "dblink",
+            "pg_get_viewdef",
+            "currval",
+            "lastval",
+            "setval",
+            "nextval",
+            "pg_relation_size",
+            "pg_total_relation_size",
+            "pg_stat_get_activity",
+            "pg_read_file",
+            "pg_ls_dir",
+            "lo_get",
+            "lo_from_bytea",
+            "lo_import",
+            "to_regclass",
+            "txid_current",
+            "pg_current_xact_id",
+            "pg_advisory_lock",
+            "pg_try_advisory_lock",
+            "pg_sleep",
+            "pg_cancel_backend",
+            "pg_terminate_backend",
+            "set_config",
+            "current_setting",
+            "pg_notify",
+            "inet_server_addr",
+            "pg_export_snapshot",
+            "pg_logical_emit_message",
+            "pg_input_error_info",
+            "has_schema_privilege",
+            "has_table_privilege",
+            "pg_has_role",
+            "current_user",
+            "version",
+            "pg_typeof",
+            "pg_backend_pid",
+            "pg_reload_conf",
+            "xmlparse",
+            "pg_get_expr",
+            "pg_describe_object",
+            "col_description",
+            "obj_description",
+            "setseed",
         ] {
             assert_eq!(lists().function(name), None, "{name}");
         }
-        for name in ["regclass", "regproc", "oid", "xml", "xid", "tid", "name", "record", "tsquery"] {
+        for name in [
+            "regclass", "regproc", "oid", "xml", "xid", "tid", "name", "record", "tsquery",
+        ] {
             assert!(!lists().has_type(name), "{name}");
         }
-        for name in ["search_path", "role", "session_authorization", "row_security", "client_encoding"] {
+        for name in [
+            "search_path",
+            "role",
+            "session_authorization",
+            "row_security",
+            "client_encoding",
+        ] {
             assert!(!lists().has_setting(name), "{name}");
         }
     }

@@ -180,7 +180,13 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {} ({})", self.rule, self.rule.text(), self.subject)
+        write!(
+            f,
+            "{:?}: {} ({})",
+            self.rule,
+            self.rule.text(),
+            self.subject
+        )
     }
 }
 
@@ -206,7 +212,10 @@ pub fn isolate(
     tenant: &Tenant,
 ) -> Result<Isolated, Refusal> {
     if statement.text.len() > policy.limits.statement_bytes {
-        return Err(Refusal::new(Rule::TooLong, statement.text.len().to_string()));
+        return Err(Refusal::new(
+            Rule::TooLong,
+            statement.text.len().to_string(),
+        ));
     }
     if statement.asynchronous {
         return Err(Refusal::new(Rule::StatementKind, "ASYNC"));
@@ -229,9 +238,9 @@ pub fn takes_parameter(oid: u32) -> bool {
     // 0 and `unknown` leave it to the server, which finds a type of the statement's own; then the
     // types of config/isolation.yaml and their arrays. OIDs are of pg_type.dat.
     const TYPES: [u32; 42] = [
-        0, 705, 16, 17, 20, 21, 23, 25, 114, 700, 701, 1042, 1043, 1082, 1083, 1114, 1184, 1186, 1266,
-        1700, 2950, 3802, 1000, 1001, 1005, 1007, 1016, 1009, 199, 1021, 1022, 1014, 1015, 1182, 1183,
-        1115, 1185, 1187, 1270, 1231, 2951, 3807,
+        0, 705, 16, 17, 20, 21, 23, 25, 114, 700, 701, 1042, 1043, 1082, 1083, 1114, 1184, 1186,
+        1266, 1700, 2950, 3802, 1000, 1001, 1005, 1007, 1016, 1009, 199, 1021, 1022, 1014, 1015,
+        1182, 1183, 1115, 1185, 1187, 1270, 1231, 2951, 3807,
     ];
     TYPES.contains(&oid)
 }

@@ -183,7 +183,10 @@ impl<'de> Deserialize<'de> for Signature {
 fn read_signature(text: &str) -> Option<Signature> {
     let (name, arguments) = text.strip_suffix(')')?.split_once('(')?;
     let RelationName { schema, name } = name.trim().parse().ok()?;
-    let arguments: Vec<String> = arguments.split(',').map(|part| part.trim().to_owned()).collect();
+    let arguments: Vec<String> = arguments
+        .split(',')
+        .map(|part| part.trim().to_owned())
+        .collect();
     let arguments = match arguments.as_slice() {
         [only] if only.is_empty() => Vec::new(),
         _ if arguments.iter().any(String::is_empty) => return None,
@@ -346,7 +349,11 @@ impl Policy {
         if self.tables.is_empty() {
             return Err(wrong("tables".to_owned(), "names no table"));
         }
-        let names = self.tables.keys().chain(self.shared.keys()).chain(self.views.keys());
+        let names = self
+            .tables
+            .keys()
+            .chain(self.shared.keys())
+            .chain(self.views.keys());
         let mut seen = BTreeSet::new();
         for name in names {
             if is_systems(&name.schema) {
@@ -356,7 +363,10 @@ impl Policy {
                 return Err(wrong(name.to_string(), "is declared twice"));
             }
         }
-        let columns = self.tables.values().filter_map(|table| table.column.as_ref());
+        let columns = self
+            .tables
+            .values()
+            .filter_map(|table| table.column.as_ref());
         if columns.chain([&self.tenant.column]).any(String::is_empty) {
             return Err(wrong("column".to_owned(), "is empty"));
         }
@@ -372,9 +382,8 @@ impl Policy {
             ));
         }
         for user in self.tenant.user_map.keys() {
-            self.tenant_of(user).map_err(|error| {
-                wrong(format!("tenant.user_map.{user}"), &error.to_string())
-            })?;
+            self.tenant_of(user)
+                .map_err(|error| wrong(format!("tenant.user_map.{user}"), &error.to_string()))?;
         }
         for (name, values) in &self.tenant.values {
             self.tenant_named(name)
@@ -551,8 +560,14 @@ limits: {statement_bytes: 100, errors: message}
             ("app.orders: {}", "app.orders: {tenant: x}"),
             ("column: owner", "column: ''"),
             ("existence_oracle: accept", "existence_oracle: yes"),
-            ("app.countries: {access: read}", "app.countries: {access: write}"),
-            ("app.countries: {access: read}", "app.orders: {access: read}"),
+            (
+                "app.countries: {access: read}",
+                "app.countries: {access: write}",
+            ),
+            (
+                "app.countries: {access: read}",
+                "app.orders: {access: read}",
+            ),
             ("mode: inline", "mode: pass"),
             ("app.fx(numeric, text)", "pg_catalog.query_to_xml(text)"),
             ("app.fx(numeric, text)", "fx(numeric)"),

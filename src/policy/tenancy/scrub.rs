@@ -20,7 +20,8 @@ pub struct Context<'a> {
 }
 
 /// SQLSTATE classes whose messages speak of the statement and the session, not of rows.
-const SPEAKS_OF_STATEMENT: [&str; 10] = ["03", "08", "0A", "25", "26", "34", "3B", "40", "42", "57"];
+const SPEAKS_OF_STATEMENT: [&str; 10] =
+    ["03", "08", "0A", "25", "26", "34", "3B", "40", "42", "57"];
 
 /// What a tenant reads of an error. Kept: severity, SQLSTATE, and a sentence; detail, hint, context,
 /// position, names of objects, the internal query and the place in the server's source are dropped.
@@ -33,7 +34,11 @@ pub fn scrub(fields: &[(u8, String)], context: Context<'_>) -> Fields {
     let code = field(b'C').filter(|code| is_code(code)).unwrap_or("XX000");
     let foreign = code == "23502"
         && field(b'c').is_some_and(|column| context.tenant_columns.contains(&column));
-    let code = if foreign { INSUFFICIENT_PRIVILEGE } else { code };
+    let code = if foreign {
+        INSUFFICIENT_PRIVILEGE
+    } else {
+        code
+    };
     let message = match field(b'M') {
         Some(message) if !foreign && may_speak(code, message, context) => message,
         _ if foreign => "new row violates row-level security policy",
@@ -54,7 +59,10 @@ pub fn scrub(fields: &[(u8, String)], context: Context<'_>) -> Fields {
 }
 
 fn is_code(code: &str) -> bool {
-    code.len() == 5 && code.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+    code.len() == 5
+        && code
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
 }
 
 fn may_speak(code: &str, message: &str, context: Context<'_>) -> bool {
@@ -145,9 +153,15 @@ mod tests {
     };
 
     fn error(code: &str, message: &str, more: &[(u8, &str)]) -> Fields {
-        let basic = [(b'S', "FEHLER"), (b'V', "ERROR"), (b'C', code), (b'M', message)];
+        let basic = [
+            (b'S', "FEHLER"),
+            (b'V', "ERROR"),
+            (b'C', code),
+            (b'M', message),
+        ];
         let all = basic.iter().chain(more);
-        all.map(|(kind, text)| (*kind, (*text).to_owned())).collect()
+        all.map(|(kind, text)| (*kind, (*text).to_owned()))
+            .collect()
     }
 
     fn read(fields: &Fields) -> (&str, &str) {
@@ -164,12 +178,20 @@ mod tests {
 
     #[test]
     fn values_and_names_of_others_are_gone() {
-        let everything: Vec<(u8, &str)> =
-            b"DHPpqWstcdnFLR".iter().map(|kind| (*kind, "note-1-1")).collect();
+        let everything: Vec<(u8, &str)> = b"DHPpqWstcdnFLR"
+            .iter()
+            .map(|kind| (*kind, "note-1-1"))
+            .collect();
         let cases = [
-            ("22P02", "invalid input syntax for type integer: \"note-1-1\""),
+            (
+                "22P02",
+                "invalid input syntax for type integer: \"note-1-1\"",
+            ),
             ("2201B", "invalid regular expression: note-1-1"),
-            ("23505", "duplicate key value violates unique constraint \"note-1-1\""),
+            (
+                "23505",
+                "duplicate key value violates unique constraint \"note-1-1\"",
+            ),
             ("23502", "null value in column \"note-1-1\""),
             ("3F000", "schema \"note-1-1\" does not exist"),
             ("P0001", "note-1-1"),
@@ -187,10 +209,16 @@ mod tests {
                 let context = Context { errors, ..CANNED };
                 let scrubbed = scrub(&error(code, message, &everything), context);
                 let (code, message) = read(&scrubbed);
-                assert!(!message.contains("note-1") && !message.contains("__t"), "{code} {message}");
+                assert!(
+                    !message.contains("note-1") && !message.contains("__t"),
+                    "{code} {message}"
+                );
             }
         }
-        let loud = Context { loud: true, ..CANNED };
+        let loud = Context {
+            loud: true,
+            ..CANNED
+        };
         let scrubbed = scrub(&error("42883", "note-1-1", &[]), loud);
         assert_eq!(read(&scrubbed), ("42883", "error in the statement"));
     }
@@ -208,16 +236,28 @@ mod tests {
             let scrubbed = scrub(&error(code, message, &[(b'P', "8")]), CANNED);
             assert_eq!(read(&scrubbed), (code, message));
         }
-        let spoken = Context { errors: Errors::Message, ..CANNED };
+        let spoken = Context {
+            errors: Errors::Message,
+            ..CANNED
+        };
         let scrubbed = scrub(&error("P0001", "stop", &[]), spoken);
         assert_eq!(read(&scrubbed), ("P0001", "stop"));
         let scrubbed = scrub(&error("23505", "stop", &[]), spoken);
-        assert_eq!(read(&scrubbed), ("23505", "duplicate key value violates a unique constraint"));
+        assert_eq!(
+            read(&scrubbed),
+            ("23505", "duplicate key value violates a unique constraint")
+        );
     }
 
     #[test]
     fn a_null_tenant_reads_as_the_policys_refusal() {
-        let null = |column| error("23502", "null value", &[(b'c', column), (b'D', "Failing row (1)")]);
+        let null = |column| {
+            error(
+                "23502",
+                "null value",
+                &[(b'c', column), (b'D', "Failing row (1)")],
+            )
+        };
         assert_eq!(
             read(&scrub(&null("tenant_id"), CANNED)),
             ("42501", "new row violates row-level security policy")

@@ -99,7 +99,10 @@ impl Tenant {
         values: impl IntoIterator<Item = (TenantType, String)>,
     ) -> Result<Self, NotATenant> {
         let values: BTreeMap<_, _> = values.into_iter().collect();
-        match values.iter().find(|(kind, value)| !kind.is_canonical(value)) {
+        match values
+            .iter()
+            .find(|(kind, value)| !kind.is_canonical(value))
+        {
             Some((kind, _)) => Err(NotATenant(*kind)),
             None => Ok(Self { values }),
         }

@@ -114,9 +114,11 @@ fn inside(node: &Option<Box<Node>>) -> Option<&NodeEnum> {
 fn parts(condition: Option<&NodeEnum>) -> Vec<&NodeEnum> {
     match condition {
         None => Vec::new(),
-        Some(NodeEnum::BoolExpr(and)) if and.boolop() == BoolExprType::AndExpr => {
-            and.args.iter().filter_map(|arg| arg.node.as_ref()).collect()
-        }
+        Some(NodeEnum::BoolExpr(and)) if and.boolop() == BoolExprType::AndExpr => and
+            .args
+            .iter()
+            .filter_map(|arg| arg.node.as_ref())
+            .collect(),
         Some(single) => vec![single],
     }
 }
@@ -134,7 +136,10 @@ impl<'a> Verifier<'a> {
                     self.rows.insert(table.relname.clone());
                     let name = RelationName::new(&table.schemaname, &table.relname);
                     self.json |= self.catalog.relation(&name).is_some_and(|relation| {
-                        relation.columns.iter().any(|column| column.type_name.starts_with("json") && !column.type_name.starts_with("jsonb"))
+                        relation.columns.iter().any(|column| {
+                            column.type_name.starts_with("json")
+                                && !column.type_name.starts_with("jsonb")
+                        })
                     });
                 }
                 _ => {}
@@ -264,7 +269,10 @@ impl<'a> Verifier<'a> {
             Ref::TypeCast(cast) => {
                 let to = cast.type_name.as_ref().and_then(|name| words(&name.names));
                 let text = matches!(to.as_deref(), Some(["pg_catalog", "text" | "varchar"]));
-                let array = cast.type_name.as_ref().is_some_and(|name| !name.array_bounds.is_empty());
+                let array = cast
+                    .type_name
+                    .as_ref()
+                    .is_some_and(|name| !name.array_bounds.is_empty());
                 let rows = cast.arg.as_ref().is_some_and(|arg| has_rows(arg));
                 self.hear(rows && (!text || array), zone)?;
                 self.below(node, zone)
@@ -293,7 +301,9 @@ impl<'a> Verifier<'a> {
             }
             Ref::AIndirection(indirection) => {
                 let subscripts = indirection.indirection.iter();
-                let plain = subscripts.clone().all(|step| matches!(&step.node, Some(NodeEnum::AIndices(_))));
+                let plain = subscripts
+                    .clone()
+                    .all(|step| matches!(&step.node, Some(NodeEnum::AIndices(_))));
                 if !plain {
                     return unproven("field selection");
                 }
@@ -437,9 +447,17 @@ impl<'a> Verifier<'a> {
         match &item.node {
             Some(NodeEnum::RangeVar(table)) => match self.tenant_table(table) {
                 Some(column) => {
-                    let alias = table.alias.as_ref().map_or(&table.relname, |alias| &alias.aliasname);
-                    let renamed = table.alias.as_ref().is_some_and(|alias| !alias.colnames.is_empty());
-                    let bound = conditions.iter().any(|part| self.is_predicate(part, alias, column));
+                    let alias = table
+                        .alias
+                        .as_ref()
+                        .map_or(&table.relname, |alias| &alias.aliasname);
+                    let renamed = table
+                        .alias
+                        .as_ref()
+                        .is_some_and(|alias| !alias.colnames.is_empty());
+                    let bound = conditions
+                        .iter()
+                        .any(|part| self.is_predicate(part, alias, column));
                     if !strict || renamed || !bound {
                         return unproven("an open table");
                     }
@@ -487,7 +505,11 @@ impl<'a> Verifier<'a> {
             } else {
                 self.policy.role(&name) == Some(Role::Shared)
             };
-        if known { Ok(()) } else { unproven(name.to_string()) }
+        if known {
+            Ok(())
+        } else {
+            unproven(name.to_string())
+        }
     }
 
     fn tenant_table(&self, table: &RangeVar) -> Option<TenantColumn<'a>> {
@@ -506,7 +528,8 @@ impl<'a> Verifier<'a> {
         let Some(kind) = &cast.type_name else {
             return false;
         };
-        let typed = words(&kind.names).as_deref() == Some(&["pg_catalog", column.kind.catalog_name()])
+        let typed = words(&kind.names).as_deref()
+            == Some(&["pg_catalog", column.kind.catalog_name()])
             && kind.array_bounds.is_empty()
             && kind.typmods.is_empty()
             && !kind.setof
@@ -554,11 +577,19 @@ impl<'a> Verifier<'a> {
             return unproven("value of a tenant column");
         };
         match (case.args.as_slice(), &case.arg, &case.defresult) {
-            ([Node { node: Some(NodeEnum::CaseWhen(when)) }], None, None)
-                if self.is_value(inside(&when.result), column) =>
-            {
+            (
+                [
+                    Node {
+                        node: Some(NodeEnum::CaseWhen(when)),
+                    },
+                ],
+                None,
+                None,
+            ) if self.is_value(inside(&when.result), column) => {
                 let given = inside(&when.expr).and_then(|test| self.equated(test, column));
-                given.map(Some).ok_or_else(|| Unproven("value of a tenant column".to_owned()))
+                given
+                    .map(Some)
+                    .ok_or_else(|| Unproven("value of a tenant column".to_owned()))
             }
             _ => unproven("value of a tenant column"),
         }
@@ -570,7 +601,10 @@ impl<'a> Verifier<'a> {
             subquery,
             alias,
         } = query;
-        if alias.as_ref().is_some_and(|alias| alias.aliasname.starts_with(RESERVED)) {
+        if alias
+            .as_ref()
+            .is_some_and(|alias| alias.aliasname.starts_with(RESERVED))
+        {
             return unproven("alias");
         }
         let Some(NodeEnum::SelectStmt(select)) = inside(subquery) else {
@@ -588,10 +622,18 @@ impl<'a> Verifier<'a> {
 
     /// Whether the query is a wrap, and then whether it is a fence.
     fn wrapped(&self, select: &SelectStmt) -> Result<Option<bool>, Unproven> {
-        let [Node { node: Some(NodeEnum::RangeVar(table)) }] = select.from_clause.as_slice() else {
+        let [
+            Node {
+                node: Some(NodeEnum::RangeVar(table)),
+            },
+        ] = select.from_clause.as_slice()
+        else {
             return Ok(None);
         };
-        let Some(alias) = table.alias.as_ref().filter(|alias| alias.aliasname.starts_with(RESERVED))
+        let Some(alias) = table
+            .alias
+            .as_ref()
+            .filter(|alias| alias.aliasname.starts_with(RESERVED))
         else {
             return Ok(None);
         };
@@ -599,7 +641,12 @@ impl<'a> Verifier<'a> {
             return unproven("wrap of another table");
         };
         let name = alias.aliasname.as_str();
-        let [Node { node: Some(NodeEnum::ResTarget(target)) }] = select.target_list.as_slice() else {
+        let [
+            Node {
+                node: Some(NodeEnum::ResTarget(target)),
+            },
+        ] = select.target_list.as_slice()
+        else {
             return unproven("results of a wrap");
         };
         let star = match inside(&target.val) {
@@ -641,11 +688,18 @@ impl<'a> Verifier<'a> {
             && select.with_clause.is_none()
             && select.larg.is_none()
             && select.rarg.is_none();
-        if plain { Ok(Some(fenced)) } else { unproven("wrap") }
+        if plain {
+            Ok(Some(fenced))
+        } else {
+            unproven("wrap")
+        }
     }
 
     /// The table that is written: its alias and tenant column.
-    fn target<'t>(&self, table: &'t Option<RangeVar>) -> Result<(&'t str, TenantColumn<'a>), Unproven> {
+    fn target<'t>(
+        &self,
+        table: &'t Option<RangeVar>,
+    ) -> Result<(&'t str, TenantColumn<'a>), Unproven> {
         let Some(table) = table else {
             return unproven("target");
         };
@@ -660,9 +714,17 @@ impl<'a> Verifier<'a> {
     }
 
     /// WHERE of a write: the predicate, and nothing loud without a guard.
-    fn guarded(&mut self, condition: &Option<Box<Node>>, alias: &str, column: TenantColumn<'_>) -> Proof {
+    fn guarded(
+        &mut self,
+        condition: &Option<Box<Node>>,
+        alias: &str,
+        column: TenantColumn<'_>,
+    ) -> Proof {
         let conditions = parts(inside(condition));
-        if !conditions.iter().any(|part| self.is_predicate(part, alias, column)) {
+        if !conditions
+            .iter()
+            .any(|part| self.is_predicate(part, alias, column))
+        {
             return unproven("write without the predicate");
         }
         for part in conditions {
@@ -675,11 +737,21 @@ impl<'a> Verifier<'a> {
     }
 
     /// `CASE WHEN predicate THEN condition ELSE false END`: the condition.
-    fn guard<'t>(&self, node: &'t NodeEnum, alias: &str, column: TenantColumn<'_>) -> Option<&'t NodeEnum> {
+    fn guard<'t>(
+        &self,
+        node: &'t NodeEnum,
+        alias: &str,
+        column: TenantColumn<'_>,
+    ) -> Option<&'t NodeEnum> {
         let NodeEnum::CaseExpr(case) = node else {
             return None;
         };
-        let [Node { node: Some(NodeEnum::CaseWhen(when)) }] = case.args.as_slice() else {
+        let [
+            Node {
+                node: Some(NodeEnum::CaseWhen(when)),
+            },
+        ] = case.args.as_slice()
+        else {
             return None;
         };
         let otherwise = match inside(&case.defresult) {
@@ -802,7 +874,9 @@ impl<'a> Verifier<'a> {
                 self.look(Ref::InferClause(infer), Zone::Result)?;
             }
             if conflict.action() == OnConflictAction::OnconflictUpdate {
-                let name = relation.as_ref().map(|table| RelationName::new(&table.schemaname, &table.relname));
+                let name = relation
+                    .as_ref()
+                    .map(|table| RelationName::new(&table.schemaname, &table.relname));
                 let keyed = name
                     .and_then(|name| self.catalog.relation(&name))
                     .is_some_and(|relation| relation.keys_without(column.name).next().is_none());
@@ -828,7 +902,13 @@ impl<'a> Verifier<'a> {
 
     /// Every arm of a source has the tenant's value at `place`; `last`: it is the last column, so
     /// that a list of unknown width with the value behind it fits or fails.
-    fn source(&self, source: &SelectStmt, place: usize, last: bool, column: TenantColumn<'_>) -> Proof {
+    fn source(
+        &self,
+        source: &SelectStmt,
+        place: usize,
+        last: bool,
+        column: TenantColumn<'_>,
+    ) -> Proof {
         if source.op() != SetOperation::SetopNone {
             let (Some(left), Some(right)) = (&source.larg, &source.rarg) else {
                 return unproven("set operation");
@@ -855,7 +935,8 @@ impl<'a> Verifier<'a> {
                 other => other.is_some(),
             }
         };
-        let value = |target: Option<&'_ Node>| match target.and_then(|target| target.node.as_ref()) {
+        let value = |target: Option<&'_ Node>| match target.and_then(|target| target.node.as_ref())
+        {
             Some(NodeEnum::ResTarget(target)) => self.given(inside(&target.val), column).map(drop),
             _ => unproven("source of rows"),
         };
@@ -907,7 +988,10 @@ impl<'a> Verifier<'a> {
         let Some(volume) = volume else {
             return unproven("function");
         };
-        self.hear(volume == Volume::Loud && tree_has_rows(Ref::FuncCall(call)), zone)?;
+        self.hear(
+            volume == Volume::Loud && tree_has_rows(Ref::FuncCall(call)),
+            zone,
+        )?;
         self.below(Ref::FuncCall(call), zone)
     }
 
@@ -932,7 +1016,9 @@ impl<'a> Verifier<'a> {
             AExprKind::AexprIn => match inside(&expression.rexpr) {
                 Some(NodeEnum::List(list)) => {
                     let row = |node: &Node| matches!(&node.node, Some(NodeEnum::RowExpr(_)));
-                    list.items.iter().all(|item| row(item) == is_row(&expression.lexpr))
+                    list.items
+                        .iter()
+                        .all(|item| row(item) == is_row(&expression.lexpr))
                 }
                 _ => false,
             },
@@ -952,8 +1038,13 @@ impl<'a> Verifier<'a> {
             AExprKind::AexprSimilar => false,
             AExprKind::Undefined => return unproven("operator"),
         };
-        let named = words(&expression.name).and_then(|name| name.last().copied().map(|name| lists().is_estimated(name)));
-        if !quiet && zone == Zone::Condition && named == Some(true) && is_estimable(&expression.lexpr) {
+        let named = words(&expression.name)
+            .and_then(|name| name.last().copied().map(|name| lists().is_estimated(name)));
+        if !quiet
+            && zone == Zone::Condition
+            && named == Some(true)
+            && is_estimable(&expression.lexpr)
+        {
             return unproven("a condition that is estimated with values of others");
         }
         self.hear(!quiet && tree_has_rows(Ref::AExpr(expression)), zone)?;
@@ -967,8 +1058,10 @@ fn is_copy(node: &NodeEnum, name: &str) -> bool {
         return false;
     };
     let operator = words(&expression.name);
-    let quiet = matches!(operator.as_deref(), Some(["=" | "<" | ">" | "<=" | ">="] | ["pg_catalog", "=" | "<" | ">" | "<=" | ">="]))
-        && matches!(expression.kind(), AExprKind::AexprOp | AExprKind::AexprIn);
+    let quiet = matches!(
+        operator.as_deref(),
+        Some(["=" | "<" | ">" | "<=" | ">="] | ["pg_catalog", "=" | "<" | ">" | "<=" | ">="])
+    ) && matches!(expression.kind(), AExprKind::AexprOp | AExprKind::AexprIn);
     let left = match inside(&expression.lexpr) {
         Some(NodeEnum::ColumnRef(column)) => {
             matches!(words(&column.fields).as_deref(), Some([relation, _]) if *relation == name)
@@ -976,7 +1069,10 @@ fn is_copy(node: &NodeEnum, name: &str) -> bool {
         _ => false,
     };
     let right = match inside(&expression.rexpr) {
-        Some(NodeEnum::List(list)) => list.items.iter().all(|item| is_constant(item.node.as_ref())),
+        Some(NodeEnum::List(list)) => list
+            .items
+            .iter()
+            .all(|item| is_constant(item.node.as_ref())),
         other => is_constant(other),
     };
     quiet && left && right
@@ -986,8 +1082,13 @@ fn is_constant(node: Option<&NodeEnum>) -> bool {
     match node {
         Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_)) => true,
         Some(NodeEnum::TypeCast(cast)) => {
-            matches!(inside(&cast.arg), Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_)))
-                && cast.type_name.as_ref().is_some_and(|name| type_name(name).is_ok())
+            matches!(
+                inside(&cast.arg),
+                Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_))
+            ) && cast
+                .type_name
+                .as_ref()
+                .is_some_and(|name| type_name(name).is_ok())
         }
         _ => false,
     }
@@ -1013,7 +1114,9 @@ fn is_estimable(operand: &Option<Box<Node>>) -> bool {
 }
 
 fn has_rows(node: &Node) -> bool {
-    node.node.as_ref().is_some_and(|node| tree_has_rows(Ref::of(node)))
+    node.node
+        .as_ref()
+        .is_some_and(|node| tree_has_rows(Ref::of(node)))
 }
 
 fn tree_has_rows(node: Ref<'_>) -> bool {

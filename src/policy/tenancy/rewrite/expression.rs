@@ -38,7 +38,9 @@ impl Rewriter<'_> {
 
     /// Rewrites expressions that stand at `place`.
     pub(super) fn values_at(&mut self, nodes: &mut [Node], place: Place) -> Done {
-        nodes.iter_mut().try_for_each(|node| self.value_at(node, place))
+        nodes
+            .iter_mut()
+            .try_for_each(|node| self.value_at(node, place))
     }
 
     fn expressions(&mut self, nodes: &mut [Node]) -> Done {
@@ -166,7 +168,12 @@ impl Rewriter<'_> {
             }
             _ => return refuse(Rule::Construct, "column"),
         }
-        if fields.iter().rev().skip(1).any(|field| text(field).is_none()) {
+        if fields
+            .iter()
+            .rev()
+            .skip(1)
+            .any(|field| text(field).is_none())
+        {
             return refuse(Rule::Construct, "column");
         }
         match fields.len() {
@@ -220,7 +227,10 @@ impl Rewriter<'_> {
         let Some(known) = known.filter(|name| lists().has_type(name)) else {
             return refuse(Rule::Type, names.last().and_then(text).unwrap_or_default());
         };
-        if !typmods.iter().all(|modifier| matches!(&modifier.node, Some(NodeEnum::AConst(_)))) {
+        if !typmods
+            .iter()
+            .all(|modifier| matches!(&modifier.node, Some(NodeEnum::AConst(_))))
+        {
             return refuse(Rule::Type, known);
         }
         *names = vec![build::string("pg_catalog"), build::string(known)];
@@ -257,7 +267,10 @@ impl Rewriter<'_> {
         }
         self.maybe(lexpr)?;
         self.maybe(rexpr)?;
-        let estimated = name.last().and_then(text).is_some_and(|name| lists().is_estimated(name));
+        let estimated = name
+            .last()
+            .and_then(text)
+            .is_some_and(|name| lists().is_estimated(name));
         let plain = matches!(kind, AExprKind::AexprLike | AExprKind::AexprIlike)
             && is_plain_pattern(rexpr.as_deref());
         if self.fence && estimated && !plain {
@@ -400,7 +413,11 @@ impl Rewriter<'_> {
 
 /// Column names of a row constructor are the parser's own, if any.
 fn own_row(names: &[Node]) -> Done {
-    match names.iter().filter_map(text).find(|name| name.starts_with(RESERVED)) {
+    match names
+        .iter()
+        .filter_map(text)
+        .find(|name| name.starts_with(RESERVED))
+    {
         Some(name) => refuse(Rule::ReservedName, name),
         None => Ok(()),
     }
@@ -413,7 +430,10 @@ fn hide(operand: &mut Option<Box<Node>>) {
         return;
     };
     let kinds = |wanted: fn(Ref<'_>) -> bool| {
-        operand.node.as_ref().is_some_and(|node| tree::any(node, &mut |node| wanted(node)))
+        operand
+            .node
+            .as_ref()
+            .is_some_and(|node| tree::any(node, &mut |node| wanted(node)))
     };
     let columns = kinds(|node| matches!(node, Ref::ColumnRef(_)));
     // A sub-select is no column either, and should not run twice.

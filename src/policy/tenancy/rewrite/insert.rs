@@ -131,13 +131,17 @@ impl Rewriter<'_> {
             return Ok(());
         }
         match position {
-            Position::Added => source.target_list.push(build::target("", self.value(column)?)),
+            Position::Added => source
+                .target_list
+                .push(build::target("", self.value(column)?)),
             Position::Given(index) => {
                 if source.target_list.iter().take(index + 1).any(is_star) {
                     return refuse(Rule::InsertShape, "*");
                 }
-                let Some(NodeEnum::ResTarget(target)) =
-                    source.target_list.get_mut(*index).and_then(|target| target.node.as_mut())
+                let Some(NodeEnum::ResTarget(target)) = source
+                    .target_list
+                    .get_mut(*index)
+                    .and_then(|target| target.node.as_mut())
                 else {
                     return refuse(Rule::InsertShape, "SELECT");
                 };
@@ -153,7 +157,11 @@ impl Rewriter<'_> {
         Ok(())
     }
 
-    fn conflict(&mut self, clause: &mut Option<Box<OnConflictClause>>, target: &Target<'_>) -> Done {
+    fn conflict(
+        &mut self,
+        clause: &mut Option<Box<OnConflictClause>>,
+        target: &Target<'_>,
+    ) -> Done {
         let column = target.column;
         let global = target.relation.keys_without(column.name).next().is_some();
         let accepted = self
@@ -287,9 +295,10 @@ fn is_star(target: &Node) -> bool {
         return true;
     };
     match target.val.as_ref().and_then(|value| value.node.as_ref()) {
-        Some(NodeEnum::ColumnRef(column)) => {
-            !column.fields.last().is_some_and(|last| text(last).is_some())
-        }
+        Some(NodeEnum::ColumnRef(column)) => !column
+            .fields
+            .last()
+            .is_some_and(|last| text(last).is_some()),
         Some(NodeEnum::AIndirection(_)) | None => true,
         Some(_) => false,
     }

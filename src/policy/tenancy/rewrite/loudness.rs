@@ -105,7 +105,8 @@ pub fn judge(expression: &Node, hazards: &Hazards) -> Judgement {
         // A row by itself; its comparison is judged by the operator above it.
         NodeEnum::RowExpr(row) => each(&row.args),
         NodeEnum::SubLink(link) => {
-            let quiet = link.oper_name.is_empty() || operator(&link.oper_name, hazards) == Quiet::Yes;
+            let quiet =
+                link.oper_name.is_empty() || operator(&link.oper_name, hazards) == Quiet::Yes;
             one(&link.testexpr).or(Judgement::ROWS).under(quiet)
         }
         NodeEnum::TypeCast(cast) => {
@@ -139,9 +140,10 @@ fn judge_column(column: &ColumnRef, hazards: &Hazards) -> Judgement {
 fn has_row(node: &Node, hazards: &Hazards) -> bool {
     match &node.node {
         Some(NodeEnum::RowExpr(_)) => true,
-        Some(NodeEnum::CaseWhen(when)) => {
-            when.expr.as_ref().is_some_and(|node| has_row(node, hazards))
-        }
+        Some(NodeEnum::CaseWhen(when)) => when
+            .expr
+            .as_ref()
+            .is_some_and(|node| has_row(node, hazards)),
         Some(NodeEnum::List(list)) => list.items.iter().any(|node| has_row(node, hazards)),
         _ => false,
     }
@@ -208,13 +210,21 @@ pub fn is_plain_pattern(pattern: Option<&Node>) -> bool {
 
 fn judge_call(call: &FuncCall, hazards: &Hazards) -> Judgement {
     let one = |node: &Node| judge(node, hazards);
-    let mut inputs = call.args.iter().map(one).fold(Judgement::CONSTANT, Judgement::or);
-    inputs = call.agg_order.iter().fold(inputs, |inputs, sort| match &sort.node {
-        Some(NodeEnum::SortBy(sort)) => {
-            inputs.or(sort.node.as_ref().map_or(Judgement::CONSTANT, |node| one(node)))
-        }
-        _ => Judgement::LOUD,
-    });
+    let mut inputs = call
+        .args
+        .iter()
+        .map(one)
+        .fold(Judgement::CONSTANT, Judgement::or);
+    inputs = call
+        .agg_order
+        .iter()
+        .fold(inputs, |inputs, sort| match &sort.node {
+            Some(NodeEnum::SortBy(sort)) => inputs.or(sort
+                .node
+                .as_ref()
+                .map_or(Judgement::CONSTANT, |node| one(node))),
+            _ => Judgement::LOUD,
+        });
     if let Some(filter) = &call.agg_filter {
         inputs = inputs.or(one(filter));
     }

@@ -124,7 +124,11 @@ impl<'a> Rewriter<'a> {
             depth: 0,
             views: 0,
         };
-        let declared = policy.tables.keys().chain(policy.shared.keys()).chain(policy.views.keys());
+        let declared = policy
+            .tables
+            .keys()
+            .chain(policy.shared.keys())
+            .chain(policy.views.keys());
         for relation in declared.filter_map(|name| catalog.relation(name)) {
             let names = relation.columns.iter().map(|column| column.name.clone());
             rewriter.columns.extend(names);
@@ -350,7 +354,8 @@ impl<'a> Rewriter<'a> {
                 return refuse(Rule::Relation, &table.relname);
             }
             let path = self.policy.search_path.iter();
-            path.map(|schema| RelationName::new(schema, &table.relname)).collect()
+            path.map(|schema| RelationName::new(schema, &table.relname))
+                .collect()
         } else {
             vec![RelationName::new(&table.schemaname, &table.relname)]
         };
@@ -425,12 +430,23 @@ impl<'a> Rewriter<'a> {
                 Some(NodeEnum::DefElem(option)) => option.defname.as_str(),
                 _ => "",
             };
-            let known = ["format", "delimiter", "null", "header", "quote", "escape", "force_quote"];
+            let known = [
+                "format",
+                "delimiter",
+                "null",
+                "header",
+                "quote",
+                "escape",
+                "force_quote",
+            ];
             if !known.contains(&name) {
                 return refuse(Rule::CopyOption, name);
             }
         }
-        match (relation.take(), query.as_mut().and_then(|query| query.node.as_mut())) {
+        match (
+            relation.take(),
+            query.as_mut().and_then(|query| query.node.as_mut()),
+        ) {
             (None, Some(query @ NodeEnum::SelectStmt(_))) if attlist.is_empty() => {
                 self.query(query, Place::Result)
             }
@@ -447,12 +463,17 @@ impl<'a> Rewriter<'a> {
 
     /// The query that says the same as a table's name in COPY TO.
     fn copied(&self, table: RangeVar, columns: Vec<Node>) -> Result<SelectStmt, Refusal> {
-        let (Meaning::Table(name, _, relation), None) = (self.declared(&table)?, &table.alias) else {
+        let (Meaning::Table(name, _, relation), None) = (self.declared(&table)?, &table.alias)
+        else {
             // Of shared tables and views a query can be copied.
             return refuse(Rule::Relation, &table.relname);
         };
         let columns: Vec<String> = if columns.is_empty() {
-            relation.columns.iter().map(|column| column.name.clone()).collect()
+            relation
+                .columns
+                .iter()
+                .map(|column| column.name.clone())
+                .collect()
         } else {
             columns.iter().filter_map(text).map(str::to_owned).collect()
         };
@@ -515,7 +536,10 @@ fn own_names(names: &[Node]) -> Done {
 
 fn own_alias(alias: &Option<Alias>) -> Done {
     match alias {
-        Some(Alias { aliasname, colnames }) => {
+        Some(Alias {
+            aliasname,
+            colnames,
+        }) => {
             own_name(aliasname)?;
             own_names(colnames)
         }

@@ -118,11 +118,18 @@ impl Rewriter<'_> {
             }
             own_name(&target.name)?;
             // `*` stands for columns here, not for a row.
-            let place = if is_star(target) { Place::Result } else { place };
+            let place = if is_star(target) {
+                Place::Result
+            } else {
+                place
+            };
             self.optional(&mut target.val, place)?;
         }
         // DISTINCT without ON is a list of one empty place.
-        for distinct in distinct_clause.iter_mut().filter(|node| node.node.is_some()) {
+        for distinct in distinct_clause
+            .iter_mut()
+            .filter(|node| node.node.is_some())
+        {
             self.value_at(distinct, place)?;
         }
         let mut conditions = from.predicates;
@@ -193,7 +200,9 @@ impl Rewriter<'_> {
 
     /// Rewrites a FROM list.
     pub(super) fn from(&mut self, items: &mut [Node], from: &mut From) -> Done {
-        items.iter_mut().try_for_each(|item| self.from_item(item, true, from))
+        items
+            .iter_mut()
+            .try_for_each(|item| self.from_item(item, true, from))
     }
 
     /// Rewrites one item. `inner`: what WHERE says of it can be said before the join.
@@ -328,7 +337,12 @@ impl Rewriter<'_> {
     }
 
     /// What stands in FROM in place of a table's name.
-    fn table(&mut self, mut table: RangeVar, inner: bool, from: &mut From) -> Result<Node, super::Refusal> {
+    fn table(
+        &mut self,
+        mut table: RangeVar,
+        inner: bool,
+        from: &mut From,
+    ) -> Result<Node, super::Refusal> {
         own_alias(&table.alias)?;
         if table.relpersistence != "p" {
             return refuse(Rule::Construct, "persistence");
@@ -354,7 +368,9 @@ impl Rewriter<'_> {
             Meaning::Table(name, column, relation) => {
                 self.remember(bare, &name);
                 table.schemaname = name.schema;
-                let plain = inner && alias.colnames.is_empty() && from.groups_by_key(&alias.aliasname, relation);
+                let plain = inner
+                    && alias.colnames.is_empty()
+                    && from.groups_by_key(&alias.aliasname, relation);
                 if plain {
                     let predicate = self.predicate(&alias.aliasname, column)?;
                     from.predicates.push(predicate);
@@ -440,7 +456,10 @@ impl Rewriter<'_> {
         // The view's own names count from here on: more of them only make more loud.
         self.survey(&NodeEnum::SelectStmt(Box::new(query.clone())));
         from.notice(self.has_shared(&query), alias);
-        let (ctes, bare) = (std::mem::take(&mut self.ctes), std::mem::take(&mut self.bare));
+        let (ctes, bare) = (
+            std::mem::take(&mut self.ctes),
+            std::mem::take(&mut self.bare),
+        );
         self.select(&mut query, Place::Condition)?;
         (self.ctes, self.bare) = (ctes, bare);
         self.views -= 1;
@@ -452,8 +471,15 @@ impl Rewriter<'_> {
     fn copies_of(&self, select: &SelectStmt) -> HashMap<String, Vec<Copied>> {
         let mut copies: HashMap<String, Vec<Copied>> = HashMap::new();
         let only = match select.from_clause.as_slice() {
-            [Node { node: Some(NodeEnum::RangeVar(table)) }] => Some(
-                table.alias.as_ref().map_or(&table.relname, |alias| &alias.aliasname),
+            [
+                Node {
+                    node: Some(NodeEnum::RangeVar(table)),
+                },
+            ] => Some(
+                table
+                    .alias
+                    .as_ref()
+                    .map_or(&table.relname, |alias| &alias.aliasname),
             ),
             _ => None,
         };
@@ -500,9 +526,10 @@ impl From {
 /// Whether a target is `*` or `t.*`.
 fn is_star(target: &ResTarget) -> bool {
     match target.val.as_ref().and_then(|value| value.node.as_ref()) {
-        Some(NodeEnum::ColumnRef(column)) => {
-            column.fields.last().is_some_and(|last| matches!(&last.node, Some(NodeEnum::AStar(_))))
-        }
+        Some(NodeEnum::ColumnRef(column)) => column
+            .fields
+            .last()
+            .is_some_and(|last| matches!(&last.node, Some(NodeEnum::AStar(_)))),
         _ => false,
     }
 }

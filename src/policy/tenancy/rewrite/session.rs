@@ -76,9 +76,9 @@ impl Rewriter<'_> {
             location: _,
         } = set;
         let allowed = match set.kind() {
-            VariableSetKind::VarSetValue | VariableSetKind::VarSetDefault | VariableSetKind::VarReset => {
-                may_set(self.policy, name)
-            }
+            VariableSetKind::VarSetValue
+            | VariableSetKind::VarSetDefault
+            | VariableSetKind::VarReset => may_set(self.policy, name),
             // SET TRANSACTION, not SET SESSION CHARACTERISTICS and not SET TRANSACTION SNAPSHOT.
             VariableSetKind::VarSetMulti => name == "TRANSACTION",
             VariableSetKind::VarSetCurrent

@@ -73,7 +73,11 @@ impl<'a> Rewriter<'a> {
         if table.relpersistence != "p" {
             return refuse(Rule::Construct, "persistence");
         }
-        if table.alias.as_ref().is_some_and(|alias| !alias.colnames.is_empty()) {
+        if table
+            .alias
+            .as_ref()
+            .is_some_and(|alias| !alias.colnames.is_empty())
+        {
             return refuse(Rule::Construct, "alias");
         }
         let (name, column, relation) = match self.declared(table)? {
@@ -111,9 +115,10 @@ impl<'a> Rewriter<'a> {
             if matches!(&conjunct.node, Some(NodeEnum::CurrentOfExpr(_))) {
                 return refuse(Rule::CurrentOf, "");
             }
-            let selects = conjunct.node.as_ref().is_some_and(|node| {
-                tree::any(node, &mut |node| matches!(node, Ref::SubLink(_)))
-            });
+            let selects = conjunct
+                .node
+                .as_ref()
+                .is_some_and(|node| tree::any(node, &mut |node| matches!(node, Ref::SubLink(_))));
             let loud = is_loud(&conjunct, &self.hazards) || (self.fence && selects);
             self.value_at(&mut conjunct, Place::Condition)?;
             guarded.push(if loud {
