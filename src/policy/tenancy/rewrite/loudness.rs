@@ -89,7 +89,7 @@ pub fn judge(expression: &Node, hazards: &Hazards) -> Judgement {
         NodeEnum::CaseExpr(case) => {
             // `CASE x WHEN y` compares like `x = y`.
             let inputs = one(&case.arg).or(each(&case.args)).or(one(&case.defresult));
-            let rows = case.arg.is_some() && case.args.iter().any(|when| has_row(when, hazards));
+            let rows = case.arg.is_some() && case.args.iter().any(has_row);
             inputs.under(!rows)
         }
         NodeEnum::CaseWhen(when) => one(&when.expr).or(one(&when.result)),
@@ -137,14 +137,11 @@ fn judge_column(column: &ColumnRef, hazards: &Hazards) -> Judgement {
     }
 }
 
-fn has_row(node: &Node, hazards: &Hazards) -> bool {
+fn has_row(node: &Node) -> bool {
     match &node.node {
         Some(NodeEnum::RowExpr(_)) => true,
-        Some(NodeEnum::CaseWhen(when)) => when
-            .expr
-            .as_ref()
-            .is_some_and(|node| has_row(node, hazards)),
-        Some(NodeEnum::List(list)) => list.items.iter().any(|node| has_row(node, hazards)),
+        Some(NodeEnum::CaseWhen(when)) => when.expr.as_deref().is_some_and(has_row),
+        Some(NodeEnum::List(list)) => list.items.iter().any(has_row),
         _ => false,
     }
 }
@@ -174,7 +171,7 @@ fn judge_operator(expression: &AExpr, hazards: &Hazards) -> Judgement {
     };
     let inputs = side(&expression.lexpr).or(side(&expression.rexpr));
     let sides = [&expression.lexpr, &expression.rexpr].map(|side| side.as_deref());
-    let is_row = |side: Option<&Node>| side.is_some_and(|side| has_row(side, hazards));
+    let is_row = |side: Option<&Node>| side.is_some_and(has_row);
     // Two rows are compared column by column; a row and anything else as wholes, which may fail at
     // some column or not, depending on those before it.
     let rows_match = is_row(sides[0]) == is_row(sides[1]);

@@ -202,11 +202,11 @@ impl Rewriter<'_> {
     pub(super) fn from(&mut self, items: &mut [Node], from: &mut From) -> Done {
         items
             .iter_mut()
-            .try_for_each(|item| self.from_item(item, true, from))
+            .try_for_each(|item| self.table_expression(item, true, from))
     }
 
     /// Rewrites one item. `inner`: what WHERE says of it can be said before the join.
-    fn from_item(&mut self, item: &mut Node, inner: bool, from: &mut From) -> Done {
+    fn table_expression(&mut self, item: &mut Node, inner: bool, from: &mut From) -> Done {
         self.enter()?;
         match &mut item.node {
             Some(NodeEnum::RangeVar(table)) => {
@@ -277,7 +277,7 @@ impl Rewriter<'_> {
         };
         for (side, inner) in [(larg, left), (rarg, right)] {
             match side {
-                Some(side) => self.from_item(side, inner, from)?,
+                Some(side) => self.table_expression(side, inner, from)?,
                 None => return refuse(Rule::Construct, "join"),
             }
         }
