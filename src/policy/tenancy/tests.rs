@@ -7,7 +7,7 @@ const POLICY: &str = "
 version: 1
 search_path: [app]
 tenant: {type: integer, values: {'2': {text: acme}}}
-tables: {app.orders: {}, app.items: {}, app.docs: {column: owner, type: text}, app.keys: {existence_oracle: accept}, app.Orders: {}, app.uuids: {type: uuid}, app.blobs: {}}
+tables: {app.orders: {}, app.items: {}, app.docs: {column: owner, type: text}, app.keys: {existence_oracle: accept}, app.Orders: {}, app.uuids: {type: uuid}, app.blobs: {}, app.days: {}}
 shared: {app.countries: {access: read}}
 views: {app.v: {mode: inline}, app.hidden: {mode: refuse}, app.spy: {mode: inline}, app.loop: {mode: inline}}
 functions: {allow: ['app.fx(integer)']}
@@ -43,7 +43,7 @@ fn catalog() -> Catalog {
         ("amount", "integer"),
         ("note", "text"),
     ];
-    let tables: [(&str, &[(&str, &str)], &[&[&str]]); 8] = [
+    let tables: [(&str, &[(&str, &str)], &[&[&str]]); 9] = [
         ("orders", &orders, &[&["tenant_id", "id"]]),
         (
             "items",
@@ -84,6 +84,15 @@ fn catalog() -> Catalog {
                 ("tenant_id", "integer"),
                 ("doc", "json"),
                 ("size", "numeric"),
+            ],
+            &[&["tenant_id"]],
+        ),
+        (
+            "days",
+            &[
+                ("tenant_id", "integer"),
+                ("day", "date"),
+                ("size", "numeric(12,2)"),
             ],
             &[&["tenant_id"]],
         ),
@@ -142,7 +151,7 @@ fn ask(text: &str) -> Result<String, Refusal> {
 fn expand(text: &str) -> String {
     let mut text = text.to_owned();
     for number in 1..=9 {
-        for table in ["orders", "items", "blobs"] {
+        for table in ["orders", "items", "blobs", "days"] {
             let wrap = |end: &str| {
                 format!(
                     "(SELECT __t{number}.* FROM app.{table} __t{number} WHERE __t{number}.tenant_id O= ¤{end})"
@@ -318,6 +327,18 @@ fn accepted_statements_read_like_this() {
         (
             "SELECT 1 FROM orders WHERE app.fx(amount) = 1",
             "SELECT 1 FROM F1.orders orders WHERE app.fx(amount) = 1",
+        ),
+        (
+            "SELECT 1 FROM days WHERE coalesce(day, now()) > now()",
+            "SELECT 1 FROM F1.days days WHERE COALESCE(day, pg_catalog.now()) > pg_catalog.now()",
+        ),
+        (
+            "SELECT 1 FROM days WHERE day > now() AND size = $1",
+            "SELECT 1 FROM W1.days days WHERE day > pg_catalog.now() AND size = $1",
+        ),
+        (
+            "SELECT 1 FROM days NATURAL JOIN days x",
+            "SELECT 1 FROM F1.days days NATURAL JOIN F2.days x",
         ),
         // GROUP BY with the whole primary key.
         (

@@ -13,6 +13,9 @@ use crate::policy::tenancy::lists::{Volume, lists};
 pub struct Hazards {
     /// A column of type json: reading it may fail.
     pub json: bool,
+    /// A column of a type whose values the server casts to another one where types meet, and may
+    /// fail: dates and timestamps have years that the other types have not.
+    pub dates: bool,
     /// Names of relations: alone they stand for a whole row, whose comparison may fail.
     pub rows: HashSet<String>,
 }
@@ -84,13 +87,13 @@ pub fn judge(expression: &Node, hazards: &Hazards) -> Judgement {
         NodeEnum::ColumnRef(column) => judge_column(column, hazards),
         NodeEnum::BoolExpr(expression) => each(&expression.args),
         NodeEnum::List(list) => each(&list.items),
-        NodeEnum::CoalesceExpr(expression) => each(&expression.args),
-        NodeEnum::AArrayExpr(array) => each(&array.elements),
+        NodeEnum::CoalesceExpr(expression) => each(&expression.args).under(!hazards.dates),
+        NodeEnum::AArrayExpr(array) => each(&array.elements).under(!hazards.dates),
         NodeEnum::CaseExpr(case) => {
             // `CASE x WHEN y` compares like `x = y`.
             let inputs = one(&case.arg).or(each(&case.args)).or(one(&case.defresult));
             let rows = case.arg.is_some() && case.args.iter().any(has_row);
-            inputs.under(!rows)
+            inputs.under(!rows && !hazards.dates)
         }
         NodeEnum::CaseWhen(when) => one(&when.expr).or(one(&when.result)),
         NodeEnum::NullTest(test) => one(&test.arg),

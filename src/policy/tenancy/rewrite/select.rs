@@ -85,6 +85,8 @@ impl Rewriter<'_> {
         }
         self.with(with_clause)?;
         if operation != SetOperation::SetopNone {
+            // The arms' columns are cast to common types.
+            self.loud |= self.hazards.dates && place == Place::Condition;
             for arm in [larg, rarg] {
                 let Some(arm) = arm else {
                     return refuse(Rule::Construct, "set operation");
@@ -254,7 +256,7 @@ impl Rewriter<'_> {
         let kind = join.jointype();
         let JoinExpr {
             jointype: _,
-            is_natural: _,
+            is_natural,
             larg,
             rarg,
             using_clause,
@@ -266,6 +268,8 @@ impl Rewriter<'_> {
         own_alias(alias)?;
         own_alias(join_using_alias)?;
         own_names(using_clause)?;
+        // Columns that are merged are cast to a common type.
+        self.loud |= self.hazards.dates && (*is_natural || !using_clause.is_empty());
         // An alias of the join hides those of its tables from WHERE.
         let inner = inner && alias.is_none();
         let (left, right) = match kind {
