@@ -231,6 +231,20 @@ pub fn isolate(
     Ok(Isolated { tree, text })
 }
 
+/// Whether a client may declare a parameter of this type (`Parse` has the OID). A parameter of type
+/// `regclass` would tell by its input function which relations exist.
+#[must_use]
+pub fn takes_parameter(oid: u32) -> bool {
+    // 0 and `unknown` leave it to the server, which finds a type of the statement's own; then the
+    // types of config/isolation.yaml and their arrays. OIDs are of pg_type.dat.
+    const TYPES: [u32; 42] = [
+        0, 705, 16, 17, 20, 21, 23, 25, 114, 700, 701, 1042, 1043, 1082, 1083, 1114, 1184, 1186,
+        1266, 1700, 2950, 3802, 1000, 1001, 1005, 1007, 1016, 1009, 199, 1021, 1022, 1014, 1015,
+        1182, 1183, 1115, 1185, 1187, 1270, 1231, 2951, 3807,
+    ];
+    TYPES.contains(&oid)
+}
+
 /// What leaves for the server in place of all statements of one message: every one must pass before
 /// any is sent.
 ///

@@ -85,6 +85,8 @@ impl Rewriter<'_> {
         }
         self.with(with_clause)?;
         if operation != SetOperation::SetopNone {
+            // The arms' columns are cast to common types.
+            self.loud |= self.hazards.dates && place == Place::Condition;
             for arm in [larg, rarg] {
                 let Some(arm) = arm else {
                     return refuse(Rule::Construct, "set operation");
@@ -202,11 +204,11 @@ impl Rewriter<'_> {
     pub(super) fn from(&mut self, items: &mut [Node], from: &mut From) -> Done {
         items
             .iter_mut()
-            .try_for_each(|item| self.from_item(item, true, from))
+            .try_for_each(|item| self.table_expression(item, true, from))
     }
 
     /// Rewrites one item. `inner`: what WHERE says of it can be said before the join.
-    fn from_item(&mut self, item: &mut Node, inner: bool, from: &mut From) -> Done {
+    fn table_expression(&mut self, item: &mut Node, inner: bool, from: &mut From) -> Done {
         self.enter()?;
         match &mut item.node {
             Some(NodeEnum::RangeVar(table)) => {
@@ -254,7 +256,7 @@ impl Rewriter<'_> {
         let kind = join.jointype();
         let JoinExpr {
             jointype: _,
-            is_natural: _,
+            is_natural,
             larg,
             rarg,
             using_clause,
@@ -266,6 +268,8 @@ impl Rewriter<'_> {
         own_alias(alias)?;
         own_alias(join_using_alias)?;
         own_names(using_clause)?;
+        // Columns that are merged are cast to a common type.
+        self.loud |= self.hazards.dates && (*is_natural || !using_clause.is_empty());
         // An alias of the join hides those of its tables from WHERE.
         let inner = inner && alias.is_none();
         let (left, right) = match kind {
@@ -277,7 +281,7 @@ impl Rewriter<'_> {
         };
         for (side, inner) in [(larg, left), (rarg, right)] {
             match side {
-                Some(side) => self.from_item(side, inner, from)?,
+                Some(side) => self.table_expression(side, inner, from)?,
                 None => return refuse(Rule::Construct, "join"),
             }
         }
