@@ -378,10 +378,6 @@ fn rules_across_keys() {
         ),
         // What a later version does: refused, whatever the value is.
         (
-            with("cluster: main", "cluster: main, dialect: strict"),
-            "10:33: databases.app.dialect: this version does not support it yet; write compat or off",
-        ),
-        (
             with("cluster: main", "cluster: main, tenancy: shop"),
             &format!("10:33: databases.app.tenancy: {later}"),
         ),

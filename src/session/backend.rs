@@ -445,6 +445,11 @@ impl Session {
         }
         let front = self.owed.front().and_then(|entry| entry.note.as_ref());
         let restores = front.is_some_and(|note| note.own == Some(Own::Restore));
+        if self.env.policy.is_some() && !self.visible_is_hidden() {
+            self.changed_parameters.retain(|(known, _)| *known != name);
+            self.changed_parameters
+                .push((name.into_owned(), value.into_owned()));
+        }
         Ok(match resets {
             // The value of the connection, not the client's start-up parameter: told when that is
             // set again.

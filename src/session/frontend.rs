@@ -481,6 +481,10 @@ impl Session {
         text: &[u8],
         verdict: &Rc<Verdict>,
     ) -> Result<Taken, End> {
+        if let Some(error) = self.refused_read_only(verdict) {
+            let piece = Piece::refused(0..text.len(), error);
+            return self.pass_query(bytes, text, &verdict.class, Some(Script(vec![piece])));
+        }
         match &verdict.outcome {
             Outcome::Refuse(error) => {
                 let piece = Piece::refused(0..text.len(), error.clone());
@@ -750,6 +754,7 @@ impl Session {
             self.begin = None;
             self.settings.apply(effect);
             self.obey_switches();
+            self.read_only = None;
         }
         self.names.forget_unnamed();
         self.status = status;
@@ -858,7 +863,7 @@ impl Session {
     fn refused_parse(&self, verdict: Option<&Verdict>) -> Option<ClientError> {
         let verdict = verdict?;
         let error = match &verdict.outcome {
-            Outcome::Pass => return None,
+            Outcome::Pass => self.refused_read_only(verdict)?,
             Outcome::Refuse(error) => error.clone(),
             Outcome::Parts(_) => match verdict.alone()? {
                 part if part.is_procedure() => procedure::refusal(&part.decision)?,
@@ -949,7 +954,7 @@ impl Session {
 
     /// A statement of this session alone, with the server's names in a DEALLOCATE. One may
     /// deallocate itself.
-    fn prepared_of(
+    pub(super) fn prepared_of(
         &mut self,
         parse: &frontend::Parse<'_>,
         verdict: Option<Rc<Verdict>>,
@@ -961,8 +966,8 @@ impl Session {
         let id = next_statement_id();
         let own = self.text_instead(parse.text, &class, verdict.as_deref());
         let class = match &own {
-            Some(own) if verdict.is_some() => class_of(own, &class),
-            _ => class,
+            Some(own) => class_of(own, &class),
+            None => class,
         };
         let text = own.as_deref().unwrap_or(parse.text);
         let itself = |name: &[u8]| (name == parse.name).then(|| statement_name(id));

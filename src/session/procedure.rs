@@ -289,7 +289,7 @@ impl Session {
                 .env
                 .policy
                 .as_ref()
-                .map_or(1, |policy| policy.rules.parameters.batch_rows),
+                .map_or(1, |policy| policy.verdicts.rules().parameters.batch_rows),
         };
         match Work::of(&part.decision.action, &whole, manner) {
             Some(work) => self.begin_procedure(work, reply, parameters),
@@ -353,7 +353,7 @@ impl Session {
         let waited = self.ticket.is_some();
         match self.ensure_lease() {
             Ok(true) => {
-                self.ask();
+                self.ask_next();
                 Ok(true)
             }
             Ok(false) => Ok(!waited),
@@ -366,7 +366,7 @@ impl Session {
 
     // ---- asking ----------------------------------------------------------------------------
 
-    fn ask(&mut self) {
+    fn ask_next(&mut self) {
         let Some(running) = &mut self.procedure else {
             return;
         };

@@ -326,6 +326,12 @@ pub struct Session {
     pub(super) switches: Switches,
     /// What its transaction has done upstream, as far as policy asks.
     pub(super) transaction: TransactionFacts,
+    /// Its transaction only reads, or does not, as SET TRANSACTION said.
+    pub(super) read_only: Option<bool>,
+    /// The server's parameters as the client was told them after its login.
+    pub(super) greeted: Rc<[(String, String)]>,
+    /// Those that it was told later.
+    pub(super) changed_parameters: Vec<(String, String)>,
     /// What the dialect makes of the unnamed portal, unless it is among `portals`.
     pub(super) unnamed_verdict: Option<Rc<Verdict>>,
     /// Rules whose notice is told once, and was.
@@ -383,6 +389,9 @@ impl Session {
             retry_on: true,
             switches: Switches::default(),
             transaction: TransactionFacts::default(),
+            read_only: None,
+            greeted: Rc::default(),
+            changed_parameters: Vec::new(),
             unnamed_verdict: None,
             told_once: Vec::new(),
             savepoints: Savepoints::default(),
