@@ -292,9 +292,11 @@ impl Session {
                 "AND CHAIN is not available",
                 "Send COMMIT or ROLLBACK, then BEGIN.",
             )),
+            (SessionCommand::Close(None), _) => done(Act::Nothing, "CLOSE CURSOR ALL"),
+            // Alone in a Query they are portals.
             _ => refused(not_yet(
-                "SQL cursors are not available on Aurora DSQL",
-                "Use the driver's fetch size, or LIMIT with a condition on the key.",
+                "a SQL cursor among several statements, or prepared, is not available",
+                "Send DECLARE, FETCH, MOVE and CLOSE each as a Query of its own.",
             )),
         }
     }
@@ -488,7 +490,7 @@ impl Session {
     }
 
     fn set_modes(&mut self, text: &str, read_only: Option<bool>, out: &mut Vec<u8>) {
-        if self.status == TransactionStatus::Idle && !self.transaction.open {
+        if self.block() == TransactionStatus::Idle && self.begin.is_none() {
             reply::put_notice_of(
                 out,
                 "WARNING",

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::config::ClusterKind;
 use crate::net::ReadBuffer;
-use crate::policy::{Action, Notice};
+use crate::policy::{Action, Answer, Notice, SessionCommand};
 use crate::sql::{Class, Effect, PinReason, classify};
 use crate::upstream::{
     Expect, STATEMENT_PREFIX, SharedSettings, difference, next_statement_id, statement_name,
@@ -16,6 +16,7 @@ use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
 use super::conflict::sent;
+use super::cursor::is_about_cursors;
 use super::deallocate::translate;
 use super::limbo::{Limbo, aborted};
 use super::names::{NameChange, Prepared, Quota, size_of_statement};
@@ -375,7 +376,7 @@ impl Session {
 
     /// A lease, or what becomes of the frame without one. `simple`: the frame is answered with
     /// ReadyForQuery on its own.
-    fn lease_or(&mut self, simple: bool) -> Result<Option<Taken>, End> {
+    pub(super) fn lease_or(&mut self, simple: bool) -> Result<Option<Taken>, End> {
         match self.ensure_lease() {
             Ok(true) => {
                 self.settle_settings();
@@ -499,6 +500,16 @@ impl Session {
         let part = verdict.alone();
         if let Some(part) = part.filter(|part| runs(part)) {
             return Ok(self.take_procedure_query(text, part));
+        }
+        if let Some(part) = part
+            && let Action::Answer(answer) = &part.decision.action
+            && is_about_cursors(answer)
+        {
+            // Where nothing is open, nothing is to be closed.
+            let idle = self.lease.is_none() && !self.transaction.open;
+            if !idle || !matches!(answer, Answer::Session(SessionCommand::Close(None))) {
+                return self.take_cursor_query(part);
+            }
         }
         let Some(mut script) = self.script(text, &verdict.class, Some(verdict)) else {
             return self.pass_query(bytes, text, &verdict.class, None);

@@ -9,6 +9,7 @@ mod answer;
 mod backend;
 mod conflict;
 mod control;
+mod cursor;
 mod deadline;
 mod deallocate;
 mod frontend;

@@ -217,6 +217,8 @@ pub(super) enum Own {
     Restore,
     /// A request of a procedure.
     Step,
+    /// The portal of a SQL cursor.
+    Cursor,
 }
 
 /// Where the rest of a frame goes that is passed on in pieces.
@@ -328,6 +330,8 @@ pub struct Session {
     pub(super) transaction: TransactionFacts,
     /// Its transaction only reads, or does not, as SET TRANSACTION said.
     pub(super) read_only: Option<bool>,
+    /// Names of the SQL cursors of its transaction.
+    pub(super) cursors: Vec<String>,
     /// The server's parameters as the client was told them after its login.
     pub(super) greeted: Rc<[(String, String)]>,
     /// Those that it was told later.
@@ -390,6 +394,7 @@ impl Session {
             switches: Switches::default(),
             transaction: TransactionFacts::default(),
             read_only: None,
+            cursors: Vec::new(),
             greeted: Rc::default(),
             changed_parameters: Vec::new(),
             unnamed_verdict: None,

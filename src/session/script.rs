@@ -70,6 +70,13 @@ pub(super) enum Reply {
     Setting(Asked, &'static str),
     /// The session does something, under this tag.
     Act(Act, String),
+    /// The server's rows, those of a cursor.
+    Fetched {
+        /// MOVE: nobody sees them.
+        moves: bool,
+        /// Rows asked for; 0 is all.
+        limit: u32,
+    },
     /// It is refused.
     Refused(ClientError),
 }
@@ -92,7 +99,7 @@ impl Told {
 
     /// The session has all that the client is told.
     pub fn is_local(&self) -> bool {
-        !matches!(self.reply, Reply::Server(_))
+        !matches!(self.reply, Reply::Server(_) | Reply::Fetched { .. })
     }
 
     /// The server's rows are nobody's.
@@ -100,6 +107,7 @@ impl Told {
         match &self.reply {
             Reply::Tag(_) | Reply::Act(..) | Reply::Refused(_) => true,
             Reply::Setting(asked, _) => !asked.is_show(),
+            Reply::Fetched { moves, .. } => *moves,
             Reply::Server(_) | Reply::Rows(..) => false,
         }
     }
@@ -491,14 +499,15 @@ impl Session {
                 reply::put_command_complete(out, tag);
             }
             // Not local.
-            Reply::Server(_) => {}
+            Reply::Server(_) | Reply::Fetched { .. } => {}
         }
         Ok(())
     }
 
     /// A statement of the request at the head of the queue is complete: gives what the client is
     /// told ahead of the tag, and the tag if it is another than the server's.
-    pub(super) fn complete_told(&mut self) -> Option<(Vec<u8>, Option<String>)> {
+    /// `tag`: the server's.
+    pub(super) fn complete_told(&mut self, tag: &[u8]) -> Option<(Vec<u8>, Option<String>)> {
         let note = self.owed.front()?.note.as_deref()?;
         let mut told = note.told.as_ref()?.find(note.done)?.clone();
         self.change_settings(&told.changes);
@@ -515,9 +524,22 @@ impl Session {
                 let _ = self.act(&act, &mut told.notices);
                 Some(tag)
             }
+            Reply::Fetched { moves, .. } => {
+                let rows = tag.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+                Some(fetched(moves, &String::from_utf8_lossy(rows)))
+            }
             Reply::Refused(_) => None,
         };
         Some((told.notices, tag))
+    }
+
+    /// A cursor gave as many rows as it was asked for: gives the tag.
+    pub(super) fn suspend_told(&self) -> Option<String> {
+        let note = self.owed.front()?.note.as_deref()?;
+        match note.told.as_ref()?.find(note.done)?.reply {
+            Reply::Fetched { moves, limit } => Some(fetched(moves, &limit.to_string())),
+            _ => None,
+        }
     }
 
     // ---- extended protocol -----------------------------------------------------------------
@@ -561,6 +583,13 @@ impl Session {
             self.status = TransactionStatus::Failed;
             self.limbo = Some(Limbo::told(error));
         }
+    }
+}
+
+fn fetched(moves: bool, rows: &str) -> String {
+    match moves {
+        true => format!("MOVE {rows}"),
+        false => format!("FETCH {rows}"),
     }
 }
 

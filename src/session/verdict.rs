@@ -427,6 +427,7 @@ impl Session {
             TransactionStatus::Idle => {
                 self.transaction = TransactionFacts::default();
                 self.read_only = None;
+                self.cursors.clear();
             }
             _ => self.transaction.open = true,
         }

@@ -771,3 +771,49 @@ fn rules_are_those_of_the_configuration() {
     assert_ne!(proxy.post("/api/reload").0, 200);
     assert_eq!(refused(&client.query("unlisten *")), None);
 }
+
+/// SQL cursors are portals of the extended protocol.
+#[test]
+fn cursors_are_portals() {
+    let (_cluster, _proxy, mut client) = start();
+    play(
+        &mut client,
+        &[
+            (
+                "declare c cursor for select id from t",
+                &[
+                    "E 25P01 DECLARE CURSOR can only be used in transaction blocks",
+                    "Z I",
+                ],
+            ),
+            ("close all", &["C CLOSE CURSOR ALL", "Z I"]),
+            ("begin", &["C BEGIN", "Z T"]),
+            (
+                "declare c no scroll cursor for select id from t order by id for share",
+                &[SHARED, "C DECLARE CURSOR", "Z T"],
+            ),
+            ("fetch 2 from c", &["T", "D 1", "D 2", "C FETCH 2", "Z T"]),
+            ("select 7", &["T", "D 7", "C SELECT 1", "Z T"]),
+            ("fetch next from c", &["T", "D 3", "C FETCH 1", "Z T"]),
+            ("fetch c", &["T", "C FETCH 0", "Z T"]),
+            ("close c", &["C CLOSE CURSOR", "Z T"]),
+            (
+                "declare d cursor for select id from t order by id",
+                &["C DECLARE CURSOR", "Z T"],
+            ),
+            ("move 1 in d", &["C MOVE 1", "Z T"]),
+            ("fetch all from d", &["T", "D 2", "D 3", "C FETCH 2", "Z T"]),
+            ("commit", &["C COMMIT", "Z I"]),
+            ("begin", &["C BEGIN", "Z T"]),
+            ("fetch d", &["E 34000 cursor \"d\" does not exist", "Z E"]),
+            ("close d", &[ABORTED, "Z E"]),
+            ("rollback", &["C ROLLBACK", "Z I"]),
+            ("begin", &["C BEGIN", "Z T"]),
+            (
+                "declare e cursor for select nothing from t",
+                &["E 42703 column \"nothing\" does not exist", "Z E"],
+            ),
+            ("rollback", &["C ROLLBACK", "Z I"]),
+        ],
+    );
+}
