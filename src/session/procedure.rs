@@ -208,6 +208,7 @@ impl Session {
             return Taken::Wait;
         }
         if self.has_failed() {
+            self.more = None;
             aborted().put(self.cout.tail());
             reply::put_ready(self.cout.tail(), TransactionStatus::Failed);
             return Taken::All;

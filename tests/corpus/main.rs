@@ -2,8 +2,8 @@
 //! proxy in front of an emulated Aurora DSQL cluster: the answers have the shape (columns, type OIDs,
 //! tags, row counts, SQLSTATEs) that plain PostgreSQL gives to the same messages.
 //!
-//! What differs stands in `known.txt`, each with its reason; anything else fails the test, and so does
-//! an entry that no longer differs.
+//! What differs stands in `known.txt`, each with its reason; anything else fails the test. Entries that
+//! no longer differ are printed.
 //!
 //! | variable | says |
 //! |---|---|

@@ -586,7 +586,7 @@ fn a_table_is_made_from_a_query() {
     let left = "select to_regclass('g') is null";
     let frames = client.query("create table g as select id from t");
     assert_eq!(error(&frames).sqlstate(), "54000");
-    assert_eq!(detail(error(&frames)).contains("stay"), false);
+    assert!(!detail(error(&frames)).contains("stay"));
     assert_eq!(client.scalar(left), "t");
     assert_eq!(
         client.sqlstate("create table g as select id / (id - 50) as x from t"),
