@@ -355,6 +355,9 @@ impl Check<'_> {
         );
         self.refuse_timeouts(name, database);
         self.refuse_unsupported(database.tenancy.is_some(), &at("tenancy"));
+        let ddl = database.ddl_in_transaction.is_some();
+        self.refuse_unsupported(ddl, &at("ddl_in_transaction"));
+        self.refuse_unsupported(database.large_dml.is_some(), &at("large_dml"));
         if let Some(retry) = &database.retry {
             let at = |key: &str| path!["databases", name, "retry", key].to_vec();
             self.refuse_if(retry.attempts > 10, &at("attempts"), "expected 10 or less");

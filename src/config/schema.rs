@@ -286,28 +286,6 @@ pub enum Savepoints {
     Forward,
 }
 
-/// What becomes of more DDL in a transaction than Aurora DSQL takes.
-#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq, Hash)]
-#[serde(rename_all = "lowercase")]
-pub enum DdlInTransaction {
-    /// It is refused.
-    #[default]
-    Reject,
-    /// The transaction is committed around it, with a WARNING that it is no longer atomic.
-    Split,
-}
-
-/// What becomes of statements that change more rows than a transaction of Aurora DSQL may.
-#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq, Hash)]
-#[serde(rename_all = "lowercase")]
-pub enum LargeDml {
-    /// They are refused.
-    #[default]
-    Refuse,
-    /// They run as several transactions.
-    Batch,
-}
-
 /// One database as clients see it.
 #[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
@@ -326,12 +304,12 @@ pub struct Database {
     /// Tenant policy. Not in this version.
     #[serde(default, deserialize_with = "present")]
     pub tenancy: Option<Unsupported>,
-    /// More DDL in a transaction than DSQL takes, in sessions that do not say otherwise.
-    #[serde(default)]
-    pub ddl_in_transaction: DdlInTransaction,
-    /// Statements above the row limit, in sessions that do not say otherwise.
-    #[serde(default)]
-    pub large_dml: LargeDml,
+    /// DDL inside transactions. Not in this version.
+    #[serde(default, deserialize_with = "present")]
+    pub ddl_in_transaction: Option<Unsupported>,
+    /// Statements above the row limit. Not in this version.
+    #[serde(default, deserialize_with = "present")]
+    pub large_dml: Option<Unsupported>,
     /// Savepoints; default `emulate` on `dsql` clusters with `dialect: compat`, else `forward`.
     #[serde(default)]
     pub savepoints: Option<Savepoints>,

@@ -386,6 +386,14 @@ fn rules_across_keys() {
             &format!("10:33: databases.app.tenancy: {later}"),
         ),
         (
+            with("cluster: main", "cluster: main, ddl_in_transaction: split"),
+            &format!("10:44: databases.app.ddl_in_transaction: {later}"),
+        ),
+        (
+            with("cluster: main", "cluster: main, large_dml: refuse"),
+            &format!("10:35: databases.app.large_dml: {later}"),
+        ),
+        (
             with("cluster: main", "cluster: main, retry: {attempts: 11}"),
             "10:42: databases.app.retry.attempts: expected 10 or less",
         ),

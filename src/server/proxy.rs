@@ -16,9 +16,7 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use crate::auth::{Gate, GateError};
-use crate::config::{
-    ClusterKind, Config, Database, DdlInTransaction, Dialect, LargeDml, PoolMode, Retry, Savepoints,
-};
+use crate::config::{ClusterKind, Config, Database, Dialect, PoolMode, Retry, Savepoints};
 use crate::policy::settings::{self, Scope};
 use crate::policy::{Rules, RulesError};
 use crate::pool::{Pool, PoolShared};
@@ -451,18 +449,9 @@ fn kept_of(database: &Database, kind: ClusterKind) -> KeptEnv {
         let shown = settings::show_duration(value?);
         Some((name.to_owned(), shown))
     });
-    let split = database.ddl_in_transaction == DdlInTransaction::Split;
-    let batch = database.large_dml == LargeDml::Batch;
-    let switches = [
-        (settings::DDL_IN_TRANSACTION, split.then_some("split")),
-        (settings::LARGE_DML, batch.then_some("batch")),
-    ];
-    let switched = switches
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
     KeptEnv {
         scope,
-        defaults: set.chain(switched).collect(),
+        defaults: set.collect(),
         cancel_grace: match kind {
             ClusterKind::Dsql => Some(database.cancel_grace.unwrap_or(CANCEL_GRACE)),
             ClusterKind::Postgres => None,
