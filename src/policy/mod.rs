@@ -7,6 +7,7 @@
 mod cache;
 pub mod dialect;
 pub mod facts;
+pub mod lookup;
 pub mod rules;
 pub mod settings;
 mod transaction;

@@ -225,7 +225,7 @@ impl Session {
             b't' => self.expect(header, &[Expect::DescribeStatement]),
             b'n' => self.answered(header, &[Expect::DescribeStatement, Expect::DescribePortal]),
             b'T' => self.described(header),
-            b's' => self.answered(header, &[Expect::Execute]),
+            b's' => self.suspended(header),
             b'I' => self.empty(header),
             b'G' => self.copy_in(header),
             b'H' | b'c' => self.expect(header, &[Expect::Query, Expect::Execute]),
@@ -304,6 +304,18 @@ impl Session {
         }
     }
 
+    /// A portal has more rows; to FETCH and MOVE that is the end.
+    fn suspended(&mut self, header: Header) -> Result<Step, End> {
+        let tag = self.suspend_told();
+        let step = self.answered(header, &[Expect::Execute])?;
+        let Some(tag) = tag else {
+            return Ok(step);
+        };
+        reply::put_command_complete(&mut self.replacement, &tag);
+        self.restart_statement();
+        Ok(Step::Replaced)
+    }
+
     fn visible(&self) -> Step {
         match self.owed.front() {
             Some(entry) if entry.hidden => Step::Hide,
@@ -322,7 +334,7 @@ impl Session {
             .front()
             .is_some_and(|entry| entry.expect == Expect::Execute);
         let mut inserted = false;
-        let told = self.complete_told();
+        let told = self.complete_told(command_tag(body).unwrap_or_default());
         let begins = self
             .owed
             .front()
@@ -440,6 +452,11 @@ impl Session {
         }
         let front = self.owed.front().and_then(|entry| entry.note.as_ref());
         let restores = front.is_some_and(|note| note.own == Some(Own::Restore));
+        if self.env.policy.is_some() && !self.visible_is_hidden() {
+            self.changed_parameters.retain(|(known, _)| *known != name);
+            self.changed_parameters
+                .push((name.into_owned(), value.into_owned()));
+        }
         Ok(match resets {
             // The value of the connection, not the client's start-up parameter: told when that is
             // set again.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::config::ClusterKind;
 use crate::net::ReadBuffer;
-use crate::policy::{Action, Notice};
+use crate::policy::{Action, Answer, Notice, SessionCommand};
 use crate::sql::{Class, Effect, PinReason, classify};
 use crate::upstream::{
     Expect, STATEMENT_PREFIX, SharedSettings, difference, next_statement_id, statement_name,
@@ -16,6 +16,7 @@ use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
 use super::conflict::sent;
+use super::cursor::is_about_cursors;
 use super::deallocate::translate;
 use super::limbo::{Limbo, aborted};
 use super::names::{NameChange, Prepared, Quota, size_of_statement};
@@ -375,7 +376,7 @@ impl Session {
 
     /// A lease, or what becomes of the frame without one. `simple`: the frame is answered with
     /// ReadyForQuery on its own.
-    fn lease_or(&mut self, simple: bool) -> Result<Option<Taken>, End> {
+    pub(super) fn lease_or(&mut self, simple: bool) -> Result<Option<Taken>, End> {
         match self.ensure_lease() {
             Ok(true) => {
                 self.settle_settings();
@@ -481,6 +482,10 @@ impl Session {
         text: &[u8],
         verdict: &Rc<Verdict>,
     ) -> Result<Taken, End> {
+        if let Some(error) = self.refused_read_only(verdict) {
+            let piece = Piece::refused(0..text.len(), error);
+            return self.pass_query(bytes, text, &verdict.class, Some(Script(vec![piece])));
+        }
         match &verdict.outcome {
             Outcome::Refuse(error) => {
                 let piece = Piece::refused(0..text.len(), error.clone());
@@ -495,6 +500,16 @@ impl Session {
         let part = verdict.alone();
         if let Some(part) = part.filter(|part| runs(part)) {
             return Ok(self.take_procedure_query(text, part));
+        }
+        if let Some(part) = part
+            && let Action::Answer(answer) = &part.decision.action
+            && is_about_cursors(answer)
+        {
+            // Where nothing is open, nothing is to be closed.
+            let idle = self.lease.is_none() && !self.transaction.open;
+            if !idle || !matches!(answer, Answer::Session(SessionCommand::Close(None))) {
+                return self.take_cursor_query(part);
+            }
         }
         let Some(mut script) = self.script(text, &verdict.class, Some(verdict)) else {
             return self.pass_query(bytes, text, &verdict.class, None);
@@ -750,6 +765,7 @@ impl Session {
             self.begin = None;
             self.settings.apply(effect);
             self.obey_switches();
+            self.read_only = None;
         }
         self.names.forget_unnamed();
         self.status = status;
@@ -858,7 +874,7 @@ impl Session {
     fn refused_parse(&self, verdict: Option<&Verdict>) -> Option<ClientError> {
         let verdict = verdict?;
         let error = match &verdict.outcome {
-            Outcome::Pass => return None,
+            Outcome::Pass => self.refused_read_only(verdict)?,
             Outcome::Refuse(error) => error.clone(),
             Outcome::Parts(_) => match verdict.alone()? {
                 part if part.is_procedure() => procedure::refusal(&part.decision)?,
@@ -949,7 +965,7 @@ impl Session {
 
     /// A statement of this session alone, with the server's names in a DEALLOCATE. One may
     /// deallocate itself.
-    fn prepared_of(
+    pub(super) fn prepared_of(
         &mut self,
         parse: &frontend::Parse<'_>,
         verdict: Option<Rc<Verdict>>,
@@ -961,8 +977,8 @@ impl Session {
         let id = next_statement_id();
         let own = self.text_instead(parse.text, &class, verdict.as_deref());
         let class = match &own {
-            Some(own) if verdict.is_some() => class_of(own, &class),
-            _ => class,
+            Some(own) => class_of(own, &class),
+            None => class,
         };
         let text = own.as_deref().unwrap_or(parse.text);
         let itself = |name: &[u8]| (name == parse.name).then(|| statement_name(id));

@@ -197,6 +197,8 @@ pub(super) enum Own {
     Restore,
     /// A request of a procedure.
     Step,
+    /// The portal of a SQL cursor.
+    Cursor,
 }
 
 /// Where the rest of a frame goes that is passed on in pieces.
@@ -305,6 +307,14 @@ pub struct Session {
     pub(super) switches: Switches,
     /// What its transaction has done upstream, as far as policy asks.
     pub(super) transaction: TransactionFacts,
+    /// Its transaction only reads, or does not, as SET TRANSACTION said.
+    pub(super) read_only: Option<bool>,
+    /// Names of the SQL cursors of its transaction.
+    pub(super) cursors: Vec<String>,
+    /// The server's parameters as the client was told them after its login.
+    pub(super) greeted: Rc<[(String, String)]>,
+    /// Those that it was told later.
+    pub(super) changed_parameters: Vec<(String, String)>,
     /// The verdict on the statement bound last.
     pub(super) last_bound_verdict: Option<Rc<Verdict>>,
     /// Rules whose notice is told once, and was.
@@ -362,6 +372,10 @@ impl Session {
             retry_on: true,
             switches: Switches::default(),
             transaction: TransactionFacts::default(),
+            read_only: None,
+            cursors: Vec::new(),
+            greeted: Rc::default(),
+            changed_parameters: Vec::new(),
             last_bound_verdict: None,
             told_once: Vec::new(),
             savepoints: Savepoints::default(),

@@ -54,7 +54,7 @@ pub struct Profiles {
 struct Profile {
     /// The settings in the server's own spelling.
     settings: SharedSettings,
-    parameters: Vec<(String, String)>,
+    parameters: Rc<[(String, String)]>,
     /// Parameters of a fresh connection at that time; others now make the profile stale.
     baseline: Rc<[(String, String)]>,
 }
@@ -86,7 +86,7 @@ impl Session {
             return Ok(false);
         }
         let parameters = self.lease.as_ref().map(|lease| lease.parameters.clone());
-        let parameters = parameters.unwrap_or_default();
+        let parameters: Rc<[(String, String)]> = parameters.unwrap_or_default().into();
         self.settings.adopt(Arc::clone(self.settings.wanted()));
         self.learn_profile(&parameters);
         self.greet(&parameters);
@@ -102,7 +102,7 @@ impl Session {
         (profile.baseline == self.env.pool.baseline()).then(|| Rc::clone(profile))
     }
 
-    fn learn_profile(&self, parameters: &[(String, String)]) {
+    fn learn_profile(&self, parameters: &Rc<[(String, String)]>) {
         let mut known = self.env.profiles.known.borrow_mut();
         if known.len() >= LIMIT {
             known.clear();
@@ -112,21 +112,24 @@ impl Session {
             (self.env.pool_index, asked),
             Rc::new(Profile {
                 settings: Arc::clone(self.settings.wanted()),
-                parameters: parameters.to_vec(),
+                parameters: Rc::clone(parameters),
                 baseline: self.env.pool.baseline(),
             }),
         );
     }
 
-    fn greet(&mut self, parameters: &[(String, String)]) {
-        for (name, value) in parameters {
+    fn greet(&mut self, parameters: &Rc<[(String, String)]>) {
+        if self.env.policy.is_some() {
+            self.greeted = Rc::clone(parameters);
+        }
+        for (name, value) in parameters.iter() {
             if reads_otherwise(&name.to_lowercase(), value) {
                 self.pin_to(PinReason::Setting);
             }
         }
         let old = self.env.policy.is_some() && dumps(&self.identity);
         let out = self.cout.tail();
-        for (name, value) in parameters {
+        for (name, value) in parameters.iter() {
             let told = match name.as_str() {
                 "server_version" if old => TOLD_TO_DUMPS,
                 _ => value,
