@@ -312,28 +312,6 @@ pub enum Savepoints {
     Forward,
 }
 
-/// What becomes of more DDL in a transaction than Aurora DSQL takes.
-#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq, Hash)]
-#[serde(rename_all = "lowercase")]
-pub enum DdlInTransaction {
-    /// It is refused.
-    #[default]
-    Reject,
-    /// The transaction is committed around it, with a WARNING that it is no longer atomic.
-    Split,
-}
-
-/// What becomes of statements that change more rows than a transaction of Aurora DSQL may.
-#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq, Hash)]
-#[serde(rename_all = "lowercase")]
-pub enum LargeDml {
-    /// They are refused.
-    #[default]
-    Refuse,
-    /// They run as several transactions.
-    Batch,
-}
-
 /// One database as clients see it.
 #[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]

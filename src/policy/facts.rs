@@ -4,7 +4,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::config::schema::Dialect;
-pub use crate::config::schema::{DdlInTransaction, LargeDml};
 
 /// A month of Aurora DSQL's history, written `2026-09`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +49,26 @@ impl fmt::Display for Month {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04}-{:02}", self.year, self.month)
     }
+}
+
+/// What to do with more DDL in a transaction than Aurora DSQL takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum DdlInTransaction {
+    /// Refuse it.
+    #[default]
+    Reject,
+    /// Commit around it, with a WARNING that the transaction is no longer atomic.
+    Split,
+}
+
+/// What to do with statements that change more rows than a transaction of Aurora DSQL may.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum LargeDml {
+    /// Refuse them.
+    #[default]
+    Refuse,
+    /// Run them as several transactions.
+    Batch,
 }
 
 /// A session's switches (`dsqlproxy.…`), as its settings say at the moment.

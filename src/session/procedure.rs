@@ -290,7 +290,7 @@ impl Session {
                 .env
                 .policy
                 .as_ref()
-                .map_or(1, |policy| policy.verdicts.rules().parameters.batch_rows),
+                .map_or(1, |policy| policy.verdicts.batch_rows()),
         };
         match Work::of(&part.decision.action, &whole, manner) {
             Some(work) => self.begin_procedure(work, reply, parameters),
@@ -354,7 +354,7 @@ impl Session {
         let waited = self.ticket.is_some();
         match self.ensure_lease() {
             Ok(true) => {
-                self.ask_next();
+                self.ask_step();
                 Ok(true)
             }
             Ok(false) => Ok(!waited),
@@ -367,7 +367,7 @@ impl Session {
 
     // ---- asking ----------------------------------------------------------------------------
 
-    fn ask_next(&mut self) {
+    fn ask_step(&mut self) {
         let Some(running) = &mut self.procedure else {
             return;
         };

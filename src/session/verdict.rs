@@ -82,9 +82,9 @@ impl Verdicts {
         }
     }
 
-    /// The rules of now.
-    pub(super) fn rules(&self) -> Arc<Rules> {
-        Arc::clone(&self.known().rules)
+    /// Rows of one batch.
+    pub(super) fn batch_rows(&self) -> u32 {
+        self.known().rules.parameters.batch_rows
     }
 
     /// What is known under the rules of now.
