@@ -396,7 +396,9 @@ views: {app.v: {mode: inline}, app.w: {mode: refuse}}
 
     #[test]
     fn each_thing_that_breaks_the_proof_is_found() {
-        let s = str::to_owned;
+        fn s(text: &str) -> String {
+            text.to_owned()
+        }
         let a = name("app.a");
         let cases: Vec<Case> = vec![
             (
