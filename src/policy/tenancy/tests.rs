@@ -14,6 +14,13 @@ functions: {allow: ['app.fx(integer)']}
 settings: {allow: [application_name]}
 ";
 
+/// Name, columns with their types, keys with the primary one first.
+type Table = (
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    &'static [&'static [&'static str]],
+);
+
 fn relation(columns: &[(&str, &str)], keys: &[&[&str]]) -> Relation {
     let column = |(name, kind): &(&str, &str)| Column {
         name: (*name).to_owned(),
@@ -37,14 +44,14 @@ fn relation(columns: &[(&str, &str)], keys: &[&[&str]]) -> Relation {
 }
 
 fn catalog() -> Catalog {
-    let orders = [
+    const ORDERS: [(&str, &str); 4] = [
         ("tenant_id", "integer"),
         ("id", "integer"),
         ("amount", "integer"),
         ("note", "text"),
     ];
-    let tables: [(&str, &[(&str, &str)], &[&[&str]]); 9] = [
-        ("orders", &orders, &[&["tenant_id", "id"]]),
+    let tables: [Table; 9] = [
+        ("orders", &ORDERS, &[&["tenant_id", "id"]]),
         (
             "items",
             &[
@@ -106,10 +113,10 @@ fn catalog() -> Catalog {
     }
     catalog
         .relations
-        .insert(RelationName::new("app", "secrets"), relation(&orders, &[]));
+        .insert(RelationName::new("app", "secrets"), relation(&ORDERS, &[]));
     catalog
         .relations
-        .insert(RelationName::new("other", "orders"), relation(&orders, &[]));
+        .insert(RelationName::new("other", "orders"), relation(&ORDERS, &[]));
     for (name, definition) in [
         (
             "v",
