@@ -300,6 +300,26 @@ pub enum RuleAction {
     Reject,
 }
 
+/// What becomes of DDL inside transactions.
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum DdlInTransaction {
+    /// More than DSQL takes is refused.
+    Reject,
+    /// The transaction is committed around it, with a WARNING.
+    Split,
+}
+
+/// What becomes of statements that change more rows than a transaction may.
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LargeDml {
+    /// They are refused.
+    Refuse,
+    /// They are run as several transactions.
+    Batch,
+}
+
 /// What becomes of SAVEPOINT, RELEASE and ROLLBACK TO.
 #[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
