@@ -237,10 +237,10 @@ impl Use {
     fn column(&mut self, column: &ColumnRef) {
         match column.fields.last().and_then(|field| field.node.as_ref()) {
             Some(NodeEnum::AStar(_)) => self.stars = true,
-            Some(NodeEnum::String(name)) if SYSTEM.contains(&name.sval.as_str()) => {
-                if !self.system.contains(&name.sval) {
-                    self.system.push(name.sval.clone());
-                }
+            Some(NodeEnum::String(name))
+                if SYSTEM.contains(&name.sval.as_str()) && !self.system.contains(&name.sval) =>
+            {
+                self.system.push(name.sval.clone());
             }
             _ => {}
         }

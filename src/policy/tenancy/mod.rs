@@ -3,7 +3,7 @@
 //!
 //! Aurora DSQL has no row-level security. [`isolate`] answers every statement with a text that can
 //! touch the tenant's rows alone, or refuses it. Three steps, each of which fails closed:
-//! [`mod@rewrite`] knows every construct it lets through and refuses the rest; [`verifier`], which
+//! `rewrite` knows every construct it lets through and refuses the rest; [`verifier`], which
 //! shares no code with it, accepts only proven shapes of the result; the printed text is read back
 //! and compared. Pure: no clock, no socket.
 //!
