@@ -71,8 +71,9 @@ pub(super) struct Segment {
     pub shown: Vec<u8>,
     /// So many of these were dropped in a repetition.
     pub skip: usize,
-    /// The server reads copy data whose end has not been sent.
-    pub copying: bool,
+    /// So often the server was ready for copy data, less the ends of such data that were sent: above
+    /// zero, it waits for one.
+    pub copies: i32,
     /// The client does not want its transaction to be repeated.
     pub opts_out: bool,
     /// It cannot be sent again: too long to be kept, or it does what an abort does not undo.
@@ -99,6 +100,28 @@ impl Segment {
         self.skip = 0;
     }
 
+    /// Takes out the Syncs that the server swallows: those ahead of the end of copy data. Without
+    /// one behind it, more is to come.
+    pub fn swallow_syncs(&mut self) {
+        if self.lost {
+            self.closed &= self.copies <= 0;
+            return;
+        }
+        let mut ended = false;
+        let mut at = 0;
+        self.closed = false;
+        while let Ok(Some(header)) = frame::frontend_header(self.sent.get(at..).unwrap_or_default())
+        {
+            ended |= matches!(header.tag, b'c' | b'f');
+            self.closed |= ended && header.tag == b'S';
+            if header.tag == b'S' && !ended {
+                self.sent.drain(at..at + header.total);
+            } else {
+                at += header.total;
+            }
+        }
+    }
+
     /// Whether a frame of this type, ahead of all results of a repetition, stands for one that the
     /// client has seen. A notice may come in one run and not in the other.
     pub fn was_shown(&mut self, tag: u8) -> bool {
@@ -122,22 +145,86 @@ impl Segment {
 /// Names of the statements that `segments` prepare. They outlive the abort, so they are closed before
 /// their Parse is sent again.
 pub(super) fn statements<'a>(segments: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
-    let mut names = Vec::new();
-    for mut bytes in segments {
-        while let Ok(Some(header)) = frame::frontend_header(bytes) {
-            let Some(message) = bytes.get(..header.total) else {
-                break;
-            };
-            if header.tag == b'P'
-                && let Ok(parse) = frontend::parse(&message[HEADER..])
-                && !parse.name.is_empty()
-            {
-                names.push(parse.name.to_vec());
+    names(segments, b'P')
+}
+
+/// Names of the statements that `segments` close.
+pub(super) fn closed_statements<'a>(segments: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
+    names(segments, b'C')
+}
+
+fn names<'a>(segments: impl Iterator<Item = &'a [u8]>, tag: u8) -> Vec<Vec<u8>> {
+    let all = segments.flat_map(messages).filter_map(named);
+    all.filter(|(found, _)| *found == tag)
+        .map(|(_, name)| name.to_vec())
+        .collect()
+}
+
+/// Names of the statements that are there when `segments` have been carried out.
+pub(super) fn left_statements<'a>(segments: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
+    let mut names: Vec<Vec<u8>> = Vec::new();
+    for segment in segments {
+        for message in messages(segment) {
+            match named(message) {
+                Some((b'P', name)) => names.push(name.to_vec()),
+                Some((_, name)) => names.retain(|known| known != name),
+                None => {}
             }
-            bytes = &bytes[header.total..];
         }
     }
     names
+}
+
+/// Whether `segments` fetch from a portal that was there before them. Not the unnamed one: whatever
+/// else is run takes its place.
+pub(super) fn fetches_from_earlier_portal<'a>(segments: impl Iterator<Item = &'a [u8]>) -> bool {
+    let mut bound: Vec<&[u8]> = Vec::new();
+    for segment in segments {
+        for message in messages(segment) {
+            let body = &message[HEADER..];
+            match message[0] {
+                b'B' => {
+                    if let Ok(head) = frontend::bind_head(body) {
+                        bound.push(head.portal);
+                    }
+                }
+                b'E' => {
+                    let fetches = |(portal, rows): (&[u8], _)| {
+                        rows != 0 && !portal.is_empty() && !bound.contains(&portal)
+                    };
+                    if frontend::execute(body).is_ok_and(fetches) {
+                        return true;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    false
+}
+
+/// The whole messages among these bytes.
+fn messages(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let header = frame::frontend_header(bytes).ok()??;
+        let (message, rest) = bytes.split_at_checked(header.total)?;
+        bytes = rest;
+        Some(message)
+    })
+}
+
+/// The statement with a name that a message prepares (`P`) or closes (`C`).
+fn named(message: &[u8]) -> Option<(u8, &[u8])> {
+    let body = &message[HEADER..];
+    let name = match message[0] {
+        b'P' => frontend::parse(body).ok()?.name,
+        b'C' => match frontend::target(body).ok()? {
+            (b'S', name) => name,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    (!name.is_empty()).then_some((message[0], name))
 }
 
 /// Closes statements; one ReadyForQuery answers, unless there are none.

@@ -16,7 +16,10 @@ use crate::wire::sqlstate;
 use super::budget::{Budget, Rank};
 use super::digest::{Digest, Hasher};
 use super::insight::{self, Effort, Evidence, Meter};
-use super::journal::{Segment, Sent, put_closes, statements};
+use super::journal::{
+    Segment, Sent, closed_statements, fetches_from_earlier_portal, left_statements, put_closes,
+    statements,
+};
 
 mod resume;
 
@@ -71,6 +74,8 @@ pub enum Action {
     Inject(Vec<u8>),
     /// The upstream no longer has the statements of these names, nor the unnamed one.
     Forget(Vec<Vec<u8>>),
+    /// The upstream has the statements of these names.
+    Remember(Vec<Vec<u8>>),
     /// What the upstream's transaction is cannot be told any more: the connection is of no use.
     Lost,
     /// How repeating ended: for the counters.
@@ -407,13 +412,7 @@ impl Replay {
         if self.off || self.lost || mark.position == 0 || self.done.len() < mark.position {
             return false;
         }
-        // Reads behind the mark leave nothing to be undone. Doing them again keeps what the client
-        // knows true.
-        let reads = self.done[mark.position..]
-            .iter()
-            .take_while(|segment| !segment.loud)
-            .count();
-        self.done.truncate(mark.position + reads);
+        self.done.truncate(self.kept_at(mark));
         self.flight.clear();
         self.kept = self.done.iter().map(Segment::weight).sum();
         self.reader.begin_request();
@@ -427,6 +426,22 @@ impl Replay {
         let first = self.begin_repetition();
         self.actions.push_back(first);
         true
+    }
+
+    /// How many requests are done again. Reads behind the mark leave nothing to be undone; doing them
+    /// again keeps what the client knows true.
+    fn kept_at(&self, mark: Mark) -> usize {
+        let behind = self.done.iter().skip(mark.position);
+        mark.position + behind.take_while(|segment| !segment.loud).count()
+    }
+
+    /// What [`Replay::take_back`] would undo has fetched from a portal that was bound before it: taken
+    /// back with its transaction, the portal would give the same rows once more.
+    #[must_use]
+    pub fn moves_portal(&self, mark: Mark) -> bool {
+        let dropped = self.done.iter().skip(self.kept_at(mark));
+        let dropped = dropped.chain(&self.flight);
+        fetches_from_earlier_portal(dropped.map(|segment| segment.sent.as_slice()))
     }
 
     /// The transaction is as it was at this mark.
@@ -468,7 +483,7 @@ impl Replay {
     pub fn note_copy_end(&mut self, bytes: &[u8]) {
         self.note_rest(bytes);
         if let Some(segment) = self.flight.back_mut() {
-            segment.copying = false;
+            segment.copies -= 1;
         }
     }
 
@@ -576,12 +591,10 @@ impl Replay {
         let says_nothing = matches!(tag, b'1' | b'2' | b'3' | b'n' | b'N' | b'G');
         self.reader.acknowledges &= says_nothing;
         let repeating = self.original.is_some();
-        let front = self.flight.front_mut()?;
         if tag == b'G' {
-            // The server swallows a Sync that was sent ahead of copy data.
-            front.closed &= front.simple;
-            front.copying |= !repeating;
+            self.begin_copy();
         }
+        let front = self.flight.front_mut()?;
         // Behind a result they take it along.
         front.streams |= !self.reader.acknowledges && matches!(tag, b'N' | b'G');
         if !self.reader.acknowledges || self.reader.pending > 0 || front.streams {
@@ -598,6 +611,31 @@ impl Replay {
         front.shown.append(&mut self.reader.acknowledgements);
         front.skip = front.shown.len();
         Some(Action::Release(std::mem::take(&mut self.reader.examined)))
+    }
+
+    /// The server is ready for copy data; in a repetition they were sent already, unless the run
+    /// before did not come this far. Then the client is asked for them: the repetition is over.
+    fn begin_copy(&mut self) {
+        let repeating = self.original.is_some();
+        let several = self.flight.len() > 1;
+        let Some(front) = self.flight.front_mut() else {
+            return;
+        };
+        if repeating && front.shown.contains(&b'G') {
+            return;
+        }
+        front.copies += 1;
+        if !front.simple && front.closed {
+            // Which of the Syncs behind this the server swallows, is not known.
+            self.off |= several;
+            let before = front.sent.len();
+            front.swallow_syncs();
+            self.kept -= before - front.sent.len();
+        }
+        if repeating && front.copies > 0 {
+            self.original = None;
+            self.actions.push_back(Action::Tell(Outcome::Repeated));
+        }
     }
 
     /// What comes is not the protocol: the session will say so.
@@ -723,7 +761,7 @@ impl Replay {
                 front.lost
                     || front.delivered && !resumes
                     || front.committed
-                    || front.copying
+                    || front.copies > 0
                     || !front.closed
             });
         if ineligible {
@@ -744,7 +782,8 @@ impl Replay {
             true => self.finish_frame(frames),
             false => 0,
         };
-        self.original.get_or_insert_with(|| Original {
+        // Of an earlier run's answers the client may have seen some in this one.
+        self.original = Some(Original {
             frames: match resumes {
                 true => error_and_ready(&frames[shown..]),
                 false => frames.to_vec(),
@@ -817,6 +856,8 @@ impl Replay {
         if self.status != TransactionStatus::Idle {
             frontend::put_query(&mut out, b"ROLLBACK");
             due += 1;
+            // As every simple request.
+            self.actions.push_back(Action::Forget(Vec::new()));
         }
         let names = self.statements();
         put_closes(&mut out, &names);
@@ -1003,8 +1044,14 @@ impl Replay {
         self.phase = Phase::Watching;
         self.original = None;
         self.actions.push_back(Action::Tell(Outcome::RolledBack));
-        // All named statements are there; the unnamed one is whichever came last.
+        // The unnamed statement is whichever came last.
         self.actions.push_back(Action::Forget(Vec::new()));
+        // What was closed behind the mark, to make room, has been prepared again.
+        let segments = self.done.iter().map(|segment| segment.sent.as_slice());
+        let names = left_statements(segments);
+        if !names.is_empty() {
+            self.actions.push_back(Action::Remember(names));
+        }
         let mut answer = std::mem::take(&mut self.reported);
         answer.extend(self.taken_back.take().unwrap_or_default());
         self.actions.push_back(Action::Inject(answer));
@@ -1043,7 +1090,10 @@ impl Replay {
         }
         // What was sent again may be there or not; so that this is known, none of it is.
         if self.repeated {
-            let names = self.statements();
+            let mut names = self.statements();
+            let segments = self.done.iter().chain(self.flight.front());
+            let closed = closed_statements(segments.map(|segment| segment.sent.as_slice()));
+            names.extend(closed);
             put_closes(&mut out, &names);
             due += usize::from(!names.is_empty());
             self.actions.push_back(Action::Forget(names));

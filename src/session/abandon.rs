@@ -112,7 +112,7 @@ impl Session {
         let Some(status) = resumes else { return };
         self.owed.reset();
         self.status = status;
-        reply::put_ready(self.cout.tail(), status);
+        reply::put_ready(self.answers(), status);
     }
 
     /// The client got an answer in full: what it has seen of the next one is nothing.
@@ -123,6 +123,8 @@ impl Session {
         self.reruns = 0;
         self.begin_sent = None;
         self.stopped = None;
+        self.acknowledged.clear();
+        self.retaken.clear();
         self.restart_statement();
     }
 
@@ -164,6 +166,7 @@ impl Session {
     /// The client's frames that were sent are taken again, as if they came now.
     fn repeat_requests(&mut self) {
         self.undo_notes(true);
+        self.retaken.append(&mut self.acknowledged);
         self.reruns += 1;
         self.acks_to_skip = self.acks_shown;
         if self.begin.is_none() {
@@ -171,6 +174,15 @@ impl Session {
         }
         let bytes = self.recent.take();
         self.take_again(&bytes);
+    }
+
+    /// A Parse that was acknowledged before its request was taken once more finds its name free.
+    pub(super) fn free_retaken(&mut self, name: &[u8]) {
+        let made = self.retaken.iter().position(|made| made.touches(name));
+        if let Some(at) = made {
+            let change = self.retaken.swap_remove(at);
+            self.names.undo(change);
+        }
     }
 
     fn take_again(&mut self, bytes: &[u8]) {
@@ -202,6 +214,7 @@ impl Session {
             return;
         }
         self.undo_notes(false);
+        self.retaken.append(&mut self.acknowledged);
         self.limbo = Some(match told {
             true => Limbo::told(error.clone()),
             false => Limbo::telling(error.clone()),
@@ -230,15 +243,15 @@ impl Session {
         self.status = status;
         if due == 0 {
             if unsynced && !skipping {
-                error.put(self.cout.tail());
+                error.put(self.answers());
             }
             self.discarding = true;
             self.recent.clear();
             self.drop_rest();
             return;
         }
-        error.put(self.cout.tail());
-        reply::put_ready(self.cout.tail(), status);
+        error.put(self.answers());
+        reply::put_ready(self.answers(), status);
         self.request_answered();
         if whole {
             let rest = self.recent.take_rest();
@@ -268,11 +281,11 @@ impl Session {
         status: TransactionStatus,
     ) {
         for _ in 0..due {
-            error.put(self.cout.tail());
-            reply::put_ready(self.cout.tail(), status);
+            error.put(self.answers());
+            reply::put_ready(self.answers(), status);
         }
         if open {
-            error.put(self.cout.tail());
+            error.put(self.answers());
             self.discarding = true;
         }
         self.request_answered();
@@ -364,14 +377,18 @@ impl Session {
         self.deadlines.answered();
     }
 
+    /// What the last statement under way begins with, for the log.
+    pub(super) fn describe_recent(&self) -> String {
+        self.recent
+            .describe(|name| self.names.get(name).map(|known| known.source.to_vec()))
+    }
+
     fn log_loss(&self, loss: &Loss, fate: Fate) {
         let lease = self.lease.as_deref();
         let pid = lease.map_or(0, |lease| lease.pid);
         let age_s = lease.map_or(0, |lease| lease.opened.elapsed().as_secs());
         let statement = match fate {
-            Fate::Unknown => self
-                .recent
-                .describe(|name| self.names.get(name).map(|known| known.source.to_vec())),
+            Fate::Unknown => self.describe_recent(),
             _ => String::new(),
         };
         tracing::warn!(
@@ -397,21 +414,24 @@ fn given_up() -> ClientError {
     .hint("Run the whole transaction again.")
 }
 
+/// What to do about an unknown outcome.
+const CHECK: &str = "Check whether it took effect before repeating it.";
+
+/// Something may have been committed when `what` happened.
+pub(super) fn unknown_outcome(what: &str) -> ClientError {
+    ClientError::error(
+        sqlstate::TRANSACTION_RESOLUTION_UNKNOWN,
+        format!("{what} while a change was being committed"),
+    )
+    .detail("The change may or may not have taken effect.")
+    .hint(CHECK)
+}
+
 fn error_of(fate: Fate, loss: &Loss) -> ClientError {
-    let hint = "Check whether it took effect before repeating it.";
     match (fate, &loss.told) {
-        (Fate::Unknown, None) => ClientError::error(
-            sqlstate::TRANSACTION_RESOLUTION_UNKNOWN,
-            "the upstream connection was lost while a change was being committed",
-        )
-        .detail("The change may or may not have taken effect.")
-        .hint(hint),
-        (Fate::Unknown, Some(told)) => ClientError::error(
-            sqlstate::TRANSACTION_RESOLUTION_UNKNOWN,
-            "the upstream connection was given up while a change was being committed",
-        )
-        .detail("The change may or may not have taken effect.")
-        .hint(format!("Cause: {}. {hint}", told.message)),
+        (Fate::Unknown, None) => unknown_outcome("the upstream connection was lost"),
+        (Fate::Unknown, Some(told)) => unknown_outcome("the upstream connection was given up")
+            .hint(format!("Cause: {}. {CHECK}", told.message)),
         (_, Some(told)) => told.clone(),
         (Fate::Undone, None) => ClientError::error(
             sqlstate::SERIALIZATION_FAILURE,

@@ -1,16 +1,19 @@
 //! Frames of the upstream: matched with what is owed, passed on from where they lie.
 
+use crate::config::ClusterKind;
 use crate::net::ReadBuffer;
 use crate::policy::settings::Scope;
 use crate::sql::{Effect, PinReason, reads_otherwise};
 use crate::upstream::{Expect, Owed, STATEMENT_PREFIX};
-use crate::wire::backend::{TransactionStatus, command_tag, error_fields, two_strings};
+use crate::wire::backend::{
+    ErrorFields, TransactionStatus, command_tag, error_fields, two_strings,
+};
 use crate::wire::frame::{self, HEADER, Header};
 use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
-use super::abandon::Loss;
+use super::abandon::{Loss, unknown_outcome};
 use super::names::NameChange;
 use super::run::{Bound, End, HIGH_WATER, Note, Own, Rest, Session, upstream_lost};
 use super::script::DIVISION_BY_ZERO;
@@ -181,11 +184,18 @@ impl Session {
                 self.keep(&note);
                 let tag = note.frame.first().copied();
                 if !muted && !tag.is_some_and(|tag| self.is_seen_already(tag)) {
-                    self.take_passing_of_lease();
-                    self.cout.tail().extend_from_slice(&note.frame);
+                    self.answers().extend_from_slice(&note.frame);
                 }
+                self.note_acknowledged(*note);
             }
         }
+    }
+
+    /// Where answers of the proxy's own go: behind all that is on its way to the client. Not for use
+    /// while the connection's buffer is lent out.
+    pub(super) fn answers(&mut self) -> &mut Vec<u8> {
+        self.take_passing_of_lease();
+        self.cout.tail()
     }
 
     pub(super) fn take_passing_of_lease(&mut self) {
@@ -247,10 +257,30 @@ impl Session {
     /// A message that answers the request at the head of the queue in full.
     fn answered(&mut self, header: Header, allowed: &[Expect]) -> Result<Step, End> {
         let step = self.expect(header, allowed)?;
-        if let Some(note) = self.owed.pop().and_then(|entry| entry.note) {
+        if let Some(note) = self.pop_executed() {
             self.keep(&note);
+            self.note_acknowledged(*note);
         }
         Ok(step)
+    }
+
+    /// Takes out the request at the head of the queue; what it may have written is not committed yet.
+    fn pop_executed(&mut self) -> Option<Box<Note>> {
+        let note = self.owed.pop()?.note?;
+        self.unsettled_writes |= (note.writes || note.calls) && note.own.is_none();
+        Some(note)
+    }
+
+    /// Should the request be taken once more, the names that it made are free for it.
+    fn note_acknowledged(&mut self, note: Note) {
+        // As many as there are frames kept.
+        if !self.recent.is_whole() {
+            self.acknowledged.clear();
+            return;
+        }
+        let makes = |change: &NameChange| matches!(change, NameChange::One { before: None, .. });
+        let made = note.changes.into_iter().map(|(_, change)| change);
+        self.acknowledged.extend(made.filter(makes));
     }
 
     /// What the request did to the unnamed statement is done.
@@ -363,7 +393,7 @@ impl Session {
             }
         }
         if is_execute {
-            self.owed.pop();
+            self.pop_executed();
             self.restart_statement();
         }
         Ok(match (inserted, replaced) {
@@ -383,6 +413,7 @@ impl Session {
             // COMMIT of a failed transaction is a rollback, and says so.
             Effect::Commit { .. } if tag == b"ROLLBACK" => {
                 self.left_block = true;
+                self.unsettled_writes = false;
                 self.settings.apply(&Effect::Rollback { plain: true });
             }
             Effect::Commit { .. } => {
@@ -391,6 +422,7 @@ impl Session {
             }
             Effect::Rollback { .. } => {
                 self.left_block = true;
+                self.unsettled_writes = false;
                 self.settings.apply(effect);
             }
             // ROLLBACK TO outside its transaction is an error; inside, its tag is ROLLBACK too.
@@ -403,7 +435,10 @@ impl Session {
                 self.savepoints.block = plain.then_some(TransactionStatus::Idle);
                 self.savepoints.clear();
             }
-            Effect::RollbackTo(name) => self.arrive_at(name),
+            Effect::RollbackTo(name) => {
+                self.savepoints.block = Some(TransactionStatus::Open);
+                self.arrive_at(name);
+            }
             _ => {}
         }
         if *effect == Effect::DiscardAll {
@@ -485,6 +520,7 @@ impl Session {
         self.resetting = false;
         self.unsettled_commit = false;
         self.left_block = false;
+        self.closed.clear();
         let resumes = entry.note.as_ref().and_then(|note| note.resumes);
         if own == Some(Own::Settings) {
             self.settings.synced();
@@ -595,6 +631,10 @@ impl Session {
             self.names.renew(&self.env.registry);
         }
         let taken = fields.code == sqlstate::DUPLICATE_PREPARED_STATEMENT.as_bytes();
+        let unknown = self.note_unknown(&fields);
+        let Some(front) = self.owed.front() else {
+            return Err(self.unexpected(header));
+        };
         let instead = front.note.as_ref().and_then(|note| {
             let duplicate = note.duplicate.clone().filter(|_| taken);
             let told = note.told.as_ref();
@@ -618,7 +658,7 @@ impl Session {
         }
         let conflict = fields.code == sqlstate::SERIALIZATION_FAILURE.as_bytes();
         let stopped = self.stopped.take().filter(|_| conflict);
-        match (stopped.or(instead), renamed) {
+        match (unknown.or(stopped).or(instead), renamed) {
             (Some(error), _) => {
                 error.put(&mut self.replacement);
                 Ok(Step::Replaced)
@@ -629,6 +669,43 @@ impl Session {
             }
             (None, None) => Ok(Step::Pass),
         }
+    }
+
+    /// The cluster failed where the request at the head of the queue may have been committed: the
+    /// client is told that, though the connection goes on.
+    fn note_unknown(&self, fields: &ErrorFields<'_>) -> Option<ClientError> {
+        let dsql = self.env.pool.kind() == ClusterKind::Dsql;
+        if !is_failure_of_server(fields, dsql) || !self.may_be_committed() {
+            return None;
+        }
+        self.env.tally.commit_unknown.add(1);
+        tracing::warn!(
+            pool = self.env.pool.name(),
+            user = self.identity.user(),
+            database = self.identity.database(),
+            upstream_pid = self.lease.as_deref().map_or(0, |lease| lease.pid),
+            sqlstate = %String::from_utf8_lossy(fields.code),
+            cause = ?String::from_utf8_lossy(fields.message),
+            outcome_unknown = true,
+            statement = self.describe_recent(),
+            "the upstream failed while a change was being committed"
+        );
+        Some(unknown_outcome("the upstream failed"))
+    }
+
+    /// The request at the head of the queue may commit just now.
+    fn may_be_committed(&self) -> bool {
+        let Some(front) = self.owed.front() else {
+            return false;
+        };
+        let note = front.note.as_deref();
+        let next = note.and_then(|note| note.effects.as_ref()?.get(note.done));
+        let writes = note.is_some_and(|note| (note.writes || note.calls) && note.own.is_none());
+        let alone = self.status == TransactionStatus::Idle || self.left_block;
+        let implicit = alone && self.block() == TransactionStatus::Idle;
+        matches!(next, Some(Effect::Commit { .. }))
+            || note.is_some_and(|note| note.unread)
+            || implicit && (writes || self.unsettled_writes)
     }
 
     /// The error with the client's statement names for ours.
@@ -771,9 +848,11 @@ impl Session {
         if let Some(id) = note.makes {
             lease.prepared.remove(id);
         }
-        note.removes
-            .iter()
-            .for_each(|(_, id)| lease.prepared.insert(*id));
+        for (_, id) in &note.removes {
+            if !self.closed.contains(id) {
+                lease.prepared.insert(*id);
+            }
+        }
         // A Parse that fails has destroyed the old unnamed statement; one that was skipped has not.
         let destroyed = failed_itself && entry.expect == Expect::Parse;
         match note.unnamed {
@@ -857,17 +936,17 @@ impl Session {
         let idle =
             self.owed.status() == TransactionStatus::Idle && self.status == TransactionStatus::Idle;
         let mut implicit = idle || self.left_block;
-        let pending_sync = implicit
-            && self.unsettled_writes
-            && self.owed.iter().any(|entry| entry.expect == Expect::Sync);
-        let mut unknown = pending_sync || self.unsettled_commit;
+        // A simple request commits what stands before it without a Sync.
+        let pending = implicit && self.unsettled_writes && self.owed.ready_due() > 0;
+        let mut unknown = pending || self.unsettled_commit;
         for note in self.owed.iter().filter_map(|entry| entry.note.as_ref()) {
             let effects = note.effects.as_deref().unwrap_or_default();
             let any = |found: fn(&Effect) -> bool| effects.iter().any(found);
             // What is behind a ROLLBACK, in the same text or the next, is outside the block.
             implicit |= any(|effect| matches!(effect, Effect::Rollback { .. }));
             let writes = (note.writes || note.calls) && note.own.is_none();
-            unknown |= implicit && writes || any(|effect| matches!(effect, Effect::Commit { .. }));
+            let commits = note.unread || any(|effect| matches!(effect, Effect::Commit { .. }));
+            unknown |= implicit && writes || commits;
         }
         unknown
     }
@@ -913,6 +992,17 @@ fn survivable(code: &[u8], cause: &str) -> Option<Loss> {
         _ => return None,
     }
     Some(loss)
+}
+
+/// Errors of the server itself, behind which it may have done what it was asked for. PostgreSQL has
+/// committed nothing when it says so.
+///
+/// Source: Aurora DSQL user guide, "Troubleshooting" (`XX000 server unavailable`).
+fn is_failure_of_server(fields: &ErrorFields<'_>, dsql: bool) -> bool {
+    let internal = fields.code == sqlstate::INTERNAL_ERROR.as_bytes();
+    let says_so = fields.message.starts_with(b"server unavailable");
+    let fails = internal || fields.code.starts_with(b"08") || fields.code.starts_with(b"58");
+    internal && says_so || dsql && fails
 }
 
 /// Whether a statement that changes settings can have ended with this tag.

@@ -55,7 +55,7 @@ pub(super) fn sent(expect: Expect, note: Option<&Note>) -> Sent {
         writes: writes || any(|effect| matches!(effect, Effect::Commit { .. })),
         begins: note.is_some_and(|note| note.own == Some(Own::Begin))
             || any(|effect| matches!(effect, Effect::Begin { .. })),
-        controls: any(controls),
+        controls: any(controls) || note.is_some_and(|note| note.unread),
         skippable: expect.is_extended() && note.is_none_or(|note| note.own != Some(Own::Begin)),
         own_begin: note.is_some_and(|note| note.own == Some(Own::Begin)),
         outlives: any(outlives),
@@ -64,6 +64,12 @@ pub(super) fn sent(expect: Expect, note: Option<&Note>) -> Sent {
         executes: simple || expect == Expect::Execute,
         quiet: !writes && !calls && !any(stays),
     }
+}
+
+/// The statement with this name of ours.
+fn id_of(name: &[u8]) -> Option<u64> {
+    let digits = name.strip_prefix(STATEMENT_PREFIX.as_bytes())?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// Without the parameters that the client knows already: a server reports changes only.
@@ -166,6 +172,18 @@ impl Session {
         }
     }
 
+    /// What could not be watched is over, and the next transaction can.
+    pub(super) fn watch_again(&mut self) {
+        let settled = self.owed.settle().is_some() && !self.is_passing();
+        let (Some(replay), Some(lease)) = (&mut self.replay, &self.lease) else {
+            return;
+        };
+        let nothing = lease.input.held().is_empty() && lease.input.unread().is_empty();
+        if settled && nothing && !replay.is_watching() {
+            replay.reset();
+        }
+    }
+
     /// Looks at what came before the relay does.
     pub(super) fn watch_upstream(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         if self.replay.is_none() {
@@ -222,6 +240,7 @@ impl Session {
             }
             Action::Wait(pause) => self.pause = Some(Box::pin(tokio::time::sleep(pause))),
             Action::Forget(names) => self.forget_statements(&names),
+            Action::Remember(names) => self.remember_statements(&names),
             Action::Tell(outcome) => self.tell_outcome(outcome),
             Action::Conflict(evidence) => self.note_conflict(evidence),
             Action::Measured(effort) => self.note_effort(effort),
@@ -234,13 +253,16 @@ impl Session {
     fn forget_statements(&mut self, names: &[Vec<u8>]) {
         self.unnamed.settle(None);
         let Some(lease) = &mut self.lease else { return };
-        for name in names {
-            let id = name
-                .strip_prefix(STATEMENT_PREFIX.as_bytes())
-                .and_then(|id| std::str::from_utf8(id).ok()?.parse().ok());
-            if let Some(id) = id {
-                lease.prepared.remove(id);
-            }
+        for id in names.iter().filter_map(|name| id_of(name)) {
+            lease.prepared.remove(id);
+            self.closed.push(id);
+        }
+    }
+
+    fn remember_statements(&mut self, names: &[Vec<u8>]) {
+        let Some(lease) = &mut self.lease else { return };
+        for id in names.iter().filter_map(|name| id_of(name)) {
+            lease.prepared.insert(id);
         }
     }
 

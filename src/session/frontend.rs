@@ -393,9 +393,10 @@ impl Session {
                     self.status = TransactionStatus::Failed;
                 }
                 self.more = None;
-                error.put(self.cout.tail());
+                error.put(self.answers());
                 if simple {
-                    reply::put_ready(self.cout.tail(), self.status);
+                    let status = self.status;
+                    reply::put_ready(self.answers(), status);
                 } else {
                     self.discarding = true;
                 }
@@ -455,7 +456,7 @@ impl Session {
         self.note_queried(&verdict);
         let warnings: Vec<Notice> = cut.warnings.iter().map(|told| (*told).clone()).collect();
         let warnings = self.notices(&warnings);
-        self.cout.tail().extend_from_slice(&warnings);
+        self.answers().extend_from_slice(&warnings);
         Ok(Taken::All)
     }
 
@@ -463,7 +464,7 @@ impl Session {
     pub(super) fn end_query(&mut self, status: TransactionStatus) {
         match self.more.take() {
             Some(rest) => frontend::put_query(&mut self.again, &rest),
-            None => reply::put_ready(self.cout.tail(), status),
+            None => reply::put_ready(self.answers(), status),
         }
     }
 
@@ -770,9 +771,9 @@ impl Session {
         self.names.forget_unnamed();
         self.status = status;
         if let Some(told) = told {
-            self.cout.tail().extend_from_slice(&told.notices);
+            self.answers().extend_from_slice(&told.notices);
         }
-        reply::put_command_complete(self.cout.tail(), tag);
+        reply::put_command_complete(self.answers(), tag);
         self.end_query(status);
         true
     }
@@ -787,6 +788,7 @@ impl Session {
         let (forgets, unnamed) = self.forget_unnamed(alone);
         let note = Note {
             writes: true,
+            unread: true,
             forgets,
             unnamed,
             ..Note::default()
@@ -855,6 +857,9 @@ impl Session {
             if self.must_wait_for_names(&class) || self.stand_in(parse.text, &class).is_some() {
                 return Ok(Taken::Wait);
             }
+        }
+        if !self.retaken.is_empty() {
+            self.free_retaken(parse.name);
         }
         if let Some(error) = self.over_quota(&parse) {
             self.refuse_parse(error);
@@ -1455,7 +1460,6 @@ impl Session {
             None if portal.is_empty() => self.unnamed_portal,
             None => Doing::UNKNOWN,
         };
-        self.unsettled_writes |= writes || calls;
         self.prepare_deallocated(effects.as_deref());
         let mut note = Note {
             writes,
@@ -1543,7 +1547,13 @@ impl Session {
         let change = self.names.set(name, None);
         if self.lease.is_none() {
             self.names.keep(&change);
-            frontend::put(self.cout.tail(), b'3', &[]);
+            if self.acks_to_skip > 0 {
+                // It was told before its request was taken once more, and is not taken a third time.
+                self.acks_to_skip -= 1;
+                self.acks_shown = self.acks_shown.saturating_sub(1);
+            } else {
+                frontend::put(self.answers(), b'3', &[]);
+            }
         } else {
             let changes = vec![(0, change)];
             self.answer_locally(
@@ -1562,7 +1572,8 @@ impl Session {
             if self.lease.is_none() {
                 self.request_answered();
             }
-            reply::put_ready(self.cout.tail(), self.status);
+            let status = self.status;
+            reply::put_ready(self.answers(), status);
             return Taken::All;
         }
         self.env.tally.requests.add(1);

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use crate::sql::scan::{Token, Tokens};
-use crate::sql::{Effect, classify};
+use crate::sql::{Class, Effect, classify};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frame::HEADER;
 use crate::wire::frontend;
@@ -28,10 +28,18 @@ pub(super) struct Limbo {
 /// A statement that a failed transaction takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Exit {
-    Commit,
-    Rollback,
+    Commit(Next),
+    Rollback(Next),
     /// It is none: an empty text.
     Empty,
+}
+
+/// What follows the block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Nothing,
+    /// `AND CHAIN`: another one.
+    Block,
 }
 
 impl Limbo {
@@ -66,14 +74,29 @@ pub(super) fn ends_block(effect: &Effect) -> bool {
     matches!(effect, Effect::Commit { .. } | Effect::Rollback { .. })
 }
 
-fn exit_of(effects: Option<&[Effect]>, statements: usize) -> Option<Exit> {
-    if statements == 0 {
+fn exit_of(text: &[u8], class: &Class) -> Option<Exit> {
+    if class.statements == 0 {
         return Some(Exit::Empty);
     }
-    match effects?.first()? {
-        Effect::Commit { .. } => Some(Exit::Commit),
-        Effect::Rollback { .. } => Some(Exit::Rollback),
+    match class.effects.as_deref()?.first()? {
+        Effect::Commit { .. } => Some(Exit::Commit(next_of(text))),
+        Effect::Rollback { .. } => Some(Exit::Rollback(next_of(text))),
         _ => None,
+    }
+}
+
+/// What the first statement of a text has follow it, if it ends a block.
+fn next_of(text: &[u8]) -> Next {
+    let tokens = Tokens::new(text).skip_while(|token| *token == Token::Semicolon);
+    let words: Vec<Token<'_>> = tokens
+        .take_while(|token| *token != Token::Semicolon)
+        .skip(1)
+        .skip_while(|token| token.is("work") || token.is("transaction"))
+        .take(2)
+        .collect();
+    match words.as_slice() {
+        [and, chain] if and.is("and") && chain.is("chain") => Next::Block,
+        _ => Next::Nothing,
     }
 }
 
@@ -117,7 +140,7 @@ impl Session {
         self.acks_to_skip = 0;
         let limbo = self.limbo.as_mut();
         let error = limbo.map_or_else(aborted, |limbo| limbo.error(effects));
-        error.put(self.cout.tail());
+        error.put(self.answers());
     }
 
     fn limbo_refuse(&mut self, effects: Option<&[Effect]>) {
@@ -128,14 +151,14 @@ impl Session {
     fn limbo_ready(&mut self, status: TransactionStatus) {
         self.status = status;
         self.request_answered();
-        reply::put_ready(self.cout.tail(), status);
+        reply::put_ready(self.answers(), status);
     }
 
     fn limbo_acknowledge(&mut self, tag: u8) {
         if self.acks_to_skip > 0 {
             self.acks_to_skip -= 1;
         } else {
-            frontend::put(self.cout.tail(), tag, &[]);
+            frontend::put(self.answers(), tag, &[]);
         }
     }
 
@@ -143,34 +166,38 @@ impl Session {
     fn leave_limbo(&mut self, exit: Exit) -> Result<(), ClientError> {
         let limbo = self.limbo.take().unwrap_or_default();
         self.status = TransactionStatus::Idle;
-        match limbo.reason.filter(|_| !limbo.told) {
-            Some(error) if exit == Exit::Commit => Err(error),
-            _ => {
-                reply::put_command_complete(self.cout.tail(), "ROLLBACK");
-                Ok(())
+        let silent = limbo.reason.filter(|_| !limbo.told);
+        match (exit, silent) {
+            (Exit::Commit(_), Some(error)) => return Err(error),
+            (Exit::Commit(Next::Block) | Exit::Rollback(Next::Block), _) => {
+                self.begin = Some(b"BEGIN".to_vec());
+                self.status = TransactionStatus::Open;
             }
+            _ => {}
         }
+        reply::put_command_complete(self.answers(), "ROLLBACK");
+        Ok(())
     }
 
     fn limbo_query(&mut self, text: &[u8]) {
         let class = classify(text);
         self.names.forget_unnamed();
-        match exit_of(class.effects.as_deref(), class.statements) {
+        match exit_of(text, &class) {
             None => {
                 self.put_limbo_error(class.effects.as_deref());
                 self.limbo_ready(TransactionStatus::Failed);
             }
             Some(Exit::Empty) => {
-                frontend::put(self.cout.tail(), b'I', &[]);
+                frontend::put(self.answers(), b'I', &[]);
                 self.limbo_ready(self.status);
             }
             Some(exit) => match self.leave_limbo(exit) {
                 Ok(()) if class.statements > 1 => {
                     frontend::put_query(&mut self.again, behind_first(text));
                 }
-                Ok(()) => self.limbo_ready(TransactionStatus::Idle),
+                Ok(()) => self.limbo_ready(self.status),
                 Err(error) => {
-                    error.put(self.cout.tail());
+                    error.put(self.answers());
                     self.limbo_ready(TransactionStatus::Idle);
                 }
             },
@@ -180,7 +207,10 @@ impl Session {
     fn limbo_parse(&mut self, body: &[u8]) -> Result<(), End> {
         let parse = frontend::parse(body)?;
         let prepared = Prepared::new(parse.text, parse.types, self.scope());
-        let exits = exit_of(prepared.class.effects.as_deref(), prepared.class.statements);
+        let exits = exit_of(&prepared.source, &prepared.class);
+        if exits.is_some() {
+            self.free_retaken(parse.name);
+        }
         let taken = !parse.name.is_empty() && self.names.get(parse.name).is_some();
         if exits.is_none() || taken {
             self.limbo_refuse(prepared.class.effects.as_deref());
@@ -194,7 +224,7 @@ impl Session {
 
     fn exit_named(&self, name: &[u8]) -> Option<Exit> {
         let prepared: &Rc<Prepared> = self.names.get(name)?;
-        exit_of(prepared.class.effects.as_deref(), prepared.class.statements)
+        exit_of(&prepared.source, &prepared.class)
     }
 
     fn limbo_bind(&mut self, body: &[u8]) -> Result<(), End> {
@@ -226,7 +256,7 @@ impl Session {
             return Ok(());
         }
         if kind == b'S' {
-            frontend::put(self.cout.tail(), b't', &[b"\0\0"]);
+            frontend::put(self.answers(), b't', &[b"\0\0"]);
         }
         self.limbo_acknowledge(b'n');
         Ok(())
@@ -242,10 +272,10 @@ impl Session {
         let (portal, _) = frontend::execute(body)?;
         match self.limbo_portal(portal) {
             None => self.limbo_refuse(None),
-            Some(Exit::Empty) => frontend::put(self.cout.tail(), b'I', &[]),
+            Some(Exit::Empty) => frontend::put(self.answers(), b'I', &[]),
             Some(exit) => {
                 if let Err(error) = self.leave_limbo(exit) {
-                    error.put(self.cout.tail());
+                    error.put(self.answers());
                     self.discarding = true;
                 }
             }
@@ -271,6 +301,20 @@ fn behind_first(text: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_block_may_follow() {
+        let cases = [
+            ("rollback", Next::Nothing),
+            ("; ROLLBACK WORK and chain;", Next::Block),
+            ("commit transaction and no chain", Next::Nothing),
+            ("abort and /* so */ chain", Next::Block),
+            ("rollback; and chain", Next::Nothing),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(next_of(text.as_bytes()), expected, "{text}");
+        }
+    }
 
     #[test]
     fn the_first_statement_is_cut_off() {

@@ -209,8 +209,8 @@ impl Session {
         }
         if self.has_failed() {
             self.more = None;
-            aborted().put(self.cout.tail());
-            reply::put_ready(self.cout.tail(), TransactionStatus::Failed);
+            aborted().put(self.answers());
+            reply::put_ready(self.answers(), TransactionStatus::Failed);
             return Taken::All;
         }
         self.begin_part(text, part, Reply::Query, None)
@@ -272,7 +272,7 @@ impl Session {
     ) -> Taken {
         let notices = self.notices(&part.decision.notices);
         self.take_passing_of_lease();
-        self.cout.tail().extend_from_slice(&notices);
+        self.answers().extend_from_slice(&notices);
         if part.decision.placement == Placement::AfterCommit {
             // Its transaction is another then, in which it is taken again.
             let work = Work {
@@ -309,6 +309,7 @@ impl Session {
 
     /// Begins to do a statement's work. Nothing may be owed; the client's next frames wait.
     fn begin_procedure(&mut self, work: Work, reply: Reply, parameters: Option<Parameters>) {
+        self.take_passing_of_lease();
         let mut running = Running::new(work, reply, parameters);
         if let Some(begin) = self.begin.take() {
             running.block = Some(begin);
@@ -475,9 +476,9 @@ impl Session {
                 if let Some(asked) = self.asked_step() {
                     asked.answer.tag = text;
                 }
-                self.pop_executed(expect);
+                self.pop_step(expect);
             }
-            b'I' => self.pop_executed(expect),
+            b'I' => self.pop_step(expect),
             b'E' if !error_fields(body).is_fatal() => {
                 self.note_unwatched(&error_fields(body));
                 self.settings.fail();
@@ -511,7 +512,7 @@ impl Session {
         }
     }
 
-    fn pop_executed(&mut self, expect: Option<Expect>) {
+    fn pop_step(&mut self, expect: Option<Expect>) {
         if expect == Some(Expect::Execute) {
             self.owed.pop();
         }

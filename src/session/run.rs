@@ -145,6 +145,8 @@ pub(super) struct Note {
     pub opts_out: bool,
     /// The same, by a function that it calls.
     pub calls: bool,
+    /// Its text is too long to be read: it may end a transaction, or begin one.
+    pub unread: bool,
     /// What the client is told of statements of the text besides what the server says.
     pub told: Option<ToldOf>,
     /// Where the text is another than the client's.
@@ -306,7 +308,7 @@ pub struct Session {
     pub(super) copy_open: bool,
     /// The client said Terminate; what it sent before is still carried out.
     pub(super) terminating: bool,
-    /// A statement that may write was executed since the last ReadyForQuery.
+    /// A statement that may write was answered in an extended batch whose ReadyForQuery is to come.
     pub(super) unsettled_writes: bool,
     /// A COMMIT was completed since the last ReadyForQuery.
     pub(super) unsettled_commit: bool,
@@ -342,6 +344,12 @@ pub struct Session {
     pub(super) told_once: Vec<Arc<str>>,
     /// Savepoints that the server knows nothing of.
     pub(super) savepoints: Savepoints,
+    /// Statements that a repetition closed, whatever becomes of the requests under way.
+    pub(super) closed: Vec<u64>,
+    /// Names that the request at hand made and the server, or the proxy, acknowledged.
+    pub(super) acknowledged: Vec<NameChange>,
+    /// Those of them whose Parse is taken once more.
+    pub(super) retaken: Vec<NameChange>,
     /// The pause before a repetition.
     pub(super) pause: Option<Pin<Box<tokio::time::Sleep>>>,
     /// Requests under way as the client sent them.
@@ -400,6 +408,9 @@ impl Session {
             unnamed_verdict: None,
             told_once: Vec::new(),
             savepoints: Savepoints::default(),
+            closed: Vec::new(),
+            acknowledged: Vec::new(),
+            retaken: Vec::new(),
             pause: None,
             client,
             cin: ReadBuffer::default(),
@@ -585,6 +596,10 @@ impl Session {
                     "canceling statement due to user request",
                 );
                 if !self.stop_pausing(&error) {
+                    if self.is_repeating() {
+                        // Should the server obey, it is not a difference that the client is told of.
+                        self.stopped = Some(error);
+                    }
                     self.stop_repeating();
                     self.expect_cancel();
                 }
@@ -681,6 +696,9 @@ impl Session {
     /// Gives the lease back when nothing is owed on it.
     pub(super) fn release_if_settled(&mut self) {
         let keeps = self.pin.is_some() || self.env.mode == PoolMode::Session;
+        if keeps {
+            self.watch_again();
+        }
         if keeps || self.phase == Phase::Welcome || self.is_passing() {
             return;
         }
@@ -688,7 +706,7 @@ impl Session {
     }
 
     /// A frame of the client was sent in part: the connection cannot serve anyone else.
-    fn is_passing(&self) -> bool {
+    pub(super) fn is_passing(&self) -> bool {
         matches!(self.from_client, Rest::Pass(left) if left > 0)
     }
 

@@ -65,7 +65,7 @@ enum Asked<'a> {
 impl Session {
     /// The statement that the server gets in place of one about savepoints.
     pub(super) fn stand_in(&self, text: &[u8], class: &Class) -> Option<&'static [u8]> {
-        let failed = self.owed.ready_due() == 0 && self.owed.status() == TransactionStatus::Failed;
+        let failed = self.owed.ready_due() == 0 && self.block() == TransactionStatus::Failed;
         match self.asked(text, class) {
             // A failed transaction takes none of these, which it says of the text itself.
             Asked::One(Effect::Savepoint(_) | Effect::Release(_)) if failed => None,
@@ -172,7 +172,7 @@ impl Session {
 
     fn answer_query_here(&mut self, effect: &Effect) {
         self.names.forget_unnamed();
-        reply::put_command_complete(self.cout.tail(), tag(effect));
+        reply::put_command_complete(self.answers(), tag(effect));
         self.end_query(TransactionStatus::Open);
     }
 
@@ -182,6 +182,10 @@ impl Session {
         };
         if self.is_as_at(mark) {
             self.answer_query(effect, None);
+            return;
+        }
+        if self.moves_portal(mark) {
+            self.refuse_query(fetched(name));
             return;
         }
         let mut answer = Vec::new();
@@ -308,7 +312,11 @@ impl Session {
         reply::put_command_complete(&mut answer, tag(effect));
         if self.is_as_at(mark) {
             self.finish(effect, None);
-            self.cout.tail().append(&mut answer);
+            self.answers().append(&mut answer);
+            return;
+        }
+        if self.moves_portal(mark) {
+            self.refuse_parse(fetched(name));
             return;
         }
         let mut error = Vec::new();
@@ -364,6 +372,12 @@ impl Session {
         self.replay
             .as_ref()
             .is_some_and(|replay| replay.is_as_at(mark))
+    }
+
+    fn moves_portal(&self, mark: Mark) -> bool {
+        self.replay
+            .as_ref()
+            .is_some_and(|replay| replay.moves_portal(mark))
     }
 
     fn take_back(&mut self, mark: Mark, answer: Vec<u8>, error: Vec<u8>) -> bool {
@@ -525,6 +539,18 @@ fn diverged(name: &[u8]) -> ClientError {
         ),
     )
     .hint("Run the whole transaction again.")
+}
+
+fn fetched(name: &[u8]) -> ClientError {
+    ClientError::error(
+        sqlstate::SERIALIZATION_FAILURE,
+        format!(
+            "could not roll back to savepoint \"{}\"",
+            String::from_utf8_lossy(name)
+        ),
+    )
+    .detail("Behind it rows were fetched from a portal that was bound ahead of it.")
+    .hint("Run the whole transaction again, and fetch all rows of a portal before going on.")
 }
 
 fn too_long(name: &[u8]) -> ClientError {

@@ -429,17 +429,17 @@ impl Session {
         let status = self.status;
         if status == TransactionStatus::Failed {
             self.more = None;
-            aborted().put(self.cout.tail());
+            aborted().put(self.answers());
             return status;
         }
         let alone = status == TransactionStatus::Idle && script.0.len() == 1;
         for told in script.0.iter().filter_map(|piece| piece.told.as_ref()) {
             let mut out = Vec::new();
             match self.carry_out(told, alone, true, &mut out) {
-                Ok(()) => self.cout.tail().append(&mut out),
+                Ok(()) => self.answers().append(&mut out),
                 Err(error) => {
                     self.more = None;
-                    error.put(self.cout.tail());
+                    error.put(self.answers());
                     self.settings.abandon(false);
                     self.obey_switches();
                     if status == TransactionStatus::Open {
@@ -577,7 +577,7 @@ impl Session {
             self.refuse_parse(error);
             return;
         }
-        error.put(self.cout.tail());
+        error.put(self.answers());
         self.discarding = true;
         if self.begin.take().is_some() {
             self.status = TransactionStatus::Failed;

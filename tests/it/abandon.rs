@@ -10,7 +10,9 @@ use rand::{Rng, SeedableRng};
 
 use crate::client::{Client, Login, render, tags};
 use crate::dsql::Cluster;
-use crate::message::{Frame, bind_text, describe, execute, flush, message, parse, query, sync};
+use crate::message::{
+    Frame, bind_text, close, describe, execute, flush, message, parse, query, sync,
+};
 use crate::postgres::ROLE;
 use crate::proxy::{Plan, Proxy, plan};
 use crate::upstream::{Conversation, Upstream, error, one_column, row};
@@ -904,4 +906,202 @@ fn patient_login(proxy: &Proxy) -> Client {
             Err(error) => assert!(!error.sqlstate().is_empty()),
         }
     }
+}
+
+/// DSQL fails so and the connection goes on; at a commit nobody knows what became of it.
+#[test]
+fn a_failure_of_the_server_leaves_the_outcome_of_a_commit_unknown() {
+    let failing = |status: &'static [u8], extended: bool| {
+        cutting(1, move |conversation| {
+            if extended {
+                conversation.send(&[message(b'1', &[]), message(b'2', &[])].concat())?;
+            }
+            let failure = error("ERROR", "XX000", "server unavailable");
+            conversation.send(&[failure, message(b'Z', status)].concat())?;
+            conversation.serve()
+        })
+    };
+    let extended = |text: &str| {
+        [
+            parse("", text, &[]),
+            bind_text("", "", &[]),
+            execute("", 0),
+            sync(),
+        ]
+        .concat()
+    };
+    let first = "insert into t values (1)";
+    let insert = "insert into t values ('cut')";
+    /// What is run before; the request; the state and the SQLSTATE behind it.
+    type Case<'a> = (&'a [&'a str], Vec<u8>, &'a [u8], &'a str);
+    let cases: [Case<'_>; 6] = [
+        (&[], query(insert), b"I", "08007"),
+        (&[], extended(insert), b"I", "08007"),
+        (&["begin", first], query("commit /* cut */"), b"I", "08007"),
+        (
+            &["begin", first],
+            extended("commit /* cut */"),
+            b"I",
+            "08007",
+        ),
+        (&[], query("select 'cut'"), b"I", "XX000"),
+        (&["begin", first], query(insert), b"E", "XX000"),
+    ];
+    for (before, request, state, expected) in cases {
+        let (_upstream, proxy) = failing(state, request[0] == b'P');
+        let mut client = proxy.connect();
+        before.iter().for_each(|text| drop(client.run(text)));
+        client.send(&request);
+        let frames = client.until_ready();
+        assert_eq!(codes(&frames), [expected], "{before:?}");
+        assert_eq!(status(&frames), char::from(state[0]));
+        let unknown = expected == "08007";
+        let count = proxy.metrics().sum("dsqlproxy_commit_unknown_total", &[]);
+        assert_eq!(count, f64::from(u8::from(unknown)), "{before:?}");
+        if unknown {
+            let error = frames.iter().find(|frame| frame.tag == b'E');
+            let error = error.expect("an error");
+            assert!(error.field(b'H').is_some() && error.field(b'D').is_some());
+            let line = proxy.log.wait_for("outcome_unknown=true", 1);
+            assert!(!line.contains("'cut'"), "{line}");
+            goes_on(&mut client);
+        }
+    }
+}
+
+/// The ReadyForQuery of one batch does not settle what the next one writes; and a simple request
+/// commits what was executed without a Sync.
+#[test]
+fn a_write_whose_answer_was_shown_is_of_unknown_outcome() {
+    let acknowledged = || {
+        let done = message(b'C', b"INSERT 0 1\0");
+        [message(b'1', &[]), message(b'2', &[]), done].concat()
+    };
+    let batch =
+        |text: &str| [parse("", text, &[]), bind_text("", "", &[]), execute("", 0)].concat();
+    let (_upstream, proxy) = cutting(1, move |conversation| conversation.send(&acknowledged()));
+    let mut client = proxy.connect();
+    let both = [
+        batch("select 1"),
+        sync(),
+        batch("insert into t values ('cut')"),
+        sync(),
+    ];
+    client.send(&both.concat());
+    assert_eq!(tags(&client.until_ready()), "12CZ");
+    let frames = client.until_ready();
+    assert_eq!(tags(&frames), "12CEZ");
+    assert_eq!(codes(&frames), ["08007"]);
+    goes_on(&mut client);
+
+    let (_upstream, proxy) = cutting(1, |_| Ok(()));
+    let mut client = proxy.connect();
+    client.send(&[batch("insert into t values (1)"), flush()].concat());
+    assert_eq!(tags(&client.until(b'C')), "12C");
+    client.send(&query("select 'cut'"));
+    assert_eq!(codes(&client.until_ready()), ["08007"]);
+    goes_on(&mut client);
+
+    // Without anything that commits it, nothing was.
+    let (_upstream, proxy) = cutting(1, move |conversation| conversation.send(&acknowledged()));
+    let mut client = proxy.connect();
+    client.send(&[batch("insert into t values ('cut')"), flush()].concat());
+    let frames = client.until(b'E');
+    assert_eq!(
+        (tags(&frames).as_str(), codes(&frames)),
+        ("12CE", vec!["08006".into()])
+    );
+    assert_eq!(client.exchange(&[sync()]), "Z");
+    goes_on(&mut client);
+}
+
+#[test]
+fn a_text_that_is_too_long_to_be_read_may_have_committed() {
+    let (_upstream, proxy) = cutting(1, |_| Ok(()));
+    let mut client = proxy.connect();
+    client.run("begin");
+    client.run("insert into t values (1)");
+    let long = format!("commit /* cut {} */", "x".repeat(2 << 20));
+    client.send(&query(long));
+    let frames = client.until_closed().expect("an end");
+    assert_eq!(codes(&frames), ["08007"]);
+    let count = proxy.metrics().sum("dsqlproxy_commit_unknown_total", &[]);
+    assert_eq!(count, 1.0);
+}
+
+/// What was acknowledged before the connection was lost is taken again, and is not a second time.
+#[test]
+fn names_that_a_lost_request_made_are_made_again() {
+    let batch = |first: Vec<u8>| {
+        let cut = parse("", "select 'cut'", &[]);
+        [first, cut, bind_text("", "", &[]), execute("", 0), sync()]
+    };
+    // Known to the connection, so that the proxy answers at once.
+    let (_upstream, proxy) = cutting(1, |_| Ok(()));
+    let mut client = proxy.connect();
+    client.exchange(&[parse("s", "select 1", &[]), sync()]);
+    client.exchange(&[close(b'S', "s"), sync()]);
+    assert_eq!(
+        client.exchange(&batch(parse("s", "select 1", &[]))),
+        "112CZ"
+    );
+    let run = [bind_text("", "s", &[]), execute("", 0), sync()];
+    assert_eq!(client.exchange(&run), "2CZ");
+    // One that is taken twice by the client stays an error.
+    client.send(&[parse("s", "select 1", &[]), sync()].concat());
+    client.until_ready();
+
+    // Closed by the proxy itself.
+    let (_upstream, proxy) = cutting(1, |_| Ok(()));
+    let mut client = proxy.connect();
+    client.exchange(&[parse("s", "select 1", &[]), sync()]);
+    assert_eq!(client.exchange(&batch(close(b'S', "s"))), "312CZ");
+    goes_on(&mut client);
+
+    // Acknowledged by the server.
+    let (_upstream, proxy) = cutting(1, |conversation| {
+        conversation.send(&message(b'1', &[]))?;
+        while conversation.frame()?.tag != b'S' {}
+        Ok(())
+    });
+    let mut client = proxy.connect();
+    client.send(&[parse("s", "select 'cut'", &[]), flush()].concat());
+    assert_eq!(tags(&client.until(b'1')), "1");
+    assert_eq!(client.exchange(&run), "2CZ");
+    assert_eq!(client.exchange(&run), "2CZ");
+}
+
+#[test]
+fn a_failed_transaction_is_followed_by_the_one_that_was_asked_for() {
+    let (upstream, proxy) = cutting(1, |_| Ok(()));
+    let mut client = proxy.connect();
+    client.run("begin");
+    client.run("insert into t values (1)");
+    assert_eq!(client.sqlstate("select 'cut'"), "40001");
+    let frames = client.query("rollback and chain");
+    assert_eq!((tags(&frames), status(&frames)), ("CZ".into(), 'T'));
+    assert_eq!(status(&client.query("insert into t values (2)")), 'T');
+    client.run("commit");
+    let seen = upstream.statements.lock().expect("unpoisoned").clone();
+    let begins = seen
+        .iter()
+        .filter(|text| text.eq_ignore_ascii_case("begin"));
+    assert_eq!(begins.count(), 2, "{seen:?}");
+
+    let (_upstream, proxy) = cutting(1, |_| Ok(()));
+    let mut client = proxy.connect();
+    client.run("begin");
+    client.run("insert into t values (1)");
+    assert_eq!(client.sqlstate("select 'cut'"), "40001");
+    let batch = [
+        parse("", "commit work and chain", &[]),
+        bind_text("", "", &[]),
+        execute("", 0),
+        sync(),
+    ];
+    client.send(&batch.concat());
+    let frames = client.until_ready();
+    assert_eq!((tags(&frames), status(&frames)), ("12CZ".into(), 'T'));
+    client.run("rollback");
+    goes_on(&mut client);
 }

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::client::Client;
 use crate::message::{
-    Frame, bind_text, copy_data, copy_done, describe, execute, flush, parse, query, sync,
+    Frame, bind_text, copy_data, copy_done, describe, execute, flush, message, parse, query, sync,
 };
 use crate::postgres;
 use crate::proxy::{Proxy, plan};
+use crate::upstream::Upstream;
 
 /// A table `name` of rows `(id, value)`, whose commits can be refused.
 pub struct Table {
@@ -348,4 +349,100 @@ fn clients_of_one_hot_row_all_get_through() {
     proxy.wait_base();
     let value: u32 = table.value(3).parse().expect("a number");
     assert!(value >= 8 * 18);
+}
+
+/// DSQL may find a conflict before it asks for the data.
+#[test]
+fn a_copy_is_run_again_before_its_data_are_asked_for() {
+    let upstream = Upstream::start(|conversation| {
+        let conflict = crate::upstream::error("ERROR", "40001", "schema has changed (OC001)");
+        conversation.serve_until("copy")?;
+        conversation.send(&[conflict, message(b'Z', b"I")].concat())?;
+        conversation.serve_until("copy")?;
+        conversation.send(&message(b'G', &[0, 0, 0]))?;
+        while conversation.frame()?.tag != b'c' {}
+        conversation.send(&[message(b'C', b"COPY 1\0"), message(b'Z', b"I")].concat())?;
+        conversation.serve()
+    });
+    let proxy = plan().endpoint(&upstream.endpoint()).retry(3).start();
+    let mut client = proxy.connect();
+    client.send(&query("copy t from stdin"));
+    client.expect(b'G');
+    client.send(&[copy_data(b"1\n"), copy_done()].concat());
+    assert_eq!(tags(&client.until_ready()), "CZ");
+    client.run("select 1");
+    assert_eq!(outcomes(&proxy, "repeated"), 1.0);
+}
+
+/// As libpq sends it: the Sync is ahead of the data.
+#[test]
+fn a_copy_in_the_extended_protocol_is_run_again() {
+    let (proxy, mut table) = start();
+    let name = table.name.clone();
+    let mut client = proxy.connect();
+    table.refuse(2);
+    let text = format!("copy {name} from stdin");
+    let batch = [
+        parse("", text, &[]),
+        bind_text("", "", &[]),
+        execute("", 0),
+        sync(),
+    ];
+    client.send(&batch.concat());
+    assert_eq!(tags(&client.until(b'G')), "12G");
+    client.send(&[copy_data(b"21\t1\n"), copy_done(), sync()].concat());
+    assert_eq!(tags(&client.until_ready()), "CZ");
+    assert_eq!(table.value(21), "1");
+    client.run("select 1");
+    drop(client);
+    proxy.wait_base();
+}
+
+#[test]
+fn a_session_that_could_not_be_watched_is_watched_again() {
+    let mut table = Table::new();
+    let proxy = plan().retry(3).session_mode().start();
+    let mut client = proxy.connect();
+    let mixed = [
+        parse("", "select 1", &[]),
+        bind_text("", "", &[]),
+        execute("", 0),
+        query("select 2"),
+    ];
+    assert_eq!(client.exchange(&mixed), "12DCTDCZ");
+    table.refuse(1);
+    client.run(&format!("update {} set value = 7 where id = 1", table.name));
+    assert_eq!(table.value(1), "7");
+}
+
+/// A statement that is cancelled while it is run again has not been answered otherwise.
+#[test]
+fn a_cancelled_repetition_says_so() {
+    let (proxy, mut table) = start();
+    let name = table.name.clone();
+    table.direct.run(&format!(
+        "create sequence {name}_calls;
+         create function {name}_slow() returns int language plpgsql as $$
+         begin
+             if nextval('{name}_calls') > 1 then perform pg_sleep(60); end if;
+             return 1;
+         end $$"
+    ));
+    let mut client = proxy.connect();
+    client.run("begin");
+    client.run(&format!("select {name}_slow()"));
+    client.run(&format!("update {name} set value = 1 where id = 1"));
+    table.refuse(1);
+    client.send(&query("commit"));
+    let sleeps = format!(
+        "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and query like '%{name}%'"
+    );
+    while table.direct.scalar(&sleeps) == "0" {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    client.cancel();
+    let frames = client.until_ready();
+    assert_eq!(error(&frames).sqlstate(), "57014");
+    assert_eq!(table.value(1), "0");
+    client.run("select 1");
 }

@@ -542,3 +542,134 @@ fn what_is_refused() {
     drop(client);
     proxy.wait_base();
 }
+
+/// What is answered here does not overtake what the server has said and the client has not taken.
+#[test]
+fn answers_come_in_order_however_slowly_they_are_read() {
+    let (proxy, _direct, name) = start();
+    let mut client = proxy.connect();
+    // So small a window that the end of an answer has to wait.
+    let socket = socket2::SockRef::from(client.socket());
+    socket
+        .set_recv_buffer_size(256 * 1024)
+        .expect("a small window");
+    let run = |text: &str| [bind_text("", text, &[]), execute("", 0), sync()].concat();
+    client.exchange(&[
+        parse("big", "select repeat('x', 100000)", &[]),
+        parse("set", "savepoint a", &[]),
+        parse("back", "rollback to a", &[]),
+        sync(),
+    ]);
+    client.run("begin");
+    client.run(&format!("update {name} set value = 1 where id = 1"));
+    let big = query("select repeat('x', 100000)");
+    let round = [
+        big.clone(),
+        query("savepoint a"),
+        big.clone(),
+        query("rollback to a"),
+        big.clone(),
+        query("release a"),
+        query("savepoint a"),
+        run("big"),
+        run("back"),
+    ];
+    client.send(&round.concat().repeat(30));
+    for _ in 0..30 {
+        for expected in [
+            "TDCZ", "CZ", "TDCZ", "CZ", "TDCZ", "CZ", "CZ", "2DCZ", "2CZ",
+        ] {
+            assert_eq!(tags(&client.until_ready()), expected);
+        }
+    }
+}
+
+/// Behind ROLLBACK TO the transaction is open again, though the batch goes on.
+#[test]
+fn a_savepoint_behind_a_rollback_to_in_one_batch() {
+    let (proxy, mut direct, name) = start();
+    let mut client = proxy.connect();
+    let run = |text: &str| [parse("", text, &[]), bind_text("", "", &[]), execute("", 0)].concat();
+    client.run("begin");
+    client.run(&format!("insert into {name} values (11, 1)"));
+    client.run("savepoint a");
+    assert_eq!(client.sqlstate("select 1/0"), "22012");
+    let batch = [
+        run("rollback to a"),
+        run("savepoint b"),
+        run(&format!("insert into {name} values (12, 1)")),
+        sync(),
+    ];
+    assert_eq!(client.exchange(&batch), "12C12C12CZ");
+    assert_eq!(client.exchange(&[run("rollback to b"), sync()]), "12CZ");
+    client.run("commit");
+    assert_eq!(sum(&mut direct, &name), "1");
+    drop(client);
+    proxy.wait_base();
+}
+
+/// A portal would go back with its transaction and give rows a second time.
+#[test]
+fn a_portal_that_was_fetched_from_behind_the_mark() {
+    let (proxy, _direct, name) = start();
+    let mut client = proxy.connect();
+    client.run("begin");
+    let fetch = || [execute("c", 2), sync()];
+    client.exchange(&[
+        parse("", format!("select id from {name} order by id"), &[]),
+        bind_text("c", "", &[]),
+        sync(),
+    ]);
+    assert_eq!(client.exchange(&fetch()), "DDsZ");
+    client.run("savepoint a");
+    // Nothing to be undone: the portal is where the client left it.
+    assert_eq!(client.exchange(&fetch()), "DDsZ");
+    client.run("rollback to a");
+    client.run("savepoint b");
+    client.run(&format!("update {name} set value = 1 where id = 1"));
+    client.run("rollback to b");
+    client.send(&fetch().concat());
+    assert_eq!(client.until_ready()[0].values(), [Some(b"5".to_vec())]);
+    client.run(&format!("update {name} set value = 1 where id = 1"));
+    assert_eq!(client.exchange(&fetch()), "DDsZ");
+    let frames = client.query("rollback to b");
+    assert_eq!(
+        (tags(&frames).as_str(), frames[0].sqlstate()),
+        ("EZ", "40001".into())
+    );
+    client.run("rollback");
+    drop(client);
+    proxy.wait_base();
+}
+
+/// What made room for a statement behind the mark is there again ahead of it.
+#[test]
+fn a_statement_that_was_evicted_behind_the_mark() {
+    let name = start().2;
+    let proxy = plan()
+        .savepoints("emulate")
+        .pool("prepared_statements", 2)
+        .start();
+    let mut client = proxy.connect();
+    client.run("begin");
+    let first = [
+        parse("s1", format!("select value from {name} where id = 1"), &[]),
+        bind_text("", "s1", &[]),
+        execute("", 0),
+        sync(),
+    ];
+    assert_eq!(client.exchange(&first), "12DCZ");
+    client.run("savepoint a");
+    client.run(&format!("update {name} set value = 1 where id = 2"));
+    for number in 2..5 {
+        let text = format!("select {number}");
+        client.exchange(&[parse(&format!("s{number}"), text, &[]), sync()]);
+    }
+    client.run("rollback to a");
+    let again = [bind_text("", "s1", &[]), execute("", 0), sync()];
+    assert_eq!(client.exchange(&again), "2DCZ");
+    client.run("commit");
+    assert_eq!(client.exchange(&again), "2DCZ");
+    drop(client);
+    proxy.wait_base();
+}

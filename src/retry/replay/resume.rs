@@ -111,6 +111,8 @@ impl Replay {
     /// The first step of running such a request again.
     pub(super) fn send_begin(&mut self) -> Action {
         self.phase = Phase::Opening;
+        // As every simple request does.
+        self.actions.push_back(Action::Forget(Vec::new()));
         let mut out = Vec::new();
         frontend::put_query(&mut out, b"BEGIN");
         Action::Send(out)
@@ -297,6 +299,6 @@ impl Segment {
         self.writes
             && self.closed
             && self.shown.is_empty()
-            && !(self.controls || self.begins || self.own_begin || self.copying || self.lost)
+            && !(self.controls || self.begins || self.own_begin || self.copies != 0 || self.lost)
     }
 }

@@ -66,6 +66,10 @@ struct Bench {
     efforts: Vec<u32>,
     /// Names of statements that are no longer there.
     forgotten: Vec<Vec<u8>>,
+    /// How often the unnamed one was not, either.
+    unnamed_lost: usize,
+    /// Names of statements that are there again.
+    remembered: Vec<Vec<u8>>,
 }
 
 impl Bench {
@@ -75,6 +79,8 @@ impl Bench {
             replay: Replay::new(LIMITS, Rc::clone(&budget)),
             budget,
             forgotten: Vec::new(),
+            unnamed_lost: 0,
+            remembered: Vec::new(),
             held: Vec::new(),
             seen: Vec::new(),
             sent: Vec::new(),
@@ -133,10 +139,14 @@ impl Bench {
                 Action::Send(bytes) => self.sent.push(bytes),
                 Action::Inject(bytes) => self.seen.extend(bytes),
                 Action::Wait(_) => self.waits += 1,
+                Action::Remember(names) => self.remembered.extend(names),
                 Action::Tell(outcome) => self.told.push(outcome),
                 Action::Conflict(evidence) => self.conflicts.push(evidence),
                 Action::Measured(effort) => self.efforts.push(effort.repetitions),
-                Action::Forget(names) => self.forgotten.extend(names),
+                Action::Forget(names) => {
+                    self.forgotten.extend(names);
+                    self.unnamed_lost += 1;
+                }
                 Action::Lost => panic!("lost"),
             }
         }
@@ -1128,4 +1138,119 @@ fn transaction_control_within_is_not_run_in_a_block() {
     assert_eq!(bench.seen(), format!("{rows} E40001 ZI"));
     assert_eq!(bench.sent(), "");
     assert_eq!(bench.told, [Outcome::Ineligible]);
+}
+
+fn copy_rows() -> Vec<u8> {
+    let mut data = Vec::new();
+    frontend::put(&mut data, b'd', &[b"1"]);
+    frontend::put(&mut data, b'c', &[]);
+    data
+}
+
+#[test]
+fn a_copy_that_failed_before_its_data_asks_for_them_in_the_repetition() {
+    let mut bench = Bench::new();
+    bench.send("COPY", WRITE);
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(bench.sent_tags(), "Q");
+    bench.answer(&frames("G"));
+    assert_eq!(bench.seen(), "G");
+    assert!(!bench.replay.is_repeating(), "the client sends its data");
+    assert_eq!(bench.told, [Outcome::Repeated]);
+    // From here it is as in a first run: without the data nothing is repeated, with them all is.
+    bench.replay.note_copy_end(&copy_rows());
+    bench.answer(&frames("CCOPY_1 E40001 ZI"));
+    assert_eq!(bench.sent_tags(), "Qdc");
+    bench.answer(&frames("G CCOPY_1 ZI"));
+    assert_eq!(bench.seen(), "CCOPY_1 ZI");
+    bench.send("COPY", WRITE);
+    bench.answer(&frames("E40001 ZI G E40001 ZI"));
+    assert_eq!(bench.seen(), "G E40001 ZI");
+    // Data that came along before the server was ready for them are sent along again.
+    let mut bench = Bench::new();
+    bench.send("COPY", WRITE);
+    bench.replay.note_copy_end(&copy_rows());
+    bench.answer(&frames("E40001 ZI"));
+    assert_eq!(bench.sent_tags(), "Qdc");
+    bench.answer(&frames("G CCOPY_1 ZI"));
+    assert_eq!(bench.seen(), "G CCOPY_1 ZI");
+}
+
+#[test]
+fn a_sync_ahead_of_copy_data_is_not_sent_again() {
+    let mut bench = Bench::new();
+    bench.parse("", "COPY", PARSE);
+    bench.sync();
+    bench.answer(&frames("G"));
+    bench.replay.note_copy_end(&copy_rows());
+    bench.sync();
+    bench.answer(&frames("CCOPY_1 E40001 ZI"));
+    assert_eq!(bench.sent_tags(), "PdcS");
+    bench.answer(&frames("G E40001 ZI"));
+    assert_eq!(
+        bench.sent_tags(),
+        "PdcS",
+        "the Sync behind the data ends it"
+    );
+    bench.answer(&frames("G CCOPY_1 ZI"));
+    assert_eq!(bench.seen(), "G CCOPY_1 ZI");
+
+    // Data that do not wait for the server have their Sync behind them.
+    let mut bench = Bench::new();
+    bench.parse("", "COPY", PARSE);
+    bench.replay.note_copy_end(&copy_rows());
+    bench.sync();
+    bench.answer(&frames("G CCOPY_1 E40001 ZI"));
+    assert_eq!(bench.sent_tags(), "PdcS");
+    bench.answer(&frames("G CCOPY_1 ZI"));
+    assert_eq!(bench.seen(), "G CCOPY_1 ZI");
+}
+
+#[test]
+fn acknowledgements_shown_by_a_repetition_are_not_given_again() {
+    let mut bench = Bench::new();
+    bench.parse("s1", "UPDATE", PARSE);
+    bench.sync();
+    bench.answer(&frames("1 2 E40001 ZI 3 ZI"));
+    assert_eq!(bench.seen(), "");
+    bench.answer(&frames("1 2 N"));
+    assert_eq!(bench.seen(), "1 2 N");
+    for _ in 0..2 {
+        bench.answer(&frames("E40001 ZI 3 ZI 1 2"));
+    }
+    bench.answer(&frames("E40001 ZI 3 ZI"));
+    assert_eq!(bench.seen(), "E40001 ZI");
+    assert_eq!(bench.told, [Outcome::Exhausted]);
+}
+
+#[test]
+fn statements_that_a_given_up_repetition_closed_are_forgotten() {
+    let mut bench = Bench::new();
+    let mut close = Vec::new();
+    frontend::put_close_statement(&mut close, b"old");
+    bench.replay.note(&close, PARSE);
+    bench.parse("new", "UPDATE", PARSE);
+    bench.sync();
+    bench.answer(&frames("3 1 2 E40001 ZI 3 ZI"));
+    for _ in 0..3 {
+        bench.answer(&frames("E40001 ZI 3 3 ZI"));
+    }
+    assert_eq!(bench.seen(), "E40001 ZI");
+    assert_eq!(bench.forgotten, [b"new".to_vec(), b"old".to_vec()]);
+}
+
+#[test]
+fn a_rollback_destroys_the_unnamed_statement() {
+    let mut bench = Bench::new();
+    bench.converse(&[
+        ("BEGIN", BEGIN, "CBEGIN ZT"),
+        ("SELECT 1", READ, "D1 CSELECT_1 ZT"),
+    ]);
+    bench.send("SELECT 2", READ);
+    assert_eq!(bench.unnamed_lost, 0);
+    bench.answer(&frames("E40001 ZE"));
+    assert_eq!(
+        (bench.sent(), bench.unnamed_lost),
+        ("ROLLBACK".to_owned(), 1)
+    );
 }
