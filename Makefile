@@ -1,11 +1,12 @@
 # make dev    installs what is missing, builds, and runs PostgreSQL, the emulator and the proxy
 # make test   installs what is missing, then runs the whole test suite
+# make test-clients  programs and test suites of others, through the proxy and on plain PostgreSQL
 # DEV_FLAGS   further arguments of `dsql-proxy dev`, such as DEV_FLAGS=--fresh
 
 SHELL := /bin/bash
 DEV_FLAGS ?=
 
-.PHONY: dev test
+.PHONY: dev test test-clients
 
 dev:
 	@scripts/install-needs build server
@@ -15,3 +16,9 @@ dev:
 test:
 	@scripts/install-needs build server client
 	@scripts/test
+
+test-clients:
+	@scripts/install-needs build server client
+	cargo build --locked
+	tests/clients/run.sh
+	tests/clients/suites.sh

@@ -2,6 +2,7 @@
 
 use super::{CheckArguments, Failure, print};
 use crate::config::Config;
+use crate::server::rules_of;
 
 /// Reads and checks the file. Findings are the result and go to standard output, one a line.
 ///
@@ -9,8 +10,15 @@ use crate::config::Config;
 /// [`Failure::Wrong`] with the number of findings.
 pub fn run(arguments: &CheckArguments) -> Result<(), Failure> {
     let file = arguments.config.display();
-    let Err(problems) = Config::load(&arguments.config) else {
-        return print(&format!("{file}: right"));
+    let problems = match Config::load(&arguments.config) {
+        Ok(config) => match rules_of(&config) {
+            Ok(_) => return print(&format!("{file}: right")),
+            Err(error) => {
+                print(&format!("dialect: {error}"))?;
+                return Err(Failure::Wrong(format!("{file}: 1 problem")));
+            }
+        },
+        Err(problems) => problems,
     };
     for problem in &problems {
         print(&problem.to_string())?;

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{ExplainArguments, Failure, print};
-use crate::config::Config;
 use crate::config::schema::{ClusterKind, Database, Dialect, Savepoints};
+use crate::config::{self, Config};
 use crate::policy::{
-    Action, Decision, Level, Month, Rules, SessionFacts, Switches, TransactionFacts, decide,
+    Action, DdlInTransaction, Decision, LargeDml, Level, Month, Rules, SessionFacts, Switches,
+    TransactionFacts, decide,
 };
+use crate::server::rules_of;
 use crate::sql::Statement;
 use crate::sql::statement::ParseError;
 
@@ -113,13 +115,23 @@ impl Report {
 pub fn run(arguments: &ExplainArguments) -> Result<(), Failure> {
     let config = Config::load(&arguments.config)?;
     let database = database(&config, arguments)?;
-    let rules = rules(arguments.rules.as_deref())?;
+    let (rules, newest) = match &arguments.rules {
+        Some(file) => {
+            let rules = rules(Some(file))?;
+            let newest = rules.newest;
+            (rules, newest)
+        }
+        None => rules_of(&config).map_err(|error| Failure::Wrong(format!("dialect: {error}")))?,
+    };
     let mut facts = SessionFacts {
         profile: match &arguments.profile {
             Some(profile) => super::lint::profile(profile)?,
             None => dialect(&config, database),
         },
-        as_of: super::lint::month(arguments.as_of.as_deref(), &rules)?,
+        as_of: match &arguments.as_of {
+            Some(month) => parse_month(month)?,
+            None => newest,
+        },
         switches: switches(database),
         transaction: TransactionFacts::default(),
     };
@@ -158,6 +170,14 @@ fn dialect(config: &Config, database: &Database) -> Dialect {
 fn switches(database: &Database) -> Switches {
     Switches {
         savepoints: database.savepoints != Some(Savepoints::Reject),
+        ddl_in_transaction: match database.ddl_in_transaction {
+            Some(config::DdlInTransaction::Split) => DdlInTransaction::Split,
+            _ => DdlInTransaction::Reject,
+        },
+        large_dml: match database.large_dml {
+            Some(config::LargeDml::Batch) => LargeDml::Batch,
+            _ => LargeDml::Refuse,
+        },
         ..Switches::default()
     }
 }

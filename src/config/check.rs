@@ -69,18 +69,23 @@ impl Check<'_> {
         let dsql = cluster.is_none_or(|cluster| cluster.kind == ClusterKind::Dsql);
         let keeps = dsql && database.dialect != Dialect::Off;
         let set = [
-            ("statement_timeout", database.statement_timeout),
+            ("statement_timeout", database.statement_timeout.is_some()),
             (
                 "idle_in_transaction_timeout",
-                database.idle_in_transaction_timeout,
+                database.idle_in_transaction_timeout.is_some(),
             ),
-            ("transaction_timeout", database.transaction_timeout),
+            (
+                "transaction_timeout",
+                database.transaction_timeout.is_some(),
+            ),
+            ("ddl_in_transaction", database.ddl_in_transaction.is_some()),
+            ("large_dml", database.large_dml.is_some()),
         ];
-        for (key, value) in set {
+        for (key, is_set) in set {
             self.refuse_if(
-                value.is_some() && !keeps,
+                is_set && !keeps,
                 path!["databases", name, key],
-                "only for a dsql cluster with dialect: compat; set it at the server",
+                "only for a dsql cluster with dialect: compat or strict; set it at the server",
             );
         }
     }
@@ -348,16 +353,8 @@ impl Check<'_> {
             &at("upstream_database"),
             "empty",
         );
-        self.refuse_if(
-            database.dialect == Dialect::Strict,
-            &at("dialect"),
-            "this version does not support it yet; write compat or off",
-        );
         self.refuse_timeouts(name, database);
         self.refuse_unsupported(database.tenancy.is_some(), &at("tenancy"));
-        let ddl = database.ddl_in_transaction.is_some();
-        self.refuse_unsupported(ddl, &at("ddl_in_transaction"));
-        self.refuse_unsupported(database.large_dml.is_some(), &at("large_dml"));
         if let Some(retry) = &database.retry {
             let at = |key: &str| path!["databases", name, "retry", key].to_vec();
             self.refuse_if(retry.attempts > 10, &at("attempts"), "expected 10 or less");

@@ -78,6 +78,9 @@ pub struct Config {
     /// Logging.
     #[serde(default)]
     pub log: Log,
+    /// The rules of the dialect.
+    #[serde(default)]
+    pub dialect: DialectRules,
     /// Tenant policies by name. Not in this version.
     #[serde(default, deserialize_with = "present")]
     pub tenancy: Option<Unsupported>,
@@ -267,11 +270,54 @@ pub enum PoolMode {
 pub enum Dialect {
     /// Statements pass as they are.
     Off,
-    /// Only what means the same on DSQL. Not in this version.
+    /// Only what means the same on DSQL; the rest is refused.
     Strict,
-    /// What DSQL lacks is made to work where that can be done: savepoints in this version.
+    /// What DSQL lacks is made to work where that can be done.
     #[default]
     Compat,
+}
+
+/// Which rules make up the dialect.
+#[derive(Debug, Clone, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct DialectRules {
+    /// Month of the Aurora DSQL that is upstream, `2026-09`; the newest one that the rules know when
+    /// left out.
+    pub as_of: Option<String>,
+    /// Rules in place of those that are compiled in, in the format of `config/dialect.yaml`.
+    pub file: Option<PathBuf>,
+    /// What single rules do, by their names.
+    pub rules: BTreeMap<String, RuleAction>,
+}
+
+/// What a rule can be made to do.
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum RuleAction {
+    /// Let the statement pass.
+    Forward,
+    /// Refuse it.
+    Reject,
+}
+
+/// What becomes of DDL inside transactions.
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum DdlInTransaction {
+    /// More than DSQL takes is refused.
+    Reject,
+    /// The transaction is committed around it, with a WARNING.
+    Split,
+}
+
+/// What becomes of statements that change more rows than a transaction may.
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LargeDml {
+    /// They are refused.
+    Refuse,
+    /// They are run as several transactions.
+    Batch,
 }
 
 /// What becomes of SAVEPOINT, RELEASE and ROLLBACK TO.
@@ -304,12 +350,12 @@ pub struct Database {
     /// Tenant policy. Not in this version.
     #[serde(default, deserialize_with = "present")]
     pub tenancy: Option<Unsupported>,
-    /// DDL inside transactions. Not in this version.
-    #[serde(default, deserialize_with = "present")]
-    pub ddl_in_transaction: Option<Unsupported>,
-    /// Statements above the row limit. Not in this version.
-    #[serde(default, deserialize_with = "present")]
-    pub large_dml: Option<Unsupported>,
+    /// `dsqlproxy.ddl_in_transaction` of sessions that set none; default `reject`.
+    #[serde(default)]
+    pub ddl_in_transaction: Option<DdlInTransaction>,
+    /// `dsqlproxy.large_dml` of sessions that set none; default `refuse`.
+    #[serde(default)]
+    pub large_dml: Option<LargeDml>,
     /// Savepoints; default `emulate` on `dsql` clusters with `dialect: compat`, else `forward`.
     #[serde(default)]
     pub savepoints: Option<Savepoints>,

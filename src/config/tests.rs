@@ -378,20 +378,8 @@ fn rules_across_keys() {
         ),
         // What a later version does: refused, whatever the value is.
         (
-            with("cluster: main", "cluster: main, dialect: strict"),
-            "10:33: databases.app.dialect: this version does not support it yet; write compat or off",
-        ),
-        (
             with("cluster: main", "cluster: main, tenancy: shop"),
             &format!("10:33: databases.app.tenancy: {later}"),
-        ),
-        (
-            with("cluster: main", "cluster: main, ddl_in_transaction: split"),
-            &format!("10:44: databases.app.ddl_in_transaction: {later}"),
-        ),
-        (
-            with("cluster: main", "cluster: main, large_dml: refuse"),
-            &format!("10:35: databases.app.large_dml: {later}"),
         ),
         (
             with("cluster: main", "cluster: main, retry: {attempts: 11}"),

@@ -7,6 +7,7 @@
 mod cache;
 pub mod dialect;
 pub mod facts;
+pub mod lookup;
 pub mod rules;
 pub mod settings;
 pub mod tenancy;
@@ -19,6 +20,7 @@ pub use facts::{
     DdlInTransaction, LargeDml, Month, NotAMonth, SessionFacts, Switches, TransactionFacts,
 };
 pub use rules::{ActionKind, Rules, RulesError};
+pub use transaction::RULE as SPLIT;
 
 use crate::config::schema::Dialect;
 use crate::sql::Statement;
@@ -71,7 +73,7 @@ pub enum StepKind {
     /// Its only row is a job's id; the step is done when `CALL sys.wait_for_job` says so.
     Job,
     /// Again and again, each in a transaction of its own, until it changes no row. `{key}` in its
-    /// text stands for the primary key's columns, parted by commas.
+    /// text stands for the primary key's columns, parted by commas, `{rows}` for the rows of a batch.
     Batch,
 }
 
@@ -82,6 +84,8 @@ pub struct Step {
     pub kind: StepKind,
     /// Text for the server.
     pub sql: String,
+    /// The table that a batch is of.
+    pub table: Option<TableName>,
     /// SQLSTATEs that count as success: the step had been done before.
     pub tolerate: Vec<SqlState>,
     /// Text that undoes the step when its job fails.
@@ -95,6 +99,7 @@ impl Step {
         Self {
             kind,
             sql,
+            table: None,
             tolerate: Vec::new(),
             undo: None,
             failure: None,
@@ -113,10 +118,13 @@ impl Step {
         Self::new(StepKind::Job, sql)
     }
 
-    /// A statement for part of the rows.
+    /// A statement for part of the rows of a table.
     #[must_use]
-    pub fn batch(sql: String) -> Self {
-        Self::new(StepKind::Batch, sql)
+    pub fn batch(sql: String, table: TableName) -> Self {
+        Self {
+            table: Some(table),
+            ..Self::new(StepKind::Batch, sql)
+        }
     }
 }
 
@@ -197,6 +205,8 @@ pub enum Procedure {
         if_not_exists: bool,
         /// The query.
         query: String,
+        /// How its rows come into the table in batches, where they can.
+        batch: Option<Batch>,
         /// Not WITH NO DATA.
         with_data: bool,
     },
@@ -209,8 +219,8 @@ pub enum Procedure {
         /// Its columns.
         columns: Vec<String>,
     },
-    /// UPDATE, DELETE or INSERT … SELECT in batches.
-    Batch,
+    /// UPDATE, DELETE or INSERT … SELECT in batches, in the order of a primary key.
+    Batch(Batch),
     /// Advisory lock functions.
     AdvisoryLock,
     /// LOCK TABLE in a mode that excludes others.
@@ -226,7 +236,48 @@ pub enum Procedure {
     TemporaryTable,
 }
 
+/// A change of many rows, for which the server takes several transactions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// The table whose rows it goes through.
+    pub table: TableName,
+    /// What it does.
+    pub kind: BatchKind,
+    /// The client's statement without its WHERE, so that another can be put behind it.
+    pub change: String,
+    /// `FROM table [WHERE …]`: the rows that the client means.
+    pub rows: String,
+}
+
+/// What a batch does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BatchKind {
+    /// DELETE.
+    Delete,
+    /// UPDATE of these columns.
+    Update(Vec<String>),
+    /// INSERT of what is read from the table.
+    Insert,
+}
+
 impl Procedure {
+    /// It needs transactions of its own, and cannot be part of a client's.
+    #[must_use]
+    pub fn has_own_transactions(&self) -> bool {
+        match self {
+            Self::Truncate { .. }
+            | Self::CreateTableAs { .. }
+            | Self::AddPrimaryKey { .. }
+            | Self::Batch(_) => true,
+            Self::Savepoint(_)
+            | Self::Release(_)
+            | Self::RollbackTo(_)
+            | Self::AdvisoryLock
+            | Self::LockTable { .. }
+            | Self::TemporaryTable => false,
+        }
+    }
+
     /// Its name in the data.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -235,7 +286,7 @@ impl Procedure {
             Self::Truncate { .. } => "truncate",
             Self::CreateTableAs { .. } => "create_table_as",
             Self::AddPrimaryKey { .. } => "add_primary_key",
-            Self::Batch => "batch",
+            Self::Batch(_) => "batch",
             Self::AdvisoryLock => "advisory_lock",
             Self::LockTable { .. } => "lock_table",
             Self::TemporaryTable => "temporary_table",

@@ -12,7 +12,8 @@ use super::{
 use crate::sql::{Kind, Statement};
 use crate::wire::reply::ClientError;
 
-const RULE: &str = "ddl_in_transaction";
+/// The rule that commits around statements, or refuses them in a transaction.
+pub const RULE: &str = "ddl_in_transaction";
 
 /// Says where in the open transaction the statement runs, or refuses it there.
 pub(super) fn place(statement: &Statement, facts: &SessionFacts, decision: &mut Decision) {
@@ -22,6 +23,7 @@ pub(super) fn place(statement: &Statement, facts: &SessionFacts, decision: &mut 
     }
     let kind = statement.kind();
     let placement = match &decision.action {
+        Action::Emulate(procedure) if procedure.has_own_transactions() => Placement::Alone,
         Action::Answer(_) | Action::Emulate(_) | Action::Reject(_) => Placement::Within,
         Action::Rewrite(Rewrite { steps, .. }) if has_own_transactions(steps) => Placement::Alone,
         Action::Rewrite(_) | Action::Forward => match kind {

@@ -7,4 +7,4 @@ mod proxy;
 mod worker;
 
 pub use operations::Operations;
-pub use proxy::{Proxy, StartError};
+pub use proxy::{Proxy, StartError, rules_of};

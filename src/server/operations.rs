@@ -15,7 +15,7 @@ use crate::telemetry::metrics::{counter, gauge, histogram};
 use crate::telemetry::tally::{BOUNDS, Durations, REPETITIONS, Tally, WorkerTally};
 use crate::upstream::token;
 
-use super::proxy::Shared;
+use super::proxy::{Shared, rules_of};
 
 /// The operators' hold on a running proxy.
 #[derive(Clone)]
@@ -53,15 +53,17 @@ impl Operations {
         }
     }
 
-    /// Applies new users and reads certificates again; open sessions go on.
+    /// Applies new users and rules of the dialect, and reads certificates again; open sessions go on.
     ///
     /// # Errors
     /// What is wrong; nothing was changed then.
     pub fn reload(&self, config: &Config) -> Result<(), String> {
+        let (rules, as_of) = rules_of(config).map_err(|error| format!("dialect: {error}"))?;
         let gate = self.shared.gate();
         gate.reload_tls().map_err(|error| error.to_string())?;
         gate.reload_users(&config.users)
             .map_err(|error| error.to_string())?;
+        self.shared.ruling().put(rules, as_of);
         self.shared.note_reload();
         Ok(())
     }

@@ -16,12 +16,15 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use crate::auth::{Gate, GateError};
-use crate::config::{ClusterKind, Config, Database, Dialect, PoolMode, Retry, Savepoints};
+use crate::config::{
+    ClusterKind, Config, Database, DdlInTransaction, Dialect, LargeDml, PoolMode, Retry,
+    RuleAction, Savepoints,
+};
 use crate::policy::settings::{self, Scope};
-use crate::policy::{Rules, RulesError};
+use crate::policy::{ActionKind, Month, NotAMonth, Rules, RulesError, rules};
 use crate::pool::{Pool, PoolShared};
 use crate::retry::{ClusterBudget, Limits};
-use crate::session::{KeptEnv, Quota};
+use crate::session::{KeptEnv, Quota, Ruling};
 use crate::telemetry::conflicts::ConflictLog;
 use crate::telemetry::tally::WorkerTally;
 use crate::upstream::{Target, TargetError};
@@ -57,7 +60,7 @@ pub enum StartError {
     #[error("database {0}: unknown cluster")]
     Database(String),
     /// The dialect rules are wrong.
-    #[error("config/dialect.yaml: {0}")]
+    #[error("dialect: {0}")]
     Rules(#[from] RulesError),
     /// A thread or runtime cannot be made.
     #[error("cannot start a worker: {0}")]
@@ -79,15 +82,8 @@ pub(super) struct Entry {
     pub budget_percent: u32,
     pub conflicts: Arc<ConflictLog>,
     pub kept: KeptEnv,
-    /// Deciding about statements, unless all pass.
-    pub policy: Option<EntryPolicy>,
-}
-
-/// How statements to a database entry are decided about.
-#[derive(Debug)]
-pub(super) struct EntryPolicy {
-    pub profile: Dialect,
-    pub rules: Arc<Rules>,
+    /// How statements are decided about, unless all pass.
+    pub profile: Option<Dialect>,
 }
 
 struct WorkerHandle {
@@ -111,6 +107,7 @@ pub(super) struct Shared {
     max_clients: usize,
     started: Instant,
     reloads: AtomicU64,
+    ruling: Arc<Ruling>,
 }
 
 impl Shared {
@@ -142,6 +139,11 @@ impl Shared {
 
     pub fn reloads(&self) -> u64 {
         self.reloads.load(Ordering::Relaxed)
+    }
+
+    /// The rules of the dialect.
+    pub fn ruling(&self) -> &Arc<Ruling> {
+        &self.ruling
     }
 
     pub fn gate(&self) -> &Gate {
@@ -265,6 +267,7 @@ impl Proxy {
             })
             .unzip();
         let (pools, databases) = make_pools(config, &workers)?;
+        let (rules, as_of) = rules_of(config)?;
         let shared = Arc::new(Shared {
             gate: Gate::new(config)?,
             pools,
@@ -281,6 +284,7 @@ impl Proxy {
             max_clients: config.limits.clients,
             started: Instant::now(),
             reloads: AtomicU64::new(0),
+            ruling: Arc::new(Ruling::new(rules, as_of)),
         });
         let mut threads = Vec::new();
         for (index, inbox) in inboxes.into_iter().enumerate() {
@@ -409,7 +413,7 @@ fn make_pools(config: &Config, workers: &[WorkerHandle]) -> Result<Pools, StartE
                 savepoints: savepoints_of(database, cluster.kind),
                 conflicts: Arc::new(ConflictLog::new(retry.insight_keys, start)),
                 kept: kept_of(database, cluster.kind),
-                policy: policy_of(database, cluster.kind)?,
+                profile: profile_of(database, cluster.kind),
                 retry: Limits {
                     attempts: retry.attempts,
                     hold_bytes: retry.hold_bytes,
@@ -449,9 +453,24 @@ fn kept_of(database: &Database, kind: ClusterKind) -> KeptEnv {
         let shown = settings::show_duration(value?);
         Some((name.to_owned(), shown))
     });
+    let ddl = database.ddl_in_transaction.map(|ddl| match ddl {
+        DdlInTransaction::Reject => "reject",
+        DdlInTransaction::Split => "split",
+    });
+    let large = database.large_dml.map(|large| match large {
+        LargeDml::Refuse => "refuse",
+        LargeDml::Batch => "batch",
+    });
+    let switches = [
+        (settings::DDL_IN_TRANSACTION, ddl),
+        (settings::LARGE_DML, large),
+    ];
+    let switches = switches
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
     KeptEnv {
         scope,
-        defaults: set.collect(),
+        defaults: set.chain(switches).collect(),
         cancel_grace: match kind {
             ClusterKind::Dsql => Some(database.cancel_grace.unwrap_or(CANCEL_GRACE)),
             ClusterKind::Postgres => None,
@@ -460,14 +479,49 @@ fn kept_of(database: &Database, kind: ClusterKind) -> KeptEnv {
 }
 
 /// Only DSQL has a dialect of its own.
-fn policy_of(database: &Database, kind: ClusterKind) -> Result<Option<EntryPolicy>, RulesError> {
+fn profile_of(database: &Database, kind: ClusterKind) -> Option<Dialect> {
     match (kind, database.dialect) {
-        (ClusterKind::Postgres, _) | (_, Dialect::Off) => Ok(None),
-        (ClusterKind::Dsql, profile) => Ok(Some(EntryPolicy {
-            profile,
-            rules: Rules::standard()?,
-        })),
+        (ClusterKind::Postgres, _) | (_, Dialect::Off) => None,
+        (ClusterKind::Dsql, profile) => Some(profile),
     }
+}
+
+/// The rules that a configuration names or overrides, and the month they are for.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn rules_of(config: &Config) -> Result<(Arc<Rules>, Month), RulesError> {
+    let section = &config.dialect;
+    let rules = match &section.file {
+        Some(file) => {
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| RulesError::Format(format!("{}: {error}", file.display())))?;
+            Some(Rules::read(&text)?)
+        }
+        None if section.rules.is_empty() => None,
+        None => Some(Rules::read(rules::DEFAULT)?),
+    };
+    let rules = match rules {
+        None => Rules::standard()?,
+        Some(mut rules) => {
+            let actions = section.rules.iter().map(|(name, action)| {
+                let action = match action {
+                    RuleAction::Forward => ActionKind::Forward,
+                    RuleAction::Reject => ActionKind::Reject,
+                };
+                (name.clone(), action)
+            });
+            rules.override_actions(&actions.collect())?;
+            Arc::new(rules)
+        }
+    };
+    let as_of = match &section.as_of {
+        None => rules.newest,
+        Some(month) => month
+            .parse()
+            .map_err(|error: NotAMonth| RulesError::Format(format!("as_of: {error}")))?,
+    };
+    Ok((rules, as_of))
 }
 
 /// Only DSQL lacks them.

@@ -15,8 +15,7 @@ use crate::auth::{self, Arrival, Identity};
 use crate::net::{Peer, Socket, Stream};
 use crate::pool::{Pool, Transfer};
 use crate::session::{
-    Alarm, Control, Insight, PolicyEnv, Profiles, Registry, RetryEnv, Session, SessionEnv,
-    Verdicts, no_verdicts,
+    Alarm, Control, Insight, PolicyEnv, Profiles, Registry, RetryEnv, Session, SessionEnv, Verdicts,
 };
 use crate::telemetry::tally::WorkerTally;
 use crate::wire::reply::ClientError;
@@ -66,7 +65,7 @@ struct Worker {
     next: Cell<u64>,
     draining: Cell<bool>,
     alarm: Rc<Alarm>,
-    verdicts: Verdicts,
+    verdicts: Rc<Verdicts>,
 }
 
 /// A session as the worker watches it.
@@ -86,6 +85,7 @@ pub(super) async fn run(
     mut errands: UnboundedReceiver<Errand>,
 ) {
     let pools = shared.pools(index, &tally);
+    let verdicts = Rc::new(Verdicts::new(Arc::clone(shared.ruling())));
     let worker = Rc::new(Worker {
         index,
         shared,
@@ -98,7 +98,7 @@ pub(super) async fn run(
         next: Cell::new(0),
         draining: Cell::new(false),
         alarm: Rc::default(),
-        verdicts: no_verdicts(),
+        verdicts,
     });
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -257,12 +257,8 @@ impl Worker {
 
     /// What the sessions of a database entry need to decide about statements.
     fn policy(&self, entry: &Entry) -> Option<PolicyEnv> {
-        let policy = entry.policy.as_ref()?;
         Some(PolicyEnv {
-            profile: policy.profile,
-            as_of: policy.rules.newest,
-            rules: Arc::clone(&policy.rules),
-            epoch: 0,
+            profile: entry.profile?,
             verdicts: Rc::clone(&self.verdicts),
         })
     }

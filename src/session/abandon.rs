@@ -70,6 +70,10 @@ impl Session {
         self.env.tally.upstream_lost.add(1);
         self.take_passing_of_lease();
         self.finish_reset();
+        self.more = None;
+        if self.procedure.is_some() {
+            return self.lose_procedure(&loss);
+        }
         let fate = self.fate(&loss);
         self.log_loss(&loss, fate);
         if fate == Fate::Unknown {
@@ -323,6 +327,17 @@ impl Session {
         self.obey_switches();
     }
 
+    /// Forgets what was asked for on the connection, and the connection. `running`: something may
+    /// still run there.
+    pub(super) fn forget_connection(&mut self, running: bool) {
+        self.undo_notes(true);
+        if running {
+            self.abandon_lease();
+        } else {
+            self.let_go();
+        }
+    }
+
     fn abandon_lease(&mut self) {
         if let Some(mut lease) = self.lease.take() {
             lease.input.set_gate(false);
@@ -343,6 +358,7 @@ impl Session {
         self.savepoints.reset();
         self.from_upstream = Rest::Drop(0);
         self.portals.clear();
+        self.cursors.clear();
         self.local_settings = false;
         self.discarded = false;
         self.resetting = false;

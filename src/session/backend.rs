@@ -49,7 +49,8 @@ impl Session {
         if let Some(lease) = &mut self.lease {
             lease.input = input;
         }
-        if outcome.is_ok() && self.owed.is_empty() && self.from_upstream.left() == 0 {
+        let quiet = self.owed.is_empty() && self.procedure.is_none();
+        if outcome.is_ok() && quiet && self.from_upstream.left() == 0 {
             self.release_if_settled();
         }
         outcome
@@ -208,6 +209,11 @@ impl Session {
     }
 
     fn look_at(&mut self, header: Header, body: &[u8]) -> Result<Step, End> {
+        if self.answers_procedure()
+            && let Some(shown) = self.look_for_procedure(header, body)?
+        {
+            return Ok(if shown { Step::Pass } else { Step::Hide });
+        }
         match header.tag {
             b'D' | b'd' => {
                 let step = self.expect(header, &[Expect::Query, Expect::Execute])?;
@@ -229,7 +235,7 @@ impl Session {
             b't' => self.expect(header, &[Expect::DescribeStatement]),
             b'n' => self.answered(header, &[Expect::DescribeStatement, Expect::DescribePortal]),
             b'T' => self.described(header),
-            b's' => self.answered(header, &[Expect::Execute]),
+            b's' => self.suspended(header),
             b'I' => self.empty(header),
             b'G' => self.copy_in(header),
             b'H' | b'c' => self.expect(header, &[Expect::Query, Expect::Execute]),
@@ -328,6 +334,18 @@ impl Session {
         }
     }
 
+    /// A portal has more rows; to FETCH and MOVE that is the end.
+    fn suspended(&mut self, header: Header) -> Result<Step, End> {
+        let tag = self.suspend_told();
+        let step = self.answered(header, &[Expect::Execute])?;
+        let Some(tag) = tag else {
+            return Ok(step);
+        };
+        reply::put_command_complete(&mut self.replacement, &tag);
+        self.restart_statement();
+        Ok(Step::Replaced)
+    }
+
     fn visible(&self) -> Step {
         match self.owed.front() {
             Some(entry) if entry.hidden => Step::Hide,
@@ -346,7 +364,7 @@ impl Session {
             .front()
             .is_some_and(|entry| entry.expect == Expect::Execute);
         let mut inserted = false;
-        let told = self.complete_told();
+        let told = self.complete_told(command_tag(body).unwrap_or_default());
         let begins = self
             .owed
             .front()
@@ -385,7 +403,7 @@ impl Session {
         })
     }
 
-    fn take_effect(&mut self, effect: &Effect, tag: &[u8]) {
+    pub(super) fn take_effect(&mut self, effect: &Effect, tag: &[u8]) {
         if !is_tag_of(effect, tag) {
             // A cursor took the name of a portal that is gone, say. What has been set is not known.
             self.pin_to(PinReason::Setting);
@@ -474,6 +492,11 @@ impl Session {
         }
         let front = self.owed.front().and_then(|entry| entry.note.as_ref());
         let restores = front.is_some_and(|note| note.own == Some(Own::Restore));
+        if self.env.policy.is_some() && !self.visible_is_hidden() {
+            self.changed_parameters.retain(|(known, _)| *known != name);
+            self.changed_parameters
+                .push((name.into_owned(), value.into_owned()));
+        }
         Ok(match resets {
             // The value of the connection, not the client's start-up parameter: told when that is
             // set again.
@@ -524,7 +547,16 @@ impl Session {
         if own == Some(Own::Settings) {
             return Ok(self.tell_reset(resumes));
         }
+        if own == Some(Own::Step) {
+            self.procedure_ready();
+        }
         if entry.hidden {
+            return Ok(Step::Hide);
+        }
+        if let Some(rest) = self.more.take() {
+            self.settle_transaction(status);
+            self.status = status;
+            self.take_rest(&rest);
             return Ok(Step::Hide);
         }
         if status == TransactionStatus::Idle {
@@ -612,6 +644,7 @@ impl Session {
             note.instead.clone().or(duplicate).or(refused)
         });
         let extended = front.expect.is_extended();
+        self.more = None;
         self.copying_in = false;
         self.copy_open = false;
         let renamed = self.rename(header, body);
@@ -781,7 +814,7 @@ impl Session {
 
     /// An error ends the batch: names that were changed by messages the server did not carry out
     /// change back.
-    fn fail_batch(&mut self) {
+    pub(super) fn fail_batch(&mut self) {
         let mut dropped = self.owed.fail();
         // The client sent a simple request, and extended messages of ours before it failed: to the
         // client it is the request that failed.

@@ -73,6 +73,11 @@ impl Deadlines {
         self.cancel = None;
     }
 
+    /// What was cancelled has ended, and the statement goes on.
+    pub fn cancelled_in_time(&mut self) {
+        self.cancel = None;
+    }
+
     /// The transaction has ended.
     pub fn transaction_over(&mut self) {
         self.transaction_since = None;
@@ -141,6 +146,7 @@ impl Session {
         let quiet = self.owed.is_empty()
             && !self.owed.is_unsynced()
             && self.ticket.is_none()
+            && self.procedure.is_none()
             && self.cin.is_empty();
         let block = self.status != TransactionStatus::Idle;
         let now = Instant::now();
@@ -227,6 +233,9 @@ impl Session {
     /// The statement at hand is given up, and its connection with it.
     pub(super) fn give_up(&mut self, message: &str) -> Result<(), End> {
         let error = ClientError::error(sqlstate::QUERY_CANCELED, message);
+        if self.procedure.is_some() {
+            return self.give_up_procedure(error);
+        }
         if self.lease.is_none() {
             if self.leave_queue() {
                 self.refusal = Some(error);

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::config::ClusterKind;
 use crate::net::ReadBuffer;
-use crate::policy::Action;
+use crate::policy::{Action, Answer, Notice, SessionCommand};
 use crate::sql::{Class, Effect, PinReason, classify};
 use crate::upstream::{
     Expect, STATEMENT_PREFIX, SharedSettings, difference, next_statement_id, statement_name,
@@ -16,6 +16,7 @@ use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
 use super::conflict::sent;
+use super::cursor::is_about_cursors;
 use super::deallocate::translate;
 use super::limbo::{Limbo, aborted};
 use super::names::{NameChange, Prepared, Quota, size_of_statement};
@@ -23,7 +24,7 @@ use super::procedure;
 use super::reset::{restore, restoring, taken};
 use super::run::{Bound, Doing, End, HIGH_WATER, Note, Own, Portal, Rest, Session, violation};
 use super::script::{Composed, Piece, Script, Told, ToldOf, class_of};
-use super::verdict::{Outcome, Part, Verdict};
+use super::verdict::{Cut, Outcome, Part, Verdict};
 
 /// A Query up to this many bytes is read whole before it is sent; a longer one is passed on as it
 /// comes, unread, and its session is pinned.
@@ -81,6 +82,8 @@ impl Session {
                 .is_some_and(|lease| lease.output.len() > HIGH_WATER)
                 || self.cout.len() > HIGH_WATER
                 || self.is_repeating()
+                || self.procedure.is_some()
+                || self.more.is_some()
             {
                 return Ok(progress);
             }
@@ -373,7 +376,7 @@ impl Session {
 
     /// A lease, or what becomes of the frame without one. `simple`: the frame is answered with
     /// ReadyForQuery on its own.
-    fn lease_or(&mut self, simple: bool) -> Result<Option<Taken>, End> {
+    pub(super) fn lease_or(&mut self, simple: bool) -> Result<Option<Taken>, End> {
         match self.ensure_lease() {
             Ok(true) => {
                 self.settle_settings();
@@ -389,6 +392,7 @@ impl Session {
                     self.limbo = Some(Limbo::default());
                     self.status = TransactionStatus::Failed;
                 }
+                self.more = None;
                 error.put(self.answers());
                 if simple {
                     let status = self.status;
@@ -416,11 +420,60 @@ impl Session {
             };
             return self.pass_query(bytes, text, &class, script);
         };
+        if let Some(cut) = verdict.cut() {
+            return self.take_first_piece(text, &cut);
+        }
         let taken = self.take_judged_query(bytes, text, &verdict)?;
         if !matches!(taken, Taken::Wait) {
             self.note_queried(&verdict);
         }
         Ok(taken)
+    }
+
+    /// Takes the first piece of a text; the rest is taken when that is done.
+    fn take_first_piece(&mut self, text: &[u8], cut: &Cut<'_>) -> Result<Taken, End> {
+        if self.waits_for_answers(false) {
+            return Ok(Taken::Wait);
+        }
+        let (head, rest) = text.split_at(cut.at);
+        let Some(verdict) = self.judge(head) else {
+            return Ok(Taken::Wait);
+        };
+        let mut frame = Vec::new();
+        frontend::put_query(&mut frame, head);
+        // So that positions are those of the whole text.
+        let mut blanked: Vec<u8> = String::from_utf8_lossy(head)
+            .chars()
+            .map(|c| if c == '\n' { b'\n' } else { b' ' })
+            .collect();
+        blanked.extend_from_slice(rest);
+        self.more = Some(blanked);
+        let taken = self.take_judged_query(&frame, head, &verdict)?;
+        if matches!(taken, Taken::Wait) {
+            self.more = None;
+            return Ok(taken);
+        }
+        self.note_queried(&verdict);
+        let warnings: Vec<Notice> = cut.warnings.iter().map(|told| (*told).clone()).collect();
+        let warnings = self.notices(&warnings);
+        self.answers().extend_from_slice(&warnings);
+        Ok(Taken::All)
+    }
+
+    /// Ends a Query that was answered here, or goes on with the rest of its text.
+    pub(super) fn end_query(&mut self, status: TransactionStatus) {
+        match self.more.take() {
+            Some(rest) => frontend::put_query(&mut self.again, &rest),
+            None => reply::put_ready(self.answers(), status),
+        }
+    }
+
+    /// The first piece of a text was answered by the server: goes on with the rest.
+    pub(super) fn take_rest(&mut self, rest: &[u8]) {
+        let mut frame = Vec::new();
+        frontend::put_query(&mut frame, rest);
+        self.recent.clear();
+        self.cin.put_back(&frame);
     }
 
     /// Does with a Query what policy says.
@@ -430,6 +483,10 @@ impl Session {
         text: &[u8],
         verdict: &Rc<Verdict>,
     ) -> Result<Taken, End> {
+        if let Some(error) = self.refused_read_only(verdict) {
+            let piece = Piece::refused(0..text.len(), error);
+            return self.pass_query(bytes, text, &verdict.class, Some(Script(vec![piece])));
+        }
         match &verdict.outcome {
             Outcome::Refuse(error) => {
                 let piece = Piece::refused(0..text.len(), error.clone());
@@ -443,7 +500,17 @@ impl Session {
         }
         let part = verdict.alone();
         if let Some(part) = part.filter(|part| runs(part)) {
-            return Ok(self.take_procedure_query(part));
+            return Ok(self.take_procedure_query(text, part));
+        }
+        if let Some(part) = part
+            && let Action::Answer(answer) = &part.decision.action
+            && is_about_cursors(answer)
+        {
+            // Where nothing is open, nothing is to be closed.
+            let idle = self.lease.is_none() && !self.transaction.open;
+            if !idle || !matches!(answer, Answer::Session(SessionCommand::Close(None))) {
+                return self.take_cursor_query(part);
+            }
         }
         let Some(mut script) = self.script(text, &verdict.class, Some(verdict)) else {
             return self.pass_query(bytes, text, &verdict.class, None);
@@ -699,6 +766,7 @@ impl Session {
             self.begin = None;
             self.settings.apply(effect);
             self.obey_switches();
+            self.read_only = None;
         }
         self.names.forget_unnamed();
         self.status = status;
@@ -706,7 +774,7 @@ impl Session {
             self.answers().extend_from_slice(&told.notices);
         }
         reply::put_command_complete(self.answers(), tag);
-        reply::put_ready(self.answers(), status);
+        self.end_query(status);
         true
     }
 
@@ -811,7 +879,7 @@ impl Session {
     fn refused_parse(&self, verdict: Option<&Verdict>) -> Option<ClientError> {
         let verdict = verdict?;
         let error = match &verdict.outcome {
-            Outcome::Pass => return None,
+            Outcome::Pass => self.refused_read_only(verdict)?,
             Outcome::Refuse(error) => error.clone(),
             Outcome::Parts(_) => match verdict.alone()? {
                 part if part.is_procedure() => procedure::refusal(&part.decision)?,
@@ -902,7 +970,7 @@ impl Session {
 
     /// A statement of this session alone, with the server's names in a DEALLOCATE. One may
     /// deallocate itself.
-    fn prepared_of(
+    pub(super) fn prepared_of(
         &mut self,
         parse: &frontend::Parse<'_>,
         verdict: Option<Rc<Verdict>>,
@@ -914,8 +982,8 @@ impl Session {
         let id = next_statement_id();
         let own = self.text_instead(parse.text, &class, verdict.as_deref());
         let class = match &own {
-            Some(own) if verdict.is_some() => class_of(own, &class),
-            _ => class,
+            Some(own) => class_of(own, &class),
+            None => class,
         };
         let text = own.as_deref().unwrap_or(parse.text);
         let itself = |name: &[u8]| (name == parse.name).then(|| statement_name(id));
@@ -940,11 +1008,11 @@ impl Session {
         class: &Class,
         verdict: Option<&Verdict>,
     ) -> Option<Vec<u8>> {
-        if verdict
+        if let Some(part) = verdict
             .and_then(Verdict::alone)
-            .is_some_and(Part::is_procedure)
+            .filter(|part| part.is_procedure())
         {
-            return Some(Vec::new());
+            return part.prepared().map(|text| text.as_bytes().to_vec());
         }
         let told_once = self.told_once.len();
         let mut script = self.script(text, class, verdict)?;
@@ -1235,8 +1303,14 @@ impl Session {
         {
             return Ok(Taken::Wait);
         }
+        if let Some(taken) = self.commit_before(head.statement) {
+            return Ok(taken);
+        }
         let resolved = self.resolve(head.statement);
         let portal = self.note_portal(head.portal, resolved.prepared.as_ref());
+        if portal.is_some() && bytes.len() == total {
+            self.keep_values(frontend::bind_parameters(&body[head.length..])?);
+        }
         let opts_out = resolved
             .prepared
             .as_ref()
@@ -1263,6 +1337,24 @@ impl Session {
             }
         });
         Ok(Taken::Head(bytes.len(), Rest::Pass(total - bytes.len())))
+    }
+
+    /// The client's transaction may have to be committed before this statement.
+    fn commit_before(&mut self, name: &[u8]) -> Option<Taken> {
+        let prepared = self.names.get(name)?.clone();
+        let verdict = self.judge_again(&prepared.source, prepared.verdict.as_ref()?);
+        self.take_procedure_bind(verdict.alone().filter(|part| runs(part))?)
+    }
+
+    /// The values of the portal that was bound last, should its statement be run in several.
+    fn keep_values(&mut self, values: &[u8]) {
+        if let Some(portal) = self.portals.last_mut()
+            && let Some(prepared) = &portal.prepared
+            && let Some(verdict) = &prepared.verdict
+            && verdict.alone().is_some_and(Part::is_procedure)
+        {
+            portal.values = Some(values.into());
+        }
     }
 
     /// Remembers what a portal does, if any of them does anything.
@@ -1296,6 +1388,7 @@ impl Session {
             doing,
             verdict,
             prepared: effective.cloned(),
+            values: None,
             spent: false,
         });
         Some(Bound { number, before })
@@ -1335,6 +1428,7 @@ impl Session {
         }
         let known = self.portals.iter().position(|known| known.name == portal);
         let prepared = known.and_then(|at| self.portals[at].prepared.clone());
+        let values = known.and_then(|at| self.portals[at].values.clone());
         let verdict = match known {
             Some(at) => self.portals[at].verdict.clone(),
             None if portal.is_empty() => self.unnamed_verdict.clone(),
@@ -1345,7 +1439,7 @@ impl Session {
             if let Some(part) = verdict.as_ref().and_then(|verdict| verdict.alone())
                 && runs(part)
             {
-                let taken = self.take_procedure_execute(prepared, part);
+                let taken = self.take_procedure_execute(prepared, part, values.as_ref());
                 return Ok(taken);
             }
             told = self.told_of(prepared);

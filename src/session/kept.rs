@@ -16,7 +16,6 @@ use crate::sql::scan::{Token, Tokens, identifier};
 use crate::upstream::{Settings, SharedSettings};
 use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError};
-use crate::wire::sqlstate;
 
 use super::run::Session;
 use super::script::{FAILING, NOTHING, Piece, Reply, Script, Told};
@@ -46,19 +45,19 @@ pub(super) fn divide(all: &SharedSettings, env: &KeptEnv) -> (SharedSettings, Se
 }
 
 /// What one statement asks of a setting that the proxy keeps.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Asked {
     Set {
-        setting: &'static Setting,
+        setting: Setting,
         /// As SHOW tells it, or why it is refused.
         value: Result<String, Refused>,
         local: bool,
     },
     Reset {
-        setting: &'static Setting,
+        setting: Setting,
         local: bool,
     },
-    Show(&'static Setting),
+    Show(Setting),
 }
 
 impl Asked {
@@ -87,7 +86,7 @@ impl Asked {
     /// The name of the setting that is shown.
     pub fn shown(&self) -> Option<String> {
         match self {
-            Self::Show(setting) => Some(setting.name.to_owned()),
+            Self::Show(setting) => Some(setting.name.to_string()),
             _ => None,
         }
     }
@@ -149,10 +148,10 @@ impl Session {
                 local,
             } => {
                 let value = value.clone().map_err(refusal)?;
-                self.settings.set_kept(setting.name, Some(&value), *local);
+                self.settings.set_kept(&setting.name, Some(&value), *local);
             }
             Asked::Reset { setting, local } => {
-                self.settings.set_kept(setting.name, None, *local);
+                self.settings.set_kept(&setting.name, None, *local);
             }
             Asked::Show(_) => return Ok(()),
         }
@@ -223,8 +222,8 @@ impl Session {
         match asked {
             Asked::Set { value: Err(_), .. } => FAILING.to_owned(),
             Asked::Show(setting) => {
-                let known = values.get(setting.name).map(String::as_str);
-                let value = known.or(self.settings.kept(setting.name));
+                let known = values.get(&*setting.name).map(String::as_str);
+                let value = known.or(self.settings.kept(&setting.name));
                 show_text(setting, value.unwrap_or_default())
             }
             Asked::Set {
@@ -232,7 +231,7 @@ impl Session {
                 value: Ok(value),
                 ..
             } => {
-                values.insert(setting.name.to_owned(), value.clone());
+                values.insert(setting.name.to_string(), value.clone());
                 NOTHING.to_owned()
             }
             Asked::Reset { .. } => NOTHING.to_owned(),
@@ -240,10 +239,10 @@ impl Session {
     }
 }
 
-fn refusal(refused: Refused) -> ClientError {
+pub(super) fn refusal(refused: Refused) -> ClientError {
     ClientError {
         hint: refused.hint,
-        ..ClientError::error(sqlstate::INVALID_PARAMETER_VALUE, refused.message)
+        ..ClientError::error(refused.code, refused.message)
     }
 }
 
@@ -338,7 +337,7 @@ fn read_statement(words: &[Token<'_>], scope: Scope) -> Option<Asked> {
             let number = std::str::from_utf8(number).ok()?;
             setting.read(&format!("{}{number}", char::from(*sign)))
         }
-        list if list.contains(&Token::Symbol(b',')) => Err(setting.only_one()),
+        list if list.contains(&Token::Symbol(b',')) => setting.read_list(&list_of(list)?),
         _ => return None,
     };
     Some(Asked::Set {
@@ -348,7 +347,16 @@ fn read_statement(words: &[Token<'_>], scope: Scope) -> Option<Asked> {
     })
 }
 
-fn name_of(tokens: &[Token<'_>], scope: Scope) -> Option<&'static Setting> {
+fn list_of(tokens: &[Token<'_>]) -> Option<Vec<String>> {
+    let items = tokens.split(|token| *token == Token::Symbol(b','));
+    let item = |item: &[Token<'_>]| match item {
+        [only] => constant(*only),
+        _ => None,
+    };
+    items.map(item).collect()
+}
+
+fn name_of(tokens: &[Token<'_>], scope: Scope) -> Option<Setting> {
     let mut name = String::new();
     for (at, token) in tokens.iter().enumerate() {
         match token {
@@ -464,7 +472,7 @@ mod tests {
             assert_eq!(read(text), [(what.to_owned(), Some(tag))], "{text}");
         }
         for text in [
-            "set work_mem = 1",
+            "set search_path = 1",
             "show all",
             "select 1",
             "set statement_timeout",

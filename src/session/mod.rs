@@ -5,9 +5,11 @@
 //! the answers (`backend`).
 
 mod abandon;
+mod answer;
 mod backend;
 mod conflict;
 mod control;
+mod cursor;
 mod deadline;
 mod deallocate;
 mod frontend;
@@ -34,5 +36,5 @@ pub use insight::Insight;
 pub use kept::KeptEnv;
 pub use names::{Quota, Registry};
 pub use run::{Session, SessionEnv};
-pub use verdict::{PolicyEnv, Verdict, Verdicts, no_verdicts};
+pub use verdict::{PolicyEnv, Ruling, Verdict, Verdicts};
 pub use welcome::Profiles;

@@ -220,7 +220,7 @@ impl Registry {
         prepared
     }
 
-    /// Makes the next [`Registry::share`] of this statement give a new one.
+    /// Makes the next `Registry::share` of this statement give a new one.
     pub fn retire(&self, prepared: &Prepared) {
         let key = hash(&prepared.text, &prepared.types, &prepared.scope);
         if let Some(bucket) = self.statements.borrow_mut().get_mut(&key) {

@@ -1,21 +1,186 @@
-//! Statements that take several statements upstream, or transactions of their own.
+//! Statements that take several statements upstream, each in a transaction of its own.
+//!
+//! The session runs them itself, one after the other, hidden from the client, whose next requests
+//! wait meanwhile. The client gets one answer: a tag, or an error that tells what has been done. What
+//! is asked and what answers mean is in [`task`]; here is how it is sent, stopped and ended.
 
+mod catalog;
+mod task;
+mod words;
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Context;
+use std::time::{Duration, Instant};
 
-use crate::policy::Decision;
-use crate::wire::reply::ClientError;
+use rand::Rng;
+use tokio::time::Sleep;
+
+use crate::policy::{Action, Decision, Placement, Procedure, TransactionFacts};
+use crate::sql::Effect;
+use crate::upstream::Expect;
+use crate::wire::backend::{TransactionStatus, command_tag, error_fields};
+use crate::wire::frame::{HEADER, Header};
+use crate::wire::frontend;
+use crate::wire::reply::{self, ClientError, Severity};
 use crate::wire::sqlstate;
 
+use self::task::{Answer, Failure, Manner, Next, Request, Tag, Task, Work};
+use super::abandon::Loss;
 use super::frontend::Taken;
+use super::limbo::{Limbo, aborted};
 use super::names::Prepared;
-use super::run::Session;
+use super::run::{End, Note, Own, Session};
 use super::verdict::Part;
+
+/// The client is told how far it is about so often.
+const TELL: Duration = Duration::from_secs(5);
+
+/// A connection is given back for pauses that are at least so long.
+const LONG_PAUSE: Duration = Duration::from_millis(100);
+
+/// Longest pause before the first repetition of a step; doubled for each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// Requests that only look are sent on another connection so often when theirs is lost.
+const LOOKS: u32 = 3;
+
+/// Rows and bytes of an answer that are kept: keys, names of tables, the state of a job.
+const ROWS: usize = 1024;
+
+/// How the client gets the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reply {
+    /// As that of a Query.
+    Query,
+    /// As that of an Execute.
+    Execute,
+    /// Not at all: what comes behind it is taken then.
+    Nothing,
+}
+
+/// The parameters of a portal.
+#[derive(Debug, Clone)]
+struct Parameters {
+    /// Types as in Parse: count and OIDs.
+    types: Rc<[u8]>,
+    /// Formats and values as in Bind, without formats of results.
+    values: Rc<[u8]>,
+}
+
+/// A procedure under way.
+#[derive(Debug)]
+pub(super) struct Running {
+    /// What is left to do; the first is under way.
+    tasks: VecDeque<Task>,
+    tag: Tag,
+    reply: Reply,
+    parameters: Option<Parameters>,
+    /// What begins a transaction block behind it, if the client is in one.
+    block: Option<Vec<u8>>,
+    /// A request was sent, of which this is known.
+    asked: Option<Asked>,
+    pause: Option<Pin<Box<Sleep>>>,
+    /// Somebody wants it to end.
+    stop: Option<ClientError>,
+    /// It has failed, and only undoes.
+    failure: Option<Failure>,
+    /// Repetitions of the request at hand.
+    attempts: u32,
+    /// Connections lost under a request that could be sent again.
+    losses: u32,
+    /// What has been done and stays.
+    deeds: Vec<String>,
+    /// Rows changed.
+    changed: u64,
+    /// Tag of the last statement.
+    last: String,
+    /// When the client was last told something.
+    told: Instant,
+    began: Instant,
+}
+
+/// A request that was sent.
+#[derive(Debug, Default)]
+struct Asked {
+    answer: Answer,
+    /// It may change something.
+    changes: bool,
+    /// ReadyForQuery came.
+    complete: bool,
+}
+
+impl Running {
+    fn new(work: Work, reply: Reply, parameters: Option<Parameters>) -> Self {
+        let now = Instant::now();
+        Self {
+            tasks: work.tasks.into(),
+            tag: work.tag,
+            reply,
+            parameters,
+            block: None,
+            asked: None,
+            pause: None,
+            stop: None,
+            failure: None,
+            attempts: 0,
+            losses: 0,
+            deeds: Vec::new(),
+            changed: 0,
+            last: String::new(),
+            told: now,
+            began: now,
+        }
+    }
+
+    /// What has been done, the part of the task at hand too.
+    fn all_deeds(&self) -> Vec<String> {
+        let partly = self.tasks.front().and_then(|task| task.deed(false));
+        self.deeds.iter().cloned().chain(partly).collect()
+    }
+
+    fn tag(&self) -> String {
+        match &self.tag {
+            Tag::Fixed(tag) => tag.clone(),
+            Tag::Counted(word) => format!("{word} {}", self.changed),
+            Tag::Last => self.last.clone(),
+        }
+    }
+
+    /// It fails; this undoes a part of it.
+    fn fail(&mut self, failure: Failure, undo: Option<String>) {
+        self.deeds = self.all_deeds();
+        self.failure = Some(failure);
+        self.tasks.clear();
+        self.tasks.extend(undo.map(|sql| Task::Statement {
+            step: crate::policy::Step::statement(sql),
+            bound: false,
+        }));
+        self.pause = None;
+        self.attempts = 0;
+    }
+}
+
+/// A pause before a step is repeated: full jitter, as of all repetitions.
+fn pause_before(attempt: u32) -> Duration {
+    let bound = FIRST_PAUSE.saturating_mul(1 << attempt.min(5));
+    rand::rng().random_range(Duration::ZERO..=bound)
+}
 
 /// Why a statement of several steps is refused; `None` when [`Session::take_procedure_query`] and
 /// [`Session::take_procedure_execute`] run it.
 pub(super) fn refusal(decision: &Decision) -> Option<ClientError> {
-    let rules: Vec<&str> = decision.rules.iter().map(|rule| &**rule).collect();
-    Some(
+    let runs = match &decision.action {
+        Action::Rewrite(_)
+        | Action::Emulate(
+            Procedure::Batch(_) | Procedure::Truncate { .. } | Procedure::CreateTableAs { .. },
+        ) => true,
+        _ => decision.placement == Placement::AfterCommit,
+    };
+    (!runs).then(|| {
+        let rules: Vec<&str> = decision.rules.iter().map(|rule| &**rule).collect();
         ClientError::error(
             sqlstate::FEATURE_NOT_SUPPORTED,
             "this statement takes several steps on Aurora DSQL, which this version does not run",
@@ -23,8 +188,8 @@ pub(super) fn refusal(decision: &Decision) -> Option<ClientError> {
         .hint(format!(
             "dsql-proxy explain prints the steps; rules: {}.",
             rules.join(", ")
-        )),
-    )
+        ))
+    })
 }
 
 /// The refusal of such a statement among others of one Query.
@@ -38,19 +203,730 @@ pub(super) fn alone() -> ClientError {
 
 impl Session {
     /// Runs the one statement of a Query, and answers it with ReadyForQuery.
-    pub(super) fn take_procedure_query(&mut self, part: &Part) -> Taken {
-        self.refuse_query(refusal(&part.decision).unwrap_or_else(alone));
-        Taken::All
+    pub(super) fn take_procedure_query(&mut self, text: &[u8], part: &Part) -> Taken {
+        if self.waits_for_answers(false) {
+            return Taken::Wait;
+        }
+        if self.has_failed() {
+            self.more = None;
+            aborted().put(self.answers());
+            reply::put_ready(self.answers(), TransactionStatus::Failed);
+            return Taken::All;
+        }
+        self.begin_part(text, part, Reply::Query, None)
     }
 
     /// Runs the statement of a portal when it is executed. The server got an empty statement in its
-    /// place, so that Parse, Bind and Describe are answered.
+    /// place, so that Parse, Bind and Describe are answered; or the client's own, if that may have
+    /// parameters.
     pub(super) fn take_procedure_execute(
         &mut self,
-        _prepared: &Rc<Prepared>,
+        prepared: &Prepared,
         part: &Part,
+        values: Option<&Rc<[u8]>>,
     ) -> Taken {
-        self.refuse_parse(refusal(&part.decision).unwrap_or_else(alone));
+        if self.waits_for_answers(false) {
+            return Taken::Wait;
+        }
+        if self.has_failed() {
+            self.refuse_parse(aborted());
+            return Taken::All;
+        }
+        if values.is_none() {
+            self.refuse_parse(words::long_parameters());
+            return Taken::All;
+        }
+        let parameters = values.map(|values| Parameters {
+            types: prepared.types.as_ref().into(),
+            values: Rc::clone(values),
+        });
+        self.begin_part(&prepared.source, part, Reply::Execute, parameters)
+    }
+
+    /// Commits what the client's transaction has done, if the statement of a portal that is bound
+    /// cannot be in the same one.
+    pub(super) fn take_procedure_bind(&mut self, part: &Part) -> Option<Taken> {
+        if part.decision.placement != Placement::AfterCommit {
+            return None;
+        }
+        if self.waits_for_answers(false) {
+            return Some(Taken::Wait);
+        }
+        if self.has_failed() {
+            return None;
+        }
+        Some(self.begin_part(b"", part, Reply::Nothing, None))
+    }
+
+    fn has_failed(&self) -> bool {
+        self.lease.is_some() && self.block() == TransactionStatus::Failed
+    }
+
+    /// `text` is the client's, of which `part` is the only statement.
+    fn begin_part(
+        &mut self,
+        text: &[u8],
+        part: &Part,
+        reply: Reply,
+        parameters: Option<Parameters>,
+    ) -> Taken {
+        let notices = self.notices(&part.decision.notices);
+        self.take_passing_of_lease();
+        self.answers().extend_from_slice(&notices);
+        if part.decision.placement == Placement::AfterCommit {
+            // Its transaction is another then, in which it is taken again.
+            let work = Work {
+                tasks: Vec::new(),
+                tag: Tag::Last,
+            };
+            self.begin_procedure(work, Reply::Nothing, None);
+            return Taken::Wait;
+        }
+        let whole = text.get(part.span.clone()).unwrap_or_default();
+        let whole = String::from_utf8_lossy(whole);
+        let manner = Manner {
+            waits: self.switches.index_wait,
+            rows: self
+                .env
+                .policy
+                .as_ref()
+                .map_or(1, |policy| policy.verdicts.batch_rows()),
+        };
+        match Work::of(&part.decision.action, &whole, manner) {
+            Some(work) => self.begin_procedure(work, reply, parameters),
+            // Refused before it comes to this.
+            None => {
+                let work = Work {
+                    tasks: Vec::new(),
+                    tag: Tag::Last,
+                };
+                self.begin_procedure(work, reply, None);
+                self.fail_procedure(Failure::Own(alone()), None);
+            }
+        }
         Taken::All
+    }
+
+    /// Begins to do a statement's work. Nothing may be owed; the client's next frames wait.
+    fn begin_procedure(&mut self, work: Work, reply: Reply, parameters: Option<Parameters>) {
+        self.take_passing_of_lease();
+        let mut running = Running::new(work, reply, parameters);
+        if let Some(begin) = self.begin.take() {
+            running.block = Some(begin);
+        } else if self.lease.is_some() && self.block() == TransactionStatus::Open {
+            let begin = self.begin_sent.clone();
+            running.block = Some(begin.unwrap_or_else(|| b"BEGIN".to_vec()));
+            running.tasks.push_front(Task::Commit);
+        }
+        if self.owed.is_unsynced() {
+            running.tasks.push_front(Task::Sync);
+        }
+        self.start_statement();
+        self.procedure = Some(Box::new(running));
+    }
+
+    /// Goes on with the procedure as far as it can.
+    pub(super) fn run_procedure(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let Some(running) = &mut self.procedure else {
+            return Ok(false);
+        };
+        match &running.asked {
+            Some(asked) if asked.complete => {
+                self.note_answer();
+                return Ok(true);
+            }
+            Some(_) => return Ok(false),
+            None => {}
+        }
+        if running.stop.is_some() && running.failure.is_none() {
+            self.obey_stop();
+            return Ok(true);
+        }
+        if let Some(pause) = &mut running.pause {
+            if pause.as_mut().poll(cx).is_pending() {
+                return Ok(false);
+            }
+            running.pause = None;
+        }
+        if running.tasks.is_empty() {
+            self.end_procedure();
+            return Ok(true);
+        }
+        let waited = self.ticket.is_some();
+        match self.ensure_lease() {
+            Ok(true) => {
+                self.ask_step();
+                Ok(true)
+            }
+            Ok(false) => Ok(!waited),
+            Err(error) => {
+                self.fail_procedure(Failure::Own(error), None);
+                Ok(true)
+            }
+        }
+    }
+
+    // ---- asking ----------------------------------------------------------------------------
+
+    fn ask_step(&mut self) {
+        let Some(running) = &mut self.procedure else {
+            return;
+        };
+        let Some(task) = running.tasks.front() else {
+            return;
+        };
+        let request = task.request();
+        let changes = match &request {
+            Request::Sync | Request::Commit => true,
+            Request::Describe(_) => false,
+            Request::Text { changes, .. } => *changes,
+        };
+        running.asked = Some(Asked {
+            changes,
+            ..Asked::default()
+        });
+        let parameters = match &request {
+            Request::Text { bound: true, .. } => running.parameters.clone(),
+            _ => None,
+        };
+        if self.owed.is_empty() {
+            self.wrote_upstream = false;
+        }
+        match (request, parameters) {
+            (Request::Sync, _) => self.send(Expect::Sync, true, step(true), |out| {
+                frontend::put(out, b'S', &[]);
+            }),
+            (Request::Commit, _) => {
+                let note = step(true).map(|note| Note {
+                    effects: Some([Effect::Commit { plain: true }].into()),
+                    ..note
+                });
+                self.send(Expect::Query, true, note, |out| {
+                    frontend::put_query(out, b"COMMIT");
+                });
+            }
+            (Request::Describe(sql), _) => self.send_describe(&sql),
+            (Request::Text { sql, .. }, None) => {
+                self.send(Expect::Query, true, step(changes), |out| {
+                    frontend::put_query(out, sql.as_bytes());
+                });
+            }
+            (Request::Text { sql, .. }, Some(parameters)) => {
+                self.send_bound(&sql, &parameters, changes);
+            }
+        }
+        self.unnamed.settle(None);
+    }
+
+    fn send_describe(&mut self, sql: &str) {
+        self.send(Expect::Parse, true, step(false), |out| {
+            frontend::put_parse(out, b"", sql.as_bytes(), b"\0\0");
+        });
+        self.send(Expect::DescribeStatement, true, step(false), |out| {
+            frontend::put(out, b'D', &[b"S\0"]);
+        });
+        self.send(Expect::Sync, true, step(false), |out| {
+            frontend::put(out, b'S', &[]);
+        });
+    }
+
+    fn send_bound(&mut self, sql: &str, parameters: &Parameters, changes: bool) {
+        self.send(Expect::Parse, true, step(false), |out| {
+            frontend::put_parse(out, b"", sql.as_bytes(), &parameters.types);
+        });
+        self.send(Expect::Bind, true, step(false), |out| {
+            // Unnamed portal and statement; all results as text.
+            frontend::put(out, b'B', &[b"\0\0", &parameters.values, b"\0\0"]);
+        });
+        self.send(Expect::Execute, true, step(changes), |out| {
+            frontend::put(out, b'E', &[b"\0\0\0\0\0"]);
+        });
+        self.send(Expect::Sync, true, step(false), |out| {
+            frontend::put(out, b'S', &[]);
+        });
+    }
+
+    /// The answer that comes next is one to a procedure's request.
+    pub(super) fn answers_procedure(&self) -> bool {
+        let front = self.owed.front().and_then(|entry| entry.note.as_deref());
+        front.is_some_and(|note| note.own == Some(Own::Step))
+    }
+
+    /// Looks at a frame that answers a procedure's request. True when the client is to see it.
+    pub(super) fn look_for_procedure(
+        &mut self,
+        header: Header,
+        body: &[u8],
+    ) -> Result<Option<bool>, End> {
+        let whole = body.len() + HEADER == header.total;
+        let expect = self.owed.front().map(|entry| entry.expect);
+        match header.tag {
+            b'D' => {
+                if let Some(asked) = self.asked_step()
+                    && whole
+                    && asked.answer.rows.len() < ROWS
+                {
+                    asked.answer.rows.push(values(body));
+                }
+            }
+            b'C' => {
+                let tag = command_tag(body).unwrap_or_default();
+                let text = String::from_utf8_lossy(tag).into_owned();
+                self.apply_commit(tag);
+                if let Some(asked) = self.asked_step() {
+                    asked.answer.tag = text;
+                }
+                self.pop_step(expect);
+            }
+            b'I' => self.pop_step(expect),
+            b'E' if !error_fields(body).is_fatal() => {
+                self.note_unwatched(&error_fields(body));
+                self.settings.fail();
+                if let Some(asked) = self.asked_step() {
+                    asked.answer.error = Some(body.to_vec());
+                }
+                if expect.is_some_and(Expect::is_extended) {
+                    self.fail_batch();
+                }
+            }
+            // What the server says about the client's objects: "already exists, skipping".
+            b'N' => return Ok(Some(true)),
+            b'T' if expect == Some(Expect::Query) => {}
+            b'T' => {
+                if let Some(asked) = self.asked_step().filter(|_| whole) {
+                    asked.answer.columns = body.to_vec();
+                }
+                return Ok(None);
+            }
+            // Everything else is the relay's business, as of any other request.
+            _ => return Ok(None),
+        }
+        Ok(Some(false))
+    }
+
+    fn apply_commit(&mut self, tag: &[u8]) {
+        let front = self.owed.front().and_then(|entry| entry.note.as_deref());
+        let effect = front.and_then(|note| note.effects.as_deref()?.first().cloned());
+        if let Some(effect) = effect {
+            self.take_effect(&effect, tag);
+        }
+    }
+
+    fn pop_step(&mut self, expect: Option<Expect>) {
+        if expect == Some(Expect::Execute) {
+            self.owed.pop();
+        }
+    }
+
+    fn asked_step(&mut self) -> Option<&mut Asked> {
+        self.procedure.as_mut()?.asked.as_mut()
+    }
+
+    /// A request of a procedure was answered in full.
+    pub(super) fn procedure_ready(&mut self) {
+        if let Some(asked) = self.asked_step() {
+            asked.complete = true;
+        }
+        self.deadlines.cancelled_in_time();
+    }
+
+    // ---- answers ---------------------------------------------------------------------------
+
+    fn note_answer(&mut self) {
+        let repeats = self.repeats();
+        let Some(running) = &mut self.procedure else {
+            return;
+        };
+        let answer = running.asked.take().unwrap_or_default().answer;
+        let Some(task) = running.tasks.front_mut() else {
+            return;
+        };
+        let conflict = answer.error.as_deref().is_some_and(|body| {
+            error_fields(body).code == sqlstate::SERIALIZATION_FAILURE.as_bytes()
+        });
+        // What commits the client's transaction is repeated with it, or not at all.
+        let may_repeat = conflict && running.stop.is_none() && !matches!(task, Task::Commit);
+        if may_repeat && running.attempts < repeats {
+            let pause = pause_before(running.attempts);
+            running.attempts += 1;
+            self.pause_procedure(pause);
+            return;
+        }
+        running.attempts = 0;
+        let undoing = running.failure.is_some();
+        let tag = answer.tag.clone();
+        let rolled_back = matches!(task, Task::Commit) && tag == "ROLLBACK";
+        match task.answered(answer) {
+            Next::Again => {}
+            Next::Pause(pause) => self.pause_procedure(pause),
+            Next::Done if rolled_back => {
+                let error = aborted();
+                self.fail_procedure(Failure::Own(error), None);
+                return;
+            }
+            Next::Done => {
+                match undoing {
+                    true => running.deeds.retain(|deed| !task.undoes(deed)),
+                    false => running.deeds.extend(task.deed(true)),
+                }
+                running.changed += task.changed(&tag);
+                if !matches!(task, Task::Sync | Task::Commit) {
+                    running.last = tag;
+                }
+                running.tasks.pop_front();
+            }
+            Next::Skip(tag, notice) => {
+                running.tag = Tag::Fixed(tag.to_owned());
+                running.tasks.pop_front();
+                self.take_passing_of_lease();
+                reply::put_notice(self.cout.tail(), "42P07", &notice);
+            }
+            Next::Become(tasks) => {
+                running.tasks.pop_front();
+                for task in tasks.into_iter().rev() {
+                    running.tasks.push_front(task);
+                }
+            }
+            Next::Fail(failure, _) if undoing => {
+                let left = String::from_utf8_lossy(failure.code()).into_owned();
+                tracing::warn!(sqlstate = left, "a failed step could not be undone");
+                let subject = task.subject();
+                running.deeds.push(format!(
+                    "what this should have undone, which failed: {subject}"
+                ));
+                running.tasks.clear();
+            }
+            Next::Fail(failure, undo) => self.fail_procedure(failure, undo),
+        }
+        self.tell_progress();
+    }
+
+    /// Repetitions that a step gets from the session, behind those that it got as a transaction.
+    fn repeats(&self) -> u32 {
+        let undoing = self.procedure.as_ref().is_some_and(|r| r.failure.is_some());
+        match self.retry_on || undoing {
+            true => self.env.retry.limits.attempts.max(u32::from(undoing)),
+            false => 0,
+        }
+    }
+
+    fn pause_procedure(&mut self, pause: Duration) {
+        if let Some(running) = &mut self.procedure {
+            running.pause = Some(Box::pin(tokio::time::sleep(pause)));
+        }
+        if pause >= LONG_PAUSE {
+            self.release_if_settled();
+        }
+    }
+
+    fn tell_progress(&mut self) {
+        let Some(running) = &mut self.procedure else {
+            return;
+        };
+        if running.told.elapsed() < TELL || running.failure.is_some() {
+            return;
+        }
+        running.told = Instant::now();
+        let progress = running.tasks.front().and_then(Task::progress);
+        let seconds = running.began.elapsed().as_secs();
+        if let Some(progress) = progress {
+            self.take_passing_of_lease();
+            let message = format!("{progress} ({seconds} s so far)");
+            reply::put_notice(self.cout.tail(), "00000", &message);
+        }
+    }
+
+    // ---- stopping --------------------------------------------------------------------------
+
+    /// Somebody wants the statement to end.
+    pub(super) fn cancel_procedure(&mut self) {
+        let error = ClientError::error(
+            sqlstate::QUERY_CANCELED,
+            "canceling statement due to user request",
+        );
+        let cancels = self.control.take_cancels();
+        let Some(running) = &mut self.procedure else {
+            return;
+        };
+        running.stop.get_or_insert(error);
+        let runs =
+            running.asked.is_some() && running.tasks.front().is_some_and(|t| !t.is_waiting());
+        self.leave_queue();
+        self.stop_repeating();
+        if !runs {
+            return;
+        }
+        if let Some(lease) = &self.lease {
+            for done in cancels {
+                self.env.tally.cancels.add(1);
+                lease.cancel(move || drop(done));
+            }
+            self.expect_cancel();
+        }
+    }
+
+    /// Its time is up, or a cancel request had no effect.
+    pub(super) fn give_up_procedure(&mut self, error: ClientError) -> Result<(), End> {
+        let Some(running) = &mut self.procedure else {
+            return Ok(());
+        };
+        let again = running.stop.is_some();
+        running.stop.get_or_insert(error.clone());
+        let waits = running.asked.is_none() || running.tasks.front().is_some_and(Task::is_waiting);
+        self.leave_queue();
+        self.stop_repeating();
+        if waits {
+            return Ok(());
+        }
+        if !again && let (Some(_), Some(lease)) = (self.env.kept.cancel_grace, &self.lease) {
+            lease.cancel(|| {});
+            self.expect_cancel();
+            return Ok(());
+        }
+        Err(End::Lost(Box::new(Loss {
+            cause: error.message.clone(),
+            told: Some(error),
+            code: sqlstate::QUERY_CANCELED,
+            repeatable: false,
+            running: true,
+            ends: false,
+        })))
+    }
+
+    fn obey_stop(&mut self) {
+        let Some(running) = &mut self.procedure else {
+            return;
+        };
+        if running.tasks.is_empty() {
+            // Done just in time.
+            running.stop = None;
+            return;
+        }
+        let Some(error) = running.stop.clone() else {
+            return;
+        };
+        let undo = running.tasks.front_mut().and_then(Task::give_up);
+        self.fail_procedure(Failure::Own(error), undo);
+    }
+
+    fn fail_procedure(&mut self, failure: Failure, undo: Option<String>) {
+        let Some(running) = &mut self.procedure else {
+            return;
+        };
+        // A cancelled statement says why.
+        let cancelled = failure.code() == sqlstate::QUERY_CANCELED.as_bytes();
+        let failure = match running.stop.clone().filter(|_| cancelled) {
+            Some(error) => Failure::Own(error),
+            None => failure,
+        };
+        running.fail(failure, undo);
+        // What undoes it has all the time it needs.
+        self.deadlines.answered();
+    }
+
+    /// The connection is lost under a procedure.
+    ///
+    /// # Errors
+    /// When the session ends with it.
+    pub(super) fn lose_procedure(&mut self, loss: &Loss) -> Result<(), End> {
+        let wrote = self.wrote_upstream;
+        self.forget_connection(loss.running);
+        let Some(running) = &mut self.procedure else {
+            return Ok(());
+        };
+        let asked = running.asked.take();
+        let open = running
+            .tasks
+            .iter()
+            .take(2)
+            .any(|task| matches!(task, Task::Commit));
+        let doubtful = wrote && asked.is_some_and(|asked| asked.changes);
+        let subject = running
+            .tasks
+            .front()
+            .map_or_else(String::new, Task::subject);
+        let error = match (doubtful, open, &loss.told) {
+            (true, ..) => {
+                self.env.tally.commit_unknown.add(1);
+                words::lost(&subject, &running.all_deeds(), &loss.cause)
+            }
+            (false, true, _) => ClientError::error(
+                sqlstate::SERIALIZATION_FAILURE,
+                "the upstream connection was lost inside a transaction; nothing was committed",
+            )
+            .detail(loss.cause.clone())
+            .hint("Run the whole transaction again."),
+            (false, false, None) if loss.repeatable && running.losses < LOOKS => {
+                running.losses += 1;
+                return self.end_if_pinned(None);
+            }
+            (false, false, Some(told)) => told.clone(),
+            (false, false, None) => {
+                ClientError::error(loss.code, "the upstream connection was lost")
+            }
+        };
+        // All is told already when it is in doubt.
+        if doubtful {
+            running.deeds.clear();
+        }
+        running.tasks.clear();
+        match running.failure.is_some() {
+            // What was to be undone stays.
+            true => running
+                .deeds
+                .push(format!("what this should have undone: {subject}")),
+            false => running.failure = Some(Failure::Own(error.clone())),
+        }
+        self.end_if_pinned(Some(error).filter(|_| !loss.ends))
+            .and(match loss.ends {
+                true => Err(End::Refuse(fatal(loss.told.clone()))),
+                false => Ok(()),
+            })
+    }
+
+    /// What the session had on its connection is gone.
+    fn end_if_pinned(&mut self, error: Option<ClientError>) -> Result<(), End> {
+        match self.pin {
+            Some(_) => Err(End::Refuse(fatal(error))),
+            None => Ok(()),
+        }
+    }
+
+    // ---- the end ---------------------------------------------------------------------------
+
+    fn end_procedure(&mut self) {
+        let Some(running) = self.procedure.take() else {
+            return;
+        };
+        self.transaction = TransactionFacts {
+            open: running.block.is_some(),
+            ..TransactionFacts::default()
+        };
+        self.take_passing_of_lease();
+        self.recent.clear();
+        match &running.failure {
+            None => self.tell_done(&running),
+            Some(failure) => self.tell_failure(&running, failure),
+        }
+        self.release_if_settled();
+        if self.lease.is_some() && self.limbo.is_none() {
+            self.send_deferred_begin();
+        }
+    }
+
+    fn tell_done(&mut self, running: &Running) {
+        if running.block.is_some() {
+            self.begin.clone_from(&running.block);
+            self.status = TransactionStatus::Open;
+        }
+        match running.reply {
+            Reply::Nothing => return,
+            Reply::Query => self.names.forget_unnamed(),
+            Reply::Execute => {}
+        }
+        reply::put_command_complete(self.cout.tail(), &running.tag());
+        self.end_request(running.reply);
+    }
+
+    fn tell_failure(&mut self, running: &Running, failure: &Failure) {
+        let mut frame = Vec::new();
+        words::put_failure(&mut frame, failure, &running.deeds);
+        if running.block.is_some() {
+            let reason = match failure {
+                Failure::Own(error) => error.clone(),
+                Failure::Server(body) => words::of_server(body),
+            };
+            self.limbo = Some(match running.reply {
+                Reply::Nothing => Limbo::telling(reason),
+                Reply::Query | Reply::Execute => Limbo::told(reason),
+            });
+            self.status = TransactionStatus::Failed;
+        }
+        match running.reply {
+            // What comes behind it is told.
+            Reply::Nothing if running.block.is_some() => return,
+            Reply::Nothing | Reply::Query => {}
+            Reply::Execute => self.discarding = true,
+        }
+        self.more = None;
+        self.cout.tail().append(&mut frame);
+        self.end_request(running.reply);
+    }
+
+    fn end_request(&mut self, reply: Reply) {
+        if reply == Reply::Execute {
+            // The batch goes on; what was shown of it cannot be taken back.
+            self.acks_to_skip = 0;
+            self.results_shown = true;
+            self.restart_statement();
+            return;
+        }
+        if self.status == TransactionStatus::Idle {
+            self.deadlines.transaction_over();
+        }
+        if let Some(rest) = self.more.take() {
+            self.take_rest(&rest);
+            return;
+        }
+        self.request_answered();
+        self.env.tally.requests.add(1);
+        reply::put_ready(self.cout.tail(), self.status);
+    }
+}
+
+fn fatal(error: Option<ClientError>) -> ClientError {
+    let error = error.unwrap_or_else(|| {
+        ClientError::error(
+            sqlstate::CONNECTION_FAILURE,
+            "the upstream connection was lost",
+        )
+    });
+    ClientError {
+        severity: Severity::Fatal,
+        ..error
+    }
+}
+
+fn step(changes: bool) -> Option<Note> {
+    Some(Note {
+        own: Some(Own::Step),
+        writes: changes,
+        ..Note::default()
+    })
+}
+
+/// Values of a DataRow in text format.
+fn values(body: &[u8]) -> Vec<Option<String>> {
+    let mut values = Vec::new();
+    let mut rest = body.get(2..).unwrap_or_default();
+    while let Some((length, behind)) = rest.split_first_chunk::<4>() {
+        let length = i32::from_be_bytes(*length);
+        let Ok(length) = usize::try_from(length) else {
+            values.push(None);
+            rest = behind;
+            continue;
+        };
+        let Some((value, behind)) = behind.split_at_checked(length) else {
+            break;
+        };
+        values.push(Some(String::from_utf8_lossy(value).into_owned()));
+        rest = behind;
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_read() {
+        let row = b"\0\x03\0\0\0\x02ab\xff\xff\xff\xff\0\0\0\0";
+        assert_eq!(
+            values(row),
+            [Some("ab".to_owned()), None, Some(String::new())]
+        );
+        assert_eq!(values(b"\0\x01\0\0\0\x09ab"), []);
+        assert_eq!(values(b""), []);
     }
 }

@@ -102,7 +102,7 @@ pub(super) fn restore(text: &[u8], effects: &[Effect], defaults: &Settings) -> O
 }
 
 /// Where the last token of each statement ends.
-fn ends(text: &[u8]) -> Vec<usize> {
+pub(super) fn ends(text: &[u8]) -> Vec<usize> {
     let mut ends = Vec::new();
     let mut tokens = Tokens::new(text);
     let mut begins = true;

@@ -30,6 +30,7 @@ use super::deadline::{Alarm, Deadlines};
 use super::kept::KeptEnv;
 use super::limbo::Limbo;
 use super::names::{NameChange, Names, Prepared, Quota, Registry, Scope};
+use super::procedure::Running;
 use super::recent::Recent;
 use super::reset::Inserted;
 use super::savepoint::Savepoints;
@@ -188,6 +189,8 @@ pub(super) struct Portal {
     pub verdict: Option<Rc<Verdict>>,
     /// Its statement, if that has an effect.
     pub prepared: Option<Rc<Prepared>>,
+    /// Formats and values of its parameters, if it is run in several steps.
+    pub values: Option<Rc<[u8]>>,
     /// Executed, and cannot be executed again.
     pub spent: bool,
 }
@@ -214,6 +217,10 @@ pub(super) enum Own {
     Evict,
     /// A start-up parameter set again behind a RESET.
     Restore,
+    /// A request of a procedure.
+    Step,
+    /// The portal of a SQL cursor.
+    Cursor,
 }
 
 /// Where the rest of a frame goes that is passed on in pieces.
@@ -323,6 +330,14 @@ pub struct Session {
     pub(super) switches: Switches,
     /// What its transaction has done upstream, as far as policy asks.
     pub(super) transaction: TransactionFacts,
+    /// Its transaction only reads, or does not, as SET TRANSACTION said.
+    pub(super) read_only: Option<bool>,
+    /// Names of the SQL cursors of its transaction.
+    pub(super) cursors: Vec<String>,
+    /// The server's parameters as the client was told them after its login.
+    pub(super) greeted: Rc<[(String, String)]>,
+    /// Those that it was told later.
+    pub(super) changed_parameters: Vec<(String, String)>,
     /// What the dialect makes of the unnamed portal, unless it is among `portals`.
     pub(super) unnamed_verdict: Option<Rc<Verdict>>,
     /// Rules whose notice is told once, and was.
@@ -356,6 +371,10 @@ pub struct Session {
     /// The client's transaction has failed, and there is none at any upstream.
     pub(super) limbo: Option<Limbo>,
     pub(super) deadlines: Deadlines,
+    /// A statement of several transactions is under way.
+    pub(super) procedure: Option<Box<Running>>,
+    /// What is left of the text of the Query at hand.
+    pub(super) more: Option<Vec<u8>>,
     /// The client gets this error for the conflict that is not repeated any more.
     pub(super) stopped: Option<ClientError>,
     turns: u64,
@@ -382,6 +401,10 @@ impl Session {
             retry_on: true,
             switches: Switches::default(),
             transaction: TransactionFacts::default(),
+            read_only: None,
+            cursors: Vec::new(),
+            greeted: Rc::default(),
+            changed_parameters: Vec::new(),
             unnamed_verdict: None,
             told_once: Vec::new(),
             savepoints: Savepoints::default(),
@@ -439,6 +462,8 @@ impl Session {
             begin_sent: None,
             limbo: None,
             deadlines: Deadlines::default(),
+            procedure: None,
+            more: None,
             stopped: None,
             turns: 0,
         }
@@ -505,6 +530,7 @@ impl Session {
         progress |= self.write_upstream(cx)?;
         progress |= self.watch_upstream(cx)?;
         progress |= self.relay()?;
+        progress |= self.run_procedure(cx)?;
         progress |= self.write_client(cx)?;
         if self.terminating {
             if self.is_finished() {
@@ -542,6 +568,10 @@ impl Session {
     }
 
     fn obey_cancels(&mut self) {
+        if self.procedure.is_some() {
+            self.cancel_procedure();
+            return;
+        }
         let Some(lease) = &self.lease else {
             drop(self.control.take_cancels());
             if self.leave_queue() {
@@ -591,6 +621,7 @@ impl Session {
             && self.owed.is_empty()
             && !self.owed.is_unsynced()
             && self.begin.is_none()
+            && self.procedure.is_none()
             && self.status == TransactionStatus::Idle
             && self.cin.is_empty()
             && self.phase == Phase::Serving

@@ -173,7 +173,7 @@ impl Session {
     fn answer_query_here(&mut self, effect: &Effect) {
         self.names.forget_unnamed();
         reply::put_command_complete(self.answers(), tag(effect));
-        reply::put_ready(self.answers(), TransactionStatus::Open);
+        self.end_query(TransactionStatus::Open);
     }
 
     fn roll_back_query(&mut self, name: &[u8], effect: &Effect) {

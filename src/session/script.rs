@@ -13,6 +13,7 @@ use crate::wire::backend::TransactionStatus;
 use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError};
 
+use super::answer::{Act, Change};
 use super::frontend::Taken;
 use super::kept::{self, Asked};
 use super::limbo::{Limbo, aborted};
@@ -52,6 +53,8 @@ pub(super) struct Told {
     /// NoticeResponses that come ahead of the tag.
     pub notices: Vec<u8>,
     pub reply: Reply,
+    /// Settings that get other values with it.
+    pub changes: Vec<Change>,
 }
 
 /// Where the answer to a statement comes from.
@@ -65,6 +68,15 @@ pub(super) enum Reply {
     Rows(Rows, String),
     /// The settings that the proxy keeps, with this tag.
     Setting(Asked, &'static str),
+    /// The session does something, under this tag.
+    Act(Act, String),
+    /// The server's rows, those of a cursor.
+    Fetched {
+        /// MOVE: nobody sees them.
+        moves: bool,
+        /// Rows asked for; 0 is all.
+        limit: u32,
+    },
     /// It is refused.
     Refused(ClientError),
 }
@@ -81,19 +93,21 @@ impl Told {
         Self {
             notices: Vec::new(),
             reply,
+            changes: Vec::new(),
         }
     }
 
     /// The session has all that the client is told.
     pub fn is_local(&self) -> bool {
-        !matches!(self.reply, Reply::Server(_))
+        !matches!(self.reply, Reply::Server(_) | Reply::Fetched { .. })
     }
 
     /// The server's rows are nobody's.
     pub fn hides_rows(&self) -> bool {
         match &self.reply {
-            Reply::Tag(_) | Reply::Refused(_) => true,
+            Reply::Tag(_) | Reply::Act(..) | Reply::Refused(_) => true,
             Reply::Setting(asked, _) => !asked.is_show(),
+            Reply::Fetched { moves, .. } => *moves,
             Reply::Server(_) | Reply::Rows(..) => false,
         }
     }
@@ -316,16 +330,15 @@ impl Session {
                 let tag = format!("SELECT {}", rows.rows.len());
                 (Some(rows.query()), Some(Reply::Rows(rows, tag)))
             }
-            Action::Answer(Answer::Setting) => {
-                match kept::read_one(&text[part.span.clone()], self.settings.scope()) {
-                    Some((asked, tag)) => {
-                        let sent = self.setting_query(&asked, values);
-                        (Some(sent), Some(Reply::Setting(asked, tag)))
-                    }
-                    None => (None, None),
+            Action::Answer(answer) => {
+                let (sent, mut told) = self.answer_of(text, part, answer, values);
+                let notices = self.notices(&part.decision.notices);
+                if let Some(told) = &mut told {
+                    told.notices.splice(0..0, notices);
                 }
+                let span = part.span.clone();
+                return Piece { span, sent, told };
             }
-            Action::Answer(Answer::Session(_)) => (None, None),
             // The journal has its own way with savepoints.
             Action::Emulate(_) => (None, None),
         };
@@ -337,12 +350,15 @@ impl Session {
         Piece {
             span: part.span.clone(),
             sent,
-            told: reply.map(|reply| Told { notices, reply }),
+            told: reply.map(|reply| Told {
+                notices,
+                ..Told::quietly(reply)
+            }),
         }
     }
 
     /// NoticeResponses that this session wants to see.
-    fn notices(&mut self, notices: &[Notice]) -> Vec<u8> {
+    pub(super) fn notices(&mut self, notices: &[Notice]) -> Vec<u8> {
         let mut out = Vec::new();
         for notice in notices {
             if !self.wants(notice) {
@@ -405,13 +421,14 @@ impl Session {
         self.names.forget_unnamed();
         let status = self.answer_script(script);
         self.status = status;
-        reply::put_ready(self.answers(), status);
+        self.end_query(status);
         Some(Taken::All)
     }
 
     fn answer_script(&mut self, script: &Script) -> TransactionStatus {
         let status = self.status;
         if status == TransactionStatus::Failed {
+            self.more = None;
             aborted().put(self.answers());
             return status;
         }
@@ -421,6 +438,7 @@ impl Session {
             match self.carry_out(told, alone, true, &mut out) {
                 Ok(()) => self.answers().append(&mut out),
                 Err(error) => {
+                    self.more = None;
                     error.put(self.answers());
                     self.settings.abandon(false);
                     self.obey_switches();
@@ -475,17 +493,24 @@ impl Session {
                 out.extend_from_slice(&told.notices);
                 reply::put_command_complete(out, tag);
             }
+            Reply::Act(act, tag) => {
+                self.act(act, out)?;
+                out.extend_from_slice(&told.notices);
+                reply::put_command_complete(out, tag);
+            }
             // Not local.
-            Reply::Server(_) => {}
+            Reply::Server(_) | Reply::Fetched { .. } => {}
         }
         Ok(())
     }
 
     /// A statement of the request at the head of the queue is complete: gives what the client is
     /// told ahead of the tag, and the tag if it is another than the server's.
-    pub(super) fn complete_told(&mut self) -> Option<(Vec<u8>, Option<String>)> {
+    /// `tag`: the server's.
+    pub(super) fn complete_told(&mut self, tag: &[u8]) -> Option<(Vec<u8>, Option<String>)> {
         let note = self.owed.front()?.note.as_deref()?;
-        let told = note.told.as_ref()?.find(note.done)?.clone();
+        let mut told = note.told.as_ref()?.find(note.done)?.clone();
+        self.change_settings(&told.changes);
         let tag = match told.reply {
             Reply::Server(tag) => tag,
             Reply::Tag(tag) | Reply::Rows(_, tag) => Some(tag),
@@ -494,16 +519,37 @@ impl Session {
                 self.apply_kept(&asked).ok()?;
                 Some(tag.to_owned())
             }
+            Reply::Act(act, tag) => {
+                // What cannot be done among others has been answered already.
+                let _ = self.act(&act, &mut told.notices);
+                Some(tag)
+            }
+            Reply::Fetched { moves, .. } => {
+                let rows = tag.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+                Some(fetched(moves, &String::from_utf8_lossy(rows)))
+            }
             Reply::Refused(_) => None,
         };
         Some((told.notices, tag))
+    }
+
+    /// A cursor gave as many rows as it was asked for: gives the tag.
+    pub(super) fn suspend_told(&self) -> Option<String> {
+        let note = self.owed.front()?.note.as_deref()?;
+        match note.told.as_ref()?.find(note.done)?.reply {
+            Reply::Fetched { moves, limit } => Some(fetched(moves, &limit.to_string())),
+            _ => None,
+        }
     }
 
     // ---- extended protocol -----------------------------------------------------------------
 
     /// Deals with the Execute of a portal that the session answers.
     pub(super) fn take_local_execute(&mut self, told: &Told) -> Option<Taken> {
-        if !matches!(told.reply, Reply::Setting(..) | Reply::Tag(_)) {
+        if !matches!(
+            told.reply,
+            Reply::Setting(..) | Reply::Tag(_) | Reply::Act(..) | Reply::Refused(_)
+        ) {
             return None;
         }
         if self.waits_for_answers(false) {
@@ -540,8 +586,15 @@ impl Session {
     }
 }
 
+fn fetched(moves: bool, rows: &str) -> String {
+    match moves {
+        true => format!("MOVE {rows}"),
+        false => format!("FETCH {rows}"),
+    }
+}
+
 /// OID of type text.
-const TEXT: u32 = 25;
+pub(super) const TEXT: u32 = 25;
 
 impl Rows {
     fn put(&self, described: bool, out: &mut Vec<u8>) {
@@ -575,7 +628,7 @@ impl Rows {
     }
 
     /// A query with these rows.
-    fn query(&self) -> String {
+    pub fn query(&self) -> String {
         let line = |values: Vec<String>| format!("SELECT {}", values.join(", "));
         let value = |value: Option<&String>, oid: u32| {
             let constant = match value {

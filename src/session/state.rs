@@ -108,7 +108,7 @@ impl SettingsState {
     /// The value of a setting that the proxy keeps, as SHOW tells it.
     #[must_use]
     pub fn kept(&self, name: &str) -> Option<&str> {
-        let default = || settings::find(name, self.scope).map(|setting| setting.default);
+        let default = || settings::default(name, self.scope);
         let sets = [&self.now.local, &self.now.kept, &self.kept_defaults];
         let set = sets.iter().find_map(|set| set.get(name));
         set.map(String::as_str).or_else(default)
@@ -126,7 +126,7 @@ impl SettingsState {
         let default = self.kept_defaults.get(name).map(String::as_str);
         let to = value.or(default);
         if local {
-            let to = to.or_else(|| settings::find(name, self.scope).map(|known| known.default));
+            let to = to.or_else(|| settings::default(name, self.scope));
             if let Some(to) = to {
                 Arc::make_mut(&mut now.local).insert(name.to_owned(), to.to_owned());
             }
@@ -146,10 +146,18 @@ impl SettingsState {
         }
     }
 
+    /// RESET ALL was carried out here: the connection does not have its values yet.
+    pub fn reset_all(&mut self) {
+        self.now.session = Arc::clone(&self.defaults);
+        self.now.kept = SharedSettings::default();
+        self.now.local = SharedSettings::default();
+    }
+
     /// A statement outside a transaction was carried out without a connection.
     pub fn settle_kept(&mut self) {
         self.now.local = SharedSettings::default();
         self.base.kept = Arc::clone(&self.now.kept);
+        self.base.session = Arc::clone(&self.now.session);
     }
 
     /// A connection was leased.
@@ -183,8 +191,6 @@ impl SettingsState {
     /// A statement of the client succeeded.
     pub fn apply(&mut self, effect: &Effect) {
         match effect {
-            Effect::Set { name, .. } | Effect::Reset(name)
-                if settings::find(name, self.scope).is_some() => {}
             Effect::Set {
                 name,
                 value,

@@ -1,14 +1,15 @@
 //! What policy says of a client's text, kept for the next time it comes.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::ops::Range;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::Dialect;
 use crate::policy::{
-    self, Action, Cache, Decision, Month, Placement, Procedure, Rules, SessionFacts, StepKind,
-    TransactionFacts,
+    self, Action, Answer, Cache, Decision, Level, Month, Notice, Placement, Procedure, Rules,
+    SessionFacts, StepKind, TransactionFacts,
 };
 use crate::sql::statement::ParseError;
 use crate::sql::{Class, Kind, Statement, classify};
@@ -17,31 +18,97 @@ use crate::wire::reply::ClientError;
 
 use super::run::Session;
 
-/// Verdicts on texts that came before, shared by the sessions of a worker.
-pub type Verdicts = Rc<RefCell<Cache<Rc<Verdict>>>>;
+/// The rules of the dialect as they are now: a reload puts others in their place.
+#[derive(Debug)]
+pub struct Ruling {
+    epoch: AtomicU64,
+    now: Mutex<(Arc<Rules>, Month)>,
+}
+
+impl Ruling {
+    /// These rules, for the Aurora DSQL of this month.
+    #[must_use]
+    pub fn new(rules: Arc<Rules>, as_of: Month) -> Self {
+        Self {
+            epoch: AtomicU64::new(0),
+            now: Mutex::new((rules, as_of)),
+        }
+    }
+
+    /// Other rules from now on, in open sessions too.
+    pub fn put(&self, rules: Arc<Rules>, as_of: Month) {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = (rules, as_of);
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    fn get(&self) -> (Arc<Rules>, Month) {
+        self.now
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// What a worker knows of rules and texts, shared by its sessions.
+#[derive(Debug)]
+pub struct Verdicts {
+    ruling: Arc<Ruling>,
+    known: RefCell<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    epoch: u64,
+    rules: Arc<Rules>,
+    as_of: Month,
+    cache: Cache<Rc<Verdict>>,
+}
+
+impl Verdicts {
+    /// No verdicts yet.
+    #[must_use]
+    pub fn new(ruling: Arc<Ruling>) -> Self {
+        let epoch = ruling.epoch.load(Ordering::Acquire);
+        let (rules, as_of) = ruling.get();
+        let known = Known {
+            epoch,
+            rules,
+            as_of,
+            cache: Cache::new(VERDICT_BYTES),
+        };
+        Self {
+            ruling,
+            known: RefCell::new(known),
+        }
+    }
+
+    /// Rows of one batch.
+    pub(super) fn batch_rows(&self) -> u32 {
+        self.known().rules.parameters.batch_rows
+    }
+
+    /// What is known under the rules of now.
+    fn known(&self) -> RefMut<'_, Known> {
+        let mut known = self.known.borrow_mut();
+        let epoch = self.ruling.epoch.load(Ordering::Acquire);
+        if known.epoch != epoch {
+            known.epoch = epoch;
+            (known.rules, known.as_of) = self.ruling.get();
+        }
+        known
+    }
+}
 
 /// Bytes of verdicts that a worker keeps, about.
 const VERDICT_BYTES: usize = 16 * 1024 * 1024;
-
-/// No verdicts yet.
-#[must_use]
-pub fn no_verdicts() -> Verdicts {
-    Rc::new(RefCell::new(Cache::new(VERDICT_BYTES)))
-}
 
 /// What the sessions of a database entry need to decide about statements.
 #[derive(Debug, Clone)]
 pub struct PolicyEnv {
     /// Profile of the entry; not `off`.
     pub profile: Dialect,
-    /// Month whose Aurora DSQL is upstream.
-    pub as_of: Month,
-    /// The rules.
-    pub rules: Arc<Rules>,
-    /// Number of the rules: it changes with them.
-    pub epoch: u64,
-    /// What was decided before.
-    pub verdicts: Verdicts,
+    /// Those of the worker.
+    pub verdicts: Rc<Verdicts>,
 }
 
 /// What becomes of the statements of one text, in a session of which certain facts hold.
@@ -68,11 +135,22 @@ pub(super) enum Outcome {
     Refuse(ClientError),
 }
 
+/// Where a text is cut.
+#[derive(Debug)]
+pub(super) struct Cut<'a> {
+    /// The piece behind begins here, in bytes.
+    pub at: usize,
+    /// What the client loses by it.
+    pub warnings: Vec<&'a Notice>,
+}
+
 /// One statement of a text.
 #[derive(Debug)]
 pub(super) struct Part {
     /// Where it stands, in bytes.
     pub span: Range<usize>,
+    /// What it is, when the session itself has to look at it.
+    pub statement: Option<Box<Statement>>,
     pub decision: Decision,
 }
 
@@ -99,6 +177,21 @@ impl Part {
             }
             Action::Emulate(procedure) => !is_savepoint(procedure),
             _ => false,
+        }
+    }
+
+    /// What the server gets in place of such a statement when it is prepared; `None` is the client's
+    /// own text.
+    pub fn prepared(&self) -> Option<&str> {
+        match (&self.decision.action, self.decision.placement) {
+            // In another transaction it goes on as it is.
+            (Action::Rewrite(rewrite), Placement::AfterCommit) => {
+                rewrite.steps.first().map(|step| step.sql.as_str())
+            }
+            (Action::Forward, Placement::AfterCommit) => None,
+            // It may have parameters.
+            (Action::Emulate(Procedure::Batch(_)), _) => None,
+            _ => Some(""),
         }
     }
 
@@ -153,8 +246,13 @@ impl Verdict {
             if matches!(statement.kind(), Kind::Transaction(_)) {
                 block = after.open;
             }
+            let looked_at = matches!(
+                decision.action,
+                Action::Answer(Answer::Setting | Answer::Session(_)) | Action::Emulate(_)
+            );
             parts.push(Part {
-                span: statement.span,
+                span: statement.span.clone(),
+                statement: looked_at.then(|| Box::new(statement)),
                 decision,
             });
         }
@@ -187,6 +285,30 @@ impl Verdict {
             },
             _ => None,
         }
+    }
+
+    /// Where a text of several statements is cut, since one of them cannot be in one transaction with
+    /// the others: behind the first piece.
+    pub(super) fn cut(&self) -> Option<Cut<'_>> {
+        let parts = self.parts()?;
+        let at = (1..parts.len())
+            .find(|at| parts[*at].is_procedure() || parts[at - 1].is_procedure())?;
+        // The rest is decided about again, and tells the same, unless only one statement is left.
+        let last = Some(&parts[at]).filter(|_| at + 1 == parts.len());
+        let notices = parts.first().into_iter().chain(last);
+        let split = notices.flat_map(|part| {
+            let notices = part.decision.notices.iter();
+            notices.filter(|notice| part.is_procedure() && notice.level == Level::Warning)
+        });
+        Some(Cut {
+            at: parts[at].span.start,
+            warnings: match self.facts.transaction.open {
+                true => Vec::new(),
+                false => split
+                    .filter(|notice| notice.rule == policy::SPLIT.into())
+                    .collect(),
+            },
+        })
     }
 
     pub(super) fn passes(&self) -> bool {
@@ -236,41 +358,36 @@ impl Session {
     /// What policy says of a text as things are; `None` where policy is off.
     pub(super) fn judge(&self, text: &[u8]) -> Option<Rc<Verdict>> {
         let policy = self.env.policy.as_ref()?;
-        let facts = self.facts(policy);
-        let mut verdicts = policy.verdicts.borrow_mut();
-        if let Some(verdict) = verdicts.get(text, &facts, policy.epoch) {
+        let mut known = policy.verdicts.known();
+        let facts = self.facts(policy.profile, known.as_of);
+        let epoch = known.epoch;
+        if let Some(verdict) = known.cache.get(text, &facts, epoch) {
             return Some(verdict);
         }
-        let verdict = Rc::new(Verdict::of(text, facts, &policy.rules, policy.epoch));
-        verdicts.put(
-            text,
-            &facts,
-            policy.epoch,
-            Rc::clone(&verdict),
-            verdict.weight(),
-        );
+        let verdict = Rc::new(Verdict::of(text, facts, &known.rules, epoch));
+        let (kept, weight) = (Rc::clone(&verdict), verdict.weight());
+        known.cache.put(text, &facts, epoch, kept, weight);
         Some(verdict)
     }
 
     /// The same for a text of which policy has said something: as things are now, that may be
     /// something else.
     pub(super) fn judge_again(&self, text: &[u8], verdict: &Rc<Verdict>) -> Rc<Verdict> {
-        let holds = self
-            .env
-            .policy
-            .as_ref()
-            .is_none_or(|policy| verdict.holds_for(&self.facts(policy), policy.epoch));
+        let holds = self.env.policy.as_ref().is_none_or(|policy| {
+            let known = policy.verdicts.known();
+            verdict.holds_for(&self.facts(policy.profile, known.as_of), known.epoch)
+        });
         match holds {
             true => Rc::clone(verdict),
             false => self.judge(text).unwrap_or_else(|| Rc::clone(verdict)),
         }
     }
 
-    fn facts(&self, policy: &PolicyEnv) -> SessionFacts {
+    fn facts(&self, profile: Dialect, as_of: Month) -> SessionFacts {
         let transaction = self.transaction;
         SessionFacts {
-            profile: policy.profile,
-            as_of: policy.as_of,
+            profile,
+            as_of,
             switches: self.switches,
             transaction: TransactionFacts {
                 // Without a block, what was executed since the last Sync is a transaction too.
@@ -307,7 +424,11 @@ impl Session {
             return;
         }
         match status {
-            TransactionStatus::Idle => self.transaction = TransactionFacts::default(),
+            TransactionStatus::Idle => {
+                self.transaction = TransactionFacts::default();
+                self.read_only = None;
+                self.cursors.clear();
+            }
             _ => self.transaction.open = true,
         }
     }

@@ -17,6 +17,17 @@ use super::value::value_of;
 /// Start-up parameters that are not settings.
 const NOT_SETTINGS: [&str; 4] = ["user", "database", "options", "replication"];
 
+/// pg_dump refuses servers that are newer than itself, and asks older ones for nothing that Aurora
+/// DSQL would not have: so it is told the oldest version that is still common.
+const TOLD_TO_DUMPS: &str = "13.0";
+
+/// The client is pg_dump or pg_dumpall.
+fn dumps(identity: &Identity) -> bool {
+    identity.parameters().iter().any(|(name, value)| {
+        name == "application_name" && matches!(value.as_str(), "pg_dump" | "pg_dumpall")
+    })
+}
+
 /// The settings a client asked for at start-up.
 pub(super) fn startup_settings(identity: &Identity) -> SharedSettings {
     let settings: Settings = identity
@@ -43,7 +54,7 @@ pub struct Profiles {
 struct Profile {
     /// The settings in the server's own spelling.
     settings: SharedSettings,
-    parameters: Vec<(String, String)>,
+    parameters: Rc<[(String, String)]>,
     /// Parameters of a fresh connection at that time; others now make the profile stale.
     baseline: Rc<[(String, String)]>,
 }
@@ -75,7 +86,7 @@ impl Session {
             return Ok(false);
         }
         let parameters = self.lease.as_ref().map(|lease| lease.parameters.clone());
-        let parameters = parameters.unwrap_or_default();
+        let parameters: Rc<[(String, String)]> = parameters.unwrap_or_default().into();
         self.settings.adopt(Arc::clone(self.settings.wanted()));
         self.learn_profile(&parameters);
         self.greet(&parameters);
@@ -91,7 +102,7 @@ impl Session {
         (profile.baseline == self.env.pool.baseline()).then(|| Rc::clone(profile))
     }
 
-    fn learn_profile(&self, parameters: &[(String, String)]) {
+    fn learn_profile(&self, parameters: &Rc<[(String, String)]>) {
         let mut known = self.env.profiles.known.borrow_mut();
         if known.len() >= LIMIT {
             known.clear();
@@ -101,21 +112,29 @@ impl Session {
             (self.env.pool_index, asked),
             Rc::new(Profile {
                 settings: Arc::clone(self.settings.wanted()),
-                parameters: parameters.to_vec(),
+                parameters: Rc::clone(parameters),
                 baseline: self.env.pool.baseline(),
             }),
         );
     }
 
-    fn greet(&mut self, parameters: &[(String, String)]) {
-        for (name, value) in parameters {
+    fn greet(&mut self, parameters: &Rc<[(String, String)]>) {
+        if self.env.policy.is_some() {
+            self.greeted = Rc::clone(parameters);
+        }
+        for (name, value) in parameters.iter() {
             if reads_otherwise(&name.to_lowercase(), value) {
                 self.pin_to(PinReason::Setting);
             }
         }
+        let old = self.env.policy.is_some() && dumps(&self.identity);
         let out = self.cout.tail();
-        for (name, value) in parameters {
-            reply::put_parameter(out, name, value);
+        for (name, value) in parameters.iter() {
+            let told = match name.as_str() {
+                "server_version" if old => TOLD_TO_DUMPS,
+                _ => value,
+            };
+            reply::put_parameter(out, name, told);
         }
         reply::put_key(out, self.key.0, &self.key.1);
         reply::put_ready(out, self.status);

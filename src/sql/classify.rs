@@ -474,7 +474,8 @@ fn set_to(name: String, value: &[Token<'_>], local: bool) -> Effect {
             }
             Some(_) if !local && changes_lexing(&name, value) => Effect::Pin(PinReason::Setting),
             // Not settings of a session.
-            Some(_) if name == "seed" || is_of_transaction(&name) => Effect::Local,
+            Some(_) if name == "seed" => Effect::None,
+            Some(_) if is_of_transaction(&name) => Effect::Local,
             Some(value) => Effect::Set { name, value, local },
             None => Effect::Pin(PinReason::Setting),
         },
@@ -697,9 +698,9 @@ mod tests {
             ("SET x TO DEFAULT", vec![E::Reset("x".into())]),
             ("SET ROLE bob", vec![E::Pin(P::Role)]),
             ("SET role = bob", vec![E::Pin(P::Role)]),
-            ("SET LOCAL ROLE bob", vec![E::None]),
+            ("SET LOCAL ROLE bob", vec![E::Local]),
             ("SET SESSION AUTHORIZATION bob", vec![E::Pin(P::Role)]),
-            ("SET TRANSACTION READ ONLY", vec![E::None]),
+            ("SET TRANSACTION READ ONLY", vec![E::Local]),
             (
                 "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
                 vec![E::Pin(P::Setting)],

@@ -89,6 +89,26 @@ pub fn bind_values(
     Ok(found.into_iter())
 }
 
+/// Formats and values of the parameters of a Bind message, as they stand behind its head.
+///
+/// # Errors
+/// [`LayoutError`] when the counts and lengths do not fit the body.
+pub fn bind_parameters(rest: &[u8]) -> Result<&[u8], LayoutError> {
+    let count = |bytes: &[u8]| {
+        let count = bytes.first_chunk::<2>().ok_or(LayoutError)?;
+        Ok(usize::from(u16::from_be_bytes(*count)))
+    };
+    let mut end = 2 + 2 * count(rest)?;
+    let values = count(rest.get(end..).ok_or(LayoutError)?)?;
+    end += 2;
+    for _ in 0..values {
+        let length = rest.get(end..).and_then(<[u8]>::first_chunk::<4>);
+        let length = i32::from_be_bytes(*length.ok_or(LayoutError)?);
+        end += 4 + usize::try_from(length).unwrap_or(0);
+    }
+    rest.get(..end).ok_or(LayoutError)
+}
+
 /// Reads the body of a Describe or Close message: `S` or `P`, and a name.
 ///
 /// # Errors

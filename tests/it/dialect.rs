@@ -138,7 +138,8 @@ fn one_statement_is_rewritten_or_refused() {
             (
                 "create index on t (value)",
                 &[
-                    "E 0A000 this statement takes several steps on Aurora DSQL, which this version does not run",
+                    "N 00000 index \"t_value_idx\" is built in the background on Aurora DSQL",
+                    "C CREATE INDEX",
                     "Z I",
                 ],
             ),
@@ -456,4 +457,363 @@ fn rewritten_statements_are_repeated() {
         ],
     );
     assert_eq!(cluster.orders_left(), 0);
+}
+
+/// Settings that DSQL does not take are the session's, with PostgreSQL's rules for transactions.
+#[test]
+fn settings_are_kept_for_the_session() {
+    let (_cluster, _proxy, mut client) = start();
+    let show = |value: &'static str| ["T", value, "C SHOW", "Z I"];
+    play(
+        &mut client,
+        &[
+            ("show work_mem", &show("D 4MB")),
+            ("set work_mem = '64MB'", &["C SET", "Z I"]),
+            ("show work_mem", &show("D 64MB")),
+            ("select 1", &["T", "D 1", "C SELECT 1", "Z I"]),
+            ("show work_mem", &show("D 64MB")),
+            (
+                "select current_setting('work_mem'), set_config('jit', 'off', false)",
+                &["T", "D 64MB|off", "C SELECT 1", "Z I"],
+            ),
+            ("show jit", &show("D off")),
+            (
+                "select name, setting from pg_settings where name = 'jit'",
+                &["T", "D jit|off", "C SELECT 1", "Z I"],
+            ),
+            ("begin", &["C BEGIN", "Z T"]),
+            ("set local work_mem = '1GB'", &["C SET", "Z T"]),
+            ("set jit = on", &["C SET", "Z T"]),
+            ("show work_mem", &["T", "D 1GB", "C SHOW", "Z T"]),
+            ("rollback", &["C ROLLBACK", "Z I"]),
+            ("show work_mem", &show("D 64MB")),
+            ("show jit", &show("D off")),
+            ("reset work_mem", &["C RESET", "Z I"]),
+            ("show work_mem", &show("D 4MB")),
+            (
+                "set no_such_setting = 1",
+                &[
+                    "E 42704 unrecognized configuration parameter \"no_such_setting\"",
+                    "Z I",
+                ],
+            ),
+            (
+                "set work_mem = 'much'",
+                &[
+                    "E 22023 invalid value for parameter \"work_mem\": \"much\"",
+                    "Z I",
+                ],
+            ),
+            ("set my.tenant = 'a'", &["C SET", "Z I"]),
+            (
+                "select current_setting('my.tenant'), current_setting('my.other', true)",
+                &["T", "D a|NULL", "C SELECT 1", "Z I"],
+            ),
+            (
+                "show my.other",
+                &[
+                    "E 42704 unrecognized configuration parameter \"my.other\"",
+                    "Z I",
+                ],
+            ),
+            (
+                "set client_min_messages to warning; set time zone 'UTC'; show jit",
+                &["C SET", "C SET", "T", "D off", "C SHOW", "Z I"],
+            ),
+            // No NOTICE any more.
+            (
+                "select id from t where id = 1 for share",
+                &["T", "D 1", "C SELECT 1", "Z I"],
+            ),
+            ("set role none", &["C SET", "Z I"]),
+            ("set session authorization default", &["C SET", "Z I"]),
+            (
+                "set session characteristics as transaction isolation level read committed, read only",
+                &["C SET", "Z I"],
+            ),
+            ("show default_transaction_read_only", &show("D on")),
+            (
+                "insert into t values (7, 'x')",
+                &[
+                    "E 25006 cannot change anything in a read-only transaction",
+                    "Z I",
+                ],
+            ),
+            ("begin", &["C BEGIN", "Z T"]),
+            ("set transaction read write", &["C SET", "Z T"]),
+            ("insert into t values (7, 'x')", &["C INSERT 0 1", "Z T"]),
+            ("rollback", &["C ROLLBACK", "Z I"]),
+            ("reset all", &["C RESET", "Z I"]),
+            ("show default_transaction_read_only", &show("D off")),
+            ("show jit", &show("D on")),
+            (
+                "begin; set transaction isolation level repeatable read, read only; select 1; commit",
+                &[
+                    "C BEGIN",
+                    "C SET",
+                    "T",
+                    "D 1",
+                    "C SELECT 1",
+                    "C COMMIT",
+                    "Z I",
+                ],
+            ),
+        ],
+    );
+    let all = client.run("show all");
+    assert!(all.len() > 150, "{}", all.len());
+}
+
+#[test]
+fn settings_are_kept_in_the_extended_protocol_too() {
+    let (_cluster, _proxy, mut client) = start();
+    play_extended(
+        &mut client,
+        &[
+            ("show work_mem", &["1", "2", "T", "D 4MB", "C SHOW", "Z I"]),
+            ("set work_mem = '64MB'", &["1", "2", "n", "C SET", "Z I"]),
+            ("show work_mem", &["1", "2", "T", "D 64MB", "C SHOW", "Z I"]),
+            (
+                "select current_setting('work_mem') as now, set_config('jit', 'off', false) as new",
+                &["1", "2", "T", "D 64MB|off", "C SELECT 1", "Z I"],
+            ),
+            ("show jit", &["1", "2", "T", "D off", "C SHOW", "Z I"]),
+            (
+                "select current_setting('jit')",
+                &["1", "2", "T", "D off", "C SELECT 1", "Z I"],
+            ),
+            ("discard all", &["1", "2", "n", "C DISCARD ALL", "Z I"]),
+            ("show jit", &["1", "2", "T", "D on", "C SHOW", "Z I"]),
+            (
+                "set no_such = 1",
+                &[
+                    "1",
+                    "2",
+                    "n",
+                    "E 42704 unrecognized configuration parameter \"no_such\"",
+                    "Z I",
+                ],
+            ),
+        ],
+    );
+    // A statement that was prepared shows what holds when it runs.
+    client.send(
+        &[
+            parse("s", "show jit", &[]),
+            parse("q", "select current_setting('jit')", &[]),
+            sync(),
+        ]
+        .concat(),
+    );
+    client.until_ready();
+    client.run("set jit = off");
+    client.send(
+        &[
+            bind_text("", "s", &[]),
+            execute("", 0),
+            bind_text("", "q", &[]),
+            execute("", 0),
+            sync(),
+        ]
+        .concat(),
+    );
+    assert_eq!(
+        show(&client.until_ready()),
+        ["2", "D off", "C SHOW", "2", "D off", "C SELECT 1", "Z I"]
+    );
+}
+
+/// What a client is told of the server's parameters stays true when they go back.
+#[test]
+fn parameters_are_told_when_settings_are_reset() {
+    let (_cluster, _proxy, mut client) = start();
+    let told = |frames: &[Frame]| -> Vec<String> {
+        let frames = frames.iter().filter(|frame| frame.tag == b'S');
+        frames.map(|frame| frame.strings().join("=")).collect()
+    };
+    let zone = client.parameters()["TimeZone"].clone();
+    assert_eq!(
+        told(&client.run("set timezone = 'Asia/Tokyo'")),
+        ["TimeZone=Asia/Tokyo"]
+    );
+    assert_eq!(
+        told(&client.run("discard all")),
+        [format!("TimeZone={zone}")]
+    );
+    assert_eq!(client.scalar("show timezone"), zone);
+    client.run("set timezone = 'Asia/Tokyo'");
+    client.run("begin");
+    client.run("select 1");
+    assert_eq!(told(&client.run("reset all")), [format!("TimeZone={zone}")]);
+    assert_eq!(client.scalar("show timezone"), zone);
+    client.run("commit");
+    assert_eq!(client.scalar("show timezone"), zone);
+}
+
+/// What drivers and poolers send to clean a session.
+#[test]
+fn reset_scripts_are_answered() {
+    let (_cluster, _proxy, mut client) = start();
+    client.run("prepare p (int) as select $1 + 1");
+    client.run("set work_mem = '8MB'");
+    play(
+        &mut client,
+        &[
+            (
+                "SELECT pg_advisory_unlock_all();\nUNLISTEN *;\nRESET ALL;",
+                &["T", "D ", "C SELECT 1", "C UNLISTEN", "C RESET", "Z I"],
+            ),
+            ("show work_mem", &["T", "D 4MB", "C SHOW", "Z I"]),
+            ("execute p(1)", &["T", "D 2", "C SELECT 1", "Z I"]),
+            ("discard plans", &["C DISCARD PLANS", "Z I"]),
+            ("discard all", &["C DISCARD ALL", "Z I"]),
+            (
+                "execute p(1)",
+                &["E 26000 prepared statement \"p\" does not exist", "Z I"],
+            ),
+            ("begin", &["C BEGIN", "Z T"]),
+            (
+                "discard all",
+                &[
+                    "E 25001 DISCARD ALL cannot run inside a transaction block",
+                    "Z E",
+                ],
+            ),
+            ("rollback", &["C ROLLBACK", "Z I"]),
+        ],
+    );
+}
+
+#[test]
+fn statements_are_prepared_in_sql() {
+    let (_cluster, _proxy, mut client) = start();
+    play(
+        &mut client,
+        &[
+            (
+                "prepare p (bigint) as select value from t where id = $1 for share",
+                &["C PREPARE", "Z I"],
+            ),
+            (
+                "prepare p as select 1",
+                &["E 42P05 prepared statement \"p\" already exists", "Z I"],
+            ),
+            ("execute p(2)", &["T", "D two", SHARED, "C SELECT 1", "Z I"]),
+            (
+                "execute p",
+                &[
+                    "E 42601 wrong number of parameters for prepared statement \"p\"",
+                    "Z I",
+                ],
+            ),
+            (
+                "prepare i as insert into t values ($1, $2)",
+                &["C PREPARE", "Z I"],
+            ),
+            ("execute i(5, 'five')", &["C INSERT 0 1", "Z I"]),
+            ("deallocate p", &["C DEALLOCATE", "Z I"]),
+            (
+                "deallocate p",
+                &["E 26000 prepared statement \"p\" does not exist", "Z I"],
+            ),
+            ("deallocate all", &["C DEALLOCATE ALL", "Z I"]),
+            (
+                "execute i(6, 'six')",
+                &["E 26000 prepared statement \"i\" does not exist", "Z I"],
+            ),
+            ("prepare e as select $1::int", &["C PREPARE", "Z I"]),
+        ],
+    );
+    // Both protocols know the same names.
+    client.send(&[bind_text("", "e", &["7"]), execute("", 0), sync()].concat());
+    assert_eq!(
+        show(&client.until_ready()),
+        ["2", "D 7", "C SELECT 1", "Z I"]
+    );
+    client.send(&[parse("x", "select $1::int + 1", &[]), sync()].concat());
+    client.until_ready();
+    play(
+        &mut client,
+        &[("execute x(1)", &["T", "D 2", "C SELECT 1", "Z I"])],
+    );
+    let plan = client.run("explain execute e(1)");
+    assert!(plan.iter().any(|frame| frame.tag == b'D'));
+}
+
+/// The configuration chooses profile, month and single rules; a reload changes them under way.
+#[test]
+fn rules_are_those_of_the_configuration() {
+    let cluster = Cluster::start();
+    let proxy = plan()
+        .dsql(&cluster)
+        .dialect("strict")
+        .entry("large_dml", "batch")
+        .section("dialect: {as_of: \"2026-09\", rules: {unlisten: reject}}")
+        .start();
+    let mut client = proxy.connect();
+    let refused = |frames: &[Frame]| {
+        let error = frames.iter().find(|frame| frame.tag == b'E');
+        error.map(Frame::sqlstate)
+    };
+    assert_eq!(client.scalar("show dsqlproxy.large_dml"), "batch");
+    assert_eq!(
+        refused(&client.query("select 1 for share")).as_deref(),
+        Some("0A000")
+    );
+    assert_eq!(
+        refused(&client.query("unlisten *")).as_deref(),
+        Some("0A000")
+    );
+    proxy.edit(|yaml| yaml.replace(", rules: {unlisten: reject}", ""));
+    assert_eq!(proxy.post("/api/reload").0, 200);
+    assert_eq!(refused(&client.query("unlisten *")), None);
+    proxy.edit(|yaml| yaml.replace("as_of: \"2026-09\"", "rules: {nonsense: reject}"));
+    assert_ne!(proxy.post("/api/reload").0, 200);
+    assert_eq!(refused(&client.query("unlisten *")), None);
+}
+
+/// SQL cursors are portals of the extended protocol.
+#[test]
+fn cursors_are_portals() {
+    let (_cluster, _proxy, mut client) = start();
+    play(
+        &mut client,
+        &[
+            (
+                "declare c cursor for select id from t",
+                &[
+                    "E 25P01 DECLARE CURSOR can only be used in transaction blocks",
+                    "Z I",
+                ],
+            ),
+            ("close all", &["C CLOSE CURSOR ALL", "Z I"]),
+            ("begin", &["C BEGIN", "Z T"]),
+            (
+                "declare c no scroll cursor for select id from t order by id for share",
+                &[SHARED, "C DECLARE CURSOR", "Z T"],
+            ),
+            ("fetch 2 from c", &["T", "D 1", "D 2", "C FETCH 2", "Z T"]),
+            ("select 7", &["T", "D 7", "C SELECT 1", "Z T"]),
+            ("fetch next from c", &["T", "D 3", "C FETCH 1", "Z T"]),
+            ("fetch c", &["T", "C FETCH 0", "Z T"]),
+            ("close c", &["C CLOSE CURSOR", "Z T"]),
+            (
+                "declare d cursor for select id from t order by id",
+                &["C DECLARE CURSOR", "Z T"],
+            ),
+            ("move 1 in d", &["C MOVE 1", "Z T"]),
+            ("fetch all from d", &["T", "D 2", "D 3", "C FETCH 2", "Z T"]),
+            ("commit", &["C COMMIT", "Z I"]),
+            ("begin", &["C BEGIN", "Z T"]),
+            ("fetch d", &["E 34000 cursor \"d\" does not exist", "Z E"]),
+            ("close d", &[ABORTED, "Z E"]),
+            ("rollback", &["C ROLLBACK", "Z I"]),
+            ("begin", &["C BEGIN", "Z T"]),
+            (
+                "declare e cursor for select nothing from t",
+                &["E 42703 column \"nothing\" does not exist", "Z E"],
+            ),
+            ("rollback", &["C ROLLBACK", "Z I"]),
+        ],
+    );
 }

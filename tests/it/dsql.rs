@@ -21,9 +21,14 @@ pub struct Cluster {
 impl Cluster {
     /// Starts one with nothing in it.
     pub fn start() -> Self {
+        Self::with_jobs_of(Duration::from_millis(200))
+    }
+
+    /// The same; jobs take at least so long on its clock.
+    pub fn with_jobs_of(job_duration: Duration) -> Self {
         let folder = emulated::open_folder();
         let emulator = Emulator::start(&EmulatorOptions {
-            job_duration: Duration::from_millis(200),
+            job_duration,
             ..emulated::options(folder.path())
         })
         .expect("an emulator");
@@ -31,6 +36,22 @@ impl Cluster {
             emulator,
             _folder: folder,
         }
+    }
+
+    /// Drops all that clients have made. Sessions are not told.
+    pub fn empty(&self) {
+        const SCRIPT: &str = include_str!("../corpus/empty.sql");
+        let target = self.emulator.postgres().connection_string("postgres");
+        let work = async {
+            let (client, connection) =
+                tokio_postgres::connect(&target, tokio_postgres::NoTls).await?;
+            let talk = tokio::spawn(connection);
+            client.batch_execute(SCRIPT).await?;
+            drop(client);
+            let _ = talk.await;
+            Ok(())
+        };
+        self.emulator.prepare(work).expect("an empty cluster");
     }
 
     /// Where it takes connections.

@@ -26,6 +26,7 @@ mod limits;
 mod message;
 mod ports;
 mod postgres;
+mod procedures;
 mod proxy;
 mod savepoints;
 mod upstream;

@@ -150,6 +150,14 @@ impl Plan {
         self
     }
 
+    /// One more database entry.
+    // Only tests/corpus uses it.
+    #[allow(dead_code)]
+    pub fn database(mut self, name: &str) -> Self {
+        self.databases.push(name.to_owned());
+        self
+    }
+
     /// One more user, as a YAML flow mapping without the braces.
     pub fn user(mut self, keys: &str) -> Self {
         self.users.push(keys.into());

@@ -602,7 +602,7 @@ fn nothing_is_lost_and_nothing_doubled() {
     assert!(faults.is_empty(), "{}\n{lines}", faults.join("\n"));
     let count = |verdict: &Verdict| counts.get(verdict).copied().unwrap_or(0);
     let done = count(&Verdict::Acknowledged);
-    assert!(done > verdicts.len() as u64 / 2, "{lines}");
+    assert!(done > 100, "{lines}");
     assert!(
         count(&Verdict::Unknown) > 0,
         "none of the cuts was met: {lines}"

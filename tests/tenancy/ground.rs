@@ -1,6 +1,6 @@
 //! The two databases, and running one statement in each.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dsql_proxy::policy::tenancy::{
     self, Catalog, Isolated, Policy, Refusal, SEARCH_PATH, Tenant, check,
@@ -63,6 +63,8 @@ pub struct Ground {
     pub policy: Policy,
     pub catalog: Catalog,
     pub tenant: Tenant,
+    /// Writers of two tests would wait for each other's rows.
+    _alone: MutexGuard<'static, bool>,
 }
 
 /// What became of a text in both databases, before everything was undone.
@@ -75,24 +77,22 @@ pub struct Outcome {
     pub foreign_change: bool,
 }
 
-/// Makes both databases if they are not there, and connects.
+/// Makes both databases if they are not there, and connects. One test at a time has them.
 pub fn open() -> Ground {
     static READY: Mutex<bool> = Mutex::new(false);
     let cluster = postgres::cluster();
-    {
-        let mut ready = READY.lock().unwrap();
-        if !*ready {
-            make(&mut cluster.connect_superuser("postgres"));
-            *ready = true;
-        }
+    let mut ready = READY.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*ready {
+        make(&mut cluster.connect_superuser("postgres"));
+        *ready = true;
     }
     let mut bare = cluster.connect_superuser("bare");
     let catalog = snapshot::take(&mut bare);
     bare.run(&format!(
-        "set search_path = {SEARCH_PATH}; set statement_timeout = '5s'; set role owner"
+        "set search_path = {SEARCH_PATH}; set statement_timeout = '10s'; set role owner"
     ));
     let mut guarded = cluster.connect_superuser("guarded");
-    guarded.run("set search_path = app; set statement_timeout = '5s'; set role tenant_2");
+    guarded.run("set search_path = app; set statement_timeout = '10s'; set role tenant_2");
     let policy = Policy::parse(POLICY).unwrap();
     let fatal: Vec<_> = check(&policy, &catalog)
         .into_iter()
@@ -107,8 +107,42 @@ pub fn open() -> Ground {
         policy,
         catalog,
         tenant,
+        _alone: ready,
     }
 }
+
+/// A connection to a third database, in which all rows of other tenants are other ones.
+pub fn open_disturbed() -> Client {
+    let cluster = postgres::cluster();
+    cluster
+        .connect_superuser("postgres")
+        .run("create database disturbed owner owner");
+    let mut client = cluster.connect_superuser("disturbed");
+    client.run(FIXTURE);
+    client.run(DISTURBANCE);
+    client.run(&format!(
+        "set search_path = {SEARCH_PATH}; set statement_timeout = '10s'"
+    ));
+    client
+}
+
+/// Rows of tenants 1 and 3 are deleted and changed, a fourth tenant has many, with values at which
+/// loud expressions fail; statistics are fresh.
+const DISTURBANCE: &str = "
+set search_path = app;
+delete from orders where tenant_id = 1 and id % 2 = 0;
+update orders set note = '[(', amount = 2147483647, customer_id = -2147483648 where tenant_id = 3;
+insert into orders (tenant_id, id, customer_id, amount, note, status)
+  select 4, i, i % 7, i % 40, case i % 3 when 0 then 'note\\' when 1 then '*' else 'x' end, 'paid' from generate_series(1, 200) i;
+delete from customers where tenant_id = 1;
+update customers set name = '(', ref_by = 2147483647 where tenant_id = 3;
+insert into items select 4, i, 1, 'sku\\', 2147483647 from generate_series(1, 200) i;
+delete from docs_u where tenant_id::text like '%1';
+update docs_t set body = '[' where tenant_id = 'acme3';
+insert into \"Orders\" select 4, i, '+' from generate_series(1, 100) i;
+delete from tree where tenant_id = 3;
+insert into tree select 4, i, i - 1, '(' from generate_series(1, 100) i;
+analyze";
 
 fn make(admin: &mut Client) {
     admin
@@ -174,9 +208,25 @@ impl Ground {
         tenancy::isolate_all(&statements, &self.policy, &self.catalog, &self.tenant)
     }
 
+    /// Runs both texts, which read alone, each in a transaction that is undone.
+    pub fn read(&mut self, ours: &str, theirs: &str) -> Outcome {
+        let ours = ask(&mut self.bare, ours, None);
+        let theirs = ask(&mut self.guarded, theirs, None);
+        self.bare.query("rollback");
+        self.guarded.query("rollback");
+        Outcome {
+            ours,
+            theirs,
+            differs: Vec::new(),
+            foreign_change: false,
+        }
+    }
+
     /// Runs both texts, each in a transaction that is undone.
     pub fn run(&mut self, ours: &str, theirs: &str, params: Option<&[&str]>) -> Outcome {
+        self.bare.query("begin");
         let before = contents(&mut self.bare, "owner");
+        self.bare.query("rollback");
         let ours = ask(&mut self.bare, ours, params);
         let ours_after = contents(&mut self.bare, "owner");
         let theirs = ask(&mut self.guarded, theirs, params);
@@ -203,7 +253,7 @@ impl Ground {
 }
 
 /// Runs a text inside a new transaction, unless it has one of its own.
-fn ask(client: &mut Client, text: &str, params: Option<&[&str]>) -> Answer {
+pub fn ask(client: &mut Client, text: &str, params: Option<&[&str]>) -> Answer {
     client.query("begin");
     match params {
         None => Answer::of(&client.query(text)),
@@ -229,10 +279,22 @@ fn contents(client: &mut Client, role: &str) -> Option<Vec<(String, Vec<String>)
     if reset.iter().any(|frame| frame.tag == b'E') {
         return None;
     }
-    let mut found = Vec::new();
-    for table in TABLES {
-        let frames = client.run(&format!("select t::text from app.{table} t order by 1"));
-        found.push((table.to_owned(), Answer::of(&frames).rows));
+    let each = TABLES.map(|table| {
+        format!(
+            "select '{}', t::text from app.{table} t",
+            table.replace('"', "")
+        )
+    });
+    let frames = client.run(&format!("{} order by 1, 2", each.join(" union all ")));
+    let mut found: Vec<(String, Vec<String>)> = Vec::new();
+    for frame in frames.iter().filter(|frame| frame.tag == b'D') {
+        let text = |value: Option<Vec<u8>>| String::from_utf8(value.unwrap_or_default()).unwrap();
+        let mut values = frame.values().into_iter().map(text);
+        let (table, row) = (values.next().unwrap(), values.next().unwrap());
+        match found.last_mut() {
+            Some((last, rows)) if *last == table => rows.push(row),
+            _ => found.push((table, vec![row])),
+        }
     }
     client.run(&format!("set role {role}"));
     Some(found)
@@ -244,20 +306,28 @@ fn differing(ours: &Contents, theirs: &Contents) -> Vec<String> {
     let (Some(ours), Some(theirs)) = (ours, theirs) else {
         return vec!["only one of both has failed".to_owned()];
     };
-    let pairs = ours.iter().zip(theirs);
-    let differing = pairs.filter(|(ours, theirs)| ours != theirs);
+    let missing = |from: &[(String, Vec<String>)], table: &str, row: &String| {
+        !from
+            .iter()
+            .any(|(of, rows)| of == table && rows.contains(row))
+    };
+    let mut differing = Vec::new();
+    for (sign, one, other) in [('+', ours, theirs), ('-', theirs, ours)] {
+        for (table, rows) in one {
+            let rows = rows.iter().filter(|row| missing(other, table, row));
+            differing.extend(rows.map(|row| format!("{sign} {table} {row}")));
+        }
+    }
     differing
-        .map(|(ours, theirs)| format!("{}: {:?} / {:?}", ours.0, ours.1, theirs.1))
-        .collect()
 }
 
 /// Rows of other tenants, and of what no tenant may write.
 fn foreign(contents: &[(String, Vec<String>)]) -> Vec<String> {
     let own = |table: &str, row: &str| match table {
         "countries" | "audit_log" => false,
-        "docs_u" => row.starts_with("'(00000000-0000-0000-0000-000000000002,"),
-        "docs_t" => row.starts_with("'(acme2,"),
-        _ => row.starts_with("'(2,"),
+        "docs_u" => row.starts_with("(00000000-0000-0000-0000-000000000002,"),
+        "docs_t" => row.starts_with("(acme2,"),
+        _ => row.starts_with("(2,"),
     };
     let rows = contents.iter().flat_map(|(table, rows)| {
         rows.iter()

@@ -18,5 +18,7 @@ mod postgres;
 
 mod answer;
 mod cases;
+mod generator;
 mod ground;
+mod random;
 mod snapshot;

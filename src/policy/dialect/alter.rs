@@ -3,10 +3,11 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
     AlterTableCmd, AlterTableStmt, AlterTableType, ColumnDef, ConstrType, Constraint, RangeVar,
+    RoleSpecType,
 };
 
 use super::{Case, Changed, Draft, Job, build, column, name};
-use crate::policy::{Procedure, Step};
+use crate::policy::{Procedure, Step, TableName};
 use crate::sql::tree::{Descent, Ref, walk};
 use crate::wire::reply::ClientError;
 
@@ -27,6 +28,29 @@ fn command(tree: &NodeEnum) -> Option<(&AlterTableStmt, &AlterTableCmd)> {
 /// PostgreSQL's name of the action, such as `AT_SetNotNull`.
 pub(super) fn command_name(tree: &NodeEnum) -> Option<&'static str> {
     command(tree).map(|(_, command)| command.subtype().as_str_name())
+}
+
+/// OWNER TO a role by its name, outside a transaction: dumps name roles that the cluster does not
+/// have. Where it has not, or the session may not give the object away, the owner stays.
+pub(super) fn owner(draft: &mut Draft, case: &Case<'_>) -> Changed {
+    let role = match &draft.tree {
+        NodeEnum::AlterOwnerStmt(alter) => alter.newowner.as_ref(),
+        tree => command(tree)
+            .filter(|(_, command)| command.subtype() == AlterTableType::AtChangeOwner)
+            .and_then(|(_, command)| command.newowner.as_ref()),
+    };
+    let named = role.filter(|role| role.roletype() == RoleSpecType::RolespecCstring);
+    let Some(role) = named.filter(|_| !case.facts.transaction.open) else {
+        return Ok(Vec::new());
+    };
+    let found = vec![role.rolename.clone()];
+    let sql = super::text(&draft.tree, false).map_err(|error| super::unprintable(&error))?;
+    draft.tag = name::tag(&draft.tree);
+    draft.instead = Some(vec![Step {
+        tolerate: vec!["42501", "42704"],
+        ..Step::statement(sql)
+    }]);
+    Ok(found)
 }
 
 /// The action in words, for messages.
@@ -530,9 +554,10 @@ fn default_steps(
         let (head, condition) = fill
             .split_once(" WHERE ")
             .ok_or_else(|| super::unprintable(&crate::sql::tree::PrintError::Different))?;
-        steps.push(Step::batch(format!(
+        let batch = format!(
             "{head} WHERE ({{key}}) IN (SELECT {{key}} FROM {relation} WHERE {condition} LIMIT {{rows}})"
-        )));
+        );
+        steps.push(Step::batch(batch, TableName(relation.to_owned())));
     }
     Ok(steps)
 }

@@ -1,11 +1,14 @@
 //! Statements over many rows: TRUNCATE, CREATE TABLE AS, COPY, maintenance.
 
-use pg_query::NodeEnum;
-use pg_query::protobuf::{DropBehavior, IntoClause, ObjectType, SelectStmt};
+use pg_query::protobuf::{
+    DropBehavior, InsertStmt, IntoClause, ObjectType, RangeVar, ResTarget, SelectStmt,
+    SetOperation, UpdateStmt,
+};
+use pg_query::{Node, NodeEnum};
 
 use super::{Case, Changed, Draft, build};
-use crate::policy::{Procedure, TableName};
-use crate::sql::tree::print;
+use crate::policy::{Batch, BatchKind, LargeDml, Procedure, TableName};
+use crate::sql::tree::{self, Ref, print};
 
 /// TRUNCATE.
 pub(super) fn truncate(tree: &NodeEnum, _: &Case<'_>) -> Option<(Procedure, String)> {
@@ -28,28 +31,40 @@ pub(super) fn truncate(tree: &NodeEnum, _: &Case<'_>) -> Option<(Procedure, Stri
     Some((procedure, names.join(", ")))
 }
 
-fn made(into: &IntoClause, query: &NodeEnum, if_not_exists: bool) -> Option<(Procedure, String)> {
+fn made(
+    into: &IntoClause,
+    query: &NodeEnum,
+    if_not_exists: bool,
+    case: &Case<'_>,
+) -> Option<(Procedure, String)> {
     let table = into.rel.as_ref()?;
+    let name = build::relation(table);
+    let query = print(query).ok()?;
+    let batch = (case.facts.switches.large_dml == LargeDml::Batch)
+        .then(|| batch_of(&format!("INSERT INTO {name} {query}")))
+        .flatten();
     let procedure = Procedure::CreateTableAs {
-        table: TableName(build::relation(table)),
+        batch,
+        table: TableName(name),
         columns: build::strings(&into.col_names)
             .into_iter()
             .map(str::to_owned)
             .collect(),
         if_not_exists,
-        query: print(query).ok()?,
+        query,
         with_data: !into.skip_data,
     };
     Some((procedure, table.relname.clone()))
 }
 
 /// CREATE TABLE AS and SELECT INTO.
-pub(super) fn create_table_as(tree: &NodeEnum, _: &Case<'_>) -> Option<(Procedure, String)> {
+pub(super) fn create_table_as(tree: &NodeEnum, case: &Case<'_>) -> Option<(Procedure, String)> {
     match tree {
         NodeEnum::CreateTableAsStmt(create) if create.objtype() == ObjectType::ObjectTable => made(
             create.into.as_ref()?,
             create.query.as_ref()?.node.as_ref()?,
             create.if_not_exists,
+            case,
         ),
         NodeEnum::SelectStmt(select) => {
             let into = select.into_clause.as_ref()?;
@@ -57,7 +72,7 @@ pub(super) fn create_table_as(tree: &NodeEnum, _: &Case<'_>) -> Option<(Procedur
                 into_clause: None,
                 ..(**select).clone()
             };
-            made(into, &NodeEnum::SelectStmt(Box::new(query)), false)
+            made(into, &NodeEnum::SelectStmt(Box::new(query)), false, case)
         }
         _ => None,
     }
@@ -111,37 +126,181 @@ pub(super) fn copy_freeze(draft: &mut Draft, _: &Case<'_>) -> Changed {
     Ok(vec![String::new()])
 }
 
-/// UPDATE, DELETE and INSERT … SELECT over one table, outside a transaction.
+/// UPDATE, DELETE and INSERT … SELECT over one table, outside a transaction. Those with other tables
+/// in them, or whose rows the client wants to see, go on as they are.
 pub(super) fn large(tree: &NodeEnum, case: &Case<'_>) -> Option<(Procedure, String)> {
     if case.facts.transaction.open {
         return None;
     }
-    let (table, plain) = match tree {
-        NodeEnum::UpdateStmt(update) => (
-            update.relation.as_ref(),
-            update.from_clause.is_empty()
+    batch(tree).map(|(batch, name)| (Procedure::Batch(batch), name))
+}
+
+/// The batches of a text.
+fn batch_of(sql: &str) -> Option<Batch> {
+    match crate::sql::Statement::read(sql).ok()?.pop()?.tree {
+        crate::sql::Tree::Node(node) => batch(&node).map(|(batch, _)| batch),
+        crate::sql::Tree::Iam { .. } => None,
+    }
+}
+
+/// A statement in batches, and the name of the table that it changes.
+fn batch(tree: &NodeEnum) -> Option<(Batch, String)> {
+    let mut bare = tree.clone();
+    let (name, table, condition, kind) = match &mut bare {
+        NodeEnum::UpdateStmt(update)
+            if update.from_clause.is_empty()
                 && update.with_clause.is_none()
-                && update.returning_clause.is_none(),
-        ),
-        NodeEnum::DeleteStmt(delete) => (
-            delete.relation.as_ref(),
-            delete.using_clause.is_empty()
+                && update.returning_clause.is_none() =>
+        {
+            let condition = update.where_clause.take();
+            let table = update.relation.clone()?;
+            let kind = BatchKind::Update(set_columns(update));
+            (table.relname.clone(), table, condition, kind)
+        }
+        NodeEnum::DeleteStmt(delete)
+            if delete.using_clause.is_empty()
                 && delete.with_clause.is_none()
-                && delete.returning_clause.is_none(),
-        ),
-        NodeEnum::InsertStmt(insert) => (
-            insert.relation.as_ref(),
-            insert.with_clause.is_none()
-                && insert.returning_clause.is_none()
-                && matches!(
-                    insert.select_stmt.as_ref().and_then(|query| query.node.as_ref()),
-                    Some(NodeEnum::SelectStmt(select)) if select.values_lists.is_empty()
-                ),
-        ),
+                && delete.returning_clause.is_none() =>
+        {
+            let condition = delete.where_clause.take();
+            let table = delete.relation.clone()?;
+            (table.relname.clone(), table, condition, BatchKind::Delete)
+        }
+        NodeEnum::InsertStmt(insert)
+            if insert.with_clause.is_none()
+                && insert.on_conflict_clause.is_none()
+                && insert.returning_clause.is_none() =>
+        {
+            let target = insert.relation.clone()?;
+            let (source, condition) = copied(insert)?;
+            // What is added must not be read again.
+            if source.relname == target.relname {
+                return None;
+            }
+            (target.relname, source, condition, BatchKind::Insert)
+        }
         _ => return None,
     };
-    let name = table.map_or_else(String::new, |table| table.relname.clone());
-    plain.then_some((Procedure::Batch, name))
+    let batch = Batch {
+        table: TableName(build::relation(&table)),
+        kind,
+        change: print(&bare).ok()?,
+        rows: rows(table, condition)?,
+    };
+    Some((batch, name))
+}
+
+/// The only table that an INSERT reads row by row, and its condition, which is taken out.
+fn copied(insert: &mut InsertStmt) -> Option<(RangeVar, Option<Box<Node>>)> {
+    let Some(NodeEnum::SelectStmt(select)) = &mut insert.select_stmt.as_mut()?.node else {
+        return None;
+    };
+    let plain = select.op() == SetOperation::SetopNone
+        && select.values_lists.is_empty()
+        && select.distinct_clause.is_empty()
+        && select.group_clause.is_empty()
+        && select.having_clause.is_none()
+        && select.window_clause.is_empty()
+        && select.sort_clause.is_empty()
+        && select.limit_offset.is_none()
+        && select.limit_count.is_none()
+        && select.locking_clause.is_empty()
+        && select.with_clause.is_none()
+        && select.into_clause.is_none();
+    let [
+        Node {
+            node: Some(NodeEnum::RangeVar(source)),
+        },
+    ] = select.from_clause.as_slice()
+    else {
+        return None;
+    };
+    let by_row = select.target_list.iter().all(|target| {
+        target.node.as_ref().is_some_and(|target| {
+            !tree::any(target, &mut |node| match node {
+                Ref::FuncCall(call) => !is_by_row(build::last(&call.funcname)),
+                Ref::SubLink(_) => true,
+                _ => false,
+            })
+        })
+    });
+    let source = source.clone();
+    (plain && by_row).then(|| (source, select.where_clause.take()))
+}
+
+/// Functions that are known to give one value for each row: an aggregate looks the same.
+fn is_by_row(function: &str) -> bool {
+    const KNOWN: [&str; 30] = [
+        "abs",
+        "age",
+        "ceil",
+        "clock_timestamp",
+        "concat",
+        "date_part",
+        "date_trunc",
+        "extract",
+        "floor",
+        "format",
+        "gen_random_uuid",
+        "left",
+        "length",
+        "lower",
+        "lpad",
+        "ltrim",
+        "md5",
+        "mod",
+        "now",
+        "random",
+        "replace",
+        "right",
+        "round",
+        "rtrim",
+        "split_part",
+        "substr",
+        "substring",
+        "to_char",
+        "trim",
+        "upper",
+    ];
+    KNOWN.binary_search(&function).is_ok()
+}
+
+fn set_columns(update: &UpdateStmt) -> Vec<String> {
+    let targets = update.target_list.iter();
+    targets
+        .filter_map(|target| match &target.node {
+            Some(NodeEnum::ResTarget(target)) => Some(target.name.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// `FROM table [WHERE …]`.
+fn rows(table: RangeVar, condition: Option<Box<Node>>) -> Option<String> {
+    // With a column, so that the printer has something to print.
+    let column = ResTarget {
+        val: Some(Box::new(build::integer(1))),
+        ..ResTarget::default()
+    };
+    let select = SelectStmt {
+        target_list: vec![build::node(NodeEnum::ResTarget(Box::new(column)))],
+        from_clause: vec![build::node(NodeEnum::RangeVar(table))],
+        where_clause: condition,
+        ..frame()?
+    };
+    let text = print(&NodeEnum::SelectStmt(Box::new(select))).ok()?;
+    text.strip_prefix("SELECT 1 ").map(str::to_owned)
+}
+
+/// A SELECT with nothing in it.
+fn frame() -> Option<SelectStmt> {
+    match crate::sql::Statement::read("SELECT").ok()?.pop()?.tree {
+        crate::sql::Tree::Node(node) => match *node {
+            NodeEnum::SelectStmt(select) => Some(*select),
+            _ => None,
+        },
+        crate::sql::Tree::Iam { .. } => None,
+    }
 }
 
 /// ANALYZE without tables, and VACUUM of any kind.

@@ -3,6 +3,7 @@
 mod alter;
 mod build;
 mod bulk;
+mod catalog;
 mod column;
 mod compound;
 mod drop;
@@ -475,6 +476,9 @@ macro_rules! constructs {
 }
 
 constructs! {
+    "uuid_function" => Code::Change(select::uuid),
+    "owner" => Code::Change(alter::owner),
+    "catalog" => Code::Change(catalog::catalog),
     "serial" => Code::Change(column::serial),
     "identity_column" => Code::Find(column::identity_column),
     "identity_type" => Code::Change(column::identity_type),

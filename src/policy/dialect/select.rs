@@ -1,9 +1,9 @@
 //! Queries: locking clauses, sampling, functions.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{LockClauseStrength, LockWaitPolicy};
+use pg_query::protobuf::{FuncCall, LockClauseStrength, LockWaitPolicy};
 
-use super::{Case, Changed, Draft};
+use super::{Case, Changed, Draft, build};
 use crate::policy::{Answer, Procedure};
 use crate::sql::tree::{Descent, Mut, Ref, any, walk, walk_mut};
 
@@ -106,6 +106,50 @@ pub(super) fn newer(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
         Descent::Into
     });
     found
+}
+
+/// Functions of extensions that PostgreSQL has itself, or has under another name.
+const MOVED: [(&str, &str); 2] = [
+    ("uuid_generate_v4", "gen_random_uuid"),
+    ("gen_random_uuid", "gen_random_uuid"),
+];
+
+/// uuid_generate_v4(), and gen_random_uuid() with a schema, as dumps have it.
+pub(super) fn uuid(draft: &mut Draft, case: &Case<'_>) -> Changed {
+    let mut found = Vec::new();
+    let text = case.text.to_ascii_lowercase();
+    if !MOVED.iter().any(|(name, _)| text.contains(name)) {
+        return Ok(found);
+    }
+    let moved = |call: &FuncCall| {
+        let names = build::strings(&call.funcname);
+        let name = names.last().copied().unwrap_or_default();
+        let there = matches!(names.as_slice(), ["gen_random_uuid"] | ["pg_catalog", _]);
+        let known = MOVED.iter().find(|(known, _)| *known == name);
+        known.filter(|_| !there && call.args.is_empty()).copied()
+    };
+    walk_mut(Mut::of(&mut draft.tree), &mut |node| {
+        match node {
+            // A column keeps the name that the function gives it.
+            Mut::ResTarget(target) if target.name.is_empty() => {
+                let value = target.val.as_ref().and_then(|value| value.node.as_ref());
+                if let Some(NodeEnum::FuncCall(call)) = value
+                    && let Some((name, _)) = moved(call)
+                {
+                    name.clone_into(&mut target.name);
+                }
+            }
+            Mut::FuncCall(call) => {
+                if let Some((name, new)) = moved(call) {
+                    call.funcname = vec![build::string(new)];
+                    found.push(name.to_owned());
+                }
+            }
+            _ => {}
+        }
+        Descent::Into
+    });
+    Ok(found)
 }
 
 /// `SELECT pg_advisory_unlock_all()` alone: a reset script's; nothing is locked.

@@ -122,8 +122,8 @@ fn constant(node: &pg_query::Node) -> Option<String> {
     }
 }
 
-/// `set_config` and `current_setting` of settings that DSQL does not take, and queries that set
-/// what `pg_settings` lists.
+/// `set_config` and `current_setting` of settings that DSQL does not take, and queries of
+/// `pg_settings`.
 pub(super) fn setting_function(tree: &NodeEnum, case: &Case<'_>) -> Option<(Answer, String)> {
     let NodeEnum::SelectStmt(select) = tree else {
         return None;
@@ -133,19 +133,23 @@ pub(super) fn setting_function(tree: &NodeEnum, case: &Case<'_>) -> Option<(Answ
         .functions
         .iter()
         .any(|name| matches!(name.as_str(), "set_config" | "current_setting"));
-    let name = calls
-        .then(|| foreign_setting(select, tree, case))
-        .flatten()?;
+    if !calls && !lists_settings(tree) {
+        return None;
+    }
+    let name = foreign_setting(select, tree, case)?;
     Some((Answer::Setting, name))
 }
 
-fn foreign_setting(select: &SelectStmt, tree: &NodeEnum, case: &Case<'_>) -> Option<String> {
-    let lists = any(tree, &mut |node| match node {
+fn lists_settings(tree: &NodeEnum) -> bool {
+    any(tree, &mut |node| match node {
         Ref::RangeVar(table) => table.relname == "pg_settings",
         Ref::FuncCall(call) => build::last(&call.funcname) == "pg_show_all_settings",
         _ => false,
-    });
-    if lists {
+    })
+}
+
+fn foreign_setting(select: &SelectStmt, tree: &NodeEnum, case: &Case<'_>) -> Option<String> {
+    if lists_settings(tree) {
         return Some("pg_settings".to_owned());
     }
     if !select.from_clause.is_empty() {

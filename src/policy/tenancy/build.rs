@@ -2,8 +2,8 @@
 
 use pg_query::protobuf::{
     self, AConst, AExpr, AExprKind, AStar, Alias, BoolExpr, BoolExprType, CaseExpr, CaseWhen,
-    ColumnRef, Integer, LimitOption, RangeSubselect, RangeVar, ResTarget, SelectStmt, SetOperation,
-    TypeCast, TypeName, a_const,
+    ColumnRef, Integer, LimitOption, NullTest, NullTestType, RangeSubselect, RangeVar, ResTarget,
+    SelectStmt, SetOperation, TypeCast, TypeName, a_const,
 };
 use pg_query::{Node, NodeEnum};
 
@@ -83,6 +83,26 @@ pub fn case(condition: Node, result: Node, otherwise: Option<Node>) -> Node {
             location: 0,
         })))],
         defresult: otherwise.map(Box::new),
+        location: 0,
+    })))
+}
+
+/// `NULL`.
+pub fn null() -> Node {
+    node(NodeEnum::AConst(AConst {
+        isnull: true,
+        location: 0,
+        val: None,
+    }))
+}
+
+/// `expression IS NULL`.
+pub fn is_null(expression: Node) -> Node {
+    node(NodeEnum::NullTest(Box::new(NullTest {
+        xpr: None,
+        arg: Some(Box::new(expression)),
+        nulltesttype: NullTestType::IsNull.into(),
+        argisrow: false,
         location: 0,
     })))
 }

@@ -297,6 +297,9 @@ mod tests {
     use super::*;
     use crate::policy::tenancy::catalog::{Column, ForeignKey, Key};
 
+    /// A relation, a change of it, and what is found.
+    type Case = (&'static str, Box<dyn FnOnce(&mut Relation)>, Problem);
+
     const POLICY: &str = "
 version: 1
 search_path: [app]
@@ -393,9 +396,11 @@ views: {app.v: {mode: inline}, app.w: {mode: refuse}}
 
     #[test]
     fn each_thing_that_breaks_the_proof_is_found() {
-        let s = str::to_owned;
+        fn s(text: &str) -> String {
+            text.to_owned()
+        }
         let a = name("app.a");
-        let cases: Vec<(&str, Box<dyn FnOnce(&mut Relation)>, Problem)> = vec![
+        let cases: Vec<Case> = vec![
             (
                 "app.a",
                 Box::new(|a| a.kind = RelationKind::Other),

@@ -33,7 +33,6 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Functions {
     quiet: HashSet<String>,
-    quiet_with_constant_first: HashSet<String>,
     loud: HashSet<String>,
 }
 
@@ -42,6 +41,7 @@ struct Functions {
 struct Operators {
     quiet: HashSet<String>,
     quiet_without_json: HashSet<String>,
+    estimated: HashSet<String>,
     loud: HashSet<String>,
 }
 
@@ -68,13 +68,13 @@ impl File {
         Self {
             functions: Functions {
                 quiet: none(),
-                quiet_with_constant_first: none(),
                 loud: none(),
             },
             row_functions: none(),
             operators: Operators {
                 quiet: none(),
                 quiet_without_json: none(),
+                estimated: none(),
                 loud: none(),
             },
             types: none(),
@@ -85,19 +85,12 @@ impl File {
 }
 
 impl Lists {
-    /// How safe function `name` is; `None`: it is not allowed. `constant_first`: its first argument
-    /// holds no row data.
+    /// How safe function `name` is; `None`: it is not allowed.
     #[must_use]
-    pub fn function(&self, name: &str, constant_first: bool) -> Option<Volume> {
+    pub fn function(&self, name: &str) -> Option<Volume> {
         let functions = &self.0.functions;
         if functions.quiet.contains(name) {
             Some(Volume::Quiet)
-        } else if functions.quiet_with_constant_first.contains(name) {
-            Some(if constant_first {
-                Volume::Quiet
-            } else {
-                Volume::Loud
-            })
         } else {
             functions.loud.contains(name).then_some(Volume::Loud)
         }
@@ -115,6 +108,12 @@ impl Lists {
         } else {
             operators.loud.contains(name).then_some(Volume::Loud)
         }
+    }
+
+    /// Whether the planner may run this operator on column statistics, where it may fail.
+    #[must_use]
+    pub fn is_estimated(&self, name: &str) -> bool {
+        self.0.operators.estimated.contains(name)
     }
 
     /// Whether values may be cast to this type.
@@ -156,11 +155,6 @@ mod tests {
         } = serde_saphyr::from_str(TEXT).unwrap();
         assert!(functions.quiet.len() > 50 && functions.loud.len() > 100);
         assert!(functions.quiet.is_disjoint(&functions.loud));
-        assert!(
-            functions
-                .quiet_with_constant_first
-                .is_disjoint(&functions.quiet)
-        );
         assert!(operators.quiet.is_disjoint(&operators.loud));
         assert!(operators.quiet_without_json.is_disjoint(&operators.loud));
         assert!(row_functions.contains("row_to_json"));
@@ -213,6 +207,7 @@ mod tests {
             "pg_has_role",
             "current_user",
             "version",
+            "pg_typeof",
             "pg_backend_pid",
             "pg_reload_conf",
             "xmlparse",
@@ -222,7 +217,7 @@ mod tests {
             "obj_description",
             "setseed",
         ] {
-            assert_eq!(lists().function(name, true), None, "{name}");
+            assert_eq!(lists().function(name), None, "{name}");
         }
         for name in [
             "regclass", "regproc", "oid", "xml", "xid", "tid", "name", "record", "tsquery",

@@ -3,7 +3,7 @@
 //!
 //! Aurora DSQL has no row-level security. [`isolate`] answers every statement with a text that can
 //! touch the tenant's rows alone, or refuses it. Three steps, each of which fails closed:
-//! [`mod@rewrite`] knows every construct it lets through and refuses the rest; [`verifier`], which
+//! `rewrite` knows every construct it lets through and refuses the rest; [`verifier`], which
 //! shares no code with it, accepts only proven shapes of the result; the printed text is read back
 //! and compared. Pure: no clock, no socket.
 //!
@@ -229,6 +229,20 @@ pub fn isolate(
     let text = tree::verify_print(&tree)
         .map_err(|problem| Refusal::new(Rule::Unprintable, problem.to_string()))?;
     Ok(Isolated { tree, text })
+}
+
+/// Whether a client may declare a parameter of this type (`Parse` has the OID). A parameter of type
+/// `regclass` would tell by its input function which relations exist.
+#[must_use]
+pub fn takes_parameter(oid: u32) -> bool {
+    // 0 and `unknown` leave it to the server, which finds a type of the statement's own; then the
+    // types of config/isolation.yaml and their arrays. OIDs are of pg_type.dat.
+    const TYPES: [u32; 42] = [
+        0, 705, 16, 17, 20, 21, 23, 25, 114, 700, 701, 1042, 1043, 1082, 1083, 1114, 1184, 1186,
+        1266, 1700, 2950, 3802, 1000, 1001, 1005, 1007, 1016, 1009, 199, 1021, 1022, 1014, 1015,
+        1182, 1183, 1115, 1185, 1187, 1270, 1231, 2951, 3807,
+    ];
+    TYPES.contains(&oid)
 }
 
 /// What leaves for the server in place of all statements of one message: every one must pass before

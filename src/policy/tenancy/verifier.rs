@@ -966,7 +966,7 @@ impl<'a> Verifier<'a> {
                     return unproven("system column");
                 }
                 if relation.is_some() && lists().takes_row(name) {
-                    if lists().function(name, false).is_none() {
+                    if lists().function(name).is_none() {
                         return unproven("function in the form of a column");
                     }
                     return self.hear(true, zone);
@@ -978,9 +978,8 @@ impl<'a> Verifier<'a> {
     }
 
     fn call(&mut self, call: &FuncCall, zone: Zone) -> Proof {
-        let constant_first = call.args.first().is_some_and(|first| !has_rows(first));
         let volume = match words(&call.funcname).as_deref() {
-            Some(["pg_catalog", name]) => lists().function(name, constant_first),
+            Some(["pg_catalog", name]) => lists().function(name),
             Some([schema, name]) if self.policy.attests(schema, name, call.args.len()) => {
                 Some(Volume::Loud)
             }
@@ -1039,6 +1038,15 @@ impl<'a> Verifier<'a> {
             AExprKind::AexprSimilar => false,
             AExprKind::Undefined => return unproven("operator"),
         };
+        let named = words(&expression.name)
+            .and_then(|name| name.last().copied().map(|name| lists().is_estimated(name)));
+        if !quiet
+            && zone == Zone::Condition
+            && named == Some(true)
+            && is_estimable(&expression.lexpr)
+        {
+            return unproven("a condition that is estimated with values of others");
+        }
         self.hear(!quiet && tree_has_rows(Ref::AExpr(expression)), zone)?;
         self.below(Ref::AExpr(expression), zone)
     }
@@ -1093,6 +1101,16 @@ fn type_name(name: &TypeName) -> Proof {
     } else {
         unproven("type")
     }
+}
+
+/// Whether the planner may know statistics of an operand.
+fn is_estimable(operand: &Option<Box<Node>>) -> bool {
+    let Some(operand) = inside(operand) else {
+        return false;
+    };
+    let hidden = matches!(operand, NodeEnum::CaseExpr(_))
+        || tree::any(operand, &mut |node| matches!(node, Ref::SubLink(_)));
+    !hidden && tree_has_rows(Ref::of(operand))
 }
 
 fn has_rows(node: &Node) -> bool {

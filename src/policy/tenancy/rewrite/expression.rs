@@ -6,12 +6,12 @@ use pg_query::protobuf::{
 };
 use pg_query::{Node, NodeEnum};
 
-use super::loudness::{is_loud, text};
+use super::loudness::{is_loud, is_plain_pattern, text};
 use super::{Done, Place, Rewriter, own_name, refuse};
 use crate::policy::tenancy::catalog::RelationName;
 use crate::policy::tenancy::lists::lists;
 use crate::policy::tenancy::{RESERVED, Rule, build};
-use crate::sql::tree::Ref;
+use crate::sql::tree::{self, Ref};
 
 /// Columns that every table has and no wrap.
 pub(super) const SYSTEM_COLUMNS: [&str; 6] = ["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
@@ -198,7 +198,7 @@ impl Rewriter<'_> {
         if !self.columns.contains(name) {
             return refuse(Rule::Column, name);
         }
-        if lists().takes_row(name) && lists().function(name, false).is_none() {
+        if lists().takes_row(name) && lists().function(name).is_none() {
             return refuse(Rule::Function, name);
         }
         Ok(())
@@ -266,7 +266,17 @@ impl Rewriter<'_> {
             AExprKind::Undefined => return refuse(Rule::Operator, ""),
         }
         self.maybe(lexpr)?;
-        self.maybe(rexpr)
+        self.maybe(rexpr)?;
+        let estimated = name
+            .last()
+            .and_then(text)
+            .is_some_and(|name| lists().is_estimated(name));
+        let plain = matches!(kind, AExprKind::AexprLike | AExprKind::AexprIlike)
+            && is_plain_pattern(rexpr.as_deref());
+        if self.fence && estimated && !plain {
+            hide(lexpr);
+        }
+        Ok(())
     }
 
     fn call(&mut self, call: &mut FuncCall) -> Done {
@@ -413,8 +423,28 @@ fn own_row(names: &[Node]) -> Done {
     }
 }
 
+/// Hides an operand from the planner's estimates: `CASE WHEN x IS NULL THEN NULL ELSE x END` is no
+/// column for it, so it does not run the operator on the column's statistics.
+fn hide(operand: &mut Option<Box<Node>>) {
+    let Some(operand) = operand else {
+        return;
+    };
+    let kinds = |wanted: fn(Ref<'_>) -> bool| {
+        operand
+            .node
+            .as_ref()
+            .is_some_and(|node| tree::any(node, &mut |node| wanted(node)))
+    };
+    let columns = kinds(|node| matches!(node, Ref::ColumnRef(_)));
+    // A sub-select is no column either, and should not run twice.
+    if columns && !kinds(|node| matches!(node, Ref::SubLink(_))) {
+        let value = std::mem::take(&mut **operand);
+        **operand = build::case(build::is_null(value.clone()), build::null(), Some(value));
+    }
+}
+
 fn allowed(name: &str) -> Done {
-    match lists().function(name, false) {
+    match lists().function(name) {
         Some(_) => Ok(()),
         None => refuse(Rule::Function, name),
     }

@@ -295,10 +295,9 @@ fn is_star(target: &Node) -> bool {
         return true;
     };
     match target.val.as_ref().and_then(|value| value.node.as_ref()) {
-        Some(NodeEnum::ColumnRef(column)) => !column
-            .fields
-            .last()
-            .is_some_and(|last| text(last).is_some()),
+        Some(NodeEnum::ColumnRef(column)) => {
+            column.fields.last().is_none_or(|last| text(last).is_none())
+        }
         Some(NodeEnum::AIndirection(_)) | None => true,
         Some(_) => false,
     }

@@ -13,6 +13,9 @@ use crate::policy::tenancy::lists::{Volume, lists};
 pub struct Hazards {
     /// A column of type json: reading it may fail.
     pub json: bool,
+    /// A column of a type whose values the server casts to another one where types meet, and may
+    /// fail: dates and timestamps have years that the other types have not.
+    pub dates: bool,
     /// Names of relations: alone they stand for a whole row, whose comparison may fail.
     pub rows: HashSet<String>,
 }
@@ -84,13 +87,13 @@ pub fn judge(expression: &Node, hazards: &Hazards) -> Judgement {
         NodeEnum::ColumnRef(column) => judge_column(column, hazards),
         NodeEnum::BoolExpr(expression) => each(&expression.args),
         NodeEnum::List(list) => each(&list.items),
-        NodeEnum::CoalesceExpr(expression) => each(&expression.args),
-        NodeEnum::AArrayExpr(array) => each(&array.elements),
+        NodeEnum::CoalesceExpr(expression) => each(&expression.args).under(!hazards.dates),
+        NodeEnum::AArrayExpr(array) => each(&array.elements).under(!hazards.dates),
         NodeEnum::CaseExpr(case) => {
             // `CASE x WHEN y` compares like `x = y`.
             let inputs = one(&case.arg).or(each(&case.args)).or(one(&case.defresult));
-            let rows = case.arg.is_some() && case.args.iter().any(|when| has_row(when, hazards));
-            inputs.under(!rows)
+            let rows = case.arg.is_some() && case.args.iter().any(has_row);
+            inputs.under(!rows && !hazards.dates)
         }
         NodeEnum::CaseWhen(when) => one(&when.expr).or(one(&when.result)),
         NodeEnum::NullTest(test) => one(&test.arg),
@@ -137,14 +140,11 @@ fn judge_column(column: &ColumnRef, hazards: &Hazards) -> Judgement {
     }
 }
 
-fn has_row(node: &Node, hazards: &Hazards) -> bool {
+fn has_row(node: &Node) -> bool {
     match &node.node {
         Some(NodeEnum::RowExpr(_)) => true,
-        Some(NodeEnum::CaseWhen(when)) => when
-            .expr
-            .as_ref()
-            .is_some_and(|node| has_row(node, hazards)),
-        Some(NodeEnum::List(list)) => list.items.iter().any(|node| has_row(node, hazards)),
+        Some(NodeEnum::CaseWhen(when)) => when.expr.as_deref().is_some_and(has_row),
+        Some(NodeEnum::List(list)) => list.items.iter().any(has_row),
         _ => false,
     }
 }
@@ -174,7 +174,7 @@ fn judge_operator(expression: &AExpr, hazards: &Hazards) -> Judgement {
     };
     let inputs = side(&expression.lexpr).or(side(&expression.rexpr));
     let sides = [&expression.lexpr, &expression.rexpr].map(|side| side.as_deref());
-    let is_row = |side: Option<&Node>| side.is_some_and(|side| has_row(side, hazards));
+    let is_row = |side: Option<&Node>| side.is_some_and(has_row);
     // Two rows are compared column by column; a row and anything else as wholes, which may fail at
     // some column or not, depending on those before it.
     let rows_match = is_row(sides[0]) == is_row(sides[1]);
@@ -198,7 +198,7 @@ fn judge_operator(expression: &AExpr, hazards: &Hazards) -> Judgement {
 }
 
 /// A pattern that ends in a backslash fails only on texts that match it as far as that.
-fn is_plain_pattern(pattern: Option<&Node>) -> bool {
+pub fn is_plain_pattern(pattern: Option<&Node>) -> bool {
     match pattern.and_then(|pattern| pattern.node.as_ref()) {
         Some(NodeEnum::AConst(constant)) => match &constant.val {
             Some(a_const::Val::Sval(pattern)) => !pattern.sval.contains('\\'),
@@ -236,13 +236,12 @@ fn judge_call(call: &FuncCall, hazards: &Hazards) -> Judgement {
         [schema, _] => text(schema) == Some("pg_catalog"),
         _ => false,
     };
-    let constant_first = call.args.first().is_some_and(|first| !one(first).rows);
     let volume = call
         .funcname
         .last()
         .and_then(text)
         .filter(|_| own)
-        .and_then(|name| lists().function(name, constant_first));
+        .and_then(|name| lists().function(name));
     inputs.under(volume == Some(Volume::Quiet))
 }
 

@@ -191,7 +191,8 @@ impl<'a> Rewriter<'a> {
         for column in relations.flat_map(|(_, relation)| &relation.columns) {
             let kind = column.type_name.trim_end_matches("[]");
             self.hazards.json |= kind == "json";
-            numeric |= kind == "numeric";
+            numeric |= kind.starts_with("numeric") && !is_bounded(kind);
+            self.hazards.dates |= kind == "date" || kind.ends_with(" without time zone");
             float |= matches!(kind, "real" | "double precision");
         }
         // A number of any size may be too large for the float it is compared with, and the error
@@ -447,7 +448,9 @@ impl<'a> Rewriter<'a> {
             relation.take(),
             query.as_mut().and_then(|query| query.node.as_mut()),
         ) {
-            (None, Some(query)) if attlist.is_empty() => self.query(query, Place::Result),
+            (None, Some(query @ NodeEnum::SelectStmt(_))) if attlist.is_empty() => {
+                self.query(query, Place::Result)
+            }
             (Some(table), None) => {
                 let mut select = self.copied(table, std::mem::take(attlist))?;
                 self.select(&mut select, Place::Result)?;
@@ -513,6 +516,15 @@ const IMPLIED: [&str; 20] = [
     "ordinality",
     "bool",
 ];
+
+/// Whether every value of the type fits into a float: `numeric(12,2)`.
+fn is_bounded(kind: &str) -> bool {
+    let precision = kind
+        .strip_prefix("numeric(")
+        .and_then(|rest| rest.split(',').next())
+        .and_then(|digits| digits.trim_end_matches(')').parse::<u32>().ok());
+    precision.is_some_and(|digits| digits <= 38)
+}
 
 /// A name that a client may define.
 fn own_name(name: &str) -> Done {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use pg_query::protobuf::{
     AExprKind, Alias, BoolExprType, ColumnRef, GroupingSet, JoinExpr, JoinType, LockingClause,
-    RangeFunction, RangeSubselect, RangeVar, SelectStmt, SetOperation,
+    RangeFunction, RangeSubselect, RangeVar, ResTarget, SelectStmt, SetOperation,
 };
 use pg_query::{Node, NodeEnum};
 
@@ -85,6 +85,8 @@ impl Rewriter<'_> {
         }
         self.with(with_clause)?;
         if operation != SetOperation::SetopNone {
+            // The arms' columns are cast to common types.
+            self.loud |= self.hazards.dates && place == Place::Condition;
             for arm in [larg, rarg] {
                 let Some(arm) = arm else {
                     return refuse(Rule::Construct, "set operation");
@@ -117,9 +119,21 @@ impl Rewriter<'_> {
                 return refuse(Rule::Construct, "target");
             }
             own_name(&target.name)?;
+            // `*` stands for columns here, not for a row.
+            let place = if is_star(target) {
+                Place::Result
+            } else {
+                place
+            };
             self.optional(&mut target.val, place)?;
         }
-        self.values_at(distinct_clause, place)?;
+        // DISTINCT without ON is a list of one empty place.
+        for distinct in distinct_clause
+            .iter_mut()
+            .filter(|node| node.node.is_some())
+        {
+            self.value_at(distinct, place)?;
+        }
         let mut conditions = from.predicates;
         self.optional(where_clause, Place::Condition)?;
         if !conditions.is_empty() {
@@ -190,11 +204,11 @@ impl Rewriter<'_> {
     pub(super) fn from(&mut self, items: &mut [Node], from: &mut From) -> Done {
         items
             .iter_mut()
-            .try_for_each(|item| self.from_item(item, true, from))
+            .try_for_each(|item| self.table_expression(item, true, from))
     }
 
     /// Rewrites one item. `inner`: what WHERE says of it can be said before the join.
-    fn from_item(&mut self, item: &mut Node, inner: bool, from: &mut From) -> Done {
+    fn table_expression(&mut self, item: &mut Node, inner: bool, from: &mut From) -> Done {
         self.enter()?;
         match &mut item.node {
             Some(NodeEnum::RangeVar(table)) => {
@@ -242,7 +256,7 @@ impl Rewriter<'_> {
         let kind = join.jointype();
         let JoinExpr {
             jointype: _,
-            is_natural: _,
+            is_natural,
             larg,
             rarg,
             using_clause,
@@ -254,6 +268,8 @@ impl Rewriter<'_> {
         own_alias(alias)?;
         own_alias(join_using_alias)?;
         own_names(using_clause)?;
+        // Columns that are merged are cast to a common type.
+        self.loud |= self.hazards.dates && (*is_natural || !using_clause.is_empty());
         // An alias of the join hides those of its tables from WHERE.
         let inner = inner && alias.is_none();
         let (left, right) = match kind {
@@ -265,7 +281,7 @@ impl Rewriter<'_> {
         };
         for (side, inner) in [(larg, left), (rarg, right)] {
             match side {
-                Some(side) => self.from_item(side, inner, from)?,
+                Some(side) => self.table_expression(side, inner, from)?,
                 None => return refuse(Rule::Construct, "join"),
             }
         }
@@ -508,6 +524,17 @@ impl From {
                     .iter()
                     .any(|(of, name)| name == column && (of.is_empty() || of == alias))
             })
+    }
+}
+
+/// Whether a target is `*` or `t.*`.
+fn is_star(target: &ResTarget) -> bool {
+    match target.val.as_ref().and_then(|value| value.node.as_ref()) {
+        Some(NodeEnum::ColumnRef(column)) => column
+            .fields
+            .last()
+            .is_some_and(|last| matches!(&last.node, Some(NodeEnum::AStar(_)))),
+        _ => false,
     }
 }
 

@@ -1,0 +1,445 @@
+//! Catalog queries: what Aurora DSQL shows otherwise than PostgreSQL is put right on the way.
+//!
+//! | DSQL shows | clients expect |
+//! |---|---|
+//! | a primary key's index that includes all other columns | `indkey`, `indnatts`, `pg_attribute`, `pg_get_indexdef`, `pg_get_constraintdef` of the key alone |
+//! | access method `btree_index` | `btree` |
+//! | schema `sys` and what is in it | nothing of it, unless they name it |
+//! | no `pg_authid` to look at | what `pg_roles` tells, no passwords |
+//! | no `pg_table_size()` | `pg_relation_size()` |
+//!
+//! A catalog in FROM becomes a sub-select of the same columns under the same alias.
+
+use std::sync::LazyLock;
+
+use pg_query::protobuf::{Alias, ColumnRef, FuncCall, RangeSubselect, RangeVar, ResTarget};
+use pg_query::{Node, NodeEnum};
+
+use super::{Case, Changed, Draft, build};
+use crate::sql::Statement;
+use crate::sql::tree::{Descent, Mut, Ref, walk, walk_mut};
+
+/// A catalog and its sub-select; `{system}` is where system columns go that are asked for.
+struct Shown {
+    schema: &'static str,
+    relation: &'static str,
+    query: &'static str,
+    /// Only there to hide schema `sys`.
+    hides: bool,
+}
+
+const fn shown(relation: &'static str, query: &'static str) -> Shown {
+    Shown {
+        schema: "pg_catalog",
+        relation,
+        query,
+        hides: false,
+    }
+}
+
+const fn hidden(schema: &'static str, relation: &'static str, query: &'static str) -> Shown {
+    Shown {
+        schema,
+        relation,
+        query,
+        hides: true,
+    }
+}
+
+const SHOWN: [Shown; 14] = [
+    shown(
+        "pg_index",
+        "SELECT {system} indexrelid, indrelid, \
+         CASE WHEN indisprimary THEN indnkeyatts ELSE indnatts END AS indnatts, indnkeyatts, \
+         indisunique, indnullsnotdistinct, indisprimary, indisexclusion, indimmediate, indisclustered, \
+         indisvalid, indcheckxmin, indisready, indislive, indisreplident, \
+         CASE WHEN indisprimary THEN array_to_string(indkey[0:indnkeyatts - 1], ' ')::int2vector \
+         ELSE indkey END AS indkey, indcollation, indclass, indoption, indexprs, indpred \
+         FROM pg_catalog.pg_index",
+    ),
+    shown(
+        "pg_attribute",
+        "SELECT {system} * FROM pg_catalog.pg_attribute a WHERE NOT EXISTS (SELECT 1 \
+         FROM pg_catalog.pg_index i WHERE i.indexrelid = a.attrelid AND i.indisprimary \
+         AND a.attnum > i.indnkeyatts)",
+    ),
+    shown(
+        "pg_am",
+        "SELECT {system} oid, CASE amname WHEN 'btree_index' THEN 'btree'::name ELSE amname END \
+         AS amname, amhandler, amtype FROM pg_catalog.pg_am",
+    ),
+    shown(
+        "pg_authid",
+        "SELECT {system} oid, rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, \
+         rolreplication, rolbypassrls, rolconnlimit, NULL::text AS rolpassword, rolvaliduntil \
+         FROM pg_catalog.pg_roles",
+    ),
+    shown(
+        "pg_indexes",
+        "SELECT schemaname, tablename, indexname, tablespace, \
+         CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_index p \
+         JOIN pg_catalog.pg_class pc ON pc.oid = p.indexrelid \
+         JOIN pg_catalog.pg_namespace pn ON pn.oid = pc.relnamespace \
+         WHERE p.indisprimary AND pc.relname = x.indexname AND pn.nspname = x.schemaname) \
+         THEN regexp_replace(replace(indexdef, ' USING btree_index (', ' USING btree ('), \
+         ' INCLUDE \\((\"[^\"]*\"|[^\")])*\\)', '') \
+         ELSE replace(indexdef, ' USING btree_index (', ' USING btree (') END AS indexdef \
+         FROM pg_catalog.pg_indexes x",
+    ),
+    hidden(
+        "pg_catalog",
+        "pg_namespace",
+        "SELECT {system} * FROM pg_catalog.pg_namespace WHERE nspname <> 'sys'",
+    ),
+    hidden(
+        "pg_catalog",
+        "pg_class",
+        "SELECT {system} * FROM pg_catalog.pg_class WHERE relnamespace <> ALL (ARRAY(\
+         SELECT s.oid FROM pg_catalog.pg_namespace s WHERE s.nspname = 'sys'))",
+    ),
+    hidden(
+        "pg_catalog",
+        "pg_proc",
+        "SELECT {system} * FROM pg_catalog.pg_proc WHERE pronamespace <> ALL (ARRAY(\
+         SELECT s.oid FROM pg_catalog.pg_namespace s WHERE s.nspname = 'sys'))",
+    ),
+    hidden(
+        "pg_catalog",
+        "pg_tables",
+        "SELECT * FROM pg_catalog.pg_tables WHERE schemaname <> 'sys'",
+    ),
+    hidden(
+        "pg_catalog",
+        "pg_views",
+        "SELECT * FROM pg_catalog.pg_views WHERE schemaname <> 'sys'",
+    ),
+    hidden(
+        "information_schema",
+        "schemata",
+        "SELECT * FROM information_schema.schemata WHERE schema_name <> 'sys'",
+    ),
+    hidden(
+        "information_schema",
+        "tables",
+        "SELECT * FROM information_schema.tables WHERE table_schema <> 'sys'",
+    ),
+    hidden(
+        "information_schema",
+        "columns",
+        "SELECT * FROM information_schema.columns WHERE table_schema <> 'sys'",
+    ),
+    hidden(
+        "information_schema",
+        "views",
+        "SELECT * FROM information_schema.views WHERE table_schema <> 'sys'",
+    ),
+];
+
+/// Functions and what stands in their place; `$1` and further are their arguments. Only with so
+/// many arguments.
+const FUNCTIONS: [(&str, usize, &str); 6] = [
+    (
+        "pg_get_indexdef",
+        1,
+        "CASE WHEN $1::oid = ANY (ARRAY(SELECT indexrelid FROM pg_catalog.pg_index WHERE indisprimary)) \
+         THEN regexp_replace(replace(pg_catalog.pg_get_indexdef($1), ' USING btree_index (', ' USING btree ('), \
+         ' INCLUDE \\((\"[^\"]*\"|[^\")])*\\)', '') \
+         ELSE replace(pg_catalog.pg_get_indexdef($1), ' USING btree_index (', ' USING btree (') END",
+    ),
+    (
+        "pg_get_indexdef",
+        3,
+        "CASE WHEN $2 = 0 AND $1::oid = ANY (ARRAY(SELECT indexrelid FROM pg_catalog.pg_index WHERE indisprimary)) \
+         THEN regexp_replace(replace(pg_catalog.pg_get_indexdef($1, $2, $3), ' USING btree_index (', ' USING btree ('), \
+         ' INCLUDE \\((\"[^\"]*\"|[^\")])*\\)', '') \
+         ELSE replace(pg_catalog.pg_get_indexdef($1, $2, $3), ' USING btree_index (', ' USING btree (') END",
+    ),
+    (
+        "pg_get_constraintdef",
+        1,
+        "regexp_replace(pg_catalog.pg_get_constraintdef($1), \
+         '^(PRIMARY KEY \\((\"[^\"]*\"|[^\")])*\\)) INCLUDE \\((\"[^\"]*\"|[^\")])*\\)', '\\1')",
+    ),
+    (
+        "pg_get_constraintdef",
+        2,
+        "regexp_replace(pg_catalog.pg_get_constraintdef($1, $2), \
+         '^(PRIMARY KEY \\((\"[^\"]*\"|[^\")])*\\)) INCLUDE \\((\"[^\"]*\"|[^\")])*\\)', '\\1')",
+    ),
+    ("pg_table_size", 1, "pg_catalog.pg_relation_size($1)"),
+    ("pg_indexes_size", 1, "0::bigint"),
+];
+
+/// Columns that every table has and no sub-select.
+const SYSTEM: [&str; 6] = ["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"];
+
+/// Finds catalogs of [`SHOWN`] and functions of [`FUNCTIONS`], and puts what clients expect in
+/// their place.
+pub(super) fn catalog(draft: &mut Draft, case: &Case<'_>) -> Changed {
+    if !may_ask(case.text) {
+        return Ok(Vec::new());
+    }
+    let use_of = Use::of(&draft.tree);
+    let mut found = Vec::new();
+    if !use_of.stars || use_of.system.is_empty() {
+        relations(&mut draft.tree, &use_of, &mut found);
+    }
+    functions(&mut draft.tree, &mut found);
+    Ok(found)
+}
+
+/// A quick look: most statements name no catalog.
+fn may_ask(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    memchr::memchr_iter(b'_', bytes).any(|at| {
+        let before = &bytes[..at];
+        let ends = |word: &[u8]| {
+            before.len() >= word.len()
+                && before[before.len() - word.len()..].eq_ignore_ascii_case(word)
+        };
+        ends(b"pg") || ends(b"information")
+    })
+}
+
+/// What a statement says that decides how catalogs can be shown.
+#[derive(Default)]
+struct Use {
+    /// System columns that it names.
+    system: Vec<String>,
+    /// It says `*`.
+    stars: bool,
+    /// It names schema `sys`.
+    sys: bool,
+    /// Names of its WITH queries.
+    with: Vec<String>,
+}
+
+impl Use {
+    fn of(tree: &NodeEnum) -> Self {
+        let mut found = Self::default();
+        walk(Ref::of(tree), &mut |node| {
+            match node {
+                Ref::ColumnRef(column) => found.column(column),
+                Ref::CommonTableExpr(with) => found.with.push(with.ctename.clone()),
+                Ref::AConst(constant) => {
+                    if let Some(pg_query::protobuf::a_const::Val::Sval(text)) = &constant.val {
+                        found.sys |= text.sval == "sys";
+                    }
+                }
+                Ref::RangeVar(relation) => found.sys |= relation.schemaname == "sys",
+                _ => {}
+            }
+            Descent::Into
+        });
+        found
+    }
+
+    fn column(&mut self, column: &ColumnRef) {
+        match column.fields.last().and_then(|field| field.node.as_ref()) {
+            Some(NodeEnum::AStar(_)) => self.stars = true,
+            Some(NodeEnum::String(name))
+                if SYSTEM.contains(&name.sval.as_str()) && !self.system.contains(&name.sval) =>
+            {
+                self.system.push(name.sval.clone());
+            }
+            _ => {}
+        }
+    }
+
+    fn shows(&self, relation: &RangeVar) -> Option<&'static Shown> {
+        let unqualified = relation.schemaname.is_empty();
+        if unqualified && self.with.contains(&relation.relname) {
+            return None;
+        }
+        SHOWN.iter().find(|shown| {
+            shown.relation == relation.relname
+                && (shown.schema == relation.schemaname
+                    || unqualified && shown.schema == "pg_catalog")
+                && !(shown.hides && self.sys)
+        })
+    }
+}
+
+fn relations(tree: &mut NodeEnum, use_of: &Use, found: &mut Vec<String>) {
+    let mut replaced = Vec::new();
+    walk_mut(Mut::of(tree), &mut |node| {
+        let Mut::Slot(slot) = node else {
+            return Descent::Into;
+        };
+        let Some(NodeEnum::RangeVar(relation)) = &slot.node else {
+            return Descent::Into;
+        };
+        let Some(shown) = use_of.shows(relation) else {
+            return Descent::Into;
+        };
+        let Some(select) = sub_select(shown, &use_of.system) else {
+            return Descent::Into;
+        };
+        let alias = relation.alias.clone().unwrap_or_else(|| Alias {
+            aliasname: relation.relname.clone(),
+            colnames: Vec::new(),
+        });
+        replaced.push((shown.schema, shown.relation));
+        **slot = build::node(NodeEnum::RangeSubselect(Box::new(RangeSubselect {
+            lateral: false,
+            subquery: Some(Box::new(select)),
+            alias: Some(alias),
+        })));
+        Descent::Over
+    });
+    if replaced.is_empty() {
+        return;
+    }
+    found.extend(replaced.iter().map(|(_, name)| (*name).to_owned()));
+    // `pg_catalog.pg_class.relname`: a sub-select has no schema.
+    walk_mut(Mut::of(tree), &mut |node| {
+        if let Mut::ColumnRef(column) = node
+            && column.fields.len() == 3
+        {
+            let names = build::strings(&column.fields);
+            let qualified = matches!(names.as_slice(), [schema, table, ..] if replaced.contains(&(schema, table)));
+            if qualified {
+                column.fields.remove(0);
+            }
+        }
+        Descent::Into
+    });
+}
+
+fn sub_select(shown: &Shown, system: &[String]) -> Option<Node> {
+    let mut columns = system.join(", ");
+    if !columns.is_empty() {
+        columns.push(',');
+    }
+    parse(&shown.query.replace("{system}", &columns)).map(build::node)
+}
+
+fn functions(tree: &mut NodeEnum, found: &mut Vec<String>) {
+    walk_mut(Mut::of(tree), &mut |node| {
+        match node {
+            Mut::ResTarget(target) => name_target(target),
+            Mut::Slot(slot) => {
+                if let Some(NodeEnum::FuncCall(call)) = &slot.node
+                    && let Some((name, new)) = replacement(call)
+                {
+                    found.push(name.to_owned());
+                    **slot = new;
+                    return Descent::Over;
+                }
+            }
+            _ => {}
+        }
+        Descent::Into
+    });
+}
+
+/// A column keeps the name that the function gives it.
+fn name_target(target: &mut ResTarget) {
+    if !target.name.is_empty() {
+        return;
+    }
+    let mut value = target.val.as_deref();
+    while let Some(node) = value {
+        match &node.node {
+            Some(NodeEnum::TypeCast(cast)) => value = cast.arg.as_deref(),
+            Some(NodeEnum::CollateClause(clause)) => value = clause.arg.as_deref(),
+            Some(NodeEnum::FuncCall(call)) => {
+                if let Some((name, _)) = template(call) {
+                    name.clone_into(&mut target.name);
+                }
+                return;
+            }
+            _ => return,
+        }
+    }
+}
+
+/// Name and text of what replaces a call.
+fn template(call: &FuncCall) -> Option<(&'static str, &'static Node)> {
+    /// The expressions of [`FUNCTIONS`] as trees.
+    static TREES: LazyLock<Vec<(&str, usize, Node)>> = LazyLock::new(|| {
+        let read = FUNCTIONS.iter().filter_map(|(name, count, text)| {
+            let NodeEnum::SelectStmt(mut select) = parse(&format!("SELECT {text}"))? else {
+                return None;
+            };
+            let NodeEnum::ResTarget(target) = select.target_list.pop()?.node? else {
+                return None;
+            };
+            Some((*name, *count, *target.val?))
+        });
+        read.collect()
+    });
+    let name = match build::strings(&call.funcname).as_slice() {
+        [name] | ["pg_catalog", name] => *name,
+        _ => return None,
+    };
+    let plain = call.over.is_none() && call.agg_filter.is_none() && !call.func_variadic;
+    TREES
+        .iter()
+        .find(|(known, count, _)| plain && *known == name && *count == call.args.len())
+        .map(|(known, _, tree)| (*known, tree))
+}
+
+fn replacement(call: &FuncCall) -> Option<(&'static str, Node)> {
+    let (name, tree) = template(call)?;
+    let mut new = build::node(NodeEnum::List(pg_query::protobuf::List {
+        items: vec![tree.clone()],
+    }));
+    let root = new.node.as_mut()?;
+    walk_mut(Mut::of(root), &mut |node| {
+        if let Mut::Slot(slot) = node
+            && let Some(NodeEnum::ParamRef(parameter)) = &slot.node
+        {
+            let at = usize::try_from(parameter.number - 1).unwrap_or(usize::MAX);
+            if let Some(argument) = call.args.get(at) {
+                **slot = argument.clone();
+                return Descent::Over;
+            }
+        }
+        Descent::Into
+    });
+    match new.node {
+        Some(NodeEnum::List(mut list)) => Some((name, list.items.pop()?)),
+        _ => None,
+    }
+}
+
+fn parse(text: &str) -> Option<NodeEnum> {
+    let mut read = Statement::read(text).ok()?;
+    match (read.pop()?.tree, read.is_empty()) {
+        (crate::sql::Tree::Node(node), true) => Some(*node),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_can_be_read() {
+        for shown in &SHOWN {
+            let system = ["tableoid".to_owned(), "xmin".to_owned()];
+            assert!(sub_select(shown, &[]).is_some(), "{}", shown.relation);
+            assert!(sub_select(shown, &system).is_some(), "{}", shown.relation);
+        }
+        for (name, count, text) in &FUNCTIONS {
+            assert!(parse(&format!("SELECT {text}")).is_some(), "{name} {count}");
+        }
+    }
+
+    #[test]
+    fn a_quick_look_finds_every_name() {
+        let cases = [
+            ("SELECT * FROM pg_class", true),
+            ("SELECT * FROM PG_CLASS", true),
+            ("SELECT * FROM information_schema.tables", true),
+            ("SELECT a_b FROM x_y", false),
+            ("_", false),
+            ("", false),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(may_ask(text), expected, "{text}");
+        }
+    }
+}
