@@ -933,8 +933,8 @@ fn a_failure_of_the_server_leaves_the_outcome_of_a_commit_unknown() {
     let first = "insert into t values (1)";
     let insert = "insert into t values ('cut')";
     /// What is run before; the request; the state and the SQLSTATE behind it.
-    type Case = (&'static [&'static str], Vec<u8>, &'static [u8], &'static str);
-    let cases: [Case; 6] = [
+    type Case<'a> = (&'a [&'a str], Vec<u8>, &'static [u8], &'static str);
+    let cases: [Case<'_>; 6] = [
         (&[], query(insert), b"I", "08007"),
         (&[], extended(insert), b"I", "08007"),
         (&["begin", first], query("commit /* cut */"), b"I", "08007"),
