@@ -91,7 +91,7 @@ fn answers_have_the_shape_of_postgresql() {
     let wanted = std::env::var("DSQLPROXY_CORPUS").unwrap_or_default();
     let show = std::env::var_os("DSQLPROXY_CORPUS_SHOW").is_some();
     let version = postgres::cluster()
-        .connect("postgres")
+        .connect("app")
         .scalar("show server_version");
     if !version.starts_with(KNOWN_OF) {
         println!("known.txt is about PostgreSQL {KNOWN_OF}, this is {version}: nothing is compared");
