@@ -94,7 +94,9 @@ fn answers_have_the_shape_of_postgresql() {
         .connect("app")
         .scalar("show server_version");
     if !version.starts_with(KNOWN_OF) {
-        println!("known.txt is about PostgreSQL {KNOWN_OF}, this is {version}: nothing is compared");
+        println!(
+            "known.txt is about PostgreSQL {KNOWN_OF}, this is {version}: nothing is compared"
+        );
         return;
     }
     let cluster = Cluster::with_jobs_of(Duration::from_millis(1));
