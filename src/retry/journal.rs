@@ -36,6 +36,16 @@ pub struct Sent {
     pub opts_out: bool,
 }
 
+/// How requests are run again whose answer would be another one, though nothing has changed.
+#[derive(Debug, Clone, Copy)]
+pub struct Rerun {
+    /// Whether the answer of a request, given as its messages, has to be kept for that.
+    pub needs: fn(&[u8]) -> bool,
+    /// The messages that do and answer the same as these did, which were answered with those; `None`
+    /// when these do so themselves, as far as is known.
+    pub again: fn(&[u8], &[u8]) -> Option<Vec<u8>>,
+}
+
 /// Requests up to one ReadyForQuery.
 #[derive(Debug, Default)]
 pub(super) struct Segment {
@@ -80,6 +90,8 @@ pub(super) struct Segment {
     pub lost: bool,
     /// Of what the client saw; of a transaction block only.
     pub digest: Option<Digest>,
+    /// What the client saw, if a second run would answer otherwise.
+    pub answer: Vec<u8>,
     /// What the client has of the answers already; of a transaction of its own only.
     pub seen: Option<Seen>,
 }
@@ -90,7 +102,7 @@ impl Segment {
 
     /// Memory it takes.
     pub fn weight(&self) -> usize {
-        self.sent.len() + Self::OVERHEAD
+        self.sent.len() + self.answer.len() + Self::OVERHEAD
     }
 
     /// Makes it ready to be sent again.

@@ -66,7 +66,7 @@ impl Session {
                 }
                 match self.from_upstream {
                     Rest::Pass(_) => input.pass(count),
-                    Rest::Drop(_) => self.hide(input, count),
+                    Rest::Drop(_) | Rest::Keep(_) => self.hide(input, count),
                 }
                 self.from_upstream.reduce(count);
                 progress = true;

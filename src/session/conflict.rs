@@ -33,7 +33,8 @@ impl RetryEnv {
     pub(super) fn replay(&self, savepoints: bool) -> Option<Box<Replay>> {
         let on = self.limits.attempts > 0 || savepoints;
         on.then(|| {
-            let mut replay = Replay::new(self.limits, Rc::clone(&self.budget));
+            let replay = Replay::new(self.limits, Rc::clone(&self.budget));
+            let mut replay = replay.with_rerun(super::rerun::RERUN);
             replay.allow(self.user, false);
             Box::new(replay)
         })

@@ -82,8 +82,8 @@ impl Session {
                 .is_some_and(|lease| lease.output.len() > HIGH_WATER)
                 || self.cout.len() > HIGH_WATER
                 || self.is_repeating()
-                || self.procedure.is_some()
-                || self.more.is_some()
+                || self.procedure.is_some() && !self.takes_data()
+                || self.more.is_some() && !self.takes_data()
             {
                 return Ok(progress);
             }
@@ -140,7 +140,7 @@ impl Session {
 
     /// Keeps what was sent, should it have to be sent again.
     fn keep_frame(&mut self, tag: u8, bytes: &[u8], rest: usize, skipped: bool) {
-        if self.lease.is_none() {
+        if self.lease.is_none() || matches!(tag, b'd' | b'c' | b'f') && self.procedure.is_some() {
             self.recent.clear();
             return;
         }
@@ -207,9 +207,13 @@ impl Session {
         if count == 0 {
             return false;
         }
-        if let Rest::Pass(_) = self.from_client {
-            self.send_rest(&input.unread()[..count]);
-            self.recent.note(&input.unread()[..count]);
+        match self.from_client {
+            Rest::Pass(_) => {
+                self.send_rest(&input.unread()[..count]);
+                self.recent.note(&input.unread()[..count]);
+            }
+            Rest::Keep(_) => self.take_more_data(&input.unread()[..count]),
+            Rest::Drop(_) => {}
         }
         input.drop_unread(count);
         self.from_client.reduce(count);
@@ -222,6 +226,9 @@ impl Session {
 
     fn take_frame(&mut self, header: frame::Header, bytes: &[u8]) -> Result<Taken, End> {
         let too_long = self.env.pool.kind() == ClusterKind::Dsql && header.total > DSQL_MESSAGE;
+        if self.takes_data() {
+            return Ok(self.take_data(header.tag, header.total, bytes));
+        }
         match header.tag {
             b'X' => {
                 self.terminating = true;

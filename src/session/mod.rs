@@ -19,6 +19,7 @@ mod limbo;
 mod names;
 mod procedure;
 mod recent;
+mod rerun;
 mod reset;
 mod run;
 mod savepoint;

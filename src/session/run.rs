@@ -230,18 +230,20 @@ pub(super) enum Rest {
     Pass(usize),
     /// Nowhere.
     Drop(usize),
+    /// To a COPY of several batches.
+    Keep(usize),
 }
 
 impl Rest {
     pub fn left(self) -> usize {
         match self {
-            Self::Pass(left) | Self::Drop(left) => left,
+            Self::Pass(left) | Self::Drop(left) | Self::Keep(left) => left,
         }
     }
 
     pub fn reduce(&mut self, by: usize) {
         match self {
-            Self::Pass(left) | Self::Drop(left) => *left -= by,
+            Self::Pass(left) | Self::Drop(left) | Self::Keep(left) => *left -= by,
         }
     }
 }

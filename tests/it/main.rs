@@ -4,6 +4,7 @@
 mod abandon;
 mod client;
 mod conflicts;
+mod copy_batches;
 mod deadlines;
 mod dialect;
 mod differential;

@@ -680,3 +680,52 @@ fn a_statement_that_was_evicted_behind_the_mark() {
     drop(client);
     proxy.wait_base();
 }
+
+/// A second run would draw other numbers: it gets those that the client knows.
+#[test]
+fn what_was_drawn_ahead_of_a_savepoint_stays() {
+    let (proxy, mut direct, name) = start();
+    direct.run(&format!(
+        "create table {name}_n (id int generated always as identity primary key, \
+         key uuid default gen_random_uuid(), made timestamptz default clock_timestamp(), note text);
+         create sequence {name}_s"
+    ));
+    let mut client = proxy.connect();
+    let insert = format!("insert into {name}_n (note) values");
+    let seen = |frames: &[Frame]| -> Vec<Vec<String>> {
+        let rows = frames.iter().filter(|frame| frame.tag == b'D');
+        let text = |value: Option<Vec<u8>>| String::from_utf8(value.unwrap()).unwrap();
+        rows.map(|row| row.values().into_iter().map(text).collect())
+            .collect()
+    };
+    client.run("begin");
+    let mut rows = seen(&client.run(&format!("{insert} ('a'), ('b') returning *")));
+    let all = [
+        parse("", format!("{insert} ($1) returning id, key, made, note"), &[]),
+        bind_text("", "", &["c"]),
+        crate::message::describe(b'P', ""),
+        execute("", 0),
+        sync(),
+    ];
+    client.send(&all.concat());
+    rows.extend(seen(&client.until_ready()));
+    rows.extend(seen(&client.run(&format!(
+        "insert into {name}_n (id, note) values (default, 'd') returning id, key, made, 'd'"
+    ))));
+    let drawn = seen(&client.run(&format!("select nextval('{name}_s')")));
+    client.run("savepoint a");
+    for _ in 0..2 {
+        let behind = client.run(&format!("{insert} ('x') returning id"));
+        assert_eq!(tags(&behind), "TDCZ");
+        assert_eq!(client.sqlstate("select 1/0"), "22012");
+        assert_eq!(tags(&client.run("rollback to a")), "CZ");
+    }
+    assert_eq!(seen(&client.run(&format!("select nextval('{name}_s')")))[0][0], "2");
+    assert_eq!(drawn, [["1"]]);
+    let there = format!("select * from {name}_n order by note");
+    assert_eq!(seen(&client.run(&there)), rows);
+    assert_eq!(tags(&client.run("commit")), "CZ");
+    assert_eq!(seen(&direct.run(&there)), rows);
+    drop(client);
+    proxy.wait_base();
+}

@@ -584,6 +584,7 @@ constructs! {
     "copy_binary" => Code::Find(bulk::copy_binary),
     "copy_freeze" => Code::Change(bulk::copy_freeze),
     "large_dml" => Code::Emulate(bulk::large),
+    "large_copy" => Code::Emulate(bulk::large_copy),
     "analyze_all" => Code::Find(bulk::analyze_all),
     "analyze_in_transaction" => Code::Find(bulk::analyze_in_transaction),
     "analyze_options" => Code::Change(bulk::analyze_options),
