@@ -26,6 +26,8 @@ use super::verdict::{Part, Verdict};
 #[derive(Debug, Clone)]
 pub(super) enum Act {
     Nothing,
+    /// CLOSE ALL.
+    CloseCursors,
     /// Changes of settings: name, value, until the end of the transaction.
     Set(Vec<Change>),
     ResetAll,
@@ -292,7 +294,7 @@ impl Session {
                 "AND CHAIN is not available",
                 "Send COMMIT or ROLLBACK, then BEGIN.",
             )),
-            (SessionCommand::Close(None), _) => done(Act::Nothing, "CLOSE CURSOR ALL"),
+            (SessionCommand::Close(None), _) => done(Act::CloseCursors, "CLOSE CURSOR ALL"),
             // Alone in a Query they are portals.
             _ => refused(not_yet(
                 "a SQL cursor among several statements, or prepared, is not available",
@@ -414,11 +416,13 @@ impl Session {
     pub(super) fn act(&mut self, act: &Act, out: &mut Vec<u8>) -> Result<(), ClientError> {
         match act {
             Act::Nothing => {}
+            Act::CloseCursors => self.cursors.clear(),
             Act::Set(changes) => self.change_settings(changes),
             Act::ResetAll => self.reset_all(out),
             Act::DiscardAll => {
                 let change = self.names.clear();
                 self.names.keep(&change);
+                self.cursors.clear();
                 self.reset_all(out);
             }
             Act::Deallocate(None) => {

@@ -33,6 +33,8 @@ enum Step {
     Hide,
     /// It was answered in other words.
     Replaced,
+    /// The session keeps it.
+    Keep,
 }
 
 impl Session {
@@ -66,7 +68,11 @@ impl Session {
                 }
                 match self.from_upstream {
                     Rest::Pass(_) => input.pass(count),
-                    Rest::Drop(_) | Rest::Keep(_) => self.hide(input, count),
+                    Rest::Drop(_) => self.hide(input, count),
+                    Rest::Keep(_) => {
+                        self.put_in_spool(&input.unread()[..count], false);
+                        self.hide(input, count);
+                    }
                 }
                 self.from_upstream.reduce(count);
                 progress = true;
@@ -96,7 +102,7 @@ impl Session {
         let rest = header.total - there;
         let muted = self.is_muted();
         let mut step = self.look_at(header, &input.unread()[HEADER..there])?;
-        if !matches!(step, Step::Hide) && !muted && self.is_seen_already(header.tag) {
+        if !matches!(step, Step::Hide | Step::Keep) && !muted && self.is_seen_already(header.tag) {
             self.replacement.clear();
             step = Step::Hide;
         }
@@ -112,6 +118,10 @@ impl Session {
             Step::Hide => {
                 self.hide(input, there);
                 self.from_upstream = Rest::Drop(rest);
+            }
+            Step::Keep => {
+                self.hide(input, there);
+                self.from_upstream = Rest::Keep(rest);
             }
             Step::Replaced => {
                 self.take_passing(input);
@@ -214,6 +224,12 @@ impl Session {
         {
             return Ok(if shown { Step::Pass } else { Step::Hide });
         }
+        if self.answers_spool() && self.spool_frame(header, body) {
+            return Ok(match header.tag {
+                b'D' => Step::Keep,
+                _ => Step::Hide,
+            });
+        }
         match header.tag {
             b'D' | b'd' => {
                 let step = self.expect(header, &[Expect::Query, Expect::Execute])?;
@@ -302,7 +318,17 @@ impl Session {
                 let step = self.expect(header, &[Expect::Query, Expect::Execute])?;
                 Ok(self.unless_stand_in(step))
             }
-            _ => self.answered(header, &[Expect::DescribeStatement, Expect::DescribePortal]),
+            _ => {
+                let front = self.owed.front().and_then(|entry| entry.note.as_deref());
+                let rowless = front.is_some_and(|note| note.rowless);
+                let described = [Expect::DescribeStatement, Expect::DescribePortal];
+                let step = self.answered(header, &described)?;
+                if !rowless {
+                    return Ok(step);
+                }
+                frontend::put(&mut self.replacement, b'n', &[]);
+                Ok(Step::Replaced)
+            }
         }
     }
 
@@ -412,6 +438,7 @@ impl Session {
         match effect {
             // COMMIT of a failed transaction is a rollback, and says so.
             Effect::Commit { .. } if tag == b"ROLLBACK" => {
+                self.end_cursors(false);
                 self.left_block = true;
                 self.unsettled_writes = false;
                 self.settings.apply(&Effect::Rollback { plain: true });
@@ -421,6 +448,7 @@ impl Session {
                 self.settings.apply(effect);
             }
             Effect::Rollback { .. } => {
+                self.end_cursors(false);
                 self.left_block = true;
                 self.unsettled_writes = false;
                 self.settings.apply(effect);

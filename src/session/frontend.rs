@@ -514,7 +514,8 @@ impl Session {
             && is_about_cursors(answer)
         {
             // Where nothing is open, nothing is to be closed.
-            let idle = self.lease.is_none() && !self.transaction.open;
+            let idle =
+                self.lease.is_none() && !self.transaction.open && self.cursors.is_empty();
             if !idle || !matches!(answer, Answer::Session(SessionCommand::Close(None))) {
                 return self.take_cursor_query(part);
             }
@@ -1021,6 +1022,11 @@ impl Session {
         {
             return part.prepared().map(|text| text.as_bytes().to_vec());
         }
+        if let Some(part) = verdict.and_then(Verdict::alone)
+            && part.declared().is_some()
+        {
+            return Some(self.declared_text(part).unwrap_or_default());
+        }
         let told_once = self.told_once.len();
         let mut script = self.script(text, class, verdict)?;
         // It is told when it is executed.
@@ -1358,7 +1364,9 @@ impl Session {
         if let Some(portal) = self.portals.last_mut()
             && let Some(prepared) = &portal.prepared
             && let Some(verdict) = &prepared.verdict
-            && verdict.alone().is_some_and(Part::is_procedure)
+            && verdict
+                .alone()
+                .is_some_and(|part| part.is_procedure() || part.declared().is_some())
         {
             portal.values = Some(values.into());
         }
@@ -1406,6 +1414,9 @@ impl Session {
         if let Some(taken) = self.lease_or(false)? {
             return Ok(taken);
         }
+        if self.take_cursor_describe(kind, name) {
+            return Ok(Taken::All);
+        }
         if kind == b'P' {
             self.send(Expect::DescribePortal, false, None, |out| {
                 out.extend_from_slice(bytes)
@@ -1416,10 +1427,18 @@ impl Session {
             return Ok(Taken::Wait);
         }
         let resolved = self.resolve(name);
-        let plain = resolved.instead.is_none() && resolved.changes.is_empty();
+        let verdict = resolved
+            .prepared
+            .as_ref()
+            .and_then(|prepared| prepared.verdict.as_deref());
+        let rowless = verdict
+            .and_then(Verdict::alone)
+            .is_some_and(|part| part.declared().is_some());
+        let plain = resolved.instead.is_none() && resolved.changes.is_empty() && !rowless;
         let note = (!plain).then(|| Note {
             instead: resolved.instead,
             changes: resolved.changes,
+            rowless,
             ..Note::default()
         });
         self.send(Expect::DescribeStatement, false, note, |out| {
@@ -1448,6 +1467,12 @@ impl Session {
             {
                 let taken = self.take_procedure_execute(prepared, part, values.as_ref());
                 return Ok(taken);
+            }
+            if let Some(part) = verdict.as_ref().and_then(|verdict| verdict.alone())
+                && let Action::Answer(answer) = &part.decision.action
+                && is_about_cursors(answer)
+            {
+                return Ok(self.take_cursor_execute(prepared, part, values.as_ref()));
             }
             told = self.told_of(prepared);
             if let Some(taken) = told

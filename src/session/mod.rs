@@ -24,6 +24,7 @@ mod reset;
 mod run;
 mod savepoint;
 mod script;
+mod spool;
 mod state;
 mod tentative;
 mod value;

@@ -26,6 +26,7 @@ use crate::wire::sqlstate;
 use super::abandon::Loss;
 use super::conflict::RetryEnv;
 use super::control::Control;
+use super::cursor::Cursor;
 use super::deadline::{Alarm, Deadlines};
 use super::kept::KeptEnv;
 use super::limbo::Limbo;
@@ -151,6 +152,8 @@ pub(super) struct Note {
     pub told: Option<ToldOf>,
     /// Where the text is another than the client's.
     pub places: Option<Places>,
+    /// The client's statement has no rows, and the server's has.
+    pub rowless: bool,
 }
 
 impl Note {
@@ -221,6 +224,8 @@ pub(super) enum Own {
     Step,
     /// The portal of a SQL cursor.
     Cursor,
+    /// The rows of a SQL cursor, to be kept.
+    Spool,
 }
 
 /// Where the rest of a frame goes that is passed on in pieces.
@@ -334,8 +339,8 @@ pub struct Session {
     pub(super) transaction: TransactionFacts,
     /// Its transaction only reads, or does not, as SET TRANSACTION said.
     pub(super) read_only: Option<bool>,
-    /// Names of the SQL cursors of its transaction.
-    pub(super) cursors: Vec<String>,
+    /// Its SQL cursors.
+    pub(super) cursors: Vec<Cursor>,
     /// The server's parameters as the client was told them after its login.
     pub(super) greeted: Rc<[(String, String)]>,
     /// Those that it was told later.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::config::Dialect;
 use crate::policy::{
     self, Action, Answer, Cache, Decision, Level, Month, Notice, Placement, Procedure, Rules,
-    SessionFacts, StepKind, TransactionFacts,
+    SessionCommand, SessionFacts, StepKind, TransactionFacts,
 };
 use crate::sql::statement::ParseError;
 use crate::sql::{Class, Kind, Statement, classify};
@@ -195,6 +195,18 @@ impl Part {
         }
     }
 
+    /// It cannot be one of several statements of a Query.
+    fn stands_alone(&self) -> bool {
+        let cursor = match &self.decision.action {
+            Action::Answer(Answer::Session(command)) => matches!(
+                command,
+                SessionCommand::Declare | SessionCommand::Fetch | SessionCommand::Close(Some(_))
+            ),
+            _ => false,
+        };
+        cursor || self.is_procedure()
+    }
+
     fn passes(&self) -> bool {
         let goes_on = match &self.decision.action {
             Action::Forward => true,
@@ -292,7 +304,7 @@ impl Verdict {
     pub(super) fn cut(&self) -> Option<Cut<'_>> {
         let parts = self.parts()?;
         let at = (1..parts.len())
-            .find(|at| parts[*at].is_procedure() || parts[at - 1].is_procedure())?;
+            .find(|at| parts[*at].stands_alone() || parts[at - 1].stands_alone())?;
         // The rest is decided about again, and tells the same, unless only one statement is left.
         let last = Some(&parts[at]).filter(|_| at + 1 == parts.len());
         let notices = parts.first().into_iter().chain(last);
@@ -427,7 +439,7 @@ impl Session {
             TransactionStatus::Idle => {
                 self.transaction = TransactionFacts::default();
                 self.read_only = None;
-                self.cursors.clear();
+                self.end_cursors(true);
             }
             _ => self.transaction.open = true,
         }

@@ -85,8 +85,8 @@ start_proxy() {
         umask 077
         sed -e 's/^listen: .*/listen: {address: "127.0.0.1:0"}\nworkers: 1\nlog: {format: json}/' -e '/^admin: /d' \
             -e 's/^  main:$/&\n    pool: {size: 20, wait_timeout: 20s}/' \
-            -e "s/^databases:$/&\n  suite: {$entry}\n  suite2: {$entry}/" \
-            -e 's/{name: app, password: app, databases: \[/&suite, suite2, /' "$(member config)" >"$state/suites.yaml"
+            -e "s/^databases:$/&\n  suite: {$entry}\n  suite2: {$entry}\n  postgres: {$entry}/" \
+            -e 's/{name: app, password: app, databases: \[/&suite, suite2, postgres, /' "$(member config)" >"$state/suites.yaml"
     )
     "$binary" run --config "$state/suites.yaml" >/dev/null 2>"$state/proxy.log" &
     proxy=$!
@@ -259,7 +259,7 @@ suite_asyncpg() {
     rm -rf "$cache/asyncpg-tests"
     mkdir "$cache/asyncpg-tests"
     cp -r "$source/tests" "$cache/asyncpg-tests/"
-    PGSSLMODE=disable timeout 900 env -C "$cache/asyncpg-tests" "$cache/venv/bin/pytest" -q tests --ignore tests/test__environment.py \
+    PGSSLMODE=disable timeout 900 env -C "$cache/asyncpg-tests" "$cache/venv/bin/pytest" -q --tb=native tests --ignore tests/test__environment.py \
         --ignore tests/test__sourcecode.py >"$kept/asyncpg-$side.log" 2>&1 || true
     pytest_counts "$kept/asyncpg-$side.log"
 }
@@ -294,7 +294,7 @@ suite_sqlalchemy() {
     local source
     source=$(sdist SQLAlchemy 2.0.58)
     psql -Xq -c 'create schema test_schema' -c 'create schema test_schema_2'
-    timeout 2400 env -C "$source" "$cache/venv/bin/python" -m pytest -q -p no:cacheprovider test/dialect/test_suite.py \
+    timeout 2400 env -C "$source" "$cache/venv/bin/python" -m pytest -q --tb=native -p no:cacheprovider test/dialect/test_suite.py \
         --dburi "postgresql+psycopg://$PGUSER:$PGPASSWORD@$PGHOST:$PGPORT/$PGDATABASE" \
         >"$kept/sqlalchemy-$side.log" 2>&1 || true
     pytest_counts "$kept/sqlalchemy-$side.log"
