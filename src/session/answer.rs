@@ -6,13 +6,14 @@ use pg_query::protobuf::{
 };
 use pg_query::{Node, NodeEnum};
 
-use crate::policy::lookup::{self, Call, Found, Wish};
+use crate::policy::lookup::{self, Call, Found, Given, Wish};
 use crate::policy::settings::{self, DEFAULT_ISOLATION, DEFAULT_READ_ONLY, Setting};
 use crate::policy::{Answer, SessionCommand};
 use crate::sql::tree::{self, Descent, Mut, walk_mut};
 use crate::sql::{Kind, Statement, Tree};
 use crate::upstream::Settings;
 use crate::wire::backend::TransactionStatus;
+use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
@@ -204,7 +205,8 @@ impl Session {
         let replaced = {
             let session = &*self;
             let mut ask = |call: Call| session.ask(call, &mut changes);
-            lookup::replace(statement, &mut ask, &|| session.listed())
+            let pid = session.key.0;
+            lookup::replace(statement, pid, &mut ask, &|| session.listed())
         };
         match replaced {
             Err(error) => refused(error),
@@ -240,12 +242,34 @@ impl Session {
                 }
             }
             Wish::Set { value, local } => {
+                let (value, number) = match value {
+                    Given::Text(value) => (value, None),
+                    Given::Parameter(number) => match self.bound(number) {
+                        Some(value) => (value, Some(number)),
+                        None => return Ok(Found::Parameter(number)),
+                    },
+                };
                 let value = read(&setting, value.as_deref())?;
                 let shown = value.as_deref().or(setting.default);
                 let shown = shown.unwrap_or_default().to_owned();
                 changes.push(Change { name, value, local });
-                Ok(Found::Value(Some(shown)))
+                Ok(match number {
+                    Some(number) => Found::Parameter(number),
+                    None => Found::Value(Some(shown)),
+                })
             }
+        }
+    }
+
+    /// The value of a parameter of the portal that is executed; the inner `None` is NULL.
+    fn bound(&self, number: i32) -> Option<Option<String>> {
+        let values = self.executing.as_deref()?;
+        let at = usize::try_from(number).ok()?.checked_sub(1)?;
+        // Text is the same in binary format.
+        let (_, value) = frontend::bind_values(values).ok()?.nth(at)?;
+        match value {
+            None => Some(None),
+            Some(value) => Some(Some(std::str::from_utf8(value).ok()?.to_owned())),
         }
     }
 

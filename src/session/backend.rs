@@ -14,6 +14,7 @@ use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
 use super::abandon::{Loss, unknown_outcome};
+use super::hints;
 use super::names::NameChange;
 use super::run::{Bound, End, HIGH_WATER, Note, Own, Rest, Session, upstream_lost};
 use super::script::DIVISION_BY_ZERO;
@@ -461,7 +462,7 @@ impl Session {
             Effect::Commit { plain } | Effect::Rollback { plain } => {
                 // One that is not plain may have begun the next.
                 self.savepoints.block = plain.then_some(TransactionStatus::Idle);
-                self.savepoints.clear();
+                self.end_savepoints();
             }
             Effect::RollbackTo(name) => {
                 self.savepoints.block = Some(TransactionStatus::Open);
@@ -555,7 +556,7 @@ impl Session {
         }
         self.savepoints.block = None;
         if status == TransactionStatus::Idle {
-            self.savepoints.clear();
+            self.end_savepoints();
             self.portals.retain(|portal| !portal.spent);
             if self.owed.is_empty() && !self.owed.is_unsynced() {
                 self.portals.clear();
@@ -678,6 +679,9 @@ impl Session {
         let renamed = self.rename(header, body);
         let placed = self.place(header, renamed.as_deref().unwrap_or(body));
         let renamed = placed.or(renamed);
+        let renamed = self
+            .hinted(renamed.as_deref().unwrap_or(body))
+            .or(renamed);
         self.settings.fail();
         if extended {
             self.fail_batch();
@@ -697,6 +701,14 @@ impl Session {
             }
             (None, None) => Ok(Step::Pass),
         }
+    }
+
+    /// The server's refusal with a HINT, where it has none.
+    fn hinted(&self, body: &[u8]) -> Option<Vec<u8>> {
+        let dsql = self.env.pool.kind() == ClusterKind::Dsql;
+        (dsql && self.env.policy.is_some())
+            .then(|| hints::with_hint(body))
+            .flatten()
     }
 
     /// The cluster failed where the request at the head of the queue may have been committed: the
@@ -944,6 +956,10 @@ impl Session {
 
     fn settings_refused(&mut self, body: &[u8]) -> End {
         let fields = error_fields(body);
+        if fields.code == sqlstate::SERIALIZATION_FAILURE.as_bytes() {
+            // Somebody has changed the schema: another connection, or the next try, takes them.
+            return End::Lost(Box::new(Loss::of_connection("a setting met a conflict")));
+        }
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         tracing::info!(
             user = self.identity.user(),

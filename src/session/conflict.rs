@@ -63,7 +63,11 @@ pub(super) fn sent(expect: Expect, note: Option<&Note>) -> Sent {
         opts_out: note.is_some_and(|note| note.opts_out),
         runs: (simple || expect == Expect::Execute) && !begin_alone,
         executes: simple || expect == Expect::Execute,
-        quiet: !writes && !calls && !any(stays),
+        // A cursor that is declared behind a savepoint goes with it.
+        quiet: !writes
+            && !calls
+            && !any(stays)
+            && note.is_none_or(|note| note.own != Some(Own::Cursor)),
     }
 }
 

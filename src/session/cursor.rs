@@ -43,6 +43,8 @@ pub(super) struct Cursor {
     holds: bool,
     /// That was committed.
     kept: bool,
+    /// So many savepoints were there when it was declared.
+    depth: usize,
 }
 
 /// Whether a statement is about cursors.
@@ -306,6 +308,7 @@ impl Session {
             spool: spools.then_some(spool),
             holds,
             kept: false,
+            depth: self.savepoints.depth(),
         });
         let mut frame = notices;
         reply::put_command_complete(&mut frame, "DECLARE CURSOR");
@@ -503,6 +506,20 @@ impl Session {
         let told = self.owed.iter_mut().find(|entry| entry.expect == Expect::Local);
         if let Some(note) = told.and_then(|entry| entry.note.as_deref_mut()) {
             note.frame = frame;
+        }
+    }
+
+    /// The transaction was taken back to the savepoint of this number: what was declared behind it is
+    /// gone.
+    pub(super) fn roll_back_cursors(&mut self, savepoint: usize) {
+        self.cursors
+            .retain(|cursor| cursor.kept || cursor.depth <= savepoint);
+    }
+
+    /// Savepoints were released.
+    pub(super) fn lower_cursors(&mut self, depth: usize) {
+        for cursor in &mut self.cursors {
+            cursor.depth = cursor.depth.min(depth);
         }
     }
 

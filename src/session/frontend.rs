@@ -1366,7 +1366,7 @@ impl Session {
             && let Some(verdict) = &prepared.verdict
             && verdict
                 .alone()
-                .is_some_and(|part| part.is_procedure() || part.declared().is_some())
+                .is_some_and(|part| part.is_procedure() || part.needs_values())
         {
             portal.values = Some(values.into());
         }
@@ -1474,7 +1474,9 @@ impl Session {
             {
                 return Ok(self.take_cursor_execute(prepared, part, values.as_ref()));
             }
+            self.executing = values;
             told = self.told_of(prepared);
+            self.executing = None;
             if let Some(taken) = told
                 .as_ref()
                 .and_then(|told| self.take_local_execute(told))

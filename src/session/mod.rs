@@ -13,6 +13,7 @@ mod cursor;
 mod deadline;
 mod deallocate;
 mod frontend;
+mod hints;
 mod insight;
 mod kept;
 mod limbo;

@@ -268,6 +268,12 @@ impl Session {
         Some(self.begin_part(b"", part, Reply::Nothing, None))
     }
 
+    /// The client's transaction was committed in the middle, and goes on.
+    pub(super) fn goes_on_behind_commit(&self) -> bool {
+        let running = self.procedure.as_deref();
+        running.is_some_and(|running| running.block.is_some())
+    }
+
     fn has_failed(&self) -> bool {
         self.lease.is_some() && self.block() == TransactionStatus::Failed
     }

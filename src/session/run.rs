@@ -339,6 +339,8 @@ pub struct Session {
     pub(super) transaction: TransactionFacts,
     /// Its transaction only reads, or does not, as SET TRANSACTION said.
     pub(super) read_only: Option<bool>,
+    /// Formats and values of the portal that is executed, if its statement needs them.
+    pub(super) executing: Option<Rc<[u8]>>,
     /// Its SQL cursors.
     pub(super) cursors: Vec<Cursor>,
     /// The server's parameters as the client was told them after its login.
@@ -409,6 +411,7 @@ impl Session {
             switches: Switches::default(),
             transaction: TransactionFacts::default(),
             read_only: None,
+            executing: None,
             cursors: Vec::new(),
             greeted: Rc::default(),
             changed_parameters: Vec::new(),

@@ -195,6 +195,12 @@ impl Part {
         }
     }
 
+    /// The session itself has to know the parameters.
+    pub fn needs_values(&self) -> bool {
+        let setting = matches!(&self.decision.action, Action::Answer(Answer::Setting));
+        setting || self.declared().is_some()
+    }
+
     /// It cannot be one of several statements of a Query.
     fn stands_alone(&self) -> bool {
         let cursor = match &self.decision.action {

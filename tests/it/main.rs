@@ -5,6 +5,7 @@ mod abandon;
 mod client;
 mod conflicts;
 mod copy_batches;
+mod cursors;
 mod deadlines;
 mod dialect;
 mod differential;

@@ -537,6 +537,7 @@ constructs! {
     "drop_missing" => Code::Answer(drop::missing),
     "drop_index_concurrently" => Code::Change(drop::concurrently),
     "extension" => Code::Find(grant::extension),
+    "extension_if_missing" => Code::Find(grant::extension_if_missing),
     "system_schema" => Code::Find(grant::system_schema),
     "function_language" => Code::Find(function::language),
     "function_options" => Code::Find(function::options),
