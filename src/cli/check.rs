@@ -18,7 +18,10 @@ pub fn run(arguments: &CheckArguments) -> Result<(), Failure> {
                     for line in error.lines() {
                         print(line)?;
                     }
-                    return Err(Failure::Wrong(counted(&file.to_string(), error.lines().len())));
+                    return Err(Failure::Wrong(counted(
+                        &file.to_string(),
+                        error.lines().len(),
+                    )));
                 }
             },
             Err(error) => {

@@ -117,14 +117,7 @@ impl<V: Clone, F: PartialEq + Clone> Cache<V, F> {
 
     /// Keeps a value of about `weight` bytes, if the text has been put before or there is nothing
     /// against it. Says whether it is kept.
-    pub fn put(
-        &mut self,
-        text: &[u8],
-        facts: &F,
-        epoch: u64,
-        value: V,
-        weight: usize,
-    ) -> bool {
+    pub fn put(&mut self, text: &[u8], facts: &F, epoch: u64, value: V, weight: usize) -> bool {
         self.enter(epoch);
         let weight = weight.saturating_add(text.len()).saturating_add(OVERHEAD);
         if text.len() > LONGEST_TEXT || weight > self.limit / 2 || !self.comes_again(text) {

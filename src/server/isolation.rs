@@ -89,7 +89,9 @@ pub fn policies_of(config: &Config) -> Result<Policies, TenancyError> {
 }
 
 fn read_policy(file: &std::path::Path) -> Result<Policy, String> {
-    let length = std::fs::metadata(file).map_err(|error| error.to_string())?.len();
+    let length = std::fs::metadata(file)
+        .map_err(|error| error.to_string())?
+        .len();
     if length > FILE_SIZE {
         return Err("larger than 4 MiB".to_owned());
     }

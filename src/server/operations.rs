@@ -56,7 +56,9 @@ impl Operations {
                     reasons.push(format!("tenants of {database}: not verified yet"));
                 }
                 Standing::Closed { reasons: found, .. } => {
-                    let found = found.iter().map(|why| format!("tenants of {database}: {why}"));
+                    let found = found
+                        .iter()
+                        .map(|why| format!("tenants of {database}: {why}"));
                     reasons.extend(found);
                 }
             }

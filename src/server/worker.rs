@@ -280,7 +280,9 @@ impl Worker {
                     sqlstate::INVALID_AUTHORIZATION,
                     "this database has no tenants",
                 )
-                .hint("The user is bound to a tenant: connect to a database with a tenant policy.")),
+                .hint(
+                    "The user is bound to a tenant: connect to a database with a tenant policy.",
+                )),
                 Binding::Unrestricted | Binding::Unsaid => Ok(None),
             };
         };

@@ -13,9 +13,7 @@ use tokio::sync::{Notify, watch};
 use crate::auth::{Binding, Identity};
 use crate::policy::Cache;
 use crate::policy::tenancy::rules::Role;
-use crate::policy::tenancy::{
-    self, Catalog, Policy, Refusal, Rule, SEARCH_PATH, Tenant, scrub,
-};
+use crate::policy::tenancy::{self, Catalog, Policy, Refusal, Rule, SEARCH_PATH, Tenant, scrub};
 use crate::sql::statement::ParseError;
 use crate::sql::{Statement, classify};
 use crate::upstream::Settings;
@@ -125,9 +123,13 @@ impl Isolation {
     /// What was found. Sessions that are open follow with their next statement.
     pub fn put(&self, standing: Standing) {
         let same = match (&*self.standing(), &standing) {
-            (Standing::Open { policy: a, catalog: b }, Standing::Open { policy, catalog }) => {
-                a == policy && b == catalog
-            }
+            (
+                Standing::Open {
+                    policy: a,
+                    catalog: b,
+                },
+                Standing::Open { policy, catalog },
+            ) => a == policy && b == catalog,
             (Standing::Closed { reasons: a, .. }, Standing::Closed { reasons, .. }) => a == reasons,
             _ => false,
         };
@@ -254,10 +256,9 @@ fn check_parameters(identity: &Identity, policy: &Policy) -> Result<(), ClientEr
                 "utf8" | "utf-8" | "unicode" | "auto"
             ),
             // The policy's own path, by another hand.
-            "search_path" => path().filter(|schema| *schema != "$user").eq(policy
-                .search_path
-                .iter()
-                .map(String::as_str)),
+            "search_path" => path()
+                .filter(|schema| *schema != "$user")
+                .eq(policy.search_path.iter().map(String::as_str)),
             name => {
                 PLAIN_PARAMETERS.contains(&name)
                     || policy.settings.allow.contains(name)
@@ -381,8 +382,17 @@ impl Guard {
             return Ok(known);
         }
         let admission = Rc::new(isolate(text, scope));
-        let weight = admission.as_ref().as_ref().map_or(256, |admitted| admitted.text.len() + 64);
-        kept.put(text, &scope.tenant, self.epoch, Rc::clone(&admission), weight);
+        let weight = admission
+            .as_ref()
+            .as_ref()
+            .map_or(256, |admitted| admitted.text.len() + 64);
+        kept.put(
+            text,
+            &scope.tenant,
+            self.epoch,
+            Rc::clone(&admission),
+            weight,
+        );
         Ok(admission)
     }
 
@@ -441,9 +451,8 @@ const OPT_OUT: &[u8] = b"/* dsqlproxy.retry=off */ ";
 fn isolate(text: &[u8], scope: &Scope) -> Result<Admitted, Denied> {
     let words = std::str::from_utf8(text).map_err(|_| unreadable(&ParseError::Encoding))?;
     let statements = Statement::read(words).map_err(|error| unreadable(&error))?;
-    let isolated =
-        tenancy::isolate_all(&statements, &scope.policy, &scope.catalog, &scope.tenant)
-            .map_err(Denied::Refused)?;
+    let isolated = tenancy::isolate_all(&statements, &scope.policy, &scope.catalog, &scope.tenant)
+        .map_err(Denied::Refused)?;
     let mut out = match classify(text).opts_out {
         true => OPT_OUT.to_vec(),
         false => Vec::new(),
@@ -469,7 +478,9 @@ fn unreadable(error: &ParseError) -> Denied {
         ParseError::Syntax(_) => ("42601", None),
     };
     let message = error.to_string();
-    let message = message.strip_prefix("Invalid statement: ").unwrap_or(&message);
+    let message = message
+        .strip_prefix("Invalid statement: ")
+        .unwrap_or(&message);
     let error = ClientError::error(code, message);
     Denied::Unreadable(match hint {
         Some(hint) => error.hint(hint),
@@ -542,10 +553,14 @@ impl Session {
                 )));
             }
             // The count, then the types.
-            let odd = types.get(2..).unwrap_or_default().chunks_exact(4).find(|oid| {
-                let oid = u32::from_be_bytes([oid[0], oid[1], oid[2], oid[3]]);
-                !tenancy::takes_parameter(oid)
-            });
+            let odd = types
+                .get(2..)
+                .unwrap_or_default()
+                .chunks_exact(4)
+                .find(|oid| {
+                    let oid = u32::from_be_bytes([oid[0], oid[1], oid[2], oid[3]]);
+                    !tenancy::takes_parameter(oid)
+                });
             if odd.is_some() {
                 return Ok(Err(self.note_denied(&deny(Rule::Type))));
             }

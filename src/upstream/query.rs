@@ -35,10 +35,7 @@ pub enum QueryError {
 ///
 /// # Errors
 /// See [`QueryError`]; the connection is of no use then.
-pub async fn query(
-    stream: &mut Stream,
-    sql: &str,
-) -> Result<Vec<Vec<Option<String>>>, QueryError> {
+pub async fn query(stream: &mut Stream, sql: &str) -> Result<Vec<Vec<Option<String>>>, QueryError> {
     let mut request = Vec::new();
     frontend::put_query(&mut request, sql.as_bytes());
     stream.write_all(&request).await?;

@@ -162,6 +162,8 @@ impl Plan {
     }
 
     /// Only this database entry, bound by this policy file; the first user sees all tenants.
+    // Only tests/tenancy uses it.
+    #[allow(dead_code)]
     pub fn tenancy(mut self, database: &str, policy: &std::path::Path) -> Self {
         self.databases = vec![database.to_owned()];
         self.owner = ", unrestricted: true";

@@ -8,10 +8,8 @@
 #[allow(dead_code, reason = "each test binary uses its own part of it")]
 mod client;
 #[path = "../it/dsql.rs"]
-#[allow(dead_code, reason = "each test binary uses its own part of it")]
 mod dsql;
 #[path = "../emulated/mod.rs"]
-#[allow(dead_code, reason = "each test binary uses its own part of it")]
 mod emulated;
 #[path = "../it/message.rs"]
 #[allow(dead_code, reason = "each test binary uses its own part of it")]

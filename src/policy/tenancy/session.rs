@@ -62,8 +62,8 @@ fn is_session_function(select: &SelectStmt, policy: &Policy) -> bool {
                 let setting = setting.to_ascii_lowercase();
                 lists().has_setting(&setting) && policy.settings.allow.contains(&setting)
             });
-            let given = constant(value).is_some()
-                || matches!(&value.node, Some(NodeEnum::ParamRef(_)));
+            let given =
+                constant(value).is_some() || matches!(&value.node, Some(NodeEnum::ParamRef(_)));
             allowed && given && is_boolean(local)
         }
         _ => false,

@@ -199,7 +199,10 @@ mod tests {
             answer(&[]),
             answer(&[&["on"]]),
             answer(&[&["app", "t", "r", ""], &["app", "v", "v", " SELECT 1;"]]),
-            answer(&[&["app", "t", "a", "integer", "t"], &["x", "y", "z", "text", "f"]]),
+            answer(&[
+                &["app", "t", "a", "integer", "t"],
+                &["x", "y", "z", "text", "f"],
+            ]),
             answer(&[&["app", "t", "t_pkey", "t", "a\u{1}"]]),
             answer(&[&["app", "t", "f", "app", "u", "t", "f", "a\u{2}b"]]),
             answer(&[&["app", "v", "app", "t"]]),
