@@ -6,8 +6,8 @@ use std::sync::Arc;
 use pg_query::protobuf::TransactionStmtKind;
 
 use super::{
-    Action, DdlInTransaction, Decision, Level, Notice, Placement, Procedure, Rewrite, SessionFacts, StepKind,
-    TransactionFacts,
+    Action, DdlInTransaction, Decision, Level, Notice, Placement, Procedure, Rewrite, SessionFacts,
+    StepKind, TransactionFacts,
 };
 use crate::sql::{Kind, Statement};
 use crate::wire::reply::ClientError;

@@ -34,6 +34,8 @@ pub struct Sent {
     pub quiet: bool,
     /// The client does not want its transaction to be repeated.
     pub opts_out: bool,
+    /// Whether it succeeds does not matter.
+    pub nobodys: bool,
 }
 
 /// How requests are run again whose answer would be another one, though nothing has changed.
@@ -86,6 +88,8 @@ pub(super) struct Segment {
     pub copies: i32,
     /// The client does not want its transaction to be repeated.
     pub opts_out: bool,
+    /// Whether it succeeds does not matter.
+    pub nobodys: bool,
     /// It cannot be sent again: too long to be kept, or it does what an abort does not undo.
     pub lost: bool,
     /// Of what the client saw; of a transaction block only.

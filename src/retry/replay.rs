@@ -17,8 +17,8 @@ use super::budget::{Budget, Rank};
 use super::digest::{Digest, Hasher};
 use super::insight::{self, Effort, Evidence, Meter};
 use super::journal::{
-    Rerun, Segment, Sent, closed_statements, fetches_from_earlier_portal, left_statements, put_closes,
-    statements,
+    Rerun, Segment, Sent, closed_statements, fetches_from_earlier_portal, left_statements,
+    put_closes, statements,
 };
 
 mod resume;
@@ -488,6 +488,7 @@ impl Replay {
             segment.own_begin |= sent.own_begin;
             segment.lost |= sent.outlives;
             segment.opts_out |= sent.opts_out || !self.allowed;
+            segment.nobodys |= sent.nobodys;
         }
     }
 
@@ -584,8 +585,10 @@ impl Replay {
                     // A 40001 is kept for its ReadyForQuery, if that comes without the client.
                     let skipped = front.own_begin && front.simple && !self.reader.completed;
                     let shows = front.streams || self.reader.conflict && skipped;
+                    let nobodys = front.nobodys;
                     let again = !(full || front.delivered) || self.can_resume();
-                    let keeps = self.reader.conflict && again && !skipped && self.is_closed();
+                    let keeps =
+                        self.reader.conflict && again && !skipped && !nobodys && self.is_closed();
                     if shows && !keeps {
                         self.prepare_to_show(held);
                         return self.release();
@@ -694,7 +697,8 @@ impl Replay {
         if block && !conflict && !failed {
             self.keep_answer(&held[..count]);
         }
-        if conflict {
+        let nobodys = self.flight.front().is_some_and(|front| front.nobodys);
+        if conflict && !nobodys {
             return self.conflict(&held[..count], status);
         }
         let repeated = self.original.take().is_some();

@@ -573,8 +573,12 @@ impl Session {
             self.settings.synced();
         }
         self.savepoints.block = None;
-        if status == TransactionStatus::Idle {
+        // What brings a connection in line ends nothing of the client's.
+        let prepares = matches!(own, Some(Own::Settings | Own::Refresh));
+        if status == TransactionStatus::Idle && !prepares {
             self.end_savepoints();
+        }
+        if status == TransactionStatus::Idle {
             self.portals.retain(|portal| !portal.spent);
             if self.owed.is_empty() && !self.owed.is_unsynced() {
                 self.hush_guard();
@@ -663,6 +667,13 @@ impl Session {
         let fields = error_fields(body);
         if fields.is_fatal() {
             return self.fatal(header, body);
+        }
+        let Some(front) = self.owed.front() else {
+            return Err(self.unexpected(header));
+        };
+        let own = front.note.as_ref().and_then(|note| note.own);
+        if own == Some(Own::Refresh) {
+            return Ok(Step::Hide);
         }
         self.note_unwatched(&fields);
         let Some(front) = self.owed.front() else {

@@ -61,6 +61,7 @@ pub(super) fn sent(expect: Expect, note: Option<&Note>) -> Sent {
         own_begin: note.is_some_and(|note| note.own == Some(Own::Begin)),
         outlives: any(outlives),
         opts_out: note.is_some_and(|note| note.opts_out),
+        nobodys: note.is_some_and(|note| note.own == Some(Own::Refresh)),
         runs: (simple || expect == Expect::Execute) && !begin_alone,
         executes: simple || expect == Expect::Execute,
         // A cursor that is declared behind a savepoint goes with it.

@@ -251,7 +251,11 @@ impl Session {
         }
     }
 
-    fn declare(&mut self, declare: &DeclareCursorStmt, wish: &Wish<'_>) -> Result<Way, ClientError> {
+    fn declare(
+        &mut self,
+        declare: &DeclareCursorStmt,
+        wish: &Wish<'_>,
+    ) -> Result<Way, ClientError> {
         let name = declare.portalname.as_str();
         let holds = declare.options & HOLD != 0;
         if declare.options & BINARY != 0 {
@@ -341,7 +345,9 @@ impl Session {
         if let Some(spool) = &mut cursor.spool {
             let found = spool.go(fetch.direction(), fetch.how_many);
             if found == Found::Refused {
-                return Err(forward_only("Declare it with SCROLL option to enable backward scan."));
+                return Err(forward_only(
+                    "Declare it with SCROLL option to enable backward scan.",
+                ));
             }
             let mut out = Vec::new();
             let tag = match fetch.ismove {
@@ -485,7 +491,10 @@ impl Session {
 
     /// The cursor whose rows are coming: the first that lacks some.
     fn filling(&mut self) -> Option<&mut Spool> {
-        let spools = self.cursors.iter_mut().filter_map(|cursor| cursor.spool.as_mut());
+        let spools = self
+            .cursors
+            .iter_mut()
+            .filter_map(|cursor| cursor.spool.as_mut());
         spools.into_iter().find(|spool| !spool.complete)
     }
 
@@ -493,17 +502,28 @@ impl Session {
     fn refuse_spool(&mut self) {
         let full = |cursor: &Cursor| cursor.spool.as_ref().is_some_and(|spool| spool.overflow);
         let names = self.cursors.iter().filter(|cursor| full(cursor));
-        let name = names.map(|cursor| cursor.name.clone()).next().unwrap_or_default();
+        let name = names
+            .map(|cursor| cursor.name.clone())
+            .next()
+            .unwrap_or_default();
         self.cursors.retain(|cursor| !full(cursor));
         let error = ClientError::error(
             sqlstate::PROGRAM_LIMIT_EXCEEDED,
-            format!("the rows of cursor \"{name}\" take more than {} MiB", spool::BYTES >> 20),
+            format!(
+                "the rows of cursor \"{name}\" take more than {} MiB",
+                spool::BYTES >> 20
+            ),
         )
-        .detail("The proxy keeps the rows of cursors WITH HOLD and SCROLL, since Aurora DSQL has none.")
+        .detail(
+            "The proxy keeps the rows of cursors WITH HOLD and SCROLL, since Aurora DSQL has none.",
+        )
         .hint("Declare it in a transaction, without WITH HOLD and SCROLL, or read fewer rows.");
         let mut frame = Vec::new();
         error.put(&mut frame);
-        let told = self.owed.iter_mut().find(|entry| entry.expect == Expect::Local);
+        let told = self
+            .owed
+            .iter_mut()
+            .find(|entry| entry.expect == Expect::Local);
         if let Some(note) = told.and_then(|entry| entry.note.as_deref_mut()) {
             note.frame = frame;
         }

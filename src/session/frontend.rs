@@ -395,6 +395,9 @@ impl Session {
     /// is under way.
     fn settle_settings(&mut self) {
         let quiet = self.owed.is_empty() && !self.owed.is_unsynced();
+        if quiet && self.owed.status() == TransactionStatus::Idle {
+            self.refresh_schema();
+        }
         if quiet && self.owed.status() != TransactionStatus::Failed {
             self.sync_settings();
         }
@@ -544,8 +547,7 @@ impl Session {
             && is_about_cursors(answer)
         {
             // Where nothing is open, nothing is to be closed.
-            let idle =
-                self.lease.is_none() && !self.transaction.open && self.cursors.is_empty();
+            let idle = self.lease.is_none() && !self.transaction.open && self.cursors.is_empty();
             if !idle || !matches!(answer, Answer::Session(SessionCommand::Close(None))) {
                 return self.take_cursor_query(part);
             }

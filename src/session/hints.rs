@@ -82,7 +82,11 @@ mod tests {
     #[test]
     fn refusals_without_a_hint_get_one() {
         let cases = [
-            ("54000", "transaction row limit exceeded", "dsqlproxy.large_dml"),
+            (
+                "54000",
+                "transaction row limit exceeded",
+                "dsqlproxy.large_dml",
+            ),
             (
                 "0A000",
                 "unsupported ALTER TABLE DROP CONSTRAINT statement",
@@ -95,7 +99,9 @@ mod tests {
         for (code, message, expected) in cases {
             let body = format!("SERROR\0VERROR\0C{code}\0M{message}\0\0");
             let hinted = with_hint(body.as_bytes());
-            let hint = hinted.as_deref().map(|body| error_fields(body).hint.to_vec());
+            let hint = hinted
+                .as_deref()
+                .map(|body| error_fields(body).hint.to_vec());
             let hint = String::from_utf8(hint.unwrap_or_default()).unwrap();
             assert!(hint.contains(expected), "{message}: {hint}");
             assert_eq!(hint.is_empty(), expected.is_empty(), "{message}");

@@ -14,7 +14,9 @@ fn needs(sent: &[u8]) -> bool {
     frames(sent, frame::frontend_header).any(|(tag, body)| match tag {
         b'Q' => frontend::query(body).is_ok_and(may_draw),
         // Others serve more than one request.
-        b'P' => frontend::parse(body).is_ok_and(|parse| parse.name.is_empty() && may_draw(parse.text)),
+        b'P' => {
+            frontend::parse(body).is_ok_and(|parse| parse.name.is_empty() && may_draw(parse.text))
+        }
         _ => false,
     })
 }
@@ -27,7 +29,9 @@ fn again(sent: &[u8], answer: &[u8]) -> Option<Vec<u8>> {
     // A BEGIN of the proxy's own may be ahead of it.
     let at = asked.iter().position(|(tag, body)| match tag {
         b'Q' => true,
-        b'P' => frontend::parse(body).is_ok_and(|parse| parse.name.is_empty() && may_draw(parse.text)),
+        b'P' => {
+            frontend::parse(body).is_ok_and(|parse| parse.name.is_empty() && may_draw(parse.text))
+        }
         _ => false,
     })?;
     let simple = asked[at].0 == b'Q';

@@ -16,7 +16,7 @@ use crate::pool::{Lease, Pool, Ticket};
 use crate::retry::{Mark, Replay};
 use crate::sql::{Effect, PinReason};
 use crate::telemetry::tally::WorkerTally;
-use crate::upstream::{OwedQueue, Settings, SharedSettings, same};
+use crate::upstream::{Expect, OwedQueue, Settings, SharedSettings, same};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frame::{self, FrameError};
 use crate::wire::frontend;
@@ -217,6 +217,8 @@ pub(super) struct Bound {
 pub(super) enum Own {
     /// Settings statements.
     Settings,
+    /// A look at the schema, whatever comes of it.
+    Refresh,
     /// A deferred BEGIN.
     Begin,
     /// A statement prepared again.
@@ -702,8 +704,32 @@ impl Session {
         self.unnamed.settle(lease.unnamed);
         self.lease = Some(lease);
         self.begin_watch();
+        self.refresh_schema();
         self.sync_settings();
         self.send_deferred_begin();
+    }
+
+    /// The first statement of a connection behind a change of the schema by another one meets a
+    /// conflict (OC001). Where this process has made the change, a statement of nobody's is the first.
+    pub(super) fn refresh_schema(&mut self) {
+        let dsql = self.env.pool.kind() == config::ClusterKind::Dsql;
+        let now = self.env.pool.schema();
+        let Some(lease) = self
+            .lease
+            .as_mut()
+            .filter(|lease| dsql && lease.schema != now)
+        else {
+            return;
+        };
+        lease.schema = now;
+        let note = Note {
+            own: Some(Own::Refresh),
+            ..Note::default()
+        };
+        self.send(Expect::Query, true, Some(note), |out| {
+            frontend::put_query(out, b"SELECT 1");
+        });
+        self.unnamed.settle(None);
     }
 
     /// The settings of session and connection differ.

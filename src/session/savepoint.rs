@@ -126,6 +126,14 @@ impl Session {
         if self.waits_for_answers(matches!(effect, Effect::Savepoint(_))) {
             return Some(Taken::Wait);
         }
+        if self.owed.is_unsynced() && self.block() == TransactionStatus::Open {
+            // pgjdbc's autosave: behind extended messages without their Sync, of which some may have
+            // been skipped, nothing could be run again. In a block a Sync commits nothing.
+            self.send(Expect::Sync, true, None, |out| {
+                frontend::put(out, b'S', &[]);
+            });
+            return Some(Taken::Wait);
+        }
         let known = |name| self.savepoints.find(name);
         match (effect, self.block()) {
             (_, TransactionStatus::Idle) => self.refuse_query(outside(effect)),
@@ -425,7 +433,10 @@ impl Session {
     /// is. Not those that bring a connection into line: behind them it would go back to the pool.
     /// `but_begin`: a BEGIN of the proxy's own is none.
     pub(super) fn waits_for_answers(&mut self, but_begin: bool) -> bool {
-        let is_ready = |own| own == Some(Own::Settings) || but_begin && own == Some(Own::Begin);
+        let is_ready = |own| {
+            matches!(own, Some(Own::Settings | Own::Refresh))
+                || but_begin && own == Some(Own::Begin)
+        };
         if self.owed_own().all(is_ready) {
             return false;
         }

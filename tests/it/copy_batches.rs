@@ -65,7 +65,10 @@ fn many_rows_are_copied_in_batches() {
         &rows(1, 10_000),
         &copy_done(),
     );
-    assert_eq!((tag(&frames).as_str(), &*tags(&frames)), ("COPY 10000", "CZ"));
+    assert_eq!(
+        (tag(&frames).as_str(), &*tags(&frames)),
+        ("COPY 10000", "CZ")
+    );
     assert_eq!(count(&mut client), "10000");
     assert_eq!(client.scalar("select n from t where id = 9999"), "row 9999");
     // Without the switch the cluster has its limit.
@@ -128,7 +131,12 @@ fn a_failure_tells_how_much_is_done() {
     );
     let refused = error(&frames);
     assert_eq!(refused.sqlstate(), "57014");
-    assert!(refused.field(b'M').unwrap().contains("COPY from stdin failed: no more"));
+    assert!(
+        refused
+            .field(b'M')
+            .unwrap()
+            .contains("COPY from stdin failed: no more")
+    );
     assert!(refused.field(b'D').unwrap().contains("2500 rows"));
     assert_eq!(count(&mut client), "7500");
     assert_eq!(client.sqlstate("copy missing from stdin"), "42P01");
@@ -139,12 +147,22 @@ fn a_transaction_stays_one_as_long_as_it_can() {
     let (_cluster, _proxy, mut client) = start();
     // Without leave to commit it, it goes on as it is.
     client.run("begin");
-    let frames = copy(&mut client, "copy t from stdin", &rows(1, 3001), &copy_done());
+    let frames = copy(
+        &mut client,
+        "copy t from stdin",
+        &rows(1, 3001),
+        &copy_done(),
+    );
     assert_eq!(error(&frames).sqlstate(), "54000");
     client.run("rollback; set dsqlproxy.ddl_in_transaction = split");
 
     client.run("begin");
-    let frames = copy(&mut client, "copy t from stdin", &rows(1, 100), &copy_done());
+    let frames = copy(
+        &mut client,
+        "copy t from stdin",
+        &rows(1, 100),
+        &copy_done(),
+    );
     assert_eq!((tag(&frames).as_str(), &*tags(&frames)), ("COPY 100", "CZ"));
     assert_eq!(count(&mut client), "100");
     client.run("rollback");
@@ -152,8 +170,16 @@ fn a_transaction_stays_one_as_long_as_it_can() {
 
     client.run("begin");
     client.run("insert into t values (0, 'before')");
-    let frames = copy(&mut client, "copy t from stdin", &rows(1, 6000), &copy_done());
-    assert_eq!((tag(&frames).as_str(), &*tags(&frames)), ("COPY 6000", "NCZ"));
+    let frames = copy(
+        &mut client,
+        "copy t from stdin",
+        &rows(1, 6000),
+        &copy_done(),
+    );
+    assert_eq!(
+        (tag(&frames).as_str(), &*tags(&frames)),
+        ("COPY 6000", "NCZ")
+    );
     assert!(frames[0].field(b'M').unwrap().contains("no longer atomic"));
     assert_eq!(frames.last().unwrap().body, b"T");
     client.run("insert into t values (9000, 'behind')");
@@ -172,7 +198,12 @@ fn a_transaction_stays_one_as_long_as_it_can() {
 fn conflicts_are_met_batch_by_batch() {
     let (cluster, _proxy, mut client) = start();
     cluster.fault("abort_commit", 2, "");
-    let frames = copy(&mut client, "copy t from stdin", &rows(1, 6000), &copy_done());
+    let frames = copy(
+        &mut client,
+        "copy t from stdin",
+        &rows(1, 6000),
+        &copy_done(),
+    );
     assert_eq!(tag(&frames), "COPY 6000");
     assert_eq!(count(&mut client), "6000");
 }

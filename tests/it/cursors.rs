@@ -166,11 +166,17 @@ fn cursors_behind_a_savepoint() {
             ("begin", "BEGIN T"),
             ("insert into t values (10)", "INSERT 0 1 T"),
             ("savepoint a", "SAVEPOINT T"),
-            ("declare c cursor for select id from t order by id", "DECLARE CURSOR T"),
+            (
+                "declare c cursor for select id from t order by id",
+                "DECLARE CURSOR T",
+            ),
             ("fetch c", "1 FETCH 1 T"),
             ("select 1/0", "22012 E"),
             ("rollback to a", "ROLLBACK T"),
-            ("declare c cursor for select id from t order by id desc", "DECLARE CURSOR T"),
+            (
+                "declare c cursor for select id from t order by id desc",
+                "DECLARE CURSOR T",
+            ),
             ("fetch 2 in c", "10 5 FETCH 2 T"),
             ("commit", "COMMIT I"),
         ],
@@ -228,4 +234,39 @@ fn parameters_of_settings() {
     assert_eq!(client.scalar("show jit"), "on");
     let pid = client.scalar("select pg_backend_pid()");
     assert_eq!(client.scalar("select pg_backend_pid() + 0"), pid);
+}
+
+/// A change of the schema is news to every other connection; the client's next statement does not
+/// suffer from it, wherever it runs.
+#[test]
+fn changes_of_the_schema_are_no_conflict_for_the_next_statement() {
+    let (cluster, proxy, mut client) = start();
+    let mut others = [proxy.connect(), proxy.connect()];
+    let run = |client: &mut Client, sql: &str| {
+        // As asyncpg does it: the answer to Parse and Describe is asked for, and seen.
+        client.send(
+            &[
+                parse("", sql, &[]),
+                describe(b'S', ""),
+                crate::message::flush(),
+            ]
+            .concat(),
+        );
+        let described = [client.frame().unwrap().tag, client.frame().unwrap().tag];
+        assert_eq!(described, *b"1t", "{sql}");
+        client.frame().unwrap();
+        client.exchange(&[bind_text("", "", &[]), execute("", 0), sync()])
+    };
+    for round in 0..3 {
+        client.run(&format!("create table u{round} (id bigint primary key)"));
+        for other in &mut others {
+            other.run("begin");
+            assert_eq!(run(other, "select count(*) from t"), "2DCZ");
+            other.run(&format!("set application_name = 'r{round}'"));
+            other.run("commit");
+        }
+        assert_eq!(run(&mut client, "select count(*) from t"), "2DCZ");
+    }
+    assert_eq!(proxy.metrics().sum("dsqlproxy_retries_total", &[]), 0.0);
+    drop((client, others, cluster));
 }

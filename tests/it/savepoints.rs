@@ -701,7 +701,11 @@ fn what_was_drawn_ahead_of_a_savepoint_stays() {
     client.run("begin");
     let mut rows = seen(&client.run(&format!("{insert} ('a'), ('b') returning *")));
     let all = [
-        parse("", format!("{insert} ($1) returning id, key, made, note"), &[]),
+        parse(
+            "",
+            format!("{insert} ($1) returning id, key, made, note"),
+            &[],
+        ),
         bind_text("", "", &["c"]),
         crate::message::describe(b'P', ""),
         execute("", 0),
@@ -720,12 +724,43 @@ fn what_was_drawn_ahead_of_a_savepoint_stays() {
         assert_eq!(client.sqlstate("select 1/0"), "22012");
         assert_eq!(tags(&client.run("rollback to a")), "CZ");
     }
-    assert_eq!(seen(&client.run(&format!("select nextval('{name}_s')")))[0][0], "2");
+    assert_eq!(
+        seen(&client.run(&format!("select nextval('{name}_s')")))[0][0],
+        "2"
+    );
     assert_eq!(drawn, [["1"]]);
     let there = format!("select * from {name}_n order by note");
     assert_eq!(seen(&client.run(&there)), rows);
     assert_eq!(tags(&client.run("commit")), "CZ");
     assert_eq!(seen(&direct.run(&there)), rows);
+    drop(client);
+    proxy.wait_base();
+}
+
+/// pgjdbc with autosave sends the savepoint behind an extended BEGIN, without a Sync between them.
+#[test]
+fn a_savepoint_behind_a_begin_without_sync() {
+    let (proxy, mut direct, name) = start();
+    let mut client = proxy.connect();
+    client.exchange(&[parse("S_1", "BEGIN", &[]), sync()]);
+    for (end, left) in [("rollback", "0"), ("commit", "2")] {
+        let begin = [
+            bind_text("", "S_1", &[]),
+            execute("", 0),
+            query("savepoint a"),
+        ];
+        client.send(&begin.concat());
+        let frames = client.until_ready();
+        assert_eq!(tags(&frames), "2CCZ");
+        client.run(&format!("insert into {name} values (11, 1)"));
+        client.run("savepoint b");
+        assert_eq!(client.sqlstate("select 1/0"), "22012");
+        assert_eq!(tags(&client.run("rollback to b")), "CZ");
+        assert_eq!(tags(&client.run("rollback to a")), "CZ");
+        client.run(&format!("insert into {name} values (12, 2)"));
+        client.run(end);
+        assert_eq!(sum(&mut direct, &name), left);
+    }
     drop(client);
     proxy.wait_base();
 }

@@ -7,9 +7,7 @@ use pg_query::protobuf::{
 use pg_query::{Node, NodeEnum};
 
 use super::{Case, Changed, Draft, build};
-use crate::policy::{
-    Batch, BatchKind, CopyIn, DdlInTransaction, LargeDml, Procedure, TableName,
-};
+use crate::policy::{Batch, BatchKind, CopyIn, DdlInTransaction, LargeDml, Procedure, TableName};
 use crate::sql::tree::{self, Ref, print};
 
 /// TRUNCATE.

@@ -508,6 +508,7 @@ constructs! {
     "add_column" => Code::Change(alter::add_column),
     "add_generated_column" => Code::Find(alter::add_generated_column),
     "set_not_null" => Code::Change(alter::set_not_null),
+    "drop_not_null" => Code::Change(alter::drop_not_null),
     "add_check" => Code::Change(alter::add_check),
     "add_foreign_key" => Code::Change(alter::add_foreign_key),
     "adds_check" => Code::Find(alter::adds_check),

@@ -442,10 +442,16 @@ fn procedures_are_named() {
     assert_eq!(decide(&copy, &facts, &all).action, Action::Forward);
     facts.switches.ddl_in_transaction = DdlInTransaction::Split;
     let decision = decide(&copy, &facts, &all);
-    assert!(matches!(decision.action, Action::Emulate(Procedure::Copy(_))));
+    assert!(matches!(
+        decision.action,
+        Action::Emulate(Procedure::Copy(_))
+    ));
     assert_eq!(decision.placement, Placement::Within);
     facts.transaction.ddl = true;
-    assert_eq!(decide(&copy, &facts, &all).placement, Placement::AfterCommit);
+    assert_eq!(
+        decide(&copy, &facts, &all).placement,
+        Placement::AfterCommit
+    );
 }
 
 #[test]

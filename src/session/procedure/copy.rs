@@ -170,7 +170,8 @@ impl Copying {
         // What is behind the last end of a row is one, too.
         let whole = self.ends.back().map_or(0, |end| end - self.gone);
         let left = self.ends.len() + usize::from(whole < self.data.len());
-        let all = self.over == Some(Ok(())) && rows >= self.ends.len() && left <= self.rows + header;
+        let all =
+            self.over == Some(Ok(())) && rows >= self.ends.len() && left <= self.rows + header;
         match self.ends.get(rows - 1) {
             Some(end) if !all => (rows, end - self.gone),
             _ => (rows.max(self.ends.len()), self.data.len()),
@@ -207,7 +208,12 @@ impl Copying {
         self.runs += 1;
         self.copied += rows;
         let (rows, bytes) = std::mem::take(&mut self.sent);
-        self.lines += self.data.iter().take(bytes).filter(|byte| **byte == b'\n').count();
+        self.lines += self
+            .data
+            .iter()
+            .take(bytes)
+            .filter(|byte| **byte == b'\n')
+            .count();
         self.data.drain(..bytes);
         self.ends.drain(..rows.min(self.ends.len()));
         self.gone += bytes;
@@ -331,7 +337,12 @@ mod tests {
     fn data_are_cut_behind_rows() {
         let quotes = Some((b'"', b'"'));
         let escapes = Some((b'\'', b'\\'));
-        type Row = (Option<(u8, u8)>, bool, &'static str, &'static [&'static str]);
+        type Row = (
+            Option<(u8, u8)>,
+            bool,
+            &'static str,
+            &'static [&'static str],
+        );
         let cases: &[Row] = &[
             (None, false, "", &[""]),
             (None, false, "a\nb\n", &["a\nb\n"]),
@@ -341,9 +352,19 @@ mod tests {
             (None, false, "a\\\nb\nc\nd\n", &["a\\\nb\nc\n", "d\n"]),
             (None, false, "a\\\\\nb\nc\n", &["a\\\\\nb\n", "c\n"]),
             (quotes, false, "\"a\nb\"\nc\nd\n", &["\"a\nb\"\nc\n", "d\n"]),
-            (quotes, false, "\"a\"\"\n\"\nc\nd\n", &["\"a\"\"\n\"\nc\n", "d\n"]),
+            (
+                quotes,
+                false,
+                "\"a\"\"\n\"\nc\nd\n",
+                &["\"a\"\"\n\"\nc\n", "d\n"],
+            ),
             (quotes, false, "\\\nb\nc\n", &["\\\nb\n", "c\n"]),
-            (escapes, false, "'a\\'\nb'\nc\nd\n", &["'a\\'\nb'\nc\n", "d\n"]),
+            (
+                escapes,
+                false,
+                "'a\\'\nb'\nc\nd\n",
+                &["'a\\'\nb'\nc\n", "d\n"],
+            ),
             (escapes, false, "'a\\\\'\nb\nc\n", &["'a\\\\'\nb\n", "c\n"]),
             (quotes, true, "h\na\nb\nc\n", &["h\na\nb\n", "c\n"]),
         ];
@@ -363,7 +384,10 @@ mod tests {
         assert_eq!(rows, [2, 2, 1]);
         // A row by itself goes as it is, for the server to say what it thinks of it.
         let row = format!("{}\n", "x".repeat(BYTES + 10));
-        assert_eq!(batches(copying(None, false, 2500), &row.repeat(2), 100_000).len(), 2);
+        assert_eq!(
+            batches(copying(None, false, 2500), &row.repeat(2), 100_000).len(),
+            2
+        );
     }
 
     #[test]
@@ -384,7 +408,10 @@ mod tests {
         assert_eq!(sent(&mut copying), ("1\n".to_owned(), true));
         copying.note_copied(1);
         assert_eq!(copying.sql(), "next");
-        assert_eq!(copying.tale(), "the copy of 1 rows into table t in 1 transaction");
+        assert_eq!(
+            copying.tale(),
+            "the copy of 1 rows into table t in 1 transaction"
+        );
     }
 
     #[test]
@@ -398,7 +425,11 @@ mod tests {
             copying.place(body),
             b"SERROR\0C22P02\0Mno\0WCOPY t, line 4, column a: \"x\"\0\0"
         );
-        for other in [&b"SERROR\0WSQL function f, line 2\0\0"[..], b"WCOPY t\0\0", b""] {
+        for other in [
+            &b"SERROR\0WSQL function f, line 2\0\0"[..],
+            b"WCOPY t\0\0",
+            b"",
+        ] {
             assert_eq!(copying.place(other), other);
         }
     }

@@ -47,7 +47,10 @@ impl Session {
 
     /// Takes a message of the client while it sends data.
     pub(in crate::session) fn take_data(&mut self, tag: u8, total: usize, bytes: &[u8]) -> Taken {
-        let copying = self.procedure.as_mut().and_then(|running| running.copying_mut());
+        let copying = self
+            .procedure
+            .as_mut()
+            .and_then(|running| running.copying_mut());
         let Some(copying) = copying else {
             return Taken::Wait;
         };
@@ -77,7 +80,10 @@ impl Session {
 
     /// Takes the rest of such a message.
     pub(in crate::session) fn take_more_data(&mut self, bytes: &[u8]) {
-        let copying = self.procedure.as_mut().and_then(|running| running.copying_mut());
+        let copying = self
+            .procedure
+            .as_mut()
+            .and_then(|running| running.copying_mut());
         if let Some(copying) = copying {
             copying.put(bytes);
         }

@@ -255,7 +255,11 @@ impl Work {
             Action::Rewrite(rewrite) => Some(Self::steps(rewrite, manner)),
             Action::Emulate(Procedure::Batch(batch)) => Some(Self::batch(batch, whole, manner)),
             Action::Emulate(Procedure::Copy(copy)) => Some(Self {
-                tasks: vec![Task::Copy(Copying::new(copy.clone(), manner.rows, manner.open))],
+                tasks: vec![Task::Copy(Copying::new(
+                    copy.clone(),
+                    manner.rows,
+                    manner.open,
+                ))],
                 tag: Tag::Counted("COPY"),
             }),
             Action::Emulate(Procedure::Truncate {
