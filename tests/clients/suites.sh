@@ -80,15 +80,18 @@ start_proxy() {
     read -r -t 120 ready <&"$stdout" || true
     [ -n "${ready:-}" ] || { cat "$state/dev.log" >&2; fail "the emulator did not start"; }
     backing=$(member postgres)
+    # Beside the configuration of dev, whose files it names.
+    local config
+    config=$(dirname "$(member config)")/suites.yaml
     local entry='cluster: main, upstream_database: postgres, dialect: compat, ddl_in_transaction: split, large_dml: batch'
     (
         umask 077
         sed -e 's/^listen: .*/listen: {address: "127.0.0.1:0"}\nworkers: 1\nlog: {format: json}/' -e '/^admin: /d' \
             -e 's/^  main:$/&\n    pool: {size: 20, wait_timeout: 20s}/' \
             -e "s/^databases:$/&\n  suite: {$entry}\n  suite2: {$entry}\n  postgres: {$entry}/" \
-            -e 's/{name: app, password: app, databases: \[/&suite, suite2, postgres, /' "$(member config)" >"$state/suites.yaml"
+            -e 's/{name: app, password: app, databases: \[/&suite, suite2, postgres, /' "$(member config)" >"$config"
     )
-    "$binary" run --config "$state/suites.yaml" >/dev/null 2>"$state/proxy.log" &
+    "$binary" run --config "$config" >/dev/null 2>"$state/proxy.log" &
     proxy=$!
     proxy_port=''
     for _ in $(seq 200); do
@@ -179,6 +182,7 @@ suite_dump() {
     try 'all with pg_restore' pg_restore --exit-on-error -d suite "$source.dump"
     try 'the same contents' same_contents
     empty
+    [ "$side" = proxy ] || cp "$source.sql" "$source.fixed.sql"
     try 'as lint makes it' psql -Xq -v ON_ERROR_STOP=1 -f "$source.fixed.sql"
     try 'the same contents' same_contents
     try 'pg_dump of the schema' pg_dump --schema-only -f "$state/$side/schema.sql"

@@ -21,7 +21,12 @@ pub(super) fn fixed(text: &str, facts: &SessionFacts, rules: &Rules) -> String {
     for part in parts(text) {
         match part {
             Part::Command(span) => out.push_str(&format!("{}\n", &text[span])),
-            Part::Data(span) => out.push_str(&text[span]),
+            Part::Data(span) => {
+                // They begin in the line behind their statement.
+                out.truncate(out.trim_end().len());
+                out.push('\n');
+                out.push_str(&text[span]);
+            }
             Part::Statement(span) => {
                 out.push_str(&statement(&text[span], &keys, &mut facts, rules));
             }

@@ -47,7 +47,7 @@ const fn hidden(schema: &'static str, relation: &'static str, query: &'static st
     }
 }
 
-const SHOWN: [Shown; 16] = [
+const SHOWN: [Shown; 17] = [
     shown(
         "pg_index",
         "SELECT {system} indexrelid, indrelid, \
@@ -122,6 +122,13 @@ const SHOWN: [Shown; 16] = [
         "pg_type",
         "SELECT {system} * FROM pg_catalog.pg_type WHERE typnamespace <> ALL (ARRAY(\
          SELECT s.oid FROM pg_catalog.pg_namespace s WHERE s.nspname = 'sys'))",
+    ),
+    hidden(
+        "pg_catalog",
+        "pg_rewrite",
+        "SELECT {system} * FROM pg_catalog.pg_rewrite WHERE ev_class <> ALL (ARRAY(\
+         SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace \
+         WHERE s.nspname = 'sys'))",
     ),
     hidden(
         "pg_catalog",
