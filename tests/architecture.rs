@@ -33,6 +33,7 @@ const ABOVE: [&str; 5] = ["main", "lib", "cli", "admin", "torture"];
 /// A statement comes with its syntax tree.
 const BORDER: [(&str, &str); 5] = [
     ("auth", "Identity"),
+    ("auth", "Binding"),
     ("sql", "Statement"),
     ("sql", "Kind"),
     ("sql", "Tree"),
