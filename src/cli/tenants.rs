@@ -140,7 +140,6 @@ fn statements(text: &str) -> Vec<String> {
         return logged;
     }
     parts(text)
-        .into_iter()
         .filter_map(|part| match part {
             Part::Statement(range) => Some(text[range].trim().to_owned()),
             _ => None,

@@ -314,11 +314,7 @@ fn a_login_is_bound_or_refused() {
         !shown.contains_key("is_superuser") && shown.contains_key("TimeZone"),
         "{shown:?}"
     );
-    for text in [
-        "RESET ALL",
-        "UNLISTEN *",
-        "SELECT pg_advisory_unlock_all()",
-    ] {
+    for text in ["RESET ALL", "UNLISTEN *", "SELECT pg_advisory_unlock_all()"] {
         client.run(text);
         // The search path is still the system's.
         assert_eq!(
