@@ -1,20 +1,25 @@
 //! `dsql-proxy lint`: what would become of every statement of SQL files.
 
 mod fix;
+mod missing;
+mod mysql;
 mod report;
 
 use std::path::Path;
 
 use serde::Serialize;
 
+use self::fix::Fixer;
+use self::missing::Missing;
 use super::explain::{Report, parse_month, rules};
 use super::{Failure, LintArguments, print};
 use crate::config::schema::Dialect;
 use crate::policy::{
-    DdlInTransaction, Month, Rules, SessionFacts, Switches, TransactionFacts, decide,
+    Action, DdlInTransaction, Month, Rules, SessionFacts, Switches, TransactionFacts, decide,
 };
 use crate::sql::Statement;
 use crate::sql::script::{Part, parts};
+use crate::sql::statement::ParseError;
 
 /// One statement of a file and what would become of it.
 #[derive(Debug, Clone, Serialize)]
@@ -50,6 +55,16 @@ pub enum Format {
     Sarif,
     /// JUnit XML, for CI.
     Junit,
+}
+
+/// What files are written for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Source {
+    /// PostgreSQL: output of pg_dump, migrations.
+    #[default]
+    Postgresql,
+    /// MySQL and MariaDB: output of mysqldump and phpMyAdmin.
+    Mysql,
 }
 
 /// The profile of this name.
@@ -91,12 +106,22 @@ pub fn run(arguments: &LintArguments) -> Result<(), Failure> {
         transaction: TransactionFacts::default(),
     };
     let mut findings = Vec::new();
+    let mut missing = Missing::default();
+    let mut fixer = Fixer::new(&facts, &rules);
     for file in &arguments.files {
         let text = read(file)?;
         if arguments.fix {
-            print(fix::fixed(&text, &facts, &rules).trim_end())?;
+            let fixed = match arguments.from {
+                Source::Postgresql => fixer.fix(&text),
+                Source::Mysql => fixer.fix_mysql(&text),
+            };
+            print(fixed.trim_end())?;
         }
-        findings.extend(lint(&file.display().to_string(), &text, &facts, &rules));
+        let name = file.display().to_string();
+        findings.extend(match arguments.from {
+            Source::Postgresql => lint_file(&name, &text, &facts, &rules, &mut missing),
+            Source::Mysql => lint_mysql(&name, &text, &facts, &rules, &mut missing),
+        });
     }
     let refused = findings.iter().filter(|finding| finding.refused()).count();
     if !arguments.fix {
@@ -126,8 +151,14 @@ fn read(file: &Path) -> Result<String, Failure> {
     })
 }
 
-/// What would become of every statement of a file.
-pub(super) fn lint(file: &str, text: &str, facts: &SessionFacts, rules: &Rules) -> Vec<Finding> {
+/// What would become of every statement of a file, in which `missing` lacks to begin with.
+fn lint_file(
+    file: &str,
+    text: &str,
+    facts: &SessionFacts,
+    rules: &Rules,
+    missing: &mut Missing,
+) -> Vec<Finding> {
     let mut facts = *facts;
     let mut findings = Vec::new();
     let mut lines = Lines::new(text);
@@ -136,8 +167,9 @@ pub(super) fn lint(file: &str, text: &str, facts: &SessionFacts, rules: &Rules) 
             continue;
         };
         let statement = &text[span.clone()];
-        let report = judge(statement, &mut facts, rules);
         let (line, column) = lines.place(span.start);
+        let place = format!("{file}:{line}");
+        let report = judge(statement, &mut facts, rules, missing, &place);
         findings.push(Finding {
             file: file.to_owned(),
             line,
@@ -149,21 +181,112 @@ pub(super) fn lint(file: &str, text: &str, facts: &SessionFacts, rules: &Rules) 
     findings
 }
 
-fn judge(text: &str, facts: &mut SessionFacts, rules: &Rules) -> Report {
-    let read = match Statement::read(text) {
-        Ok(read) => read,
+/// What would become of every statement of a file of MySQL, put into PostgreSQL's words first.
+fn lint_mysql(
+    file: &str,
+    text: &str,
+    facts: &SessionFacts,
+    rules: &Rules,
+    missing: &mut Missing,
+) -> Vec<Finding> {
+    const RULE: &str = "mysql";
+    let mut facts = *facts;
+    let mut findings = Vec::new();
+    let mut lines = Lines::new(text);
+    let mut later = Vec::new();
+    for converted in mysql::convert(text) {
+        let (line, column) = lines.place(converted.at);
+        let place = format!("{file}:{line}");
+        let mut report = Report {
+            decision: "rewrite",
+            sql: Vec::new(),
+            notices: converted.notices,
+            sqlstate: None,
+            message: None,
+            hint: None,
+            rules: vec![RULE.to_owned()],
+        };
+        if let Some(error) = converted.refusal {
+            report.reject(&error);
+        }
+        for sql in &converted.sql {
+            report.add(judge(sql, &mut facts, rules, missing, &place));
+        }
+        later.extend(
+            converted
+                .later
+                .into_iter()
+                .map(|sql| (findings.len(), place.clone(), sql)),
+        );
+        findings.push(Finding {
+            file: file.to_owned(),
+            line,
+            column,
+            statement: first_words(&converted.text),
+            report,
+        });
+    }
+    for (at, place, sql) in later {
+        let report = judge(&sql, &mut facts, rules, missing, &place);
+        findings[at].report.add(report);
+    }
+    findings
+}
+
+fn judge(
+    text: &str,
+    facts: &mut SessionFacts,
+    rules: &Rules,
+    missing: &mut Missing,
+    place: &str,
+) -> Report {
+    let statement = match read_one(text) {
+        Ok(statement) => statement,
         Err(error) => return Report::unread(&error),
+    };
+    let mut decision = decide(&statement, facts, rules);
+    if let Some(node) = statement.node() {
+        decision = missing.weigh(node, decision);
+        let done = !matches!(decision.action, Action::Reject(_) | Action::Answer(_));
+        missing.note(node, done, place);
+    }
+    facts.transaction = facts.transaction.after(&statement, &decision);
+    Report::of(&decision, text)
+}
+
+/// Reads the one statement of a part of a file; psql's variables are constants and names in it.
+fn read_one(text: &str) -> Result<Statement, ParseError> {
+    let read = match Statement::read(text) {
+        Err(ParseError::Syntax(error)) => {
+            let filled = fill_variables(text);
+            match Statement::read(&filled) {
+                Ok(read) if filled != text => read,
+                _ => return Err(ParseError::Syntax(error)),
+            }
+        }
+        read => read?,
     };
     // The file was split where PostgreSQL's own lexer would: one statement, or none of a psql
     // variable that is no statement.
-    let Some(statement) = read.first() else {
-        return Report::unread(&crate::sql::statement::ParseError::Syntax(
-            "no statement".to_owned(),
-        ));
-    };
-    let decision = decide(statement, facts, rules);
-    facts.transaction = facts.transaction.after(statement, &decision);
-    Report::of(&decision, text)
+    let statement = read.into_iter().next();
+    statement.ok_or_else(|| ParseError::Syntax("no statement".to_owned()))
+}
+
+/// The text with `:'name'`, `:"name"` and `:name` without their colons, as long as before.
+fn fill_variables(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut before = ' ';
+    let mut rest = text.chars().peekable();
+    while let Some(letter) = rest.next() {
+        let next = rest.peek().copied().unwrap_or(' ');
+        let begins = matches!(next, '\'' | '"' | '_') || (next.is_alphabetic() && before != ':');
+        match letter == ':' && before != ':' && begins {
+            true => out.push(' '),
+            false => out.push(letter),
+        }
+        before = letter;
+    }
+    out
 }
 
 fn first_words(text: &str) -> String {
@@ -205,6 +328,12 @@ impl<'a> Lines<'a> {
         self.at = at;
         (self.line, 1 + self.text[self.begin..at].chars().count())
     }
+}
+
+/// What would become of every statement of a file.
+#[cfg(test)]
+fn lint(file: &str, text: &str, facts: &SessionFacts, rules: &Rules) -> Vec<Finding> {
+    lint_file(file, text, facts, rules, &mut Missing::default())
 }
 
 #[cfg(test)]

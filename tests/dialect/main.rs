@@ -1,6 +1,29 @@
 //! What policy lets pass is taken by Aurora DSQL, as far as the emulator knows: its rules are
 //! written apart from those of policy, so that one mistake is not in both.
 
+// Shared with tests/it, which uses the rest of them.
+#[allow(dead_code)]
+#[path = "../it/client.rs"]
+mod client;
+mod cost;
+#[path = "../it/dsql.rs"]
+mod dsql;
+#[path = "../emulated/mod.rs"]
+mod emulated;
+#[allow(dead_code)]
+#[path = "../it/message.rs"]
+mod message;
+#[path = "../it/ports.rs"]
+mod ports;
+#[allow(dead_code)]
+#[path = "../it/postgres.rs"]
+mod postgres;
+#[allow(dead_code)]
+#[path = "../it/proxy.rs"]
+mod proxy;
+mod schemas;
+mod sessions;
+
 use dsql_proxy::config::schema::Dialect;
 use dsql_proxy::emulator::rules::{Facts, Rules as Cluster, ServerVersion};
 use dsql_proxy::policy::{

@@ -46,7 +46,11 @@ CREATE TRIGGER last_updated BEFORE UPDATE ON public.film FOR EACH ROW EXECUTE FU
 \\unrestrict abc
 ";
 
-fn facts() -> SessionFacts {
+pub(super) fn standard() -> std::sync::Arc<Rules> {
+    rules(None).unwrap()
+}
+
+pub(super) fn facts() -> SessionFacts {
     SessionFacts {
         profile: Dialect::Compat,
         as_of: "2026-09".parse().unwrap(),
@@ -111,7 +115,7 @@ fn reports_have_their_formats() {
 #[test]
 fn a_fixed_dump_is_refused_nothing_but_what_has_no_way() {
     let rules = rules(None).unwrap();
-    let fixed = fix::fixed(DUMP, &facts(), &rules);
+    let fixed = Fixer::new(&facts(), &rules).fix(DUMP);
     assert!(
         fixed.contains("CONSTRAINT film_pkey PRIMARY KEY (film_id)")
             && fixed.contains("-- part of CREATE TABLE"),
