@@ -15,7 +15,8 @@ use super::explain::{Report, parse_month, rules};
 use super::{Failure, LintArguments, print};
 use crate::config::schema::Dialect;
 use crate::policy::{
-    Action, DdlInTransaction, Month, Rules, SessionFacts, Switches, TransactionFacts, decide,
+    Action, DdlInTransaction, Decision, Month, Rules, SessionFacts, Switches, TransactionFacts,
+    decide,
 };
 use crate::sql::Statement;
 use crate::sql::script::{Part, parts};
@@ -151,6 +152,9 @@ fn read(file: &Path) -> Result<String, Failure> {
     })
 }
 
+/// Statements that are looked at at once, by all cores.
+const WAVE: usize = 4096;
+
 /// What would become of every statement of a file, in which `missing` lacks to begin with.
 fn lint_file(
     file: &str,
@@ -162,23 +166,99 @@ fn lint_file(
     let mut facts = *facts;
     let mut findings = Vec::new();
     let mut lines = Lines::new(text);
-    for part in parts(text) {
-        let Part::Statement(span) = part else {
-            continue;
-        };
-        let statement = &text[span.clone()];
-        let (line, column) = lines.place(span.start);
-        let place = format!("{file}:{line}");
-        let report = judge(statement, &mut facts, rules, missing, &place);
-        findings.push(Finding {
-            file: file.to_owned(),
-            line,
-            column,
-            statement: first_words(statement),
-            report,
-        });
+    let mut spans = parts(text).filter_map(|part| match part {
+        Part::Statement(span) => Some(span),
+        Part::Command(_) | Part::Data(_) => None,
+    });
+    loop {
+        let wave: Vec<_> = spans.by_ref().take(WAVE).collect();
+        if wave.is_empty() {
+            return findings;
+        }
+        let texts: Vec<&str> = wave.iter().map(|span| &text[span.clone()]).collect();
+        for (span, opinion) in wave.iter().zip(opinions(&texts, &facts, rules)) {
+            let statement = &text[span.clone()];
+            let (line, column) = lines.place(span.start);
+            let place = format!("{file}:{line}");
+            let report = opinion.settle(statement, &mut facts, rules, missing, &place);
+            findings.push(Finding {
+                file: file.to_owned(),
+                line,
+                column,
+                statement: first_words(statement),
+                report,
+            });
+        }
     }
-    findings
+}
+
+/// What is thought of a statement before it is known what came before it.
+struct Opinion {
+    read: Result<Statement, ParseError>,
+    /// The facts under which it was decided, and the decision.
+    decided: Option<(SessionFacts, Decision)>,
+}
+
+impl Opinion {
+    fn of(text: &str, facts: &SessionFacts, rules: &Rules) -> Self {
+        let read = read_one(text);
+        let decided = read
+            .as_ref()
+            .ok()
+            .map(|statement| (*facts, decide(statement, facts, rules)));
+        Self { read, decided }
+    }
+
+    /// What becomes of it at its place.
+    fn settle(
+        self,
+        text: &str,
+        facts: &mut SessionFacts,
+        rules: &Rules,
+        missing: &mut Missing,
+        place: &str,
+    ) -> Report {
+        let statement = match self.read {
+            Ok(statement) => statement,
+            Err(error) => return Report::unread(&error),
+        };
+        let mut decision = match self.decided {
+            Some((known, decision)) if known == *facts => decision,
+            _ => decide(&statement, facts, rules),
+        };
+        if let Some(node) = statement.node() {
+            decision = missing.weigh(node, decision);
+            let done = !matches!(decision.action, Action::Reject(_) | Action::Answer(_));
+            missing.note(node, done, place);
+        }
+        facts.transaction = facts.transaction.after(&statement, &decision);
+        Report::of(&decision, text)
+    }
+}
+
+/// An opinion of each text, made on all cores: reading takes the time.
+fn opinions(texts: &[&str], facts: &SessionFacts, rules: &Rules) -> Vec<Opinion> {
+    const FEW: usize = 64;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = texts.len().div_ceil(cores).max(FEW);
+    let work = |texts: &[&str]| -> Vec<Opinion> {
+        let opinion = |text: &&str| Opinion::of(text, facts, rules);
+        texts.iter().map(opinion).collect()
+    };
+    if texts.len() <= share {
+        return work(texts);
+    }
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = texts
+            .chunks(share)
+            .map(|texts| (texts, scope.spawn(move || work(texts))))
+            .collect();
+        workers
+            .into_iter()
+            // A worker that died has its part done here, where the same happens in the open.
+            .flat_map(|(texts, worker)| worker.join().unwrap_or_else(|_| work(texts)))
+            .collect()
+    })
 }
 
 /// What would become of every statement of a file of MySQL, put into PostgreSQL's words first.
@@ -240,18 +320,7 @@ fn judge(
     missing: &mut Missing,
     place: &str,
 ) -> Report {
-    let statement = match read_one(text) {
-        Ok(statement) => statement,
-        Err(error) => return Report::unread(&error),
-    };
-    let mut decision = decide(&statement, facts, rules);
-    if let Some(node) = statement.node() {
-        decision = missing.weigh(node, decision);
-        let done = !matches!(decision.action, Action::Reject(_) | Action::Answer(_));
-        missing.note(node, done, place);
-    }
-    facts.transaction = facts.transaction.after(&statement, &decision);
-    Report::of(&decision, text)
+    Opinion::of(text, facts, rules).settle(text, facts, rules, missing, place)
 }
 
 /// Reads the one statement of a part of a file; psql's variables are constants and names in it.

@@ -223,6 +223,7 @@ impl Session {
             b'Z' => self.ready(body),
             b'E' => self.error(header, body),
             b'S' => self.parameter(body),
+            b'N' if !self.wants_of_server(body) => Ok(Step::Hide),
             b'N' => Ok(self.visible()),
             b'A' => Ok(if self.pin.is_some() {
                 Step::Pass

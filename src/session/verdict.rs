@@ -293,8 +293,11 @@ impl Verdict {
         let parts = self.parts()?;
         let at = (1..parts.len())
             .find(|at| parts[*at].is_procedure() || parts[at - 1].is_procedure())?;
-        // The rest is decided about again, and tells the same, unless only one statement is left.
-        let last = Some(&parts[at]).filter(|_| at + 1 == parts.len());
+        // The rest is decided about again, and tells the same, unless only one statement is left or
+        // what the next one had to be parted from is gone.
+        let last = Some(&parts[at]).filter(|part| {
+            at + 1 == parts.len() || part.decision.placement == Placement::AfterCommit
+        });
         let notices = parts.first().into_iter().chain(last);
         let split = notices.flat_map(|part| {
             let notices = part.decision.notices.iter();

@@ -338,9 +338,11 @@ fn play(proxy: &Proxy, case: &Case, protocol: Protocol) -> Vec<String> {
         }
     }
     let after = show(&client.query("select id from t where id = 1"));
+    // The case may have taken the table or the row away.
     let known = after.last().is_some_and(|line| line == "Z I")
-        && (after.iter().any(|line| line == "D 1")
-            || after.iter().any(|line| line.starts_with("E 42")));
+        && after
+            .iter()
+            .any(|line| line.starts_with("C SELECT") || line.starts_with("E 42"));
     if !known {
         return vec![format!("the session is of no use: {after:?}")];
     }

@@ -305,11 +305,10 @@ impl Work {
                 looks: 0,
                 status: String::new(),
             }),
-            (StepKind::Batch, Some(table)) => Task::Batches(Batches::new(
-                Form::Text(step.sql.clone()),
-                table.clone(),
-                manner.rows,
-            )),
+            (StepKind::Batch, Some(table)) => Task::Batches(Batches {
+                whole: without_batches(&step.sql),
+                ..Batches::new(Form::Text(step.sql.clone()), table.clone(), manner.rows)
+            }),
             _ => Task::Statement {
                 step: step.clone(),
                 bound: false,
@@ -476,6 +475,14 @@ impl Task {
             _ => 0,
         }
     }
+}
+
+/// The text of a batch for all rows at once, for tables without a key to part them by.
+fn without_batches(text: &str) -> Option<String> {
+    let (change, rows) = text.split_once(" WHERE ({key}) IN (SELECT {key} FROM ")?;
+    let (_, condition) = rows.split_once(" WHERE ")?;
+    let condition = condition.strip_suffix(" LIMIT {rows})")?;
+    Some(format!("{change} WHERE {condition}"))
 }
 
 /// A statement without its constants, as long as a message may show.
