@@ -27,6 +27,7 @@ use super::abandon::Loss;
 use super::conflict::RetryEnv;
 use super::control::Control;
 use super::deadline::{Alarm, Deadlines};
+use super::isolation::{Guard, Isolation};
 use super::kept::KeptEnv;
 use super::limbo::Limbo;
 use super::names::{NameChange, Names, Prepared, Quota, Registry, Scope};
@@ -50,7 +51,7 @@ const FAIR_TURNS: usize = 32;
 const SAMPLE: u64 = 16;
 
 /// What a session needs from its worker.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct SessionEnv {
     /// The pool of its database entry.
     pub pool: Rc<Pool>,
@@ -76,6 +77,10 @@ pub struct SessionEnv {
     pub alarm: Rc<Alarm>,
     /// Deciding about statements; `None` lets all pass.
     pub policy: Option<PolicyEnv>,
+    /// What binds the session to its tenant; `None` in sessions that see all.
+    pub guard: Option<Guard>,
+    /// The tenant policy of its database entry, whoever the user is.
+    pub isolation: Option<Arc<Isolation>>,
 }
 
 /// Why a session ends.
@@ -377,6 +382,8 @@ pub struct Session {
     pub(super) more: Option<Vec<u8>>,
     /// The client gets this error for the conflict that is not repeated any more.
     pub(super) stopped: Option<ClientError>,
+    /// DDL was sent since nothing was last under way.
+    pub(super) changes_schema: bool,
     turns: u64,
 }
 
@@ -391,7 +398,7 @@ impl Session {
         env: SessionEnv,
     ) -> Self {
         env.tally.clients.add(1);
-        let asked = super::welcome::startup_settings(&identity);
+        let asked = super::welcome::startup_settings(&identity, env.guard.is_some());
         let (defaults, kept) = super::kept::divide(&asked, &env.kept);
         let replay = env
             .retry
@@ -465,6 +472,7 @@ impl Session {
             procedure: None,
             more: None,
             stopped: None,
+            changes_schema: false,
             turns: 0,
         }
     }
