@@ -785,9 +785,6 @@ impl Session {
         let (tag, status) = match (effect, &self.begin) {
             (Effect::Begin { plain: true }, None) => {
                 self.begin = Some(text.to_vec());
-                if says_read_write(text) {
-                    self.read_only = Some(false);
-                }
                 self.env.tally.begins_deferred.add(1);
                 (begin_tag(text), TransactionStatus::Open)
             }
@@ -1744,14 +1741,4 @@ fn begin_tag(text: &[u8]) -> &'static str {
     } else {
         "BEGIN"
     }
-}
-
-/// Whether a BEGIN says that its transaction may write, whatever holds for others.
-fn says_read_write(text: &[u8]) -> bool {
-    let mut reads = false;
-    crate::sql::scan::Tokens::new(text).any(|token| {
-        let found = reads && token.is("write");
-        reads = token.is("read");
-        found
-    })
 }

@@ -90,6 +90,7 @@ INSERT INTO members (organisation_id, email, role)
     VALUES ('11111111-1111-1111-1111-111111111111', 'ann@example.com', 'owner') RETURNING member_id;
 INSERT INTO projects (organisation_id, name) SELECT id, 'First' FROM organisations;
 SET app.tenant = '11111111-1111-1111-1111-111111111111';
+SELECT current_setting('app.tenant')::uuid;
 SELECT count(*) FROM projects WHERE organisation_id = current_setting('app.tenant')::uuid;
 SELECT member_count('11111111-1111-1111-1111-111111111111');
 MERGE INTO projects p USING organisations o ON p.organisation_id = o.id WHEN MATCHED THEN UPDATE SET archived = true;

@@ -60,7 +60,11 @@ impl<'a> Fixer<'a> {
             match part {
                 Part::Command(span) => self.write(&format!("{}\n", &text[span])),
                 Part::Data(span) if self.skipped => self.comment(text[span].trim_end(), "its data"),
-                Part::Data(span) => self.write(&text[span]),
+                Part::Data(span) => {
+                    // It begins on the line behind its COPY.
+                    self.out.truncate(self.out.trim_end().len());
+                    self.write(&format!("\n{}\n", &text[span]));
+                }
                 Part::Statement(span) => self.statement(&text[span]),
             }
         }
@@ -189,10 +193,15 @@ impl<'a> Fixer<'a> {
                 }
                 StepKind::Batch => {
                     let rows = self.rules.parameters.batch_rows.to_string();
-                    self.write(&format!(
-                        "-- repeat until no row is changed, with the primary key for {{key}}:\n-- {};\n",
-                        step.sql.replace("{rows}", &rows)
-                    ));
+                    let batch = step.sql.replace("{rows}", &rows);
+                    match step.without_batches() {
+                        Some(whole) => self.write(&format!(
+                            "-- of more than 3,000 rows, in its place until no row is changed, with the primary key for {{key}}:\n-- {batch};\n{whole};\n"
+                        )),
+                        None => self.write(&format!(
+                            "-- repeat until no row is changed, with the primary key for {{key}}:\n-- {batch};\n"
+                        )),
+                    }
                 }
             }
         }

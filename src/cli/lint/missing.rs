@@ -14,6 +14,9 @@ use crate::wire::reply::ClientError;
 /// The name under which refusals of this kind are reported.
 const RULE: &str = "missing";
 
+/// Types that no key can hold (DSQL guide, "Supported data types").
+const UNKEYABLE: [&str; 5] = ["bytea", "interval", "json", "jsonb", "timetz"];
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Object {
     /// Table, view, sequence or index, with its schema.
@@ -28,6 +31,8 @@ pub(super) struct Missing {
     objects: HashMap<Object, String>,
     /// Keys of tables that were refused: no foreign key can refer to them.
     keys: HashMap<Object, Vec<(Vec<String>, String)>>,
+    /// Columns of tables that no key can hold, with their types.
+    unkeyable: HashMap<Object, HashMap<String, String>>,
 }
 
 impl Missing {
@@ -55,6 +60,7 @@ impl Missing {
             if done {
                 self.objects.remove(&object);
                 self.keys.remove(&object);
+                self.unkeyable.remove(&object);
             } else {
                 self.objects
                     .entry(object)
@@ -62,6 +68,13 @@ impl Missing {
             }
         }
         match node {
+            NodeEnum::CreateStmt(create) if done => {
+                self.note_columns(create.relation.as_ref(), &create.table_elts);
+            }
+            NodeEnum::AlterTableStmt(alter) if done => {
+                let added: Vec<Node> = alter.cmds.iter().filter_map(added_column).collect();
+                self.note_columns(alter.relation.as_ref(), &added);
+            }
             NodeEnum::DropStmt(drop) if done => {
                 for object in dropped(drop.remove_type(), &drop.objects) {
                     self.objects.remove(&object);
@@ -81,7 +94,54 @@ impl Missing {
         }
     }
 
+    fn note_columns(&mut self, table: Option<&RangeVar>, elements: &[Node]) {
+        let Some(table) = table else {
+            return;
+        };
+        for element in elements {
+            if let Some(NodeEnum::ColumnDef(column)) = &element.node
+                && let Some(kind) = column.type_name.as_ref().and_then(|kind| last(&kind.names))
+                && UNKEYABLE.contains(&kind.as_str())
+            {
+                let columns = self.unkeyable.entry(relation(table)).or_default();
+                columns.insert(column.colname.clone(), kind);
+            }
+        }
+    }
+
+    /// Why a key over columns of a table cannot be.
+    fn unkeyable(&self, node: &NodeEnum) -> Option<ClientError> {
+        let (table, columns): (_, Vec<String>) = match node {
+            NodeEnum::IndexStmt(index) => {
+                let name = |element: &Node| match &element.node {
+                    Some(NodeEnum::IndexElem(element)) => Some(element.name.clone()),
+                    _ => None,
+                };
+                let columns = index.index_params.iter().filter_map(name).collect();
+                (index.relation.as_ref()?, columns)
+            }
+            NodeEnum::AlterTableStmt(alter) => {
+                let keys = alter.cmds.iter().filter_map(added_key);
+                let columns = keys.flat_map(|key| names(&key.keys)).collect();
+                (alter.relation.as_ref()?, columns)
+            }
+            _ => return None,
+        };
+        let known = self.unkeyable.get(&relation(table))?;
+        let kind = columns.iter().find_map(|column| known.get(column))?;
+        Some(
+            ClientError::error(
+                "0A000",
+                format!("datatype {kind} is not supported in a key"),
+            )
+            .hint("Make the key over another column, such as a hash of this one."),
+        )
+    }
+
     fn refusal(&self, node: &NodeEnum) -> Option<ClientError> {
+        if let Some(error) = self.unkeyable(node) {
+            return Some(error);
+        }
         if self.objects.is_empty() && self.keys.is_empty() {
             return None;
         }
@@ -285,6 +345,17 @@ fn query_names(node: &NodeEnum) -> Vec<String> {
     found
 }
 
+fn added_column(command: &Node) -> Option<Node> {
+    match &command.node {
+        Some(NodeEnum::AlterTableCmd(command))
+            if command.subtype() == AlterTableType::AtAddColumn =>
+        {
+            command.def.as_deref().cloned()
+        }
+        _ => None,
+    }
+}
+
 fn added_key(command: &Node) -> Option<&Constraint> {
     let Some(NodeEnum::AlterTableCmd(command)) = &command.node else {
         return None;
@@ -351,6 +422,10 @@ mod tests {
             (
                 "CREATE TYPE p AS (x int); CREATE TABLE a (b p)",
                 &["0A000", "42704"],
+            ),
+            (
+                "CREATE TABLE a (x bytea, y int); CREATE INDEX i ON a (y); CREATE INDEX j ON a (x); ALTER TABLE a ADD UNIQUE (y, x)",
+                &["forward", "rewrite", "0A000", "0A000"],
             ),
             (
                 "CREATE TABLE a (x int); CREATE INDEX i ON a USING gin (x); DROP INDEX i",

@@ -558,6 +558,7 @@ constructs! {
     "unlock_all" => Code::Answer(select::unlock_all),
     "advisory_lock" => Code::Emulate(select::advisory_lock),
     "setting_function" => Code::Answer(session::setting_function),
+    "custom_setting" => Code::Find(session::custom_setting),
     "setting" => Code::Answer(session::setting),
     "set_serializable" => Code::Answer(session::set_serializable),
     "role_switch" => Code::Find(session::role_switch),

@@ -306,7 +306,7 @@ impl Work {
                 status: String::new(),
             }),
             (StepKind::Batch, Some(table)) => Task::Batches(Batches {
-                whole: without_batches(&step.sql),
+                whole: step.without_batches(),
                 ..Batches::new(Form::Text(step.sql.clone()), table.clone(), manner.rows)
             }),
             _ => Task::Statement {
@@ -475,14 +475,6 @@ impl Task {
             _ => 0,
         }
     }
-}
-
-/// The text of a batch for all rows at once, for tables without a key to part them by.
-fn without_batches(text: &str) -> Option<String> {
-    let (change, rows) = text.split_once(" WHERE ({key}) IN (SELECT {key} FROM ")?;
-    let (_, condition) = rows.split_once(" WHERE ")?;
-    let condition = condition.strip_suffix(" LIMIT {rows})")?;
-    Some(format!("{change} WHERE {condition}"))
 }
 
 /// A statement without its constants, as long as a message may show.
