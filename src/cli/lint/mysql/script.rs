@@ -156,7 +156,7 @@ mod tests {
                 "SELECT ';\\';', \";\", `;`, '''', '\\\\'; SELECT 2",
                 &[
                     (0, "SELECT ';\\';', \";\", `;`, '''', '\\\\'"),
-                    (38, "SELECT 2"),
+                    (37, "SELECT 2"),
                 ],
             ),
             (
@@ -171,7 +171,7 @@ mod tests {
                 "DELIMITER $$\nCREATE TRIGGER t BEGIN SELECT 1; END$$\nDELIMITER ;\nSELECT 2;",
                 &[
                     (13, "CREATE TRIGGER t BEGIN SELECT 1; END"),
-                    (65, "SELECT 2"),
+                    (64, "SELECT 2"),
                 ],
             ),
             (
