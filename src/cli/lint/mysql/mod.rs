@@ -83,7 +83,7 @@ pub(super) fn convert(text: &str) -> Vec<Converted> {
                 ..Converted::default()
             };
             match (is_known(&part.text), statement) {
-                (Some(Known::LeftOut(why)), _) if why.is_empty() => {}
+                (Some(Known::LeftOut("")), _) => {}
                 (Some(Known::LeftOut(why)), _) => out.notice(why),
                 (Some(Known::Refused(what, hint)), _) => {
                     out.refuse(format!("{what} of MySQL cannot be converted"), hint);
