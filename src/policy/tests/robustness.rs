@@ -8,6 +8,7 @@ use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::*;
+use crate::sql::script::{Part, parts};
 use crate::sql::{classify, tree};
 
 /// Texts to begin with: the cases, and the recordings' statements.
@@ -108,7 +109,10 @@ fn mutated_texts_get_an_answer() {
         let text = mutated(&seeds, &mut random);
         let begin = Instant::now();
         let _ = classify(text.as_bytes());
-        let _ = crate::sql::script::parts(&text).count();
+        for part in parts(&text) {
+            let (Part::Statement(span) | Part::Command(span) | Part::Data(span)) = part;
+            assert!(text.get(span.clone()).is_some(), "{text}: {span:?}");
+        }
         if let Ok(statements) = parse(&text) {
             read += 1;
             for statement in &statements {

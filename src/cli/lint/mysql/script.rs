@@ -165,7 +165,7 @@ mod tests {
             ),
             (
                 "CREATE TABLE t (a int) /*!50100 COMMENT 'x;' */ ENGINE=InnoDB;",
-                &[(0, "CREATE TABLE t (a int)  COMMENT 'x;'   ENGINE=InnoDB")],
+                &[(0, "CREATE TABLE t (a int)   COMMENT 'x;'   ENGINE=InnoDB")],
             ),
             (
                 "DELIMITER $$\nCREATE TRIGGER t BEGIN SELECT 1; END$$\nDELIMITER ;\nSELECT 2;",
