@@ -303,6 +303,11 @@ fn isolated_reports(
     for one in isolated {
         let open = facts.transaction.open;
         for mut report in reports(&one.text, facts, rules) {
+            let closed = view
+                .reasons
+                .iter()
+                .map(|why| format!("WARNING: not served: {why}"));
+            report.notices.splice(0..0, closed);
             report.rules.insert(0, "tenancy".to_owned());
             if report.decision == "forward" {
                 report.decision = "rewrite";
