@@ -8,8 +8,7 @@ use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::*;
-use crate::sql::script::{Part, parts};
-use crate::sql::{classify, tree};
+use crate::sql::tree;
 
 /// Texts to begin with: the cases, and the recordings' statements.
 fn seeds() -> Vec<String> {
@@ -93,7 +92,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 /// 20,000 texts, or as many as `DSQL_PROXY_MUTATIONS` says, by the seed in `DSQL_PROXY_SEED`; made of
-/// the cases, the recordings, and the corpus if it is there. Every reader of clients' texts sees them.
+/// the cases, the recordings, and the corpus if it is there.
 #[test]
 fn mutated_texts_get_an_answer() {
     const SLOW: Duration = Duration::from_millis(20);
@@ -108,11 +107,6 @@ fn mutated_texts_get_an_answer() {
     for _ in 0..count {
         let text = mutated(&seeds, &mut random);
         let begin = Instant::now();
-        let _ = classify(text.as_bytes());
-        for part in parts(&text) {
-            let (Part::Statement(span) | Part::Command(span) | Part::Data(span)) = part;
-            assert!(text.get(span.clone()).is_some(), "{text}: {span:?}");
-        }
         if let Ok(statements) = parse(&text) {
             read += 1;
             for statement in &statements {
