@@ -21,6 +21,7 @@ pub use facts::{
 };
 pub use rules::{ActionKind, Rules, RulesError};
 pub use transaction::RULE as SPLIT;
+pub(crate) use transaction::warning as split_warning;
 
 use crate::config::schema::Dialect;
 use crate::sql::Statement;
@@ -232,6 +233,8 @@ pub enum Procedure {
     },
     /// UPDATE, DELETE or INSERT … SELECT in batches, in the order of a primary key.
     Batch(Batch),
+    /// COPY FROM STDIN in batches, as soon as there is more than one.
+    Copy(CopyIn),
     /// Advisory lock functions.
     AdvisoryLock,
     /// LOCK TABLE in a mode that excludes others.
@@ -260,6 +263,21 @@ pub struct Batch {
     pub rows: String,
 }
 
+/// COPY FROM STDIN, for which the server may take several transactions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyIn {
+    /// The table.
+    pub table: TableName,
+    /// The statement for the first batch.
+    pub first: String,
+    /// The statement for those behind it: without HEADER.
+    pub next: String,
+    /// Quote and escape of format csv; `None` is format text.
+    pub csv: Option<(u8, u8)>,
+    /// The first line is no row.
+    pub header: bool,
+}
+
 /// What a batch does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BatchKind {
@@ -280,7 +298,9 @@ impl Procedure {
             | Self::CreateTableAs { .. }
             | Self::AddPrimaryKey { .. }
             | Self::Batch(_) => true,
-            Self::Savepoint(_)
+            // Only when it turns out to be long.
+            Self::Copy(_)
+            | Self::Savepoint(_)
             | Self::Release(_)
             | Self::RollbackTo(_)
             | Self::AdvisoryLock
@@ -298,6 +318,7 @@ impl Procedure {
             Self::CreateTableAs { .. } => "create_table_as",
             Self::AddPrimaryKey { .. } => "add_primary_key",
             Self::Batch(_) => "batch",
+            Self::Copy(_) => "copy",
             Self::AdvisoryLock => "advisory_lock",
             Self::LockTable { .. } => "lock_table",
             Self::TemporaryTable => "temporary_table",

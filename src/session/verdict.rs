@@ -12,7 +12,7 @@ use pg_query::protobuf::a_const;
 use crate::config::Dialect;
 use crate::policy::{
     self, Action, Answer, Cache, Decision, Level, Month, Notice, Placement, Procedure, Rules,
-    SessionFacts, StepKind, TransactionFacts,
+    SessionCommand, SessionFacts, StepKind, TransactionFacts,
 };
 use crate::sql::statement::ParseError;
 use crate::sql::{Class, Kind, Statement, classify};
@@ -202,6 +202,24 @@ impl Part {
         }
     }
 
+    /// The session itself has to know the parameters.
+    pub fn needs_values(&self) -> bool {
+        let setting = matches!(&self.decision.action, Action::Answer(Answer::Setting));
+        setting || self.declared().is_some()
+    }
+
+    /// It cannot be one of several statements of a Query.
+    fn stands_alone(&self) -> bool {
+        let cursor = match &self.decision.action {
+            Action::Answer(Answer::Session(command)) => matches!(
+                command,
+                SessionCommand::Declare | SessionCommand::Fetch | SessionCommand::Close(Some(_))
+            ),
+            _ => false,
+        };
+        cursor || self.is_procedure()
+    }
+
     fn passes(&self) -> bool {
         let goes_on = match &self.decision.action {
             Action::Forward => true,
@@ -319,7 +337,7 @@ impl Verdict {
     pub(super) fn cut(&self) -> Option<Cut<'_>> {
         let parts = self.parts()?;
         let at = (1..parts.len())
-            .find(|at| parts[*at].is_procedure() || parts[at - 1].is_procedure())?;
+            .find(|at| parts[*at].stands_alone() || parts[at - 1].stands_alone())?;
         // The rest is decided about again, and tells the same, unless only one statement is left or
         // what the next one had to be parted from is gone.
         let last = Some(&parts[at]).filter(|part| {
@@ -465,7 +483,7 @@ impl Session {
             TransactionStatus::Idle => {
                 self.transaction = TransactionFacts::default();
                 self.read_only = None;
-                self.cursors.clear();
+                self.end_cursors(true);
             }
             _ => self.transaction.open = true,
         }

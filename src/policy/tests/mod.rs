@@ -384,7 +384,7 @@ fn switches_decide() {
 /// With all procedures there, the statements that need them are emulated with what these need.
 #[test]
 fn procedures_are_named() {
-    let text = rules::DEFAULT.replace("procedures: [savepoint, truncate, batch, create_table_as]", "procedures: [savepoint, truncate, create_table_as, add_primary_key, batch, advisory_lock, lock_table, temporary_table]");
+    let text = rules::DEFAULT.replace("procedures: [savepoint, truncate, batch, copy, create_table_as]", "procedures: [savepoint, truncate, copy, create_table_as, add_primary_key, batch, advisory_lock, lock_table, temporary_table]");
     let all = Rules::read(&text).unwrap();
     let mut facts = facts();
     facts.switches.large_dml = LargeDml::Batch;
@@ -400,6 +400,7 @@ fn procedures_are_named() {
             "add_primary_key",
         ),
         ("DELETE FROM t", "batch"),
+        ("COPY t (a) FROM STDIN WITH (FORMAT csv, HEADER)", "copy"),
         ("SELECT pg_advisory_lock(1)", "advisory_lock"),
         ("CREATE TEMP TABLE x (a int)", "temporary_table"),
     ];
@@ -413,6 +414,11 @@ fn procedures_are_named() {
         if let Procedure::CreateTableAs { query, .. } = &procedure {
             assert_eq!(query, "SELECT a FROM t", "{sql}");
         }
+        if let Procedure::Copy(copy) = &procedure {
+            assert_eq!(copy.first, "COPY t (a) FROM STDIN CSV HEADER", "{sql}");
+            assert_eq!(copy.next, "COPY t (a) FROM STDIN CSV", "{sql}");
+            assert_eq!((copy.csv, copy.header), (Some((b'"', b'"')), true));
+        }
         if let Procedure::AddPrimaryKey {
             constraint,
             columns,
@@ -422,8 +428,30 @@ fn procedures_are_named() {
             assert_eq!((constraint.as_str(), columns.len()), ("t_pkey", 2));
         }
     }
-    let decision = decide(&parse("INSERT INTO t VALUES (1)").unwrap()[0], &facts, &all);
-    assert_eq!(decision.action, Action::Forward);
+    for sql in [
+        "INSERT INTO t VALUES (1)",
+        "COPY t TO STDOUT",
+        "COPY t FROM STDIN (FORMAT csv, QUOTE 'ab')",
+    ] {
+        let decision = decide(&parse(sql).unwrap()[0], &facts, &all);
+        assert_eq!(decision.action, Action::Forward, "{sql}");
+    }
+    // In a transaction only where that may be committed around it.
+    facts.transaction.open = true;
+    let copy = parse("COPY t FROM STDIN").unwrap().remove(0);
+    assert_eq!(decide(&copy, &facts, &all).action, Action::Forward);
+    facts.switches.ddl_in_transaction = DdlInTransaction::Split;
+    let decision = decide(&copy, &facts, &all);
+    assert!(matches!(
+        decision.action,
+        Action::Emulate(Procedure::Copy(_))
+    ));
+    assert_eq!(decision.placement, Placement::Within);
+    facts.transaction.ddl = true;
+    assert_eq!(
+        decide(&copy, &facts, &all).placement,
+        Placement::AfterCommit
+    );
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::wire::reply::ClientError;
 use crate::wire::sqlstate::{self, SqlState};
 
 use super::catalog;
+use super::copy::Copying;
 use super::words;
 
 /// Characters of a statement that messages show.
@@ -61,6 +62,8 @@ pub(in crate::session) enum Request {
     Commit,
     /// What columns a query has.
     Describe(String),
+    /// A COPY that takes data.
+    Copy(String),
     /// A statement.
     Text {
         sql: String,
@@ -138,6 +141,8 @@ pub(in crate::session) enum Task {
     Job(Job),
     /// Changes in batches.
     Batches(Batches),
+    /// Rows that the client sends, in batches.
+    Copy(Copying),
     /// Finds the columns of a table that is made from a query.
     Columns(Making),
     /// Finds the tables that refer to those that are emptied.
@@ -238,6 +243,8 @@ pub(in crate::session) struct Manner {
     pub waits: bool,
     /// Rows of a batch.
     pub rows: u32,
+    /// The client is in a transaction.
+    pub open: bool,
 }
 
 impl Work {
@@ -247,6 +254,14 @@ impl Work {
         match action {
             Action::Rewrite(rewrite) => Some(Self::steps(rewrite, manner)),
             Action::Emulate(Procedure::Batch(batch)) => Some(Self::batch(batch, whole, manner)),
+            Action::Emulate(Procedure::Copy(copy)) => Some(Self {
+                tasks: vec![Task::Copy(Copying::new(
+                    copy.clone(),
+                    manner.rows,
+                    manner.open,
+                ))],
+                tag: Tag::Counted("COPY"),
+            }),
             Action::Emulate(Procedure::Truncate {
                 tables,
                 restart_identity,
@@ -353,6 +368,7 @@ impl Task {
                 Some(id) => Request::look(catalog::job(id)),
             },
             Self::Batches(batches) => batches.request(),
+            Self::Copy(copying) => Request::Copy(copying.sql().to_owned()),
             Self::Columns(making) => making.request(),
             Self::Referring(truncation) => Request::look(catalog::referring(&truncation.tables)),
             Self::Numbered(table) => Request::look(catalog::numbered(table)),
@@ -368,6 +384,13 @@ impl Task {
             Self::Sync | Self::Commit | Self::Statement { .. } => Next::Done,
             Self::Job(job) => job.answered(&answer),
             Self::Batches(batches) => batches.answered(&answer),
+            Self::Copy(copying) => {
+                copying.note_copied(answer.count());
+                match copying.is_done() {
+                    true => Next::Done,
+                    false => Next::Again,
+                }
+            }
             Self::Columns(making) => making.answered(&answer),
             Self::Referring(truncation) => truncation.answered(&answer),
             Self::Numbered(table) => Next::Become(restarts(table, &answer)),
@@ -388,6 +411,13 @@ impl Task {
             Self::Batches(batches) if is(&sqlstate::PROGRAM_LIMIT_EXCEEDED) && batches.rows > 1 => {
                 batches.rows /= 2;
                 Next::Again
+            }
+            Self::Copy(copying) => {
+                let large = is(&sqlstate::PROGRAM_LIMIT_EXCEEDED) && !copying.within;
+                match large && copying.shrink() {
+                    true => Next::Again,
+                    false => Next::Fail(Failure::Server(copying.place(&error)), None),
+                }
             }
             Self::Statement { step, .. } => {
                 let undo = step.undo.take();
@@ -439,6 +469,7 @@ impl Task {
                 shown(&job.step.sql)
             )),
             Self::Batches(batches) if batches.runs > 0 => Some(batches.tale()),
+            Self::Copy(copying) if copying.runs > 0 => Some(copying.tale()),
             _ => None,
         }
     }
@@ -450,6 +481,7 @@ impl Task {
             Self::Statement { step, .. } if complete => Some(shown(&step.sql)),
             Self::Job(job) if complete => Some(shown(&job.step.sql)),
             Self::Batches(batches) if batches.runs > 0 => Some(batches.tale()),
+            Self::Copy(copying) if copying.runs > 0 => Some(copying.tale()),
             _ => None,
         }
     }
@@ -461,6 +493,7 @@ impl Task {
             Self::Statement { step, .. } => shown(&step.sql),
             Self::Job(job) => shown(&job.step.sql),
             Self::Batches(batches) => format!("a batch of table {}", batches.table.0),
+            Self::Copy(copying) => format!("a batch copied into table {}", copying.table()),
             Self::Columns(_) | Self::Referring(_) | Self::Numbered(_) => {
                 "a look into the catalog".to_owned()
             }
@@ -471,6 +504,7 @@ impl Task {
     pub fn changed(&self, tag: &str) -> u64 {
         match self {
             Self::Batches(batches) => batches.changed,
+            Self::Copy(copying) => copying.copied,
             Self::Statement { .. } => number_of(tag),
             _ => 0,
         }
@@ -838,6 +872,7 @@ mod tests {
         let manner = Manner {
             waits: true,
             rows: 10,
+            open: false,
         };
         let action = Action::Emulate(Procedure::Batch(batch));
         Work::of(&action, "whole", manner).unwrap().tasks.remove(0)
