@@ -9,7 +9,7 @@ use super::{ExplainArguments, Failure, print};
 use crate::config::schema::{ClusterKind, Database, Dialect, Savepoints};
 use crate::config::{self, Config};
 use crate::policy::{
-    Action, DdlInTransaction, Decision, LargeDml, Level, Month, Rules, SessionFacts, Switches,
+    Action, DdlInTransaction, Decision, LargeDml, Level, Month, Rules, SessionFacts, Switches, TableRebuild,
     TransactionFacts, decide,
 };
 use crate::server::rules_of;
@@ -177,6 +177,11 @@ fn switches(database: &Database) -> Switches {
         large_dml: match database.large_dml {
             Some(config::LargeDml::Batch) => LargeDml::Batch,
             _ => LargeDml::Refuse,
+        },
+        table_rebuild: match database.table_rebuild {
+            Some(config::TableRebuild::Reject) => TableRebuild::Reject,
+            Some(config::TableRebuild::Rebuild) => TableRebuild::Rebuild,
+            _ => TableRebuild::Small,
         },
         ..Switches::default()
     }

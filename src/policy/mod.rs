@@ -11,14 +11,17 @@ pub mod lookup;
 pub mod rules;
 pub mod settings;
 pub mod tenancy;
+mod rebuild;
 mod transaction;
 
 use std::sync::Arc;
 
 pub use cache::Cache;
 pub use facts::{
-    DdlInTransaction, LargeDml, Month, NotAMonth, SessionFacts, Switches, TransactionFacts,
+    DdlInTransaction, LargeDml, Month, NotAMonth, SessionFacts, Switches, TableRebuild,
+    TransactionFacts,
 };
+pub use rebuild::{Rebuild, Reshape};
 pub use rules::{ActionKind, Rules, RulesError};
 pub use transaction::RULE as SPLIT;
 
@@ -75,6 +78,8 @@ pub enum StepKind {
     /// Again and again, each in a transaction of its own, until it changes no row. `{key}` in its
     /// text stands for the primary key's columns, parted by commas, `{rows}` for the rows of a batch.
     Batch,
+    /// The table is made anew ([`Rebuild`]); its text is the client's.
+    Rebuild,
 }
 
 /// One step of a rewritten statement.
@@ -92,6 +97,8 @@ pub struct Step {
     pub undo: Option<String>,
     /// SQLSTATE for the client when its job fails: 23505, 23514, 23503 …
     pub failure: Option<SqlState>,
+    /// What is different about a table that is made anew.
+    pub rebuild: Option<Box<Rebuild>>,
 }
 
 impl Step {
@@ -103,6 +110,7 @@ impl Step {
             tolerate: Vec::new(),
             undo: None,
             failure: None,
+            rebuild: None,
         }
     }
 
@@ -116,6 +124,16 @@ impl Step {
     #[must_use]
     pub fn job(sql: String) -> Self {
         Self::new(StepKind::Job, sql)
+    }
+
+    /// A table is made anew, in place of this statement.
+    #[must_use]
+    pub fn rebuild(sql: String, rebuild: Rebuild) -> Self {
+        Self {
+            table: Some(rebuild.table.clone()),
+            rebuild: Some(Box::new(rebuild)),
+            ..Self::new(StepKind::Rebuild, sql)
+        }
     }
 
     /// A statement for part of the rows of a table.
@@ -210,15 +228,6 @@ pub enum Procedure {
         /// Not WITH NO DATA.
         with_data: bool,
     },
-    /// ADD PRIMARY KEY: an empty table is made anew with the key.
-    AddPrimaryKey {
-        /// The table.
-        table: TableName,
-        /// The constraint's name.
-        constraint: String,
-        /// Its columns.
-        columns: Vec<String>,
-    },
     /// UPDATE, DELETE or INSERT … SELECT in batches, in the order of a primary key.
     Batch(Batch),
     /// Advisory lock functions.
@@ -265,10 +274,7 @@ impl Procedure {
     #[must_use]
     pub fn has_own_transactions(&self) -> bool {
         match self {
-            Self::Truncate { .. }
-            | Self::CreateTableAs { .. }
-            | Self::AddPrimaryKey { .. }
-            | Self::Batch(_) => true,
+            Self::Truncate { .. } | Self::CreateTableAs { .. } | Self::Batch(_) => true,
             Self::Savepoint(_)
             | Self::Release(_)
             | Self::RollbackTo(_)
@@ -285,7 +291,6 @@ impl Procedure {
             Self::Savepoint(_) | Self::Release(_) | Self::RollbackTo(_) => "savepoint",
             Self::Truncate { .. } => "truncate",
             Self::CreateTableAs { .. } => "create_table_as",
-            Self::AddPrimaryKey { .. } => "add_primary_key",
             Self::Batch(_) => "batch",
             Self::AdvisoryLock => "advisory_lock",
             Self::LockTable { .. } => "lock_table",

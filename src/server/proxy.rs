@@ -18,7 +18,7 @@ use tokio::task::LocalSet;
 use crate::auth::{Gate, GateError};
 use crate::config::{
     ClusterKind, Config, Database, DdlInTransaction, Dialect, LargeDml, PoolMode, Retry,
-    RuleAction, Savepoints,
+    RuleAction, Savepoints, TableRebuild,
 };
 use crate::policy::settings::{self, Scope};
 use crate::policy::{ActionKind, Month, NotAMonth, Rules, RulesError, rules};
@@ -461,9 +461,15 @@ fn kept_of(database: &Database, kind: ClusterKind) -> KeptEnv {
         LargeDml::Refuse => "refuse",
         LargeDml::Batch => "batch",
     });
+    let rebuild = database.table_rebuild.map(|rebuild| match rebuild {
+        TableRebuild::Reject => "reject",
+        TableRebuild::Small => "small",
+        TableRebuild::Rebuild => "rebuild",
+    });
     let switches = [
         (settings::DDL_IN_TRANSACTION, ddl),
         (settings::LARGE_DML, large),
+        (settings::TABLE_REBUILD, rebuild),
     ];
     let switches = switches
         .into_iter()

@@ -5,6 +5,7 @@
 //! is asked and what answers mean is in [`task`]; here is how it is sent, stopped and ended.
 
 mod catalog;
+mod rebuild;
 mod task;
 mod words;
 
@@ -18,15 +19,16 @@ use std::time::{Duration, Instant};
 use rand::Rng;
 use tokio::time::Sleep;
 
-use crate::policy::{Action, Decision, Placement, Procedure, TransactionFacts};
+use crate::policy::{Action, Decision, Level, Notice, Placement, Procedure, TransactionFacts};
 use crate::sql::Effect;
 use crate::upstream::Expect;
-use crate::wire::backend::{TransactionStatus, command_tag, error_fields};
+use crate::wire::backend::{TransactionStatus, command_tag, error_fields, row_values};
 use crate::wire::frame::{HEADER, Header};
 use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError, Severity};
 use crate::wire::sqlstate;
 
+use self::rebuild::Guarded;
 use self::task::{Answer, Failure, Manner, Next, Request, Tag, Task, Work};
 use super::abandon::Loss;
 use super::frontend::Taken;
@@ -43,6 +45,12 @@ const LONG_PAUSE: Duration = Duration::from_millis(100);
 
 /// Longest pause before the first repetition of a step; doubled for each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// The rules by which tables are made anew.
+const REBUILD: &str = "table_rebuild";
+
+/// Repetitions of what has to be done, at least.
+const STUBBORN: u32 = 8;
 
 /// Requests that only look are sent on another connection so often when theirs is lost.
 const LOOKS: u32 = 3;
@@ -93,6 +101,10 @@ pub(super) struct Running {
     losses: u32,
     /// What has been done and stays.
     deeds: Vec<String>,
+    /// What takes back what has been done, in order.
+    undos: Vec<String>,
+    /// Nothing is taken back any more: it is gone on with, whoever wants it to end.
+    settled: bool,
     /// Rows changed.
     changed: u64,
     /// Tag of the last statement.
@@ -128,6 +140,8 @@ impl Running {
             attempts: 0,
             losses: 0,
             deeds: Vec::new(),
+            undos: Vec::new(),
+            settled: false,
             changed: 0,
             last: String::new(),
             told: now,
@@ -154,10 +168,12 @@ impl Running {
         self.deeds = self.all_deeds();
         self.failure = Some(failure);
         self.tasks.clear();
+        let undos = std::mem::take(&mut self.undos).into_iter().rev();
         self.tasks.extend(undo.map(|sql| Task::Statement {
             step: crate::policy::Step::statement(sql),
             bound: false,
         }));
+        self.tasks.extend(undos.map(Guarded::undoing));
         self.pause = None;
         self.attempts = 0;
     }
@@ -338,7 +354,7 @@ impl Session {
             Some(_) => return Ok(false),
             None => {}
         }
-        if running.stop.is_some() && running.failure.is_none() {
+        if running.stop.is_some() && running.failure.is_none() && !running.settled {
             self.obey_stop();
             return Ok(true);
         }
@@ -466,7 +482,7 @@ impl Session {
                     && whole
                     && asked.answer.rows.len() < ROWS
                 {
-                    asked.answer.rows.push(values(body));
+                    asked.answer.rows.push(row_values(body));
                 }
             }
             b'C' => {
@@ -569,6 +585,13 @@ impl Session {
                     true => running.deeds.retain(|deed| !task.undoes(deed)),
                     false => running.deeds.extend(task.deed(true)),
                 }
+                if let Task::Guarded(guarded) = task {
+                    running.undos.extend(guarded.undo.take());
+                    if guarded.settles {
+                        running.undos.clear();
+                        running.settled = true;
+                    }
+                }
                 running.changed += task.changed(&tag);
                 if !matches!(task, Task::Sync | Task::Commit) {
                     running.last = tag;
@@ -587,6 +610,13 @@ impl Session {
                     running.tasks.push_front(task);
                 }
             }
+            Next::Tell(tasks, notice) => {
+                running.tasks.pop_front();
+                for task in tasks.into_iter().rev() {
+                    running.tasks.push_front(task);
+                }
+                self.tell_notice(notice);
+            }
             Next::Fail(failure, _) if undoing => {
                 let left = String::from_utf8_lossy(failure.code()).into_owned();
                 tracing::warn!(sqlstate = left, "a failed step could not be undone");
@@ -603,9 +633,12 @@ impl Session {
 
     /// Repetitions that a step gets from the session, behind those that it got as a transaction.
     fn repeats(&self) -> u32 {
-        let undoing = self.procedure.as_ref().is_some_and(|r| r.failure.is_some());
+        let undoing = self
+            .procedure
+            .as_ref()
+            .is_some_and(|r| r.failure.is_some() || r.settled);
         match self.retry_on || undoing {
-            true => self.env.retry.limits.attempts.max(u32::from(undoing)),
+            true => self.env.retry.limits.attempts.max(if undoing { STUBBORN } else { 0 }),
             false => 0,
         }
     }
@@ -617,6 +650,20 @@ impl Session {
         if pause >= LONG_PAUSE {
             self.release_if_settled();
         }
+    }
+
+    fn tell_notice(&mut self, message: String) {
+        let notice = Notice {
+            level: Level::Notice,
+            code: "00000",
+            message,
+            hint: None,
+            once: false,
+            rule: REBUILD.into(),
+        };
+        let mut notices = self.notices(&[notice]);
+        self.take_passing_of_lease();
+        self.cout.tail().append(&mut notices);
     }
 
     fn tell_progress(&mut self) {
@@ -765,6 +812,11 @@ impl Session {
                 ClientError::error(loss.code, "the upstream connection was lost")
             }
         };
+        if !running.undos.is_empty() && running.failure.is_none() && !loss.ends && self.pin.is_none() {
+            // Nothing of it is to stay.
+            running.fail(Failure::Own(error), None);
+            return Ok(());
+        }
         // All is told already when it is in doubt.
         if doubtful {
             running.deeds.clear();
@@ -893,40 +945,4 @@ fn step(changes: bool) -> Option<Note> {
         writes: changes,
         ..Note::default()
     })
-}
-
-/// Values of a DataRow in text format.
-fn values(body: &[u8]) -> Vec<Option<String>> {
-    let mut values = Vec::new();
-    let mut rest = body.get(2..).unwrap_or_default();
-    while let Some((length, behind)) = rest.split_first_chunk::<4>() {
-        let length = i32::from_be_bytes(*length);
-        let Ok(length) = usize::try_from(length) else {
-            values.push(None);
-            rest = behind;
-            continue;
-        };
-        let Some((value, behind)) = behind.split_at_checked(length) else {
-            break;
-        };
-        values.push(Some(String::from_utf8_lossy(value).into_owned()));
-        rest = behind;
-    }
-    values
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_are_read() {
-        let row = b"\0\x03\0\0\0\x02ab\xff\xff\xff\xff\0\0\0\0";
-        assert_eq!(
-            values(row),
-            [Some("ab".to_owned()), None, Some(String::new())]
-        );
-        assert_eq!(values(b"\0\x01\0\0\0\x09ab"), []);
-        assert_eq!(values(b""), []);
-    }
 }

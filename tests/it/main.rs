@@ -27,6 +27,7 @@ mod message;
 mod ports;
 mod postgres;
 mod procedures;
+mod rebuilds;
 mod proxy;
 mod savepoints;
 mod upstream;

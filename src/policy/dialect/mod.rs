@@ -12,6 +12,7 @@ mod function;
 mod grant;
 mod index;
 mod name;
+pub mod rebuild;
 mod role;
 mod select;
 mod sequence;
@@ -29,7 +30,7 @@ use self::survey::Survey;
 use super::rules::{Rule, Strict};
 use super::{
     Action, ActionKind, Answer, Decision, LargeDml, Level, Notice, Procedure, Rewrite, Rules,
-    SessionFacts, Step,
+    SessionFacts, Step, TableRebuild,
 };
 use crate::config::schema::Dialect;
 use crate::sql::tree::{self, PrintError, Ref};
@@ -451,6 +452,7 @@ fn switched(facts: &SessionFacts, name: &str, value: &str) -> bool {
     let switches = &facts.switches;
     match name {
         "large_dml" => (switches.large_dml == LargeDml::Batch) == (value == "batch"),
+        "table_rebuild" => (switches.table_rebuild == TableRebuild::Reject) == (value == "reject"),
         "index_wait" => switches.index_wait == (value == "on"),
         "savepoints" => switches.savepoints == (value == "emulate"),
         _ => false,
@@ -514,7 +516,9 @@ constructs! {
     "adds_unique" => Code::Find(alter::adds_unique),
     "add_foreign_key_early" => Code::Find(alter::adds_foreign_key),
     "add_unique" => Code::Change(alter::add_unique),
-    "add_primary_key" => Code::Emulate(alter::add_primary_key),
+    "add_primary_key" => Code::Change(rebuild::add_primary_key),
+    "drop_primary_key" => Code::Change(rebuild::drop_primary_key),
+    "alter_column_type" => Code::Change(rebuild::alter_type),
     "add_constraint_other" => Code::Find(alter::add_constraint_other),
     "validate_constraint" => Code::Change(alter::validate_constraint),
     "add_identity" => Code::Change(alter::add_identity),

@@ -8,7 +8,7 @@ pub(super) fn quoted(name: &str) -> String {
 }
 
 /// A constant in quotes.
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     // Backslashes mean themselves whatever standard_conforming_strings says.
     match text.contains('\\') {
         true => format!(" E'{}'", text.replace('\\', "\\\\").replace('\'', "''")),

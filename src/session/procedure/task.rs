@@ -11,6 +11,7 @@ use crate::wire::reply::ClientError;
 use crate::wire::sqlstate::{self, SqlState};
 
 use super::catalog;
+use super::rebuild::{Comparing, Copying, Guarded, Rebuilding, Renaming};
 use super::words;
 
 /// Characters of a statement that messages show.
@@ -80,7 +81,7 @@ impl Request {
         }
     }
 
-    fn look(sql: String) -> Self {
+    pub fn look(sql: String) -> Self {
         Self::Text {
             sql,
             bound: false,
@@ -121,6 +122,8 @@ pub(in crate::session) enum Next {
     Skip(&'static str, String),
     /// Others take its place.
     Become(Vec<Task>),
+    /// The same, and a NOTICE says what is going on.
+    Tell(Vec<Task>, String),
     /// It cannot be done; what undoes its part, if anything does.
     Fail(Failure, Option<String>),
 }
@@ -142,6 +145,16 @@ pub(in crate::session) enum Task {
     Columns(Making),
     /// Finds the tables that refer to those that are emptied.
     Referring(Truncation),
+    /// Finds out how a table is made anew.
+    Rebuild(Box<Rebuilding>),
+    /// A statement of that.
+    Guarded(Guarded),
+    /// Copies the rows.
+    Copy(Copying),
+    /// Counts them.
+    Compare(Comparing),
+    /// Names a sequence.
+    Rename(Renaming),
     /// Finds the numbered columns of a table, to number them from the start.
     Numbered(TableName),
 }
@@ -297,6 +310,15 @@ impl Work {
     fn steps(rewrite: &Rewrite, manner: Manner) -> Self {
         let last = rewrite.steps.len().saturating_sub(1);
         let task = |(at, step): (usize, &Step)| match (step.kind, &step.table) {
+            (StepKind::Rebuild, _) => match &step.rebuild {
+                Some(rebuild) => {
+                    Task::Rebuild(Box::new(Rebuilding::new(rebuild, &step.sql, manner.rows)))
+                }
+                None => Task::Statement {
+                    step: step.clone(),
+                    bound: false,
+                },
+            },
             (StepKind::Job, _) => Task::Job(Job {
                 step: step.clone(),
                 // What comes behind it needs it done.
@@ -354,6 +376,11 @@ impl Task {
                 Some(id) => Request::look(catalog::job(id)),
             },
             Self::Batches(batches) => batches.request(),
+            Self::Rebuild(rebuilding) => rebuilding.request(),
+            Self::Guarded(guarded) => guarded.request(),
+            Self::Copy(copying) => copying.request(),
+            Self::Compare(comparing) => comparing.request(),
+            Self::Rename(renaming) => renaming.request(),
             Self::Columns(making) => making.request(),
             Self::Referring(truncation) => Request::look(catalog::referring(&truncation.tables)),
             Self::Numbered(table) => Request::look(catalog::numbered(table)),
@@ -366,7 +393,11 @@ impl Task {
             return self.refused(error);
         }
         match self {
-            Self::Sync | Self::Commit | Self::Statement { .. } => Next::Done,
+            Self::Sync | Self::Commit | Self::Statement { .. } | Self::Guarded(_) => Next::Done,
+            Self::Rebuild(rebuilding) => rebuilding.answered(&answer),
+            Self::Copy(copying) => copying.answered(&answer),
+            Self::Compare(comparing) => comparing.answered(&answer),
+            Self::Rename(renaming) => renaming.answered(&answer),
             Self::Job(job) => job.answered(&answer),
             Self::Batches(batches) => batches.answered(&answer),
             Self::Columns(making) => making.answered(&answer),
@@ -380,6 +411,11 @@ impl Task {
         let is = |known: &SqlState| known.as_bytes() == code;
         match self {
             Self::Statement { step, .. } if step.tolerate.iter().any(is) => Next::Done,
+            Self::Guarded(guarded) if guarded.tolerates_code(code) => Next::Done,
+            Self::Copy(copying) if is(&sqlstate::PROGRAM_LIMIT_EXCEEDED) && copying.can_take_less() => {
+                copying.take_less();
+                Next::Again
+            }
             Self::Job(job) if job.id.is_none() && job.step.tolerate.iter().any(is) => Next::Done,
             Self::Job(job) if job.id.is_some() => {
                 let undo = job.step.undo.take();
@@ -440,6 +476,7 @@ impl Task {
                 shown(&job.step.sql)
             )),
             Self::Batches(batches) if batches.runs > 0 => Some(batches.tale()),
+            Self::Copy(copying) => Some(copying.tale()),
             _ => None,
         }
     }
@@ -450,6 +487,9 @@ impl Task {
             Self::Commit if complete => Some("COMMIT of the transaction before".to_owned()),
             Self::Statement { step, .. } if complete => Some(shown(&step.sql)),
             Self::Job(job) if complete => Some(shown(&job.step.sql)),
+            Self::Guarded(guarded) if complete && (guarded.stays || guarded.settles) => {
+                Some(shown(guarded.sql()))
+            }
             Self::Batches(batches) if batches.runs > 0 => Some(batches.tale()),
             _ => None,
         }
@@ -462,7 +502,14 @@ impl Task {
             Self::Statement { step, .. } => shown(&step.sql),
             Self::Job(job) => shown(&job.step.sql),
             Self::Batches(batches) => format!("a batch of table {}", batches.table.0),
-            Self::Columns(_) | Self::Referring(_) | Self::Numbered(_) => {
+            Self::Guarded(guarded) => shown(guarded.sql()),
+            Self::Copy(copying) => copying.tale(),
+            Self::Columns(_)
+            | Self::Referring(_)
+            | Self::Numbered(_)
+            | Self::Rebuild(_)
+            | Self::Compare(_)
+            | Self::Rename(_) => {
                 "a look into the catalog".to_owned()
             }
         }
@@ -484,6 +531,17 @@ fn shown(sql: &str) -> String {
 }
 
 impl Job {
+    /// One that is waited for.
+    pub fn waited_for(step: Step) -> Self {
+        Self {
+            step,
+            leaves: false,
+            id: None,
+            looks: 0,
+            status: String::new(),
+        }
+    }
+
     fn answered(&mut self, answer: &Answer) -> Next {
         if self.id.is_some() {
             return self.looked(answer);
@@ -540,6 +598,17 @@ impl Batches {
             bound: false,
             changed: 0,
             runs: 0,
+        }
+    }
+
+    /// A text for one batch of a table with this key.
+    pub fn keyed(text: String, table: TableName, rows: u32, key: Vec<String>) -> Self {
+        Self {
+            key: key
+                .iter()
+                .map(|column| column.trim_matches('"').replace("\"\"", "\""))
+                .collect(),
+            ..Self::new(Form::Text(text), table, rows)
         }
     }
 
