@@ -7,6 +7,7 @@
 mod cache;
 pub mod dialect;
 pub mod facts;
+mod locks;
 pub mod lookup;
 pub mod rules;
 pub mod settings;
@@ -17,6 +18,7 @@ mod transaction;
 use std::sync::Arc;
 
 pub use cache::Cache;
+pub use locks::{AdvisoryLock, LockArgument, LockCall, LockWish};
 pub use facts::{
     DdlInTransaction, LargeDml, Month, NotAMonth, SessionFacts, Switches, TableRebuild,
     TransactionFacts,
@@ -231,7 +233,7 @@ pub enum Procedure {
     /// UPDATE, DELETE or INSERT … SELECT in batches, in the order of a primary key.
     Batch(Batch),
     /// Advisory lock functions.
-    AdvisoryLock,
+    AdvisoryLock(AdvisoryLock),
     /// LOCK TABLE in a mode that excludes others.
     LockTable {
         /// The tables.
@@ -278,7 +280,7 @@ impl Procedure {
             Self::Savepoint(_)
             | Self::Release(_)
             | Self::RollbackTo(_)
-            | Self::AdvisoryLock
+            | Self::AdvisoryLock(_)
             | Self::LockTable { .. }
             | Self::TemporaryTable => false,
         }
@@ -292,7 +294,7 @@ impl Procedure {
             Self::Truncate { .. } => "truncate",
             Self::CreateTableAs { .. } => "create_table_as",
             Self::Batch(_) => "batch",
-            Self::AdvisoryLock => "advisory_lock",
+            Self::AdvisoryLock(_) => "advisory_lock",
             Self::LockTable { .. } => "lock_table",
             Self::TemporaryTable => "temporary_table",
         }

@@ -15,7 +15,7 @@ use crate::auth::{self, Arrival, Identity};
 use crate::net::{Peer, Socket, Stream};
 use crate::pool::{Pool, Transfer};
 use crate::session::{
-    Alarm, Control, Insight, PolicyEnv, Profiles, Registry, RetryEnv, Session, SessionEnv, Verdicts,
+    Alarm, Control, Insight, Locks, PolicyEnv, Profiles, Registry, RetryEnv, Session, SessionEnv, Verdicts,
 };
 use crate::telemetry::tally::WorkerTally;
 use crate::wire::reply::ClientError;
@@ -66,6 +66,8 @@ struct Worker {
     draining: Cell<bool>,
     alarm: Rc<Alarm>,
     verdicts: Rc<Verdicts>,
+    /// Advisory locks, of each pool's database.
+    locks: Vec<Rc<Locks>>,
 }
 
 /// A session as the worker watches it.
@@ -86,7 +88,12 @@ pub(super) async fn run(
 ) {
     let pools = shared.pools(index, &tally);
     let verdicts = Rc::new(Verdicts::new(Arc::clone(shared.ruling())));
+    let locks = pools
+        .iter()
+        .map(|pool| Rc::new(Locks::new(Rc::clone(pool))));
+    let locks = locks.collect();
     let worker = Rc::new(Worker {
+        locks,
         index,
         shared,
         tally,
@@ -281,6 +288,7 @@ impl Worker {
             kept: entry.kept.clone(),
             alarm: Rc::clone(&self.alarm),
             policy: self.policy(entry),
+            locks: Rc::clone(&self.locks[entry.pool]),
         };
         let session = self.next.get();
         self.next.set(session + 1);

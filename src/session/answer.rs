@@ -181,6 +181,7 @@ impl Session {
                 .map(|name| (name.to_owned(), TEXT))
                 .to_vec(),
             rows: rows.collect(),
+            unlocks: false,
         };
         let sent = rows.query();
         let told = Told::quietly(Reply::Rows(rows, "SHOW".to_owned()));
@@ -419,6 +420,7 @@ impl Session {
             Act::DiscardAll => {
                 let change = self.names.clear();
                 self.names.keep(&change);
+                self.advisory.free_of_session();
                 self.reset_all(out);
             }
             Act::Deallocate(None) => {

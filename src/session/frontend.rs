@@ -15,6 +15,7 @@ use crate::wire::frontend::{self, LayoutError};
 use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
+use super::advisory::lost_lock;
 use super::conflict::sent;
 use super::cursor::is_about_cursors;
 use super::deallocate::translate;
@@ -66,6 +67,9 @@ impl Session {
     pub(super) fn take_frames(&mut self) -> Result<bool, End> {
         if self.cin.unread().is_empty() || self.terminating {
             return Ok(false);
+        }
+        if self.advisory.has_lost() {
+            return Err(self.end_with(lost_lock()));
         }
         let mut input = std::mem::take(&mut self.cin);
         let outcome = self.take_from(&mut input);
@@ -1309,7 +1313,8 @@ impl Session {
         let resolved = self.resolve(head.statement);
         let portal = self.note_portal(head.portal, resolved.prepared.as_ref());
         if portal.is_some() && bytes.len() == total {
-            self.keep_values(frontend::bind_parameters(&body[head.length..])?);
+            let rest = &body[head.length..];
+            self.keep_values(frontend::bind_parameters(rest)?, rest);
         }
         let opts_out = resolved
             .prepared
@@ -1347,13 +1352,18 @@ impl Session {
     }
 
     /// The values of the portal that was bound last, should its statement be run in several.
-    fn keep_values(&mut self, values: &[u8]) {
+    /// `bind`: all behind the names of its Bind.
+    fn keep_values(&mut self, values: &[u8], bind: &[u8]) {
         if let Some(portal) = self.portals.last_mut()
             && let Some(prepared) = &portal.prepared
             && let Some(verdict) = &prepared.verdict
-            && verdict.alone().is_some_and(Part::is_procedure)
+            && let Some(part) = verdict.alone()
+            && part.is_procedure()
         {
-            portal.values = Some(values.into());
+            portal.values = Some(match part.locks() {
+                Some(_) => bind.into(),
+                None => values.into(),
+            });
         }
     }
 

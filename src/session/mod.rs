@@ -5,6 +5,7 @@
 //! the answers (`backend`).
 
 mod abandon;
+mod advisory;
 mod answer;
 mod backend;
 mod conflict;
@@ -29,6 +30,7 @@ mod value;
 mod verdict;
 mod welcome;
 
+pub use advisory::Locks;
 pub use conflict::RetryEnv;
 pub use control::Control;
 pub use deadline::Alarm;

@@ -5,6 +5,7 @@
 //! is asked and what answers mean is in [`task`]; here is how it is sent, stopped and ended.
 
 mod catalog;
+mod locking;
 mod rebuild;
 mod task;
 mod words;
@@ -28,6 +29,7 @@ use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError, Severity};
 use crate::wire::sqlstate;
 
+use self::locking::Locking;
 use self::rebuild::Guarded;
 use self::task::{Answer, Failure, Manner, Next, Request, Tag, Task, Work};
 use super::abandon::Loss;
@@ -86,6 +88,8 @@ pub(super) struct Running {
     tag: Tag,
     reply: Reply,
     parameters: Option<Parameters>,
+    /// Advisory locks that are taken when the rest is done.
+    locking: Option<Locking>,
     /// What begins a transaction block behind it, if the client is in one.
     block: Option<Vec<u8>>,
     /// A request was sent, of which this is known.
@@ -132,6 +136,7 @@ impl Running {
             tag: work.tag,
             reply,
             parameters,
+            locking: None,
             block: None,
             asked: None,
             pause: None,
@@ -191,7 +196,10 @@ pub(super) fn refusal(decision: &Decision) -> Option<ClientError> {
     let runs = match &decision.action {
         Action::Rewrite(_)
         | Action::Emulate(
-            Procedure::Batch(_) | Procedure::Truncate { .. } | Procedure::CreateTableAs { .. },
+            Procedure::Batch(_)
+            | Procedure::Truncate { .. }
+            | Procedure::CreateTableAs { .. }
+            | Procedure::AdvisoryLock(_),
         ) => true,
         _ => decision.placement == Placement::AfterCommit,
     };
@@ -229,6 +237,9 @@ impl Session {
             reply::put_ready(self.answers(), TransactionStatus::Failed);
             return Taken::All;
         }
+        if let Some(lock) = part.locks() {
+            return self.begin_locking(lock, Reply::Query, &[]);
+        }
         self.begin_part(text, part, Reply::Query, None)
     }
 
@@ -251,6 +262,9 @@ impl Session {
         if values.is_none() {
             self.refuse_parse(words::long_parameters());
             return Taken::All;
+        }
+        if let (Some(lock), Some(bind)) = (part.locks(), values) {
+            return self.begin_locking(lock, Reply::Execute, bind);
         }
         let parameters = values.map(|values| Parameters {
             types: prepared.types.as_ref().into(),
@@ -353,6 +367,9 @@ impl Session {
             }
             Some(_) => return Ok(false),
             None => {}
+        }
+        if running.tasks.is_empty() && running.locking.is_some() {
+            return Ok(self.run_locking(cx));
         }
         if running.stop.is_some() && running.failure.is_none() && !running.settled {
             self.obey_stop();
@@ -781,6 +798,9 @@ impl Session {
         let Some(running) = &mut self.procedure else {
             return Ok(());
         };
+        if running.locking.is_some() {
+            return Err(End::Refuse(fatal(loss.told.clone())));
+        }
         let asked = running.asked.take();
         let open = running
             .tasks

@@ -24,6 +24,7 @@ use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
 use super::abandon::Loss;
+use super::advisory;
 use super::conflict::RetryEnv;
 use super::control::Control;
 use super::deadline::{Alarm, Deadlines};
@@ -76,6 +77,8 @@ pub struct SessionEnv {
     pub alarm: Rc<Alarm>,
     /// Deciding about statements; `None` lets all pass.
     pub policy: Option<PolicyEnv>,
+    /// Advisory locks of the worker's sessions.
+    pub locks: Rc<advisory::Locks>,
 }
 
 /// Why a session ends.
@@ -373,6 +376,8 @@ pub struct Session {
     pub(super) deadlines: Deadlines,
     /// A statement of several transactions is under way.
     pub(super) procedure: Option<Box<Running>>,
+    /// Its advisory locks.
+    pub(super) advisory: advisory::Own,
     /// What is left of the text of the Query at hand.
     pub(super) more: Option<Vec<u8>>,
     /// The client gets this error for the conflict that is not repeated any more.
@@ -393,6 +398,7 @@ impl Session {
         env.tally.clients.add(1);
         let asked = super::welcome::startup_settings(&identity);
         let (defaults, kept) = super::kept::divide(&asked, &env.kept);
+        let advisory = advisory::Own::new(Rc::clone(&env.locks));
         let replay = env
             .retry
             .replay(env.savepoints == config::Savepoints::Emulate);
@@ -463,6 +469,7 @@ impl Session {
             limbo: None,
             deadlines: Deadlines::default(),
             procedure: None,
+            advisory,
             more: None,
             stopped: None,
             turns: 0,
@@ -484,6 +491,7 @@ impl Session {
             match outcome {
                 Ok(true) => {}
                 Ok(false) => {
+                    self.settle_locks();
                     self.control.set_idle(self.is_at_rest());
                     self.arm();
                     return Poll::Pending;

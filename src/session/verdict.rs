@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::Dialect;
 use crate::policy::{
-    self, Action, Answer, Cache, Decision, Level, Month, Notice, Placement, Procedure, Rules,
+    self, Action, AdvisoryLock, Answer, Cache, Decision, Level, Month, Notice, Placement, Procedure, Rules,
     SessionFacts, StepKind, TransactionFacts,
 };
 use crate::sql::statement::ParseError;
@@ -180,6 +180,14 @@ impl Part {
         }
     }
 
+    /// The advisory locks that it asks for.
+    pub fn locks(&self) -> Option<&AdvisoryLock> {
+        match &self.decision.action {
+            Action::Emulate(Procedure::AdvisoryLock(lock)) => Some(lock),
+            _ => None,
+        }
+    }
+
     /// What the server gets in place of such a statement when it is prepared; `None` is the client's
     /// own text.
     pub fn prepared(&self) -> Option<&str> {
@@ -189,6 +197,7 @@ impl Part {
                 rewrite.steps.first().map(|step| step.sql.as_str())
             }
             (Action::Forward, Placement::AfterCommit) => None,
+            (Action::Emulate(Procedure::AdvisoryLock(lock)), _) => Some(&lock.prepared),
             // It may have parameters.
             (Action::Emulate(Procedure::Batch(_)), _) => None,
             _ => Some(""),

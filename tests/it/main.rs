@@ -23,6 +23,7 @@ mod lessons_pool;
 mod lessons_settings;
 mod lessons_statements;
 mod limits;
+mod locks;
 mod message;
 mod ports;
 mod postgres;

@@ -1,5 +1,6 @@
 //! The dialect rules at work: what a rule matches, and what it does.
 
+mod advisory;
 mod alter;
 mod build;
 mod bulk;
@@ -559,8 +560,9 @@ constructs! {
     "function_body" => Code::Find(function::body),
     "grant_system_role" => Code::Find(grant::system_role),
     "newer_expression" => Code::Find(select::newer),
-    "unlock_all" => Code::Answer(select::unlock_all),
-    "advisory_lock" => Code::Emulate(select::advisory_lock),
+    "unlock_all" => Code::Answer(advisory::unlock_all),
+    "advisory_lock" => Code::Emulate(advisory::locks),
+    "advisory_lock_elsewhere" => Code::Find(advisory::elsewhere),
     "setting_function" => Code::Answer(session::setting_function),
     "setting" => Code::Answer(session::setting),
     "set_serializable" => Code::Answer(session::set_serializable),

@@ -117,6 +117,19 @@ fn type_of(command: &AlterTableCmd) -> Result<Option<Reshape>, ClientError> {
     let Some(to) = &definition.type_name else {
         return Ok(None);
     };
+    let simple = |node: &pg_query::Node| {
+        matches!(
+            node.node,
+            Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_) | NodeEnum::ColumnRef(_))
+        )
+    };
+    if !to.typmods.iter().all(simple) {
+        // PostgreSQL's words; the printer has none for others.
+        return Err(ClientError::error(
+            "42601",
+            "type modifiers must be simple constants or identifiers",
+        ));
+    }
     let (printed, using) = printed(definition)?;
     Ok(Some(Reshape::Type {
         column: command.name.clone(),

@@ -7,7 +7,7 @@ use std::fmt::Write;
 /// One who holds a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Holder {
-    /// The session.
+    /// The session, and behind a dot which of its requests for the lock.
     pub session: String,
     /// Others may hold it too.
     pub shared: bool,
@@ -48,7 +48,10 @@ impl Ledger {
     pub fn take(&self, session: &str, shared: bool, now: i64, until: i64) -> Option<Self> {
         let mut left: Vec<Holder> = self.0.clone();
         left.retain(|holder| holder.until > now);
-        let in_its_way = |holder: &Holder| holder.session != session && !(shared && holder.shared);
+        let owner = |id: &str| id.split('.').next().map(str::to_owned);
+        let in_its_way = |holder: &Holder| {
+            owner(&holder.session) != owner(session) && !(shared && holder.shared)
+        };
         if left.iter().any(in_its_way) {
             return None;
         }

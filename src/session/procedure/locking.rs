@@ -1,0 +1,326 @@
+//! A SELECT of advisory lock functions: the session asks for the locks, and waits for them without a
+//! connection, unless its transaction has one.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::policy::{AdvisoryLock, LockArgument};
+use crate::session::advisory::{Given, Part, Wish};
+use crate::session::frontend::Taken;
+use crate::session::limbo::Limbo;
+use crate::session::run::Session;
+use crate::wire::backend::TransactionStatus;
+use crate::wire::frontend;
+use crate::wire::reply::{self, ClientError};
+
+use super::{Reply, Running, Tag, Task, Work};
+
+/// OID of type bool.
+const BOOL: u32 = 16;
+
+/// The locks that a statement asks for.
+pub(super) struct Locking {
+    wishes: Vec<Wish>,
+    /// Name and type of each column.
+    columns: Vec<(String, u32)>,
+    /// Format codes of the columns, as a Bind has them.
+    formats: Vec<u16>,
+    waiting: Option<Pin<Box<dyn Future<Output = Result<Vec<Given>, ClientError>>>>>,
+}
+
+impl std::fmt::Debug for Locking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Locking")
+            .field("wishes", &self.wishes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The values of a Bind and the formats it wants.
+#[derive(Debug, Default)]
+struct Bound<'a> {
+    values: Vec<(bool, Option<&'a [u8]>)>,
+    formats: Vec<u16>,
+}
+
+impl<'a> Bound<'a> {
+    /// Reads a Bind from behind its names; the frame's layout was checked before.
+    fn read(rest: &'a [u8]) -> Option<Self> {
+        let mut at = 0;
+        let number = |at: &mut usize| {
+            let bytes = rest.get(*at..)?.first_chunk::<2>()?;
+            *at += 2;
+            Some(u16::from_be_bytes(*bytes))
+        };
+        let mut formats = Vec::new();
+        for _ in 0..number(&mut at)? {
+            formats.push(number(&mut at)?);
+        }
+        let mut bound = Self::default();
+        for value in 0..usize::from(number(&mut at)?) {
+            let length = rest.get(at..)?.first_chunk::<4>()?;
+            at += 4;
+            let format = match formats.as_slice() {
+                [only] => *only,
+                all => all.get(value).copied().unwrap_or(0),
+            };
+            let length = usize::try_from(i32::from_be_bytes(*length)).ok();
+            let bytes = match length {
+                Some(length) => Some(rest.get(at..at + length)?),
+                None => None,
+            };
+            at += length.unwrap_or(0);
+            bound.values.push((format == 1, bytes));
+        }
+        for _ in 0..number(&mut at)? {
+            bound.formats.push(number(&mut at)?);
+        }
+        Some(bound)
+    }
+
+    /// A parameter, counted from 1; NULL is none.
+    fn number(&self, parameter: usize) -> Result<Option<i64>, ClientError> {
+        let value = parameter.checked_sub(1).and_then(|at| self.values.get(at));
+        let Some((binary, value)) = value else {
+            return Err(ClientError::error(
+                "42P02",
+                format!("there is no parameter ${parameter}"),
+            ));
+        };
+        let Some(value) = value else {
+            return Ok(None);
+        };
+        let read = match (binary, value.len()) {
+            (true, 8) => value.first_chunk().map(|bytes| i64::from_be_bytes(*bytes)),
+            (true, 4) => value
+                .first_chunk()
+                .map(|bytes| i32::from_be_bytes(*bytes).into()),
+            (true, 2) => value
+                .first_chunk()
+                .map(|bytes| i16::from_be_bytes(*bytes).into()),
+            (true, _) => None,
+            (false, _) => std::str::from_utf8(value)
+                .ok()
+                .and_then(|text| text.trim().parse().ok()),
+        };
+        read.map(Some).ok_or_else(|| {
+            let text = String::from_utf8_lossy(value);
+            ClientError::error(
+                "22P02",
+                format!("invalid input syntax for type bigint: \"{text}\""),
+            )
+        })
+    }
+}
+
+impl Session {
+    /// Begins to take locks. `bind`: a Bind from behind its names.
+    pub(super) fn begin_locking(
+        &mut self,
+        lock: &AdvisoryLock,
+        reply: Reply,
+        bind: &[u8],
+    ) -> Taken {
+        let bound = Bound::read(bind).unwrap_or_default();
+        let outcome = self.wishes(lock, &bound);
+        let work = Work {
+            tasks: Vec::new(),
+            tag: Tag::Fixed("SELECT 1".to_owned()),
+        };
+        let mut running = Running::new(work, reply, None);
+        if self.owed.is_unsynced() && self.block() != TransactionStatus::Open {
+            running.tasks.push_front(Task::Sync);
+        }
+        self.start_statement();
+        match outcome {
+            Ok(wishes) => {
+                running.locking = Some(Locking {
+                    wishes,
+                    columns: lock.columns.clone(),
+                    formats: bound.formats,
+                    waiting: None,
+                });
+                self.procedure = Some(Box::new(running));
+            }
+            Err(error) => {
+                running.tasks.clear();
+                self.end_locking(&running, Vec::new(), Err(error));
+            }
+        }
+        Taken::All
+    }
+
+    fn wishes(&self, lock: &AdvisoryLock, bound: &Bound<'_>) -> Result<Vec<Wish>, ClientError> {
+        let timeout = self.timeout("lock_timeout");
+        let open = self.transaction.open
+            || self.begin.is_some()
+            || self.status != TransactionStatus::Idle;
+        let wish = |call: &crate::policy::LockCall| {
+            let mut key = Some(Vec::new());
+            for argument in &call.arguments {
+                let part = match argument {
+                    LockArgument::Constant(number) => number.map(Part::Number),
+                    LockArgument::Parameter(number) => bound.number(*number)?.map(Part::Number),
+                    LockArgument::Expression(text) => Some(Part::Expression(text.clone())),
+                };
+                match (&mut key, part) {
+                    (Some(key), Some(part)) => key.push(part),
+                    _ => key = None,
+                }
+            }
+            Ok(Wish {
+                wish: call.wish,
+                shared: call.shared,
+                transaction: call.transaction,
+                key,
+                database: self.identity.database().to_owned(),
+                timeout,
+                open,
+            })
+        };
+        lock.calls.iter().map(wish).collect()
+    }
+
+    /// Goes on with taking locks.
+    pub(super) fn run_locking(&mut self, cx: &mut Context<'_>) -> bool {
+        // Nobody else waits for a connection because of it.
+        self.release_if_settled();
+        let Some(running) = &mut self.procedure else {
+            return false;
+        };
+        let Some(locking) = &mut running.locking else {
+            return false;
+        };
+        let outcome = match running.stop.take() {
+            Some(error) => Err(error),
+            None => {
+                let wishes = &mut locking.wishes;
+                let waiting = locking
+                    .waiting
+                    .get_or_insert_with(|| self.advisory.carry_out(wishes.clone()));
+                match waiting.as_mut().poll(cx) {
+                    Poll::Pending => return false,
+                    Poll::Ready(outcome) => outcome,
+                }
+            }
+        };
+        let Some(mut running) = self.procedure.take() else {
+            return false;
+        };
+        let shared: Vec<bool> = running
+            .locking
+            .iter()
+            .flat_map(|locking| locking.wishes.iter().map(|wish| wish.shared))
+            .collect();
+        if let Some(locking) = &mut running.locking {
+            // What was asked for and is not waited for any more is given back by the keeper.
+            locking.waiting = None;
+        }
+        self.end_locking(&running, shared, outcome);
+        true
+    }
+
+    fn end_locking(
+        &mut self,
+        running: &Running,
+        shared: Vec<bool>,
+        outcome: Result<Vec<Given>, ClientError>,
+    ) {
+        self.take_passing_of_lease();
+        self.recent.clear();
+        match (outcome, &running.locking) {
+            (Ok(given), Some(locking)) => {
+                let mut frames = Vec::new();
+                for (given, shared) in given.iter().zip(shared) {
+                    if *given == Given::NotHeld {
+                        put_not_held(&mut frames, shared);
+                    }
+                }
+                if running.reply == Reply::Query {
+                    self.names.forget_unnamed();
+                    put_description(&mut frames, &locking.columns);
+                }
+                put_row(&mut frames, &given, &locking.formats);
+                reply::put_command_complete(&mut frames, &running.tag());
+                self.cout.tail().append(&mut frames);
+                self.end_request(running.reply);
+            }
+            (Ok(_), None) => {}
+            (Err(error), _) if running.reply == Reply::Execute => self.refuse_extended(error),
+            (Err(error), _) => {
+                self.more = None;
+                if self.lease.is_some() && self.block() == TransactionStatus::Open {
+                    self.refuse_query(error);
+                    return;
+                }
+                error.put(self.cout.tail());
+                if self.begin.take().is_some() {
+                    self.limbo = Some(Limbo::told(error));
+                    self.status = TransactionStatus::Failed;
+                }
+                self.end_request(Reply::Query);
+            }
+        }
+    }
+
+    /// Gives the locks of a transaction back that is over.
+    pub(in crate::session) fn settle_locks(&mut self) {
+        let over = self.status == TransactionStatus::Idle
+            && self.owed.is_empty()
+            && !self.owed.is_unsynced()
+            && self.begin.is_none()
+            && self.procedure.is_none();
+        if over {
+            self.advisory.free_of_transaction();
+        }
+    }
+}
+
+fn put_not_held(out: &mut Vec<u8>, shared: bool) {
+    let kind = if shared { "ShareLock" } else { "ExclusiveLock" };
+    let message = format!("you don't own a lock of type {kind}");
+    reply::put_notice_of(out, "WARNING", "01000", &message, None);
+}
+
+fn put_description(out: &mut Vec<u8>, columns: &[(String, u32)]) {
+    let mut body = u16::try_from(columns.len())
+        .unwrap_or(u16::MAX)
+        .to_be_bytes()
+        .to_vec();
+    for (name, oid) in columns {
+        body.extend_from_slice(name.as_bytes());
+        // No table, no column of it.
+        body.extend_from_slice(b"\0\0\0\0\0\0\0");
+        body.extend_from_slice(&oid.to_be_bytes());
+        let length: i16 = if *oid == BOOL { 1 } else { 4 };
+        body.extend_from_slice(&length.to_be_bytes());
+        body.extend_from_slice(b"\xff\xff\xff\xff\0\0");
+    }
+    frontend::put(out, b'T', &[&body]);
+}
+
+fn put_row(out: &mut Vec<u8>, given: &[Given], formats: &[u16]) {
+    let mut body = u16::try_from(given.len())
+        .unwrap_or(u16::MAX)
+        .to_be_bytes()
+        .to_vec();
+    for (at, given) in given.iter().enumerate() {
+        let format = match formats {
+            [only] => *only,
+            all => all.get(at).copied().unwrap_or(0),
+        };
+        let value: Option<&[u8]> = match (given, format) {
+            (Given::Null, _) => None,
+            (Given::Void, _) => Some(b""),
+            (Given::Truth(true), 0) => Some(b"t"),
+            (Given::Truth(true), _) => Some(b"\x01"),
+            (Given::Truth(false) | Given::NotHeld, 0) => Some(b"f"),
+            (Given::Truth(false) | Given::NotHeld, _) => Some(b"\0"),
+        };
+        let length = value.map_or(-1, |value| i32::try_from(value.len()).unwrap_or(0));
+        body.extend_from_slice(&length.to_be_bytes());
+        body.extend_from_slice(value.unwrap_or_default());
+    }
+    frontend::put(out, b'D', &[&body]);
+}
