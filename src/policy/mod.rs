@@ -11,6 +11,7 @@ mod locks;
 pub mod lookup;
 pub mod rules;
 pub mod settings;
+pub mod temporary;
 pub mod tenancy;
 mod rebuild;
 mod transaction;

@@ -8,6 +8,7 @@
 //! a transaction of the database.
 
 mod ledger;
+mod tables;
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -51,7 +52,11 @@ pub struct Locks {
     pool: Rc<Pool>,
     held: RefCell<Vec<Rc<Held>>>,
     /// Who gives locks back that nobody waits for, and renews leases.
-    keeper: RefCell<Option<UnboundedSender<Freed>>>,
+    keeper: RefCell<Option<UnboundedSender<Chore>>>,
+    /// What the temporary tables of its sessions are known by.
+    instance: String,
+    /// Others know that it lives.
+    alive: Cell<bool>,
 }
 
 /// A lock that a session holds.
@@ -63,6 +68,17 @@ struct Held {
     /// Nobody else gets the lock before.
     until: Cell<Instant>,
     lost: Cell<bool>,
+}
+
+/// What the keeper is left to do.
+#[derive(Debug)]
+enum Chore {
+    /// Gives a lock back.
+    Free(Freed),
+    /// Drops a temporary table.
+    Drop(String),
+    /// Drops the temporary tables of workers that are gone.
+    Reap,
 }
 
 /// A lock to be given back.
@@ -137,7 +153,7 @@ struct Row {
     before: Instant,
 }
 
-type Waiting<T> = Pin<Box<dyn Future<Output = T>>>;
+pub(super) type Waiting<T> = Pin<Box<dyn Future<Output = T>>>;
 
 impl Locks {
     /// For the sessions of a worker that use this pool.
@@ -147,6 +163,8 @@ impl Locks {
             pool,
             held: RefCell::default(),
             keeper: RefCell::default(),
+            instance: format!("{:012x}", rand::rng().random::<u64>() >> 16),
+            alive: Cell::new(false),
         }
     }
 
@@ -323,12 +341,17 @@ impl Locks {
     /// Leaves it to the keeper to give a lock back.
     fn free(&self, held: &Held) {
         self.forget(held);
+        self.leave(Chore::Free(Freed {
+            key: held.key.clone(),
+            session: held.session.clone(),
+            shared: held.shared,
+        }));
+    }
+
+    fn leave(&self, chore: Chore) {
         if let Some(keeper) = self.keeper.borrow().as_ref() {
-            let _ = keeper.send(Freed {
-                key: held.key.clone(),
-                session: held.session.clone(),
-                shared: held.shared,
-            });
+            // Without a keeper the worker has ended, and leases end by themselves.
+            let _ = keeper.send(chore);
         }
     }
 
@@ -341,18 +364,20 @@ impl Locks {
     fn keep(self: &Rc<Self>) {
         let mut keeper = self.keeper.borrow_mut();
         if keeper.is_none() {
-            let (sender, freed) = unbounded_channel();
-            tokio::task::spawn_local(keep(Rc::clone(self), freed));
+            let (sender, chores) = unbounded_channel();
+            tokio::task::spawn_local(keep(Rc::clone(self), chores));
             *keeper = Some(sender);
         }
     }
 }
 
 /// Renews leases and gives locks back, as long as the worker runs.
-async fn keep(locks: Rc<Locks>, mut freed: UnboundedReceiver<Freed>) {
+async fn keep(locks: Rc<Locks>, mut chores: UnboundedReceiver<Chore>) {
     loop {
-        match timeout(RENEWAL, freed.recv()).await {
-            Ok(Some(freed)) => {
+        match timeout(RENEWAL, chores.recv()).await {
+            Ok(Some(Chore::Drop(real))) => locks.drop_now(&real).await,
+            Ok(Some(Chore::Reap)) => locks.reap().await,
+            Ok(Some(Chore::Free(freed))) => {
                 if let Err(error) = locks.give(&freed).await {
                     let cause = refusal(error).message;
                     tracing::warn!(key = freed.key, cause, "an advisory lock stays until its lease ends");
@@ -368,6 +393,18 @@ async fn keep(locks: Rc<Locks>, mut freed: UnboundedReceiver<Freed>) {
         let due: Vec<Rc<Held>> = locks.held.borrow().iter().filter(due).cloned().collect();
         for held in due {
             locks.renew(&held).await;
+        }
+    }
+}
+
+impl Held {
+    fn new(key: String, session: String, shared: bool) -> Self {
+        Self {
+            key,
+            session,
+            shared,
+            until: Cell::new(Instant::now()),
+            lost: Cell::new(false),
         }
     }
 }
@@ -528,13 +565,7 @@ impl Asking {
             let held = loop {
                 let mut doubt = Doubt {
                     locks: &self.locks,
-                    held: Some(Held {
-                        key: key.to_owned(),
-                        session: id.clone(),
-                        shared: wish.shared,
-                        until: Cell::new(Instant::now()),
-                        lost: Cell::new(false),
-                    }),
+                    held: Some(Held::new(key.to_owned(), id.clone(), wish.shared)),
                 };
                 if let Some(until) = self.locks.take(key, &id, wish.shared).await? {
                     if let Some(held) = doubt.held.take() {
@@ -628,13 +659,11 @@ impl Asking {
         // Should this be given up in the middle, the keeper does it.
         let doubt = Doubt {
             locks: &self.locks,
-            held: Some(Held {
-                key: held.key.clone(),
-                session: held.session.clone(),
-                shared: held.shared,
-                until: Cell::new(held.until.get()),
-                lost: Cell::new(false),
-            }),
+            held: Some(Held::new(
+                held.key.clone(),
+                held.session.clone(),
+                held.shared,
+            )),
         };
         self.locks.forget(held);
         let freed = Freed {
@@ -709,7 +738,7 @@ fn refusal(error: AskError) -> ClientError {
             )
         }
         AskError::Refused(code, message) => {
-            let known = ["22003", "22P02", "42883", "42846", "22012", "42704"];
+            let known = ["42P07", "42P16", "42703", "42701", "42804", "42P17", "54000", "54011", "0A000", "42601", "22003", "22P02", "42883", "42846", "22012", "42704"];
             let code = known.into_iter().find(|known| *known == code);
             ClientError::error(code.unwrap_or(sqlstate::INTERNAL_ERROR), message)
         }

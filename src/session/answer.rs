@@ -30,6 +30,7 @@ pub(super) enum Act {
     Set(Vec<Change>),
     ResetAll,
     DiscardAll,
+    DiscardTemporary,
     /// DEALLOCATE; `None` is all.
     Deallocate(Option<String>),
     /// PREPARE: the name, the query, types of parameters as in a Parse message.
@@ -263,7 +264,7 @@ impl Session {
                     DiscardMode::DiscardAll => done(Act::DiscardAll, "DISCARD ALL"),
                     DiscardMode::DiscardPlans => done(Act::Nothing, "DISCARD PLANS"),
                     DiscardMode::DiscardSequences => done(Act::Nothing, "DISCARD SEQUENCES"),
-                    _ => done(Act::Nothing, "DISCARD TEMP"),
+                    _ => done(Act::DiscardTemporary, "DISCARD TEMP"),
                 }
             }
             (SessionCommand::Deallocate(name), _) => {
@@ -421,8 +422,10 @@ impl Session {
                 let change = self.names.clear();
                 self.names.keep(&change);
                 self.advisory.free_of_session();
+                self.temporary.drop_all();
                 self.reset_all(out);
             }
+            Act::DiscardTemporary => self.temporary.drop_all(),
             Act::Deallocate(None) => {
                 let change = self.names.clear();
                 self.names.keep(&change);

@@ -114,7 +114,20 @@ impl Session {
             // The frame is lent out while the session changes; the buffer itself is not.
             let skipped = self.discarding || self.owed.is_skipping() && header.tag != b'S';
             let told_once = self.told_once.len();
-            let taken = self.take_frame(header, &input.unread()[..end])?;
+            let frame = &input.unread()[..end];
+            let real = matches!(header.tag, b'Q' | b'P')
+                .then(|| self.with_real_names(header.tag, frame))
+                .flatten();
+            let taken = match real {
+                Some(real) => self.take_frame(
+                    frame::Header {
+                        total: real.len(),
+                        ..header
+                    },
+                    &real,
+                )?,
+                None => self.take_frame(header, frame)?,
+            };
             match taken {
                 Taken::All => {
                     self.keep_frame(header.tag, &input.unread()[..header.total], 0, skipped);

@@ -25,6 +25,7 @@ mod run;
 mod savepoint;
 mod script;
 mod state;
+mod temporary;
 mod tentative;
 mod value;
 mod verdict;

@@ -4,8 +4,8 @@
 //! wait meanwhile. The client gets one answer: a tag, or an error that tells what has been done. What
 //! is asked and what answers mean is in [`task`]; here is how it is sent, stopped and ended.
 
+mod aside;
 mod catalog;
-mod locking;
 mod rebuild;
 mod task;
 mod words;
@@ -29,7 +29,7 @@ use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError, Severity};
 use crate::wire::sqlstate;
 
-use self::locking::Locking;
+use self::aside::Aside;
 use self::rebuild::Guarded;
 use self::task::{Answer, Failure, Manner, Next, Request, Tag, Task, Work};
 use super::abandon::Loss;
@@ -88,8 +88,8 @@ pub(super) struct Running {
     tag: Tag,
     reply: Reply,
     parameters: Option<Parameters>,
-    /// Advisory locks that are taken when the rest is done.
-    locking: Option<Locking>,
+    /// What is done when the rest is done.
+    aside: Option<Aside>,
     /// What begins a transaction block behind it, if the client is in one.
     block: Option<Vec<u8>>,
     /// A request was sent, of which this is known.
@@ -136,7 +136,7 @@ impl Running {
             tag: work.tag,
             reply,
             parameters,
-            locking: None,
+            aside: None,
             block: None,
             asked: None,
             pause: None,
@@ -199,7 +199,8 @@ pub(super) fn refusal(decision: &Decision) -> Option<ClientError> {
             Procedure::Batch(_)
             | Procedure::Truncate { .. }
             | Procedure::CreateTableAs { .. }
-            | Procedure::AdvisoryLock(_),
+            | Procedure::AdvisoryLock(_)
+            | Procedure::TemporaryTable,
         ) => true,
         _ => decision.placement == Placement::AfterCommit,
     };
@@ -240,6 +241,9 @@ impl Session {
         if let Some(lock) = part.locks() {
             return self.begin_locking(lock, Reply::Query, &[]);
         }
+        if part.makes_temporary() {
+            return self.begin_temporary(part, Reply::Query);
+        }
         self.begin_part(text, part, Reply::Query, None)
     }
 
@@ -265,6 +269,9 @@ impl Session {
         }
         if let (Some(lock), Some(bind)) = (part.locks(), values) {
             return self.begin_locking(lock, Reply::Execute, bind);
+        }
+        if part.makes_temporary() {
+            return self.begin_temporary(part, Reply::Execute);
         }
         let parameters = values.map(|values| Parameters {
             types: prepared.types.as_ref().into(),
@@ -368,8 +375,8 @@ impl Session {
             Some(_) => return Ok(false),
             None => {}
         }
-        if running.tasks.is_empty() && running.locking.is_some() {
-            return Ok(self.run_locking(cx));
+        if running.tasks.is_empty() && running.aside.is_some() {
+            return Ok(self.run_aside(cx));
         }
         if running.stop.is_some() && running.failure.is_none() && !running.settled {
             self.obey_stop();
@@ -798,7 +805,7 @@ impl Session {
         let Some(running) = &mut self.procedure else {
             return Ok(());
         };
-        if running.locking.is_some() {
+        if running.aside.is_some() {
             return Err(End::Refuse(fatal(loss.told.clone())));
         }
         let asked = running.asked.take();

@@ -37,6 +37,7 @@ use super::reset::Inserted;
 use super::savepoint::Savepoints;
 use super::script::{Places, ToldOf};
 use super::state::SettingsState;
+use super::temporary::Temporary;
 use super::tentative::Tentative;
 use super::verdict::{PolicyEnv, Verdict};
 use super::welcome::Profiles;
@@ -378,6 +379,8 @@ pub struct Session {
     pub(super) procedure: Option<Box<Running>>,
     /// Its advisory locks.
     pub(super) advisory: advisory::Own,
+    /// Its temporary tables.
+    pub(super) temporary: Temporary,
     /// What is left of the text of the Query at hand.
     pub(super) more: Option<Vec<u8>>,
     /// The client gets this error for the conflict that is not repeated any more.
@@ -398,6 +401,7 @@ impl Session {
         env.tally.clients.add(1);
         let asked = super::welcome::startup_settings(&identity);
         let (defaults, kept) = super::kept::divide(&asked, &env.kept);
+        let temporary = Temporary::new(Rc::clone(&env.locks));
         let advisory = advisory::Own::new(Rc::clone(&env.locks));
         let replay = env
             .retry
@@ -470,6 +474,7 @@ impl Session {
             deadlines: Deadlines::default(),
             procedure: None,
             advisory,
+            temporary,
             more: None,
             stopped: None,
             turns: 0,

@@ -188,6 +188,14 @@ impl Part {
         }
     }
 
+    /// It makes a temporary table.
+    pub fn makes_temporary(&self) -> bool {
+        matches!(
+            self.decision.action,
+            Action::Emulate(Procedure::TemporaryTable)
+        )
+    }
+
     /// What the server gets in place of such a statement when it is prepared; `None` is the client's
     /// own text.
     pub fn prepared(&self) -> Option<&str> {
@@ -406,14 +414,27 @@ impl Session {
         }
     }
 
+    /// What policy makes of a statement outside any transaction.
+    pub(super) fn decide_alone(&self, statement: &Statement) -> Option<Decision> {
+        let policy = self.env.policy.as_ref()?;
+        let known = policy.verdicts.known();
+        let facts = SessionFacts {
+            transaction: TransactionFacts::default(),
+            ..self.facts(policy.profile, known.as_of)
+        };
+        Some(policy::decide(statement, &facts, &known.rules))
+    }
+
     /// A Query of this verdict was taken.
     pub(super) fn note_queried(&mut self, verdict: &Verdict) {
         self.transaction = verdict.after;
+        self.note_transaction_end(verdict);
     }
 
     /// A portal of a statement of this kind was executed, in the extended protocol.
     pub(super) fn note_executed(&mut self, verdict: &Verdict) {
         use pg_query::protobuf::TransactionStmtKind as Control;
+        self.note_transaction_end(verdict);
         match verdict.kind {
             Some(Kind::Ddl) => self.transaction.ddl = true,
             Some(Kind::Write | Kind::Lock) => self.transaction.wrote = true,
@@ -424,6 +445,14 @@ impl Session {
                 self.transaction = TransactionFacts::default()
             }
             _ => {}
+        }
+    }
+
+    /// Temporary tables of a transaction that is rolled back go.
+    fn note_transaction_end(&mut self, verdict: &Verdict) {
+        use pg_query::protobuf::TransactionStmtKind as Control;
+        if let Some(Kind::Transaction(Control::TransStmtRollback)) = verdict.kind {
+            self.temporary.note_end(true);
         }
     }
 

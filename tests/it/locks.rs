@@ -178,7 +178,7 @@ fn migrations_serialise() {
     set_up(&mut setter, "create table history (id int primary key)");
     let addresses: Vec<_> = proxies.iter().map(Proxy::address).collect();
     let run = |address: String| {
-        let mut client = Client::login(&address, &crate::client::Login::new(crate::proxy::ROLE, "app")).unwrap();
+        let mut client = Client::login(&address, &crate::client::Login::new(crate::postgres::ROLE, "app")).unwrap();
         client.run("select pg_advisory_lock(4242)");
         let done = client.scalar("select count(*) from history");
         std::thread::sleep(Duration::from_millis(100));

@@ -38,7 +38,7 @@ const SHAPE: &str = "select string_agg(attname || ' ' || format_type(atttypid, a
     case when attnotnull then ' !' else '' end, ', ' order by attnum) \
     from pg_attribute where attrelid = 't'::regclass and attnum > 0 and not attisdropped";
 
-const CONSTRAINTS: &str = "select string_agg(conname || ' ' || contype || case when convalidated \
+const CONSTRAINTS: &str = "select string_agg(conname || ' ' || contype::text || case when convalidated \
     then '' else ' not valid' end, ', ' order by conname) from pg_constraint \
     where conrelid in ('t'::regclass, 'child'::regclass) and contype <> 'n'";
 

@@ -295,7 +295,7 @@ impl Rebuilding {
             Stage::Obstacles => Request::look(obstacles_query(oid)),
             Stage::Rights => Request::look(rights_query(oid)),
             Stage::Rows => Request::look(format!(
-                "SELECT count(*) FROM (SELECT 1 FROM {} LIMIT {}) AS some",
+                "SELECT count(*) FROM (SELECT 1 FROM {} LIMIT {}) AS some_rows",
                 self.table(),
                 ONE_TRANSACTION + 1
             )),

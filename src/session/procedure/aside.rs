@@ -1,12 +1,11 @@
-//! A SELECT of advisory lock functions: the session asks for the locks, and waits for them without a
-//! connection, unless its transaction has one.
+//! What the session does aside from its connection, and waits for without one, unless its transaction
+//! has one: a SELECT of advisory lock functions, and CREATE TEMP TABLE.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::policy::{AdvisoryLock, LockArgument};
-use crate::session::advisory::{Given, Part, Wish};
+use crate::session::advisory::{Given, Part, Waiting, Wish};
+use crate::session::temporary::Table;
 use crate::session::frontend::Taken;
 use crate::session::limbo::Limbo;
 use crate::session::run::Session;
@@ -19,20 +18,25 @@ use super::{Reply, Running, Tag, Task, Work};
 /// OID of type bool.
 const BOOL: u32 = 16;
 
-/// The locks that a statement asks for.
-pub(super) struct Locking {
-    wishes: Vec<Wish>,
-    /// Name and type of each column.
+/// What is done aside from the session's connection: the locks that a statement asks for, or a
+/// temporary table.
+pub(super) struct Aside {
+    /// Name and type of each column; none if there is no row.
     columns: Vec<(String, u32)>,
     /// Format codes of the columns, as a Bind has them.
     formats: Vec<u16>,
-    waiting: Option<Pin<Box<dyn Future<Output = Result<Vec<Given>, ClientError>>>>>,
+    /// Which of the locks are shared.
+    shared: Vec<bool>,
+    /// The temporary table that is there then.
+    makes: Option<Table>,
+    waiting: Waiting<Result<Vec<Given>, ClientError>>,
 }
 
-impl std::fmt::Debug for Locking {
+impl std::fmt::Debug for Aside {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Locking")
-            .field("wishes", &self.wishes)
+        f.debug_struct("Aside")
+            .field("columns", &self.columns)
+            .field("makes", &self.makes)
             .finish_non_exhaustive()
     }
 }
@@ -124,31 +128,57 @@ impl Session {
     ) -> Taken {
         let bound = Bound::read(bind).unwrap_or_default();
         let outcome = self.wishes(lock, &bound);
+        match outcome {
+            Ok(wishes) => {
+                let aside = Aside {
+                    columns: lock.columns.clone(),
+                    formats: bound.formats,
+                    shared: wishes.iter().map(|wish| wish.shared).collect(),
+                    makes: None,
+                    waiting: self.advisory.carry_out(wishes),
+                };
+                self.begin_aside(aside, "SELECT 1", reply);
+            }
+            Err(error) => self.end_aside(None, "SELECT 1", reply, Err(error)),
+        }
+        Taken::All
+    }
+
+    /// Begins to make a temporary table.
+    pub(super) fn begin_temporary(&mut self, part: &crate::session::verdict::Part, reply: Reply) -> Taken {
+        const TAG: &str = "CREATE TABLE";
+        self.take_passing_of_lease();
+        match self.making_of(part) {
+            Ok(Some(making)) => {
+                self.answers().extend_from_slice(&making.notices);
+                let made = self.env.locks.make_table(making.steps);
+                let aside = Aside {
+                    columns: Vec::new(),
+                    formats: Vec::new(),
+                    shared: Vec::new(),
+                    makes: Some(making.table),
+                    waiting: Box::pin(async move { made.await.map(|()| Vec::new()) }),
+                };
+                self.begin_aside(aside, TAG, reply);
+            }
+            Ok(None) => self.end_aside(None, TAG, reply, Ok(Vec::new())),
+            Err(error) => self.end_aside(None, TAG, reply, Err(error)),
+        }
+        Taken::All
+    }
+
+    fn begin_aside(&mut self, aside: Aside, tag: &str, reply: Reply) {
         let work = Work {
             tasks: Vec::new(),
-            tag: Tag::Fixed("SELECT 1".to_owned()),
+            tag: Tag::Fixed(tag.to_owned()),
         };
         let mut running = Running::new(work, reply, None);
         if self.owed.is_unsynced() && self.block() != TransactionStatus::Open {
             running.tasks.push_front(Task::Sync);
         }
+        running.aside = Some(aside);
         self.start_statement();
-        match outcome {
-            Ok(wishes) => {
-                running.locking = Some(Locking {
-                    wishes,
-                    columns: lock.columns.clone(),
-                    formats: bound.formats,
-                    waiting: None,
-                });
-                self.procedure = Some(Box::new(running));
-            }
-            Err(error) => {
-                running.tasks.clear();
-                self.end_locking(&running, Vec::new(), Err(error));
-            }
-        }
-        Taken::All
+        self.procedure = Some(Box::new(running));
     }
 
     fn wishes(&self, lock: &AdvisoryLock, bound: &Bound<'_>) -> Result<Vec<Wish>, ClientError> {
@@ -182,73 +212,71 @@ impl Session {
         lock.calls.iter().map(wish).collect()
     }
 
-    /// Goes on with taking locks.
-    pub(super) fn run_locking(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Goes on with what is done aside.
+    pub(super) fn run_aside(&mut self, cx: &mut Context<'_>) -> bool {
         // Nobody else waits for a connection because of it.
         self.release_if_settled();
         let Some(running) = &mut self.procedure else {
             return false;
         };
-        let Some(locking) = &mut running.locking else {
+        let Some(aside) = &mut running.aside else {
             return false;
         };
         let outcome = match running.stop.take() {
             Some(error) => Err(error),
-            None => {
-                let wishes = &mut locking.wishes;
-                let waiting = locking
-                    .waiting
-                    .get_or_insert_with(|| self.advisory.carry_out(wishes.clone()));
-                match waiting.as_mut().poll(cx) {
-                    Poll::Pending => return false,
-                    Poll::Ready(outcome) => outcome,
-                }
-            }
+            None => match aside.waiting.as_mut().poll(cx) {
+                Poll::Pending => return false,
+                Poll::Ready(outcome) => outcome,
+            },
         };
         let Some(mut running) = self.procedure.take() else {
             return false;
         };
-        let shared: Vec<bool> = running
-            .locking
-            .iter()
-            .flat_map(|locking| locking.wishes.iter().map(|wish| wish.shared))
-            .collect();
-        if let Some(locking) = &mut running.locking {
-            // What was asked for and is not waited for any more is given back by the keeper.
-            locking.waiting = None;
+        // What was asked for and is not waited for any more is given back by the keeper.
+        let aside = running.aside.take();
+        if let Some(table) = aside.as_ref().and_then(|aside| aside.makes.clone()) {
+            match &outcome {
+                Ok(_) => self.temporary.add(table),
+                Err(_) => self.env.locks.drop_table(&table.real),
+            }
         }
-        self.end_locking(&running, shared, outcome);
+        let tag = running.tag();
+        self.end_aside(aside, &tag, running.reply, outcome);
         true
     }
 
-    fn end_locking(
+    fn end_aside(
         &mut self,
-        running: &Running,
-        shared: Vec<bool>,
+        aside: Option<Aside>,
+        tag: &str,
+        reply: Reply,
         outcome: Result<Vec<Given>, ClientError>,
     ) {
         self.take_passing_of_lease();
         self.recent.clear();
-        match (outcome, &running.locking) {
-            (Ok(given), Some(locking)) => {
+        match outcome {
+            Ok(given) => {
                 let mut frames = Vec::new();
-                for (given, shared) in given.iter().zip(shared) {
-                    if *given == Given::NotHeld {
-                        put_not_held(&mut frames, shared);
+                if let Some(aside) = aside.filter(|aside| !aside.columns.is_empty()) {
+                    for (given, shared) in given.iter().zip(&aside.shared) {
+                        if *given == Given::NotHeld {
+                            put_not_held(&mut frames, *shared);
+                        }
                     }
+                    if reply == Reply::Query {
+                        put_description(&mut frames, &aside.columns);
+                    }
+                    put_row(&mut frames, &given, &aside.formats);
                 }
-                if running.reply == Reply::Query {
+                if reply == Reply::Query {
                     self.names.forget_unnamed();
-                    put_description(&mut frames, &locking.columns);
                 }
-                put_row(&mut frames, &given, &locking.formats);
-                reply::put_command_complete(&mut frames, &running.tag());
+                reply::put_command_complete(&mut frames, tag);
                 self.cout.tail().append(&mut frames);
-                self.end_request(running.reply);
+                self.end_request(reply);
             }
-            (Ok(_), None) => {}
-            (Err(error), _) if running.reply == Reply::Execute => self.refuse_extended(error),
-            (Err(error), _) => {
+            Err(error) if reply == Reply::Execute => self.refuse_extended(error),
+            Err(error) => {
                 self.more = None;
                 if self.lease.is_some() && self.block() == TransactionStatus::Open {
                     self.refuse_query(error);
@@ -273,6 +301,18 @@ impl Session {
             && self.procedure.is_none();
         if over {
             self.advisory.free_of_transaction();
+            self.settle_temporary();
+        } else {
+            if self.owed.is_empty() && self.procedure.is_none() {
+                self.temporary.forget_gone();
+            }
+            match self.status {
+                TransactionStatus::Failed => self.temporary.note_end(true),
+                TransactionStatus::Open if self.procedure.is_none() => {
+                    self.temporary.note_end(false);
+                }
+                _ => {}
+            }
         }
     }
 }

@@ -1,0 +1,149 @@
+//! Temporary tables of a worker's sessions: made and dropped here, and those of workers that are gone
+//! are cleared away.
+
+use std::rc::Rc;
+
+use rand::Rng;
+use tokio::time::sleep;
+
+use crate::pool::AskError;
+use crate::session::temporary::schema_text;
+use crate::policy::temporary::SCHEMA;
+use crate::wire::reply::ClientError;
+
+use super::{Chore, Held, Locks, SWAPS, Waiting, is_conflict, is_missing, is_there, literal, pause, refusal};
+
+impl Locks {
+    /// A name that no other temporary table has: of the worker, and a number.
+    pub fn table_name(&self) -> String {
+        let number: u32 = rand::rng().random();
+        format!("t{}_{number:08x}", self.instance)
+    }
+
+    /// Runs the statements that make a table, each by itself.
+    pub fn make_table(self: &Rc<Self>, steps: Vec<String>) -> Waiting<Result<(), ClientError>> {
+        self.keep();
+        let locks = Rc::clone(self);
+        Box::pin(async move {
+            locks.come_alive().await?;
+            for sql in &steps {
+                locks.run_ddl(sql).await.map_err(passed_on)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Leaves it to the keeper to drop a table.
+    pub fn drop_table(&self, real: &str) {
+        self.leave(Chore::Drop(real.to_owned()));
+    }
+
+    pub(super) async fn run_ddl(&self, sql: &str) -> Result<(), AskError> {
+        let mut made = false;
+        for attempt in 0.. {
+            match self.pool.ask(sql).await {
+                Ok(_) => break,
+                Err(AskError::Refused(code, _)) if is_missing(&code) && !made => {
+                    made = true;
+                    self.run_schema().await?;
+                }
+                Err(AskError::Refused(code, _)) if code == "40001" && attempt < SWAPS => {
+                    sleep(pause(attempt)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn run_schema(&self) -> Result<(), AskError> {
+        for attempt in 0.. {
+            match self.pool.ask(&schema_text()).await {
+                Err(AskError::Refused(code, _)) if is_there(&code) => break,
+                Err(AskError::Refused(code, _)) if is_conflict(&code) && attempt < SWAPS => {
+                    sleep(pause(attempt)).await;
+                }
+                Err(error) => return Err(error),
+                Ok(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// The worker says that it lives, and looks for tables of those that do not.
+    async fn come_alive(self: &Rc<Self>) -> Result<(), ClientError> {
+        if self.alive.replace(true) {
+            return Ok(());
+        }
+        let key = format!("worker/{}", self.instance);
+        match self.take(&key, &self.instance, false).await {
+            Ok(Some(until)) => {
+                let held = Held::new(key, self.instance.clone(), false);
+                held.until.set(until);
+                self.held.borrow_mut().push(Rc::new(held));
+                self.leave(Chore::Reap);
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(error) => {
+                self.alive.set(false);
+                Err(error)
+            }
+        }
+    }
+
+    /// Drops the tables of workers that have not renewed their lease.
+    pub(super) async fn reap(&self) {
+        let sql = format!(
+            "SELECT c.relname FROM pg_catalog.pg_class c \
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             WHERE n.nspname = {} AND c.relkind = 'r' ORDER BY 1 LIMIT 1000",
+            literal(SCHEMA)
+        );
+        let Ok(asked) = self.pool.ask(&sql).await else {
+            return;
+        };
+        let mut judged: Vec<(String, bool)> = Vec::new();
+        for row in asked.rows.iter().flatten().flatten() {
+            let worker = row.split('_').next().unwrap_or_default();
+            let worker = worker.trim_start_matches('t').to_owned();
+            if worker == self.instance {
+                continue;
+            }
+            let known = judged.iter().find(|(known, _)| *known == worker);
+            let dead = match known {
+                Some((_, dead)) => *dead,
+                None => {
+                    let dead = self.is_dead(&worker).await;
+                    judged.push((worker, dead));
+                    dead
+                }
+            };
+            if dead {
+                tracing::info!(table = row, "dropped a temporary table that a worker left behind");
+                self.drop_now(row).await;
+            }
+        }
+    }
+
+    async fn is_dead(&self, worker: &str) -> bool {
+        match self.read(&format!("worker/{worker}")).await {
+            Ok(row) => row.ledger.0.iter().all(|holder| holder.until <= row.now),
+            Err(_) => false,
+        }
+    }
+
+    pub(super) async fn drop_now(&self, real: &str) {
+        let real = real.replace('"', "\"\"");
+        let sql = format!("DROP TABLE IF EXISTS {SCHEMA}.\"{real}\" CASCADE");
+        if let Err(error) = self.run_ddl(&sql).await {
+            let cause = refusal(error).message;
+            tracing::warn!(table = real, cause, "a temporary table stays until another worker finds it");
+        }
+    }
+}
+
+/// The server's own words, which are about the client's table.
+fn passed_on(error: AskError) -> ClientError {
+    refusal(error)
+}

@@ -1,0 +1,234 @@
+//! Temporary tables of a session: ordinary tables under names that nobody else knows, made and dropped
+//! on connections of their own, so that no transaction of the client is in their way.
+
+use std::rc::Rc;
+
+use crate::policy::temporary::{self, AtCommit, SCHEMA};
+use crate::policy::{Action, Decision};
+use crate::sql::Statement;
+use crate::wire::frame::HEADER;
+use crate::wire::frontend;
+use crate::wire::reply::ClientError;
+use crate::wire::sqlstate;
+
+use super::advisory::Locks;
+use super::run::Session;
+use super::verdict::Part;
+
+/// Temporary tables that a session has.
+#[derive(Debug)]
+pub(super) struct Temporary {
+    tables: Vec<Table>,
+    locks: Rc<Locks>,
+    /// The transaction that is about to end is rolled back.
+    rolls_back: bool,
+    /// Real names of those that a statement under way drops.
+    going: Vec<String>,
+}
+
+/// One of them.
+#[derive(Debug, Clone)]
+pub(super) struct Table {
+    pub name: String,
+    /// Its name in the schema of the proxy.
+    pub real: String,
+    /// It was made in the transaction under way.
+    pub fresh: bool,
+    pub at_commit: AtCommit,
+}
+
+/// What is to be done for a CREATE TEMP TABLE.
+#[derive(Debug)]
+pub(super) struct Making {
+    pub table: Table,
+    /// Statements, each in a transaction of its own.
+    pub steps: Vec<String>,
+    pub notices: Vec<u8>,
+}
+
+impl Temporary {
+    pub fn new(locks: Rc<Locks>) -> Self {
+        Self {
+            tables: Vec::new(),
+            locks,
+            rolls_back: false,
+            going: Vec::new(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+
+    fn find(&self, name: &str) -> Option<&Table> {
+        self.tables.iter().find(|table| table.name == name)
+    }
+
+    pub fn add(&mut self, table: Table) {
+        self.tables.push(table);
+    }
+
+    /// A text with the tables by their real names.
+    pub fn translate(&self, text: &[u8]) -> Option<Vec<u8>> {
+        if self.tables.is_empty() {
+            return None;
+        }
+        let text = std::str::from_utf8(text).ok()?;
+        let real = |name: &str| self.find(name).map(|table| table.real.clone());
+        temporary::translate(text, &real).map(String::into_bytes)
+    }
+
+    /// The transaction that is about to end is rolled back, or is not.
+    pub fn note_end(&mut self, rolls_back: bool) {
+        self.rolls_back = rolls_back;
+    }
+
+    /// A transaction is over.
+    pub fn settle(&mut self) {
+        let rolled_back = std::mem::take(&mut self.rolls_back);
+        let locks = Rc::clone(&self.locks);
+        self.tables.retain_mut(|table| {
+            let goes = match rolled_back {
+                true => table.fresh,
+                false => table.at_commit == AtCommit::Drop,
+            };
+            table.fresh = false;
+            if goes {
+                locks.drop_table(&table.real);
+            }
+            !goes
+        });
+    }
+
+    /// All of them go.
+    pub fn drop_all(&mut self) {
+        for table in self.tables.drain(..) {
+            self.locks.drop_table(&table.real);
+        }
+    }
+
+    /// Tables that a statement has dropped have no names any more.
+    pub fn forget_gone(&mut self) {
+        let going = std::mem::take(&mut self.going);
+        self.tables.retain(|table| !going.contains(&table.real));
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        self.drop_all();
+    }
+}
+
+impl Session {
+    /// A Query or Parse with temporary tables by their real names; `None` when it names none.
+    pub(super) fn with_real_names(&mut self, tag: u8, bytes: &[u8]) -> Option<Vec<u8>> {
+        if self.temporary.is_empty() {
+            return None;
+        }
+        let body = bytes.get(HEADER..)?;
+        let mut frame = Vec::new();
+        if tag == b'Q' {
+            let text = self.temporary.translate(frontend::query(body).ok()?)?;
+            self.forget_dropped(&text);
+            frontend::put_query(&mut frame, &text);
+        } else {
+            let parse = frontend::parse(body).ok()?;
+            let text = self.temporary.translate(parse.text)?;
+            self.forget_dropped(&text);
+            frontend::put_parse(&mut frame, parse.name, &text, parse.types);
+        }
+        Some(frame)
+    }
+
+    /// DROP TABLE of temporary tables: should it fail, they are dropped with the session's end.
+    fn forget_dropped(&mut self, text: &[u8]) {
+        let text = String::from_utf8_lossy(text);
+        let drops = text
+            .get(..4)
+            .is_some_and(|word| word.eq_ignore_ascii_case("drop"));
+        if drops {
+            let Temporary { tables, going, .. } = &mut self.temporary;
+            let reals = tables.iter().map(|table| &table.real);
+            let named = reals.filter(|real| text.contains(real.as_str()));
+            *going = named.cloned().collect();
+        }
+    }
+
+    /// What a CREATE TEMP TABLE takes; `Ok(None)` when there is nothing to do.
+    pub(super) fn making_of(&mut self, part: &Part) -> Result<Option<Making>, ClientError> {
+        let Some(statement) = part.statement.as_deref() else {
+            return Err(not_available("this temporary table cannot be made"));
+        };
+        let real = self.env.locks.table_name();
+        let creation = temporary::creation(statement, &real)
+            .ok_or_else(|| not_available("this temporary table cannot be made"))?;
+        if self.temporary.find(&creation.name).is_some() {
+            return match creation.if_not_exists {
+                true => Ok(None),
+                false => Err(ClientError::error(
+                    "42P07",
+                    format!("relation \"{}\" already exists", creation.name),
+                )),
+            };
+        }
+        if creation.at_commit == AtCommit::Empty {
+            return Err(not_available(
+                "temporary tables with ON COMMIT DELETE ROWS are not available",
+            )
+            .hint("DELETE the rows before COMMIT, or use ON COMMIT DROP."));
+        }
+        let text = match self.temporary.translate(creation.text.as_bytes()) {
+            Some(text) => String::from_utf8_lossy(&text).into_owned(),
+            None => creation.text.clone(),
+        };
+        let decision = self.decision_of(&text)?;
+        let notices = self.notices(&decision.notices);
+        let steps = match decision.action {
+            Action::Forward => vec![text],
+            Action::Rewrite(rewrite) => rewrite.steps.into_iter().map(|step| step.sql).collect(),
+            Action::Reject(error) => return Err(error),
+            Action::Emulate(_) | Action::Answer(_) => {
+                return Err(not_available(
+                    "temporary tables cannot be made from a query on Aurora DSQL",
+                )
+                .hint("CREATE TEMP TABLE with its columns, then INSERT INTO ... SELECT."));
+            }
+        };
+        Ok(Some(Making {
+            table: Table {
+                name: creation.name,
+                real,
+                fresh: true,
+                at_commit: creation.at_commit,
+            },
+            steps,
+            notices,
+        }))
+    }
+
+    /// What policy makes of it by itself, outside the client's transaction.
+    fn decision_of(&self, text: &str) -> Result<Decision, ClientError> {
+        let statement = Statement::read(text).ok().and_then(|mut read| read.pop());
+        statement
+            .and_then(|statement| self.decide_alone(&statement))
+            .ok_or_else(|| not_available("this temporary table cannot be made"))
+    }
+
+    /// The tables of a transaction that is over.
+    pub(super) fn settle_temporary(&mut self) {
+        if !self.temporary.is_empty() {
+            self.temporary.forget_gone();
+            self.temporary.settle();
+        }
+    }
+}
+
+fn not_available(message: &str) -> ClientError {
+    ClientError::error(sqlstate::FEATURE_NOT_SUPPORTED, message)
+}
+
+/// What makes the schema of temporary tables.
+pub(super) fn schema_text() -> String {
+    format!("CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+}
