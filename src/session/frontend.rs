@@ -999,7 +999,13 @@ impl Session {
         let id = next_statement_id();
         let own = self.text_instead(parse.text, &class, verdict.as_deref());
         let class = match &own {
-            Some(own) => class_of(own, &class),
+            // A lock that the session takes itself leaves nothing on a connection.
+            Some(own) => Class {
+                effects: class_of(own, &class)
+                    .effects
+                    .filter(|_| !verdict.as_ref().is_some_and(|verdict| verdict.locks())),
+                ..class_of(own, &class)
+            },
             None => class,
         };
         let text = own.as_deref().unwrap_or(parse.text);

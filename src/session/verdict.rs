@@ -328,6 +328,11 @@ impl Verdict {
         })
     }
 
+    /// It asks for advisory locks, and nothing else.
+    pub(super) fn locks(&self) -> bool {
+        self.alone().is_some_and(|part| part.locks().is_some())
+    }
+
     pub(super) fn passes(&self) -> bool {
         matches!(self.outcome, Outcome::Pass)
     }

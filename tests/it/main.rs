@@ -31,4 +31,5 @@ mod procedures;
 mod rebuilds;
 mod proxy;
 mod savepoints;
+mod temporaries;
 mod upstream;
