@@ -9,8 +9,8 @@ use super::{ExplainArguments, Failure, print};
 use crate::config::schema::{ClusterKind, Database, Dialect, Savepoints};
 use crate::config::{self, Config};
 use crate::policy::{
-    Action, DdlInTransaction, Decision, LargeDml, Level, Month, Rules, SessionFacts, Switches, TableRebuild,
-    TransactionFacts, decide,
+    Action, DdlInTransaction, Decision, LargeDml, Level, Month, Rules, SessionFacts, Switches,
+    TableRebuild, TransactionFacts, decide,
 };
 use crate::server::rules_of;
 use crate::sql::Statement;

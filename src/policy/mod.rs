@@ -9,21 +9,21 @@ pub mod dialect;
 pub mod facts;
 mod locks;
 pub mod lookup;
+mod rebuild;
 pub mod rules;
 pub mod settings;
 pub mod temporary;
 pub mod tenancy;
-mod rebuild;
 mod transaction;
 
 use std::sync::Arc;
 
 pub use cache::Cache;
-pub use locks::{AdvisoryLock, LockArgument, LockCall, LockWish};
 pub use facts::{
     DdlInTransaction, LargeDml, Month, NotAMonth, SessionFacts, Switches, TableRebuild,
     TransactionFacts,
 };
+pub use locks::{AdvisoryLock, LockArgument, LockCall, LockWish};
 pub use rebuild::{Rebuild, Reshape};
 pub use rules::{ActionKind, Rules, RulesError};
 pub use transaction::RULE as SPLIT;

@@ -141,11 +141,7 @@ fn own() -> [Setting; 10] {
         setting(SAVEPOINTS, "emulate", Kind::Words("emulate,reject")),
         setting(DDL_IN_TRANSACTION, "reject", Kind::Words("reject,split")),
         setting(LARGE_DML, "refuse", Kind::Words("refuse,batch")),
-        setting(
-            TABLE_REBUILD,
-            "small",
-            Kind::Words("reject,small,rebuild"),
-        ),
+        setting(TABLE_REBUILD, "small", Kind::Words("reject,small,rebuild")),
         setting(INDEX_WAIT, "on", Kind::Switch),
     ]
 }

@@ -244,15 +244,23 @@ impl Renames<'_> {
                 }
             }
             NodeEnum::AlterTableStmt(alter) => {
-                alter.relation.iter_mut().for_each(|relation| self.rename(relation, false));
+                alter
+                    .relation
+                    .iter_mut()
+                    .for_each(|relation| self.rename(relation, false));
             }
             NodeEnum::RenameStmt(rename) => {
                 if rename.rename_type() == ObjectType::ObjectColumn {
-                    rename.relation.iter_mut().for_each(|relation| self.rename(relation, false));
+                    rename
+                        .relation
+                        .iter_mut()
+                        .for_each(|relation| self.rename(relation, false));
                 }
             }
             NodeEnum::CopyStmt(copy) => {
-                copy.relation.iter_mut().for_each(|relation| self.rename(relation, false));
+                copy.relation
+                    .iter_mut()
+                    .for_each(|relation| self.rename(relation, false));
             }
             NodeEnum::TruncateStmt(truncate) => self.rename_each(&mut truncate.relations),
             NodeEnum::LockStmt(lock) => self.rename_each(&mut lock.relations),
@@ -336,7 +344,12 @@ mod tests {
             let found = creation(&statement, "r").unwrap_or_else(|| panic!("{text}"));
             assert_eq!(found.text, expected);
             assert_eq!(
-                (found.name.as_str(), found.at_commit, found.if_not_exists, found.filled),
+                (
+                    found.name.as_str(),
+                    found.at_commit,
+                    found.if_not_exists,
+                    found.filled
+                ),
                 ("x", at_commit, if_not_exists, filled),
                 "{text}"
             );
@@ -349,19 +362,52 @@ mod tests {
     fn names_are_those_of_the_session_first() {
         let find = |name: &str| (name == "x").then(|| "r".to_owned());
         let cases = [
-            ("SELECT x.a FROM x WHERE x.b > 1", Some("SELECT x.a FROM dsqlproxy_temp.r x WHERE x.b > 1")),
-            ("SELECT * FROM x AS y, pg_temp.x, public.x AS z", Some("SELECT * FROM dsqlproxy_temp.r y, dsqlproxy_temp.r x, public.x z")),
-            ("INSERT INTO x VALUES (1) RETURNING x.a", Some("INSERT INTO dsqlproxy_temp.r AS x VALUES (1) RETURNING x.a")),
-            ("UPDATE x SET a = 1; SELECT 1", Some("UPDATE dsqlproxy_temp.r x SET a = 1; SELECT 1")),
-            ("DELETE FROM x USING t WHERE t.a = x.a", Some("DELETE FROM dsqlproxy_temp.r x USING t WHERE t.a = x.a")),
+            (
+                "SELECT x.a FROM x WHERE x.b > 1",
+                Some("SELECT x.a FROM dsqlproxy_temp.r x WHERE x.b > 1"),
+            ),
+            (
+                "SELECT * FROM x AS y, pg_temp.x, public.x AS z",
+                Some("SELECT * FROM dsqlproxy_temp.r y, dsqlproxy_temp.r x, public.x z"),
+            ),
+            (
+                "INSERT INTO x VALUES (1) RETURNING x.a",
+                Some("INSERT INTO dsqlproxy_temp.r AS x VALUES (1) RETURNING x.a"),
+            ),
+            (
+                "UPDATE x SET a = 1; SELECT 1",
+                Some("UPDATE dsqlproxy_temp.r x SET a = 1; SELECT 1"),
+            ),
+            (
+                "DELETE FROM x USING t WHERE t.a = x.a",
+                Some("DELETE FROM dsqlproxy_temp.r x USING t WHERE t.a = x.a"),
+            ),
             ("WITH x AS (SELECT 1) SELECT * FROM x", None),
-            ("SELECT * FROM x FOR UPDATE OF x", Some("SELECT * FROM dsqlproxy_temp.r x FOR UPDATE OF x")),
-            ("DROP TABLE IF EXISTS t, x", Some("DROP TABLE IF EXISTS t, dsqlproxy_temp.r")),
+            (
+                "SELECT * FROM x FOR UPDATE OF x",
+                Some("SELECT * FROM dsqlproxy_temp.r x FOR UPDATE OF x"),
+            ),
+            (
+                "DROP TABLE IF EXISTS t, x",
+                Some("DROP TABLE IF EXISTS t, dsqlproxy_temp.r"),
+            ),
             ("TRUNCATE x", Some("TRUNCATE dsqlproxy_temp.r")),
-            ("COPY x (a) FROM STDIN", Some("COPY dsqlproxy_temp.r (a) FROM STDIN")),
-            ("COPY (SELECT a FROM x) TO STDOUT", Some("COPY (SELECT a FROM dsqlproxy_temp.r x) TO STDOUT")),
-            ("CREATE INDEX i ON x (a)", Some("CREATE INDEX r_i ON dsqlproxy_temp.r (a)")),
-            ("ALTER TABLE x ADD COLUMN b int", Some("ALTER TABLE dsqlproxy_temp.r ADD COLUMN b int")),
+            (
+                "COPY x (a) FROM STDIN",
+                Some("COPY dsqlproxy_temp.r (a) FROM STDIN"),
+            ),
+            (
+                "COPY (SELECT a FROM x) TO STDOUT",
+                Some("COPY (SELECT a FROM dsqlproxy_temp.r x) TO STDOUT"),
+            ),
+            (
+                "CREATE INDEX i ON x (a)",
+                Some("CREATE INDEX r_i ON dsqlproxy_temp.r (a)"),
+            ),
+            (
+                "ALTER TABLE x ADD COLUMN b int",
+                Some("ALTER TABLE dsqlproxy_temp.r ADD COLUMN b int"),
+            ),
             ("SELECT 1", None),
             ("selekt x", None),
         ];

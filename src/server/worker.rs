@@ -15,7 +15,8 @@ use crate::auth::{self, Arrival, Identity};
 use crate::net::{Peer, Socket, Stream};
 use crate::pool::{Pool, Transfer};
 use crate::session::{
-    Alarm, Control, Insight, Locks, PolicyEnv, Profiles, Registry, RetryEnv, Session, SessionEnv, Verdicts,
+    Alarm, Control, Insight, Locks, PolicyEnv, Profiles, Registry, RetryEnv, Session, SessionEnv,
+    Verdicts,
 };
 use crate::telemetry::tally::WorkerTally;
 use crate::wire::reply::ClientError;

@@ -125,6 +125,8 @@ pub(super) struct Wish {
 #[derive(Debug, Clone)]
 pub(super) enum Part {
     Number(i64),
+    /// A table's name, of LOCK TABLE.
+    Name(String),
     /// Text of an expression.
     Expression(String),
 }
@@ -329,7 +331,11 @@ impl Locks {
                 Ok(None) => sleep(pause(attempt)).await,
                 Err(error) => {
                     let cause = refusal(error).message;
-                    tracing::warn!(key = held.key, cause, "the lease of an advisory lock was not renewed");
+                    tracing::warn!(
+                        key = held.key,
+                        cause,
+                        "the lease of an advisory lock was not renewed"
+                    );
                     sleep(pause(attempt)).await;
                 }
             }
@@ -380,7 +386,11 @@ async fn keep(locks: Rc<Locks>, mut chores: UnboundedReceiver<Chore>) {
             Ok(Some(Chore::Free(freed))) => {
                 if let Err(error) = locks.give(&freed).await {
                     let cause = refusal(error).message;
-                    tracing::warn!(key = freed.key, cause, "an advisory lock stays until its lease ends");
+                    tracing::warn!(
+                        key = freed.key,
+                        cause,
+                        "an advisory lock stays until its lease ends"
+                    );
                 }
             }
             Ok(None) => return,
@@ -541,6 +551,7 @@ impl Asking {
                     return Err(ClientError::error("22003", "integer out of range"));
                 }
                 Part::Number(number) => number.to_string(),
+                Part::Name(name) => format!("table {name}"),
                 Part::Expression(text) => {
                     let sql = format!("SELECT ({text})::pg_catalog.int8::{kind}");
                     let asked = self.locks.ask(&sql).await.map_err(refusal)?;
@@ -612,9 +623,10 @@ impl Asking {
     }
 
     async fn unlock(&self, key: &str, shared: bool) -> Result<Given, ClientError> {
-        let holds = self.held.borrow().iter().any(|claim| {
-            claim.held.key == key && claim.held.shared == shared && claim.session > 0
-        });
+        let holds =
+            self.held.borrow().iter().any(|claim| {
+                claim.held.key == key && claim.held.shared == shared && claim.session > 0
+            });
         if !holds {
             return Ok(Given::NotHeld);
         }

@@ -200,7 +200,8 @@ pub(super) fn refusal(decision: &Decision) -> Option<ClientError> {
             | Procedure::Truncate { .. }
             | Procedure::CreateTableAs { .. }
             | Procedure::AdvisoryLock(_)
-            | Procedure::TemporaryTable,
+            | Procedure::TemporaryTable
+            | Procedure::LockTable { .. },
         ) => true,
         _ => decision.placement == Placement::AfterCommit,
     };
@@ -238,11 +239,8 @@ impl Session {
             reply::put_ready(self.answers(), TransactionStatus::Failed);
             return Taken::All;
         }
-        if let Some(lock) = part.locks() {
-            return self.begin_locking(lock, Reply::Query, &[]);
-        }
-        if part.makes_temporary() {
-            return self.begin_temporary(part, Reply::Query);
+        if let Some(taken) = self.take_aside(part, Reply::Query, &[]) {
+            return taken;
         }
         self.begin_part(text, part, Reply::Query, None)
     }
@@ -267,11 +265,9 @@ impl Session {
             self.refuse_parse(words::long_parameters());
             return Taken::All;
         }
-        if let (Some(lock), Some(bind)) = (part.locks(), values) {
-            return self.begin_locking(lock, Reply::Execute, bind);
-        }
-        if part.makes_temporary() {
-            return self.begin_temporary(part, Reply::Execute);
+        let bind = values.map_or(&[][..], |values| values);
+        if let Some(taken) = self.take_aside(part, Reply::Execute, bind) {
+            return taken;
         }
         let parameters = values.map(|values| Parameters {
             types: prepared.types.as_ref().into(),
@@ -662,7 +658,12 @@ impl Session {
             .as_ref()
             .is_some_and(|r| r.failure.is_some() || r.settled);
         match self.retry_on || undoing {
-            true => self.env.retry.limits.attempts.max(if undoing { STUBBORN } else { 0 }),
+            true => self
+                .env
+                .retry
+                .limits
+                .attempts
+                .max(if undoing { STUBBORN } else { 0 }),
             false => 0,
         }
     }
@@ -839,7 +840,11 @@ impl Session {
                 ClientError::error(loss.code, "the upstream connection was lost")
             }
         };
-        if !running.undos.is_empty() && running.failure.is_none() && !loss.ends && self.pin.is_none() {
+        if !running.undos.is_empty()
+            && running.failure.is_none()
+            && !loss.ends
+            && self.pin.is_none()
+        {
             // Nothing of it is to stay.
             running.fail(Failure::Own(error), None);
             return Ok(());

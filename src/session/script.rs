@@ -328,7 +328,11 @@ impl Session {
                 let rows = Rows {
                     columns: columns.clone(),
                     rows: rows.clone(),
-                    unlocks: part.decision.rules.iter().any(|rule| &**rule == "unlock_all"),
+                    unlocks: part
+                        .decision
+                        .rules
+                        .iter()
+                        .any(|rule| &**rule == "unlock_all"),
                 };
                 let tag = format!("SELECT {}", rows.rows.len());
                 (Some(rows.query()), Some(Reply::Rows(rows, tag)))

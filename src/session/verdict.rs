@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::Dialect;
 use crate::policy::{
-    self, Action, AdvisoryLock, Answer, Cache, Decision, Level, Month, Notice, Placement, Procedure, Rules,
-    SessionFacts, StepKind, TransactionFacts,
+    self, Action, AdvisoryLock, Answer, Cache, Decision, Level, Month, Notice, Placement,
+    Procedure, Rules, SessionFacts, StepKind, TransactionFacts,
 };
 use crate::sql::statement::ParseError;
 use crate::sql::{Class, Kind, Statement, classify};
@@ -186,14 +186,6 @@ impl Part {
             Action::Emulate(Procedure::AdvisoryLock(lock)) => Some(lock),
             _ => None,
         }
-    }
-
-    /// It makes a temporary table.
-    pub fn makes_temporary(&self) -> bool {
-        matches!(
-            self.decision.action,
-            Action::Emulate(Procedure::TemporaryTable)
-        )
     }
 
     /// What the server gets in place of such a statement when it is prepared; `None` is the client's
@@ -456,8 +448,14 @@ impl Session {
     /// Temporary tables of a transaction that is rolled back go.
     fn note_transaction_end(&mut self, verdict: &Verdict) {
         use pg_query::protobuf::TransactionStmtKind as Control;
-        if let Some(Kind::Transaction(Control::TransStmtRollback)) = verdict.kind {
-            self.temporary.note_end(true);
+        match verdict.kind {
+            Some(Kind::Transaction(Control::TransStmtRollback)) => self.temporary.note_end(true),
+            Some(Kind::Transaction(Control::TransStmtCommit))
+                if self.status == TransactionStatus::Open =>
+            {
+                self.temporary.note_end(false);
+            }
+            _ => {}
         }
     }
 

@@ -29,11 +29,17 @@ fn locks_exclude_sessions_of_two_proxies() {
     let frames = a.query("select pg_advisory_lock(72707369)");
     assert_eq!(tags(&frames), "TDCZ");
     assert!(frames[0].body[2..].starts_with(b"pg_advisory_lock\0"));
-    assert_eq!(b.scalar("select pg_try_advisory_lock(72707369) as got"), "f");
+    assert_eq!(
+        b.scalar("select pg_try_advisory_lock(72707369) as got"),
+        "f"
+    );
     assert_eq!(b.scalar("select pg_try_advisory_lock(72707370)"), "t");
     assert_eq!(b.scalar("select pg_try_advisory_lock(0, 72707369)"), "t");
     assert_eq!(b.scalar("select pg_try_advisory_lock(hashtext('x'))"), "t");
-    assert_eq!(a.scalar("select pg_try_advisory_lock(hashtext('x')::bigint)"), "f");
+    assert_eq!(
+        a.scalar("select pg_try_advisory_lock(hashtext('x')::bigint)"),
+        "f"
+    );
     // As often as taken.
     assert_eq!(a.scalar("select pg_try_advisory_lock(72707369)"), "t");
     assert_eq!(a.scalar("select pg_advisory_unlock(72707369)"), "t");
@@ -96,7 +102,9 @@ fn whoever_waits_gets_the_lock_or_gives_up() {
     assert_eq!(b.sqlstate("select pg_advisory_lock(1)"), "55P03");
     assert_eq!(b.sqlstate("select 1"), "25P02");
     b.run("rollback");
-    b.send(&crate::message::query("select pg_advisory_lock(1); select 2"));
+    b.send(&crate::message::query(
+        "select pg_advisory_lock(1); select 2",
+    ));
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(a.scalar("select pg_advisory_unlock(1)"), "t");
     assert_eq!(tags(&b.until_ready()), "TDCTDCZ");
@@ -165,7 +173,14 @@ fn locks_are_taken_in_the_extended_protocol() {
     assert_eq!(tags(&b.until_ready()), "1tT2DCZ");
     a.send(&lock("select pg_try_advisory_lock($1)", "many"));
     let frames = a.until_ready();
-    assert_eq!(frames.iter().find(|frame| frame.tag == b'E').unwrap().sqlstate(), "22P02");
+    assert_eq!(
+        frames
+            .iter()
+            .find(|frame| frame.tag == b'E')
+            .unwrap()
+            .sqlstate(),
+        "22P02"
+    );
     assert_eq!(a.scalar("select pg_try_advisory_lock(42)"), "f");
 }
 
@@ -178,7 +193,11 @@ fn migrations_serialise() {
     set_up(&mut setter, "create table history (id int primary key)");
     let addresses: Vec<_> = proxies.iter().map(Proxy::address).collect();
     let run = |address: String| {
-        let mut client = Client::login(&address, &crate::client::Login::new(crate::postgres::ROLE, "app")).unwrap();
+        let mut client = Client::login(
+            &address,
+            &crate::client::Login::new(crate::postgres::ROLE, "app"),
+        )
+        .unwrap();
         client.run("select pg_advisory_lock(4242)");
         let done = client.scalar("select count(*) from history");
         std::thread::sleep(Duration::from_millis(100));

@@ -59,7 +59,7 @@ fn the_type_of_a_column_changes_and_all_else_stays() {
          s serial, constraint \"Long\" check (length(\"N\"::text) < 9))",
         "create table child (id int primary key, t bigint, constraint to_t foreign key (t) references t on delete cascade)",
         "create index i on t (u, \"N\") include (o)",
-        "create unique index part on t (o) where u > 1",
+        "create unique index part on t (o) where o > 0",
         "create role reader",
         "grant select, insert on t to reader",
         "comment on table t is 'it''s \\ a table'",
@@ -111,7 +111,10 @@ fn the_type_of_a_column_changes_and_all_else_stays() {
         &mut client,
         "alter table t alter u type text using 'u' || t.u, alter u set default 'none'",
     );
-    assert_eq!(client.scalar("select string_agg(u, ',' order by id) from t"), "u1,u2");
+    assert_eq!(
+        client.scalar("select string_agg(u, ',' order by id) from t"),
+        "u1,u2"
+    );
     assert_eq!(
         client.scalar("insert into t default values returning u"),
         "none"
@@ -137,9 +140,18 @@ fn the_same_type_needs_nothing() {
         assert_eq!(tags(&frames), "CZ", "{sql}");
     }
     assert_eq!(client.scalar("select 't'::regclass::oid"), oid);
-    assert_eq!(tags(&client.query("alter table if exists gone alter a type text")), "NCZ");
-    assert_eq!(client.sqlstate("alter table gone alter a type text"), "42P01");
-    assert_eq!(client.sqlstate("alter table t alter gone type text"), "42703");
+    assert_eq!(
+        tags(&client.query("alter table if exists gone alter a type text")),
+        "NCZ"
+    );
+    assert_eq!(
+        client.sqlstate("alter table gone alter a type text"),
+        "42P01"
+    );
+    assert_eq!(
+        client.sqlstate("alter table t alter gone type text"),
+        "42703"
+    );
     altered(&mut client, "alter table t alter a type varchar(30)");
     assert_ne!(client.scalar("select 't'::regclass::oid"), oid);
 }
@@ -148,13 +160,19 @@ fn the_same_type_needs_nothing() {
 fn what_fails_is_undone() {
     let cluster = Cluster::start();
     let (_proxy, mut client) = start(&cluster);
-    set_up(&mut client, "create table t (id int primary key, a text, b int)");
+    set_up(
+        &mut client,
+        "create table t (id int primary key, a text, b int)",
+    );
     client.run("insert into t values (1, 'x', 1), (2, '2', 1)");
     let oid = client.scalar("select 't'::regclass::oid");
     for (sql, code) in [
         ("alter table t alter a type int", "42804"),
         ("alter table t alter a type int using a::int", "22P02"),
-        ("alter table t drop constraint t_pkey, add primary key (b)", "23505"),
+        (
+            "alter table t drop constraint t_pkey, add primary key (b)",
+            "23505",
+        ),
         ("alter table t add primary key (b)", "42P16"),
         ("alter table t alter a type int using nothing", "42703"),
     ] {
@@ -171,7 +189,10 @@ fn what_fails_is_undone() {
         client.run("update t set b = b");
     }
     set_up(&mut client, "create view v as select a from t");
-    assert_eq!(client.sqlstate("alter table t alter a type varchar(9)"), "0A000");
+    assert_eq!(
+        client.sqlstate("alter table t alter a type varchar(9)"),
+        "0A000"
+    );
     set_up(&mut client, "drop view v");
     altered(&mut client, "alter table t alter a type varchar(9)");
 }
@@ -184,8 +205,14 @@ fn lost_connections_leave_no_doubt() {
     set_up(&mut client, "create table t (id int primary key, a text)");
     client.run("insert into t values (1, '7'), (2, '8')");
     let statements = [
-        "to_regclass", "ADD CONSTRAINT dsqlproxy", "CREATE TABLE", "INSERT INTO",
-        "RENAME TO \"dsqlproxy_old", "RENAME TO \"t", "DROP TABLE", "RENAME CONSTRAINT",
+        "to_regclass",
+        "ADD CONSTRAINT dsqlproxy",
+        "CREATE TABLE",
+        "INSERT INTO",
+        "RENAME TO \"dsqlproxy_old",
+        "RENAME TO \"t",
+        "DROP TABLE",
+        "RENAME CONSTRAINT",
     ];
     let mut to = ["int", "text"].into_iter().cycle();
     for statement in statements {
@@ -212,10 +239,17 @@ fn keys_come_and_go() {
     set_up(&mut client, "create table t (a int, b text)");
     set_up(&mut client, "create table child (a int, b text)");
     client.run("insert into t values (1, 'x'), (1, 'y')");
-    assert_eq!(client.sqlstate("alter table t add primary key (a)"), "23505");
-    altered(&mut client, "alter table only t add constraint t_pkey primary key (b, a)");
     assert_eq!(
-        client.scalar("select pg_get_constraintdef(oid) from pg_constraint where conname = 't_pkey'"),
+        client.sqlstate("alter table t add primary key (a)"),
+        "23505"
+    );
+    altered(
+        &mut client,
+        "alter table only t add constraint t_pkey primary key (b, a)",
+    );
+    assert_eq!(
+        client
+            .scalar("select pg_get_constraintdef(oid) from pg_constraint where conname = 't_pkey'"),
         "PRIMARY KEY (b, a)"
     );
     assert_eq!(client.scalar(SHAPE), "a integer !, b text !");
@@ -228,11 +262,20 @@ fn keys_come_and_go() {
     assert_eq!(refused.sqlstate(), "23502");
     assert!(refused.field(b'M').unwrap().contains("\"a\""));
     // Not the primary key, and nothing at all.
-    set_up(&mut client, "alter table t add constraint b_pkey check (a > 0)");
+    set_up(
+        &mut client,
+        "alter table t add constraint b_pkey check (a > 0)",
+    );
     altered(&mut client, "alter table t drop constraint b_pkey");
-    assert_eq!(client.sqlstate("alter table t drop constraint b_pkey"), "42704");
+    assert_eq!(
+        client.sqlstate("alter table t drop constraint b_pkey"),
+        "42704"
+    );
     client.run("set dsqlproxy.table_rebuild = reject");
-    assert_eq!(client.sqlstate("alter table t add primary key (a)"), "0A000");
+    assert_eq!(
+        client.sqlstate("alter table t add primary key (a)"),
+        "0A000"
+    );
     assert_eq!(client.sqlstate("alter table t alter a type text"), "0A000");
 }
 
@@ -250,7 +293,12 @@ fn large_tables_are_copied_in_batches_on_request() {
     let frames = client.query("alter table t alter n type text");
     let refused = error(&frames);
     assert_eq!(refused.sqlstate(), "0A000");
-    assert!(refused.field(b'H').unwrap().contains("dsqlproxy.table_rebuild"));
+    assert!(
+        refused
+            .field(b'H')
+            .unwrap()
+            .contains("dsqlproxy.table_rebuild")
+    );
     client.run("set dsqlproxy.table_rebuild = rebuild");
     altered(&mut client, "alter table t alter n type text");
     assert_eq!(

@@ -50,8 +50,11 @@ fn a_temporary_table_is_of_its_session() {
     a.run("create temp table if not exists x (a int)");
     a.run("create index on x (a)");
     a.run("update x set a = 'other' where id = 1; select 1");
-    assert_eq!(a.scalar("with y as (select a from x) select y.a from y"), "other");
-    a.run("truncate public.x") ;
+    assert_eq!(
+        a.scalar("with y as (select a from x) select y.a from y"),
+        "other"
+    );
+    a.run("delete from public.x");
     a.run("drop table x");
     assert_eq!(a.scalar("select count(*) from x"), "0", "the table of all");
     a.run("create temp table x (c int)");
@@ -90,7 +93,10 @@ fn temporary_tables_live_and_die_with_transactions() {
     a.run("insert into x values (1)");
     a.run("rollback");
     assert_eq!(a.scalar("select count(*) from x"), "0");
-    assert_eq!(a.sqlstate("create temp table y (a int) on commit delete rows"), "0A000");
+    assert_eq!(
+        a.sqlstate("create temp table y (a int) on commit delete rows"),
+        "0A000"
+    );
     a.run("discard all");
     assert_eq!(a.sqlstate("select 1 from x"), "42P01");
     wait_left(&mut a, "0");
@@ -115,10 +121,19 @@ fn temporary_tables_are_used_in_the_extended_protocol() {
     };
     assert_eq!(run(&mut a, "create temp table x (a int)", &[]), "12nCZ");
     assert_eq!(run(&mut a, "insert into x values ($1)", &["7"]), "12nCZ");
-    assert_eq!(run(&mut a, "select a from x where a = $1", &["7"]), "12TDCZ");
+    assert_eq!(
+        run(&mut a, "select a from x where a = $1", &["7"]),
+        "12TDCZ"
+    );
     a.send(&crate::message::query("copy x (a) from stdin"));
     a.expect(b'G');
-    a.send(&[crate::message::copy_data(b"8\n9\n"), crate::message::copy_done()].concat());
+    a.send(
+        &[
+            crate::message::copy_data(b"8\n9\n"),
+            crate::message::copy_done(),
+        ]
+        .concat(),
+    );
     a.until_ready();
     assert_eq!(a.scalar("select sum(a) from x"), "24");
     assert_eq!(run(&mut a, "drop table x", &[]), "12nCZ");

@@ -22,7 +22,12 @@ const FUNCTIONS: [(&str, LockWish, bool, bool); 11] = [
     ("pg_try_advisory_lock", LockWish::Try, false, false),
     ("pg_try_advisory_lock_shared", LockWish::Try, true, false),
     ("pg_try_advisory_xact_lock", LockWish::Try, false, true),
-    ("pg_try_advisory_xact_lock_shared", LockWish::Try, true, true),
+    (
+        "pg_try_advisory_xact_lock_shared",
+        LockWish::Try,
+        true,
+        true,
+    ),
     ("pg_advisory_unlock", LockWish::Unlock, false, false),
     ("pg_advisory_unlock_shared", LockWish::Unlock, true, false),
     ("pg_advisory_unlock_all", LockWish::UnlockAll, false, false),
@@ -156,10 +161,8 @@ fn expression(node: &Node) -> Option<LockArgument> {
         return None;
     }
     let mut select = SelectStmt::default();
-    if let Some(NodeEnum::SelectStmt(read)) = crate::sql::Statement::read("SELECT 1")
-        .ok()?
-        .pop()?
-        .node()
+    if let Some(NodeEnum::SelectStmt(read)) =
+        crate::sql::Statement::read("SELECT 1").ok()?.pop()?.node()
     {
         select = (**read).clone();
     }
@@ -196,7 +199,10 @@ fn stand_in(call: &LockCall, name: &str) -> String {
         .collect();
     let value = match parameters.is_empty() {
         true => value.to_owned(),
-        false => format!("(SELECT {value} FROM (SELECT {}) AS key)", parameters.join(", ")),
+        false => format!(
+            "(SELECT {value} FROM (SELECT {}) AS key)",
+            parameters.join(", ")
+        ),
     };
     format!("{value} AS {}", build::quoted(name))
 }
@@ -221,8 +227,8 @@ pub(super) fn unlock_all(tree: &NodeEnum, case: &Case<'_>) -> Option<(Answer, St
 /// Any advisory lock function elsewhere in a statement.
 pub(super) fn elsewhere(tree: &NodeEnum, case: &Case<'_>) -> Vec<String> {
     let functions = &case.survey(tree).functions;
-    let mut found = functions.iter().filter(|name| {
-        name.starts_with("pg_advisory_") || name.starts_with("pg_try_advisory_")
-    });
+    let mut found = functions
+        .iter()
+        .filter(|name| name.starts_with("pg_advisory_") || name.starts_with("pg_try_advisory_"));
     found.next().cloned().into_iter().collect()
 }

@@ -149,14 +149,19 @@ fn in_order(alter: &AlterTableStmt) -> Vec<Node> {
             command(node),
             Some(
                 (AlterTableType::AtColumnDefault, true)
-                    | (AlterTableType::AtDropNotNull | AlterTableType::AtDropConstraint, _)
-                    | (AlterTableType::AtDropColumn | AlterTableType::AtDropExpression, _)
+                    | (
+                        AlterTableType::AtDropNotNull | AlterTableType::AtDropConstraint,
+                        _
+                    )
+                    | (
+                        AlterTableType::AtDropColumn | AlterTableType::AtDropExpression,
+                        _
+                    )
             )
         )
     };
-    let retypes = |node: &Node| {
-        matches!(command(node), Some((AlterTableType::AtAlterColumnType, _)))
-    };
+    let retypes =
+        |node: &Node| matches!(command(node), Some((AlterTableType::AtAlterColumnType, _)));
     if !alter.cmds.iter().any(retypes) {
         return alter.cmds.clone();
     }

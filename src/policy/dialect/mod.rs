@@ -537,6 +537,7 @@ constructs! {
     "sequence_cache" => Code::Change(sequence::cache),
     "sequence_type" => Code::Change(sequence::kind),
     "enum_type" => Code::Change(enumeration::create),
+    "add_enum_value" => Code::Change(enumeration::add_value),
     "drop_type" => Code::Change(enumeration::drop),
     "comment_on_type" => Code::Change(enumeration::comment),
     "drop_missing" => Code::Answer(drop::missing),

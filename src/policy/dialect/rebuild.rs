@@ -158,9 +158,10 @@ fn is_plain(using: Option<&NodeEnum>, column: &str, to: &TypeName) -> bool {
             build::strings(&reference.fields).last() == Some(&column)
         }
         Some(NodeEnum::TypeCast(cast)) => {
-            let same = cast.type_name.as_ref().is_some_and(|cast| {
-                cast.names == to.names && cast.array_bounds == to.array_bounds
-            });
+            let same = cast
+                .type_name
+                .as_ref()
+                .is_some_and(|cast| cast.names == to.names && cast.array_bounds == to.array_bounds);
             let inner = cast.arg.as_ref().and_then(|arg| arg.node.as_ref());
             same && is_plain(inner, column, to)
         }

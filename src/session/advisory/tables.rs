@@ -6,12 +6,14 @@ use std::rc::Rc;
 use rand::Rng;
 use tokio::time::sleep;
 
+use crate::policy::temporary::SCHEMA;
 use crate::pool::AskError;
 use crate::session::temporary::schema_text;
-use crate::policy::temporary::SCHEMA;
 use crate::wire::reply::ClientError;
 
-use super::{Chore, Held, Locks, SWAPS, Waiting, is_conflict, is_missing, is_there, literal, pause, refusal};
+use super::{
+    Chore, Held, Locks, SWAPS, Waiting, is_conflict, is_missing, is_there, literal, pause, refusal,
+};
 
 impl Locks {
     /// A name that no other temporary table has: of the worker, and a number.
@@ -120,7 +122,10 @@ impl Locks {
                 }
             };
             if dead {
-                tracing::info!(table = row, "dropped a temporary table that a worker left behind");
+                tracing::info!(
+                    table = row,
+                    "dropped a temporary table that a worker left behind"
+                );
                 self.drop_now(row).await;
             }
         }
@@ -138,7 +143,11 @@ impl Locks {
         let sql = format!("DROP TABLE IF EXISTS {SCHEMA}.\"{real}\" CASCADE");
         if let Err(error) = self.run_ddl(&sql).await {
             let cause = refusal(error).message;
-            tracing::warn!(table = real, cause, "a temporary table stays until another worker finds it");
+            tracing::warn!(
+                table = real,
+                cause,
+                "a temporary table stays until another worker finds it"
+            );
         }
     }
 }

@@ -3,17 +3,20 @@
 
 use std::task::{Context, Poll};
 
-use crate::policy::{AdvisoryLock, LockArgument};
+use crate::policy::{Action, AdvisoryLock, LockArgument, LockWish, Procedure, TableName};
 use crate::session::advisory::{Given, Part, Waiting, Wish};
-use crate::session::temporary::Table;
 use crate::session::frontend::Taken;
 use crate::session::limbo::Limbo;
 use crate::session::run::Session;
+use crate::session::temporary::Table;
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError};
 
 use super::{Reply, Running, Tag, Task, Work};
+
+/// PostgreSQL's number of the lock mode SHARE.
+const SHARE: i32 = 5;
 
 /// OID of type bool.
 const BOOL: u32 = 16;
@@ -119,6 +122,32 @@ impl<'a> Bound<'a> {
 }
 
 impl Session {
+    /// Does a statement aside, if it is one of those; `bind`: a Bind from behind its names.
+    pub(super) fn take_aside(
+        &mut self,
+        part: &crate::session::verdict::Part,
+        reply: Reply,
+        bind: &[u8],
+    ) -> Option<Taken> {
+        let Action::Emulate(procedure) = &part.decision.action else {
+            return None;
+        };
+        match procedure {
+            Procedure::AdvisoryLock(lock) => Some(self.begin_locking(lock, reply, bind)),
+            Procedure::TemporaryTable => Some(self.begin_temporary(part, reply)),
+            Procedure::LockTable {
+                tables,
+                mode,
+                nowait,
+            } => {
+                let notices = self.notices(&part.decision.notices);
+                self.answers().extend_from_slice(&notices);
+                Some(self.begin_lock_table(tables, *mode, *nowait, reply))
+            }
+            _ => None,
+        }
+    }
+
     /// Begins to take locks. `bind`: a Bind from behind its names.
     pub(super) fn begin_locking(
         &mut self,
@@ -145,7 +174,11 @@ impl Session {
     }
 
     /// Begins to make a temporary table.
-    pub(super) fn begin_temporary(&mut self, part: &crate::session::verdict::Part, reply: Reply) -> Taken {
+    pub(super) fn begin_temporary(
+        &mut self,
+        part: &crate::session::verdict::Part,
+        reply: Reply,
+    ) -> Taken {
         const TAG: &str = "CREATE TABLE";
         self.take_passing_of_lease();
         match self.making_of(part) {
@@ -167,6 +200,52 @@ impl Session {
         Taken::All
     }
 
+    /// Begins to lock tables, for others who lock them by the proxy.
+    pub(super) fn begin_lock_table(
+        &mut self,
+        tables: &[TableName],
+        mode: i32,
+        nowait: bool,
+        reply: Reply,
+    ) -> Taken {
+        let wish = |table: &TableName| Wish {
+            wish: if nowait {
+                LockWish::Try
+            } else {
+                LockWish::Lock
+            },
+            shared: mode == SHARE,
+            transaction: true,
+            key: Some(vec![Part::Name(table.0.clone())]),
+            database: self.identity.database().to_owned(),
+            timeout: self.timeout("lock_timeout"),
+            open: true,
+        };
+        let wishes = tables.iter().map(wish).collect();
+        let first = tables.first().map(|table| table.0.clone());
+        let taken = self.advisory.carry_out(wishes);
+        let aside = Aside {
+            columns: Vec::new(),
+            formats: Vec::new(),
+            shared: Vec::new(),
+            makes: None,
+            waiting: Box::pin(async move {
+                match taken.await?.contains(&Given::Truth(false)) {
+                    true => Err(ClientError::error(
+                        "55P03",
+                        format!(
+                            "could not obtain lock on relation {}",
+                            first.unwrap_or_default()
+                        ),
+                    )),
+                    false => Ok(Vec::new()),
+                }
+            }),
+        };
+        self.begin_aside(aside, "LOCK TABLE", reply);
+        Taken::All
+    }
+
     fn begin_aside(&mut self, aside: Aside, tag: &str, reply: Reply) {
         let work = Work {
             tasks: Vec::new(),
@@ -183,9 +262,8 @@ impl Session {
 
     fn wishes(&self, lock: &AdvisoryLock, bound: &Bound<'_>) -> Result<Vec<Wish>, ClientError> {
         let timeout = self.timeout("lock_timeout");
-        let open = self.transaction.open
-            || self.begin.is_some()
-            || self.status != TransactionStatus::Idle;
+        let open =
+            self.transaction.open || self.begin.is_some() || self.status != TransactionStatus::Idle;
         let wish = |call: &crate::policy::LockCall| {
             let mut key = Some(Vec::new());
             for argument in &call.arguments {
@@ -306,12 +384,8 @@ impl Session {
             if self.owed.is_empty() && self.procedure.is_none() {
                 self.temporary.forget_gone();
             }
-            match self.status {
-                TransactionStatus::Failed => self.temporary.note_end(true),
-                TransactionStatus::Open if self.procedure.is_none() => {
-                    self.temporary.note_end(false);
-                }
-                _ => {}
+            if self.status == TransactionStatus::Failed {
+                self.temporary.note_end(true);
             }
         }
     }

@@ -540,7 +540,9 @@ impl Rebuilding {
             referring.name, referring.table
         ));
         Err(Box::new(fail(error.hint(match cascade {
-            true => "Drop the foreign key first: the proxy does not cascade when it makes a table anew.",
+            true => {
+                "Drop the foreign key first: the proxy does not cascade when it makes a table anew."
+            }
             false => "Drop the foreign key first.",
         }))))
     }
@@ -595,8 +597,7 @@ impl Rebuilding {
         let same = |(column, wanted): (&&Column, &(String, u32, i32))| {
             (column.oid, column.modifier) == (wanted.1, wanted.2)
         };
-        retyped.is_empty()
-            || retyped.len() == wanted.len() && retyped.iter().zip(wanted).all(same)
+        retyped.is_empty() || retyped.len() == wanted.len() && retyped.iter().zip(wanted).all(same)
     }
 
     fn obstacle(&self, obstacle: &str) -> ClientError {
@@ -1162,7 +1163,10 @@ impl Comparing {
             return fail(
                 error(
                     "23505",
-                    format!("the rows of table \"{}\" are not unique as its keys want them", self.table),
+                    format!(
+                        "the rows of table \"{}\" are not unique as its keys want them",
+                        self.table
+                    ),
                 )
                 .detail(format!("Of {old} rows {new} have a key of their own.")),
             );
@@ -1191,7 +1195,12 @@ impl Comparing {
             same.join(" AND "),
             new = self.new,
         );
-        let gone = Batches::keyed(sql, TableName(self.new.clone()), self.rows, self.key.clone());
+        let gone = Batches::keyed(
+            sql,
+            TableName(self.new.clone()),
+            self.rows,
+            self.key.clone(),
+        );
         let again = Self {
             old: self.old.clone(),
             new: self.new.clone(),

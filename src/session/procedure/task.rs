@@ -165,6 +165,8 @@ pub(in crate::session) struct Job {
     step: Step,
     /// It goes on in the background.
     leaves: bool,
+    /// What it does goes again, should something behind it fail.
+    passing: bool,
     id: Option<String>,
     looks: u32,
     status: String,
@@ -323,6 +325,7 @@ impl Work {
                 step: step.clone(),
                 // What comes behind it needs it done.
                 leaves: !manner.waits && at == last,
+                passing: false,
                 id: None,
                 looks: 0,
                 status: String::new(),
@@ -412,7 +415,9 @@ impl Task {
         match self {
             Self::Statement { step, .. } if step.tolerate.iter().any(is) => Next::Done,
             Self::Guarded(guarded) if guarded.tolerates_code(code) => Next::Done,
-            Self::Copy(copying) if is(&sqlstate::PROGRAM_LIMIT_EXCEEDED) && copying.can_take_less() => {
+            Self::Copy(copying)
+                if is(&sqlstate::PROGRAM_LIMIT_EXCEEDED) && copying.can_take_less() =>
+            {
                 copying.take_less();
                 Next::Again
             }
@@ -486,7 +491,7 @@ impl Task {
         match self {
             Self::Commit if complete => Some("COMMIT of the transaction before".to_owned()),
             Self::Statement { step, .. } if complete => Some(shown(&step.sql)),
-            Self::Job(job) if complete => Some(shown(&job.step.sql)),
+            Self::Job(job) if complete && !job.passing => Some(shown(&job.step.sql)),
             Self::Guarded(guarded) if complete && (guarded.stays || guarded.settles) => {
                 Some(shown(guarded.sql()))
             }
@@ -509,9 +514,7 @@ impl Task {
             | Self::Numbered(_)
             | Self::Rebuild(_)
             | Self::Compare(_)
-            | Self::Rename(_) => {
-                "a look into the catalog".to_owned()
-            }
+            | Self::Rename(_) => "a look into the catalog".to_owned(),
         }
     }
 
@@ -536,6 +539,7 @@ impl Job {
         Self {
             step,
             leaves: false,
+            passing: true,
             id: None,
             looks: 0,
             status: String::new(),
@@ -981,6 +985,7 @@ mod tests {
                     ..Step::job("CREATE UNIQUE INDEX ASYNC i ON t (a)".to_owned())
                 },
                 leaves,
+                passing: false,
                 id: None,
                 looks: 0,
                 status: String::new(),
