@@ -171,7 +171,9 @@ fn dev_serves_both_databases_and_keeps_its_state() {
     assert_eq!(dev.query("app", "app", counts).unwrap(), "300|300");
     dev.query("app", "bench", "CREATE TABLE kept (a int)")
         .unwrap();
-    let refused = dev.query("acme", "app", counts).unwrap_err();
+    assert_eq!(dev.query("acme", "app", counts).unwrap(), "300|0");
+    assert_eq!(dev.query("globex", "app", counts).unwrap(), "0|300");
+    let refused = dev.query("acme", "bench", counts).unwrap_err();
     assert!(
         refused.contains("permission denied for database"),
         "{refused}"

@@ -552,6 +552,7 @@ impl Visit<'_> {
             database: request.database,
             admin: proof.user.is_admin(),
             retry: proof.user.wants_retry(),
+            binding: proof.user.binding().clone(),
             minor,
             parameters: request.settings,
         })

@@ -49,8 +49,20 @@ pub struct Identity {
     database: String,
     admin: bool,
     retry: bool,
+    binding: Binding,
     minor: u16,
     parameters: Vec<(String, String)>,
+}
+
+/// What the configuration says of a user's rows, in databases with a tenant policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Binding {
+    /// Those of this tenant alone.
+    Tenant(String),
+    /// Those of all tenants.
+    Unrestricted,
+    /// Nothing: the policy file may name the tenant.
+    Unsaid,
 }
 
 impl Identity {
@@ -78,6 +90,12 @@ impl Identity {
         self.retry
     }
 
+    /// Whose rows the user may see, where a tenant policy applies.
+    #[must_use]
+    pub fn binding(&self) -> &Binding {
+        &self.binding
+    }
+
     /// Minor version of protocol 3 to speak: 2 has long cancel keys, 0 and 1 are the same.
     #[must_use]
     pub fn minor(&self) -> u16 {
@@ -99,6 +117,7 @@ impl Identity {
             database: database.to_owned(),
             admin,
             retry: true,
+            binding: Binding::Unsaid,
             minor,
             parameters: Vec::new(),
         }

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use thiserror::Error;
 
+use super::Binding;
 use super::verifier::{DEFAULT_ITERATIONS, SALT_LENGTH, sign};
 use crate::config;
 use crate::config::units::parse_moment;
@@ -28,6 +29,7 @@ pub(super) struct User {
     databases: HashSet<String>,
     admin: bool,
     retry: bool,
+    binding: Binding,
     valid_until: Option<SystemTime>,
 }
 
@@ -42,6 +44,10 @@ impl User {
 
     pub(super) fn wants_retry(&self) -> bool {
         self.retry
+    }
+
+    pub(super) fn binding(&self) -> &Binding {
+        &self.binding
     }
 }
 
@@ -161,6 +167,11 @@ fn load_user(user: &config::User, disguise: &Disguise) -> Result<User, String> {
         databases: user.databases.iter().cloned().collect(),
         admin: user.admin,
         retry: user.retry,
+        binding: match &user.tenant {
+            Some(tenant) => Binding::Tenant(tenant.0.clone()),
+            None if user.unrestricted => Binding::Unrestricted,
+            None => Binding::Unsaid,
+        },
         valid_until,
     })
 }
@@ -192,7 +203,7 @@ mod tests {
             retry: true,
             valid_until: None,
             tenant: None,
-            unrestricted: None,
+            unrestricted: false,
         }
     }
 

@@ -18,6 +18,12 @@ use crate::emulator::{Emulator, write_private};
 /// Name of the generated configuration file in the state folder.
 pub const CONFIG_FILE: &str = "dsql-proxy.yaml";
 
+/// Name of the tenant policy of the sample tables.
+const POLICY_FILE: &str = "tenancy.yaml";
+
+/// That policy.
+const POLICY: &str = include_str!("../../config/tenancy.yaml");
+
 /// How long open transactions may still take after a signal.
 const STOPPING: Duration = Duration::from_secs(1);
 
@@ -62,6 +68,9 @@ fn start_emulator(options: &DevArguments) -> Result<Emulator, Failure> {
     let path = emulator.dir().join(CONFIG_FILE);
     write_private(&path, configuration(options, &emulator).as_bytes())
         .map_err(|error| Failure::Start(format!("{}: {error}", path.display())))?;
+    let path = emulator.dir().join(POLICY_FILE);
+    write_private(&path, POLICY.as_bytes())
+        .map_err(|error| Failure::Start(format!("{}: {error}", path.display())))?;
     Ok(emulator)
 }
 
@@ -92,14 +101,16 @@ clusters:
     user: {BENCH}
     tls: disable
 databases:
-  app: {{cluster: main, upstream_database: postgres, dialect: compat}}
+  app: {{cluster: main, upstream_database: postgres, dialect: compat, tenancy: sample}}
   bench: {{cluster: plain, upstream_database: {BENCH}, dialect: off}}
 users:
-  - {{name: app, password: app, databases: [app, bench]}}
-  - {{name: admin, password: admin, databases: [app, bench], admin: true}}
-  # Tenants. This version has no tenant policies, so they may not connect to any database yet.
-  - {{name: acme, password: acme, databases: []}}
-  - {{name: globex, password: globex, databases: []}}
+  - {{name: app, password: app, databases: [app, bench], unrestricted: true}}
+  - {{name: admin, password: admin, databases: [app, bench], admin: true, unrestricted: true}}
+  # Tenants: each sees its own rows of the sample tables.
+  - {{name: acme, password: acme, databases: [app], tenant: acme}}
+  - {{name: globex, password: globex, databases: [app], tenant: globex}}
+tenancy:
+  sample: {{file: {POLICY_FILE}}}
 ",
         listen = quoted(&options.listen.to_string()),
         admin = quoted(&options.admin.to_string()),
@@ -163,6 +174,8 @@ impl Ready {
             ("app", "bench"),
             ("admin", "app"),
             ("admin", "bench"),
+            ("acme", "app"),
+            ("globex", "app"),
         ] {
             // Writing into a String cannot fail.
             let _ = writeln!(
@@ -178,7 +191,7 @@ impl Ready {
             out,
             "\n  admin            {admin}\n  emulated cluster {} at {}\n  emulator admin   http://{}\n  \
              ca_file          {}\n  configuration    {}\n  local PostgreSQL psql '{}'\n\n\
-             The users acme and globex are for tenant policies, which come later: no database yet.\n\
+             The users acme and globex are tenants: each sees its own rows (tenancy.yaml).\n\
              Stop with Ctrl-C.\n",
             self.endpoint,
             self.emulator,

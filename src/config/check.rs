@@ -59,10 +59,6 @@ impl Check<'_> {
         }
     }
 
-    fn refuse_unsupported(&mut self, set: bool, path: &[Step]) {
-        self.refuse_if(set, path, "this version does not support it yet; remove it");
-    }
-
     /// Who writes a timeout wants it kept.
     fn refuse_timeouts(&mut self, name: &str, database: &Database) {
         let cluster = self.config.clusters.get(&database.cluster);
@@ -120,7 +116,6 @@ impl Check<'_> {
             path!["auth", "cleartext"],
             "passwords are taken as cleartext inside TLS only; write listen.tls",
         );
-        self.refuse_unsupported(config.tenancy.is_some(), path!["tenancy"]);
         self.refuse_if(
             config.clusters.is_empty(),
             path!["clusters"],
@@ -355,7 +350,11 @@ impl Check<'_> {
             "empty",
         );
         self.refuse_timeouts(name, database);
-        self.refuse_unsupported(database.tenancy.is_some(), &at("tenancy"));
+        if let Some(policy) = &database.tenancy
+            && !self.config.tenancy.contains_key(policy)
+        {
+            self.known(&at("tenancy"), "tenancy", policy);
+        }
         if let Some(retry) = &database.retry {
             let at = |key: &str| path!["databases", name, "retry", key].to_vec();
             self.refuse_if(retry.attempts > 10, &at("attempts"), "expected 10 or less");
@@ -417,8 +416,31 @@ impl Check<'_> {
         if let Some(Err(message)) = user.valid_until.as_ref().map(|text| parse_moment(&text.0)) {
             self.wrong(&at("valid_until"), message);
         }
-        self.refuse_unsupported(user.tenant.is_some(), &at("tenant"));
-        self.refuse_unsupported(user.unrestricted.is_some(), &at("unrestricted"));
+        self.tenant(index, user);
+    }
+
+    /// A tenant without a policy would be bound by nothing.
+    fn tenant(&mut self, index: usize, user: &User) {
+        let at = |key: &str| [Step::from("users"), index.into(), key.into()];
+        self.refuse_if(
+            user.tenant.is_some() && user.unrestricted,
+            &at("unrestricted"),
+            "the user is bound to a tenant; remove one of the two",
+        );
+        self.refuse_if(
+            user.tenant.as_ref().is_some_and(|name| name.0.is_empty()),
+            &at("tenant"),
+            "empty",
+        );
+        for (position, name) in user.databases.iter().enumerate() {
+            let database = self.config.databases.get(name);
+            let free = database.is_some_and(|database| database.tenancy.is_none());
+            self.refuse_if(
+                user.tenant.is_some() && free,
+                path!["users", index, "databases", position],
+                "this database has no tenancy, which would bind the user to its tenant",
+            );
+        }
     }
 }
 

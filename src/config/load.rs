@@ -99,7 +99,8 @@ fn join_paths(config: &mut Config, folder: &Path) {
     let listen = tls.flat_map(|tls| [&mut tls.certificate, &mut tls.private_key]);
     let clusters = config.clusters.values_mut();
     let roots = clusters.filter_map(|cluster| cluster.ca_file.as_mut());
-    for path in listen.chain(roots) {
+    let policies = config.tenancy.values_mut().map(|policy| &mut policy.file);
+    for path in listen.chain(roots).chain(policies) {
         *path = folder.join(&path);
     }
 }

@@ -1,6 +1,6 @@
 //! From a running configuration to a new one: what can change under way, and what cannot.
 //!
-//! Live: users, the contents of certificate files, the log level, the rules of the dialect. The rest has sockets, threads,
+//! Live: users, the contents of certificate files, the log level, the rules of the dialect, tenant policies. The rest has sockets, threads,
 //! pools and sessions behind it and needs a restart.
 
 use std::collections::BTreeMap;
@@ -39,14 +39,14 @@ pub fn compare(old: &Config, new: &Config) -> Changes {
         limits,
         log: Log { format, level },
         dialect,
-        // Never set in a configuration that passed its check.
-        tenancy: _,
+        tenancy,
     } = old;
     let mut changes = Changes::default();
     compare_users(users, &new.users, &mut changes.live);
     let live = [
         ("log.level", *level == new.log.level),
         ("dialect", *dialect == new.dialect),
+        ("tenancy", *tenancy == new.tenancy),
     ];
     note(&live, &mut changes.live);
     let restart = [
@@ -102,6 +102,7 @@ pub fn merge(old: &Config, new: &Config) -> Config {
     let mut merged = old.clone();
     merged.users.clone_from(&new.users);
     merged.dialect.clone_from(&new.dialect);
+    merged.tenancy.clone_from(&new.tenancy);
     merged.log = Log {
         format: old.log.format,
         level: new.log.level.clone(),

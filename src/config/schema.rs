@@ -18,22 +18,11 @@ pub struct Text(pub String);
 #[serde(transparent)]
 pub struct Secret(pub String);
 
-/// A key of the format whose feature this version does not have. Whatever its value is, the check
-/// refuses it: a restriction that is written down and not enforced would be worse than none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unsupported;
-
-impl<'de> Deserialize<'de> for Unsupported {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Self)
-    }
-}
-
-/// Reads a key that is there as `Some`, even when it has no value.
-fn present<'de, D: serde::Deserializer<'de>>(
+/// Reads a key that is there as `Some`: a restriction without a value is a mistake, not none.
+fn present<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
-) -> Result<Option<Unsupported>, D::Error> {
-    Unsupported::deserialize(deserializer).map(Some)
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 impl std::fmt::Debug for Text {
@@ -81,9 +70,17 @@ pub struct Config {
     /// The rules of the dialect.
     #[serde(default)]
     pub dialect: DialectRules,
-    /// Tenant policies by name. Not in this version.
-    #[serde(default, deserialize_with = "present")]
-    pub tenancy: Option<Unsupported>,
+    /// Tenant policies by name.
+    #[serde(default)]
+    pub tenancy: BTreeMap<String, TenantPolicy>,
+}
+
+/// Where a tenant policy is written.
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct TenantPolicy {
+    /// The policy file (docs/isolation.md).
+    pub file: PathBuf,
 }
 
 /// Where clients connect.
@@ -359,9 +356,9 @@ pub struct Database {
     /// When a connection goes back to the pool.
     #[serde(default)]
     pub pool_mode: PoolMode,
-    /// Tenant policy. Not in this version.
+    /// Tenant policy: a name from `tenancy`.
     #[serde(default, deserialize_with = "present")]
-    pub tenancy: Option<Unsupported>,
+    pub tenancy: Option<String>,
     /// `dsqlproxy.ddl_in_transaction` of sessions that set none; default `reject`.
     #[serde(default)]
     pub ddl_in_transaction: Option<DdlInTransaction>,
@@ -455,12 +452,12 @@ pub struct User {
     /// Transactions of this user are run again after conflicts, where the database's are.
     #[serde(default = "defaults::yes")]
     pub retry: bool,
-    /// Tenant this user is bound to. Not in this version.
+    /// Tenant this user is bound to.
     #[serde(default, deserialize_with = "present")]
-    pub tenant: Option<Unsupported>,
-    /// Sees every tenant. Not in this version.
-    #[serde(default, deserialize_with = "present")]
-    pub unrestricted: Option<Unsupported>,
+    pub tenant: Option<Text>,
+    /// Sees the rows of every tenant: no policy applies.
+    #[serde(default)]
+    pub unrestricted: bool,
 }
 
 /// Login rules.

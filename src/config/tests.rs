@@ -219,7 +219,6 @@ fn rules_across_keys() {
     let main = |line: &str| with("kind: dsql", &format!("kind: dsql\n    {line}"));
     let plain = |line: &str| with("kind: postgres", &format!("kind: postgres\n    {line}"));
     let user = |entry: &str| with("databases: [app, bench]", entry);
-    let later = "this version does not support it yet; remove it";
     let cases = [
         // Clusters.
         (
@@ -376,34 +375,34 @@ fn rules_across_keys() {
             format!("{GOOD}log: {{level: '='}}\n"),
             "14:14: log.level: expected a level (error, warn, info, debug, trace) or a filter such as info,dsql_proxy::pool=debug",
         ),
-        // What a later version does: refused, whatever the value is.
-        (
-            with("cluster: main", "cluster: main, tenancy: shop"),
-            &format!("10:33: databases.app.tenancy: {later}"),
-        ),
         (
             with("cluster: main", "cluster: main, retry: {attempts: 11}"),
             "10:42: databases.app.retry.attempts: expected 10 or less",
         ),
+        // Tenants.
         (
-            user("databases: [app], tenant: acme"),
-            &format!("13:62: users[0].tenant: {later}"),
+            with("cluster: main", "cluster: main, tenancy: shop"),
+            "10:33: databases.app.tenancy: not one of tenancy",
         ),
         (
-            user("databases: [app], tenant: "),
-            &format!("13:54: users[0].tenant: {later}"),
+            user("databases: [app], tenant: acme"),
+            "13:48: users[0].databases[0]: this database has no tenancy, which would bind the user to its tenant",
+        ),
+        (
+            user("databases: [], tenant: ''"),
+            "13:59: users[0].tenant: empty",
         ),
         (
             user("databases: [app], tenant: ~"),
-            &format!("13:54: users[0].tenant: {later}"),
+            "13:54: users[0].tenant: has no value; write one (in quotes if it is empty or begins with #) or remove the key",
         ),
         (
-            user("databases: [app], unrestricted: false"),
-            &format!("13:68: users[0].unrestricted: {later}"),
+            user("databases: [], tenant: acme, unrestricted: true"),
+            "13:79: users[0].unrestricted: the user is bound to a tenant; remove one of the two",
         ),
         (
-            format!("{GOOD}tenancy: {{shop: {{file: tenancy.yaml}}}}\n"),
-            &format!("14:1: tenancy: {later}"),
+            format!("{GOOD}tenancy: {{shop: {{}}}}\n"),
+            "14:11: tenancy.shop.file: missing",
         ),
     ];
     for (text, expected) in cases {

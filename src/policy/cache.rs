@@ -22,11 +22,11 @@ const OVERHEAD: usize = 160;
 /// A text is kept when it comes the second time, so that texts with values in them pass by. There
 /// are two generations: what was not asked for while one filled up is dropped with the older one.
 #[derive(Debug)]
-pub struct Cache<V> {
+pub struct Cache<V, F = SessionFacts> {
     limit: usize,
     epoch: u64,
-    young: Generation<V>,
-    old: Generation<V>,
+    young: Generation<V, F>,
+    old: Generation<V, F>,
     seen: HashSet<u64>,
     hasher: RandomState,
     hits: u64,
@@ -34,19 +34,19 @@ pub struct Cache<V> {
 }
 
 #[derive(Debug)]
-struct Generation<V> {
-    entries: HashMap<Box<[u8]>, Vec<Entry<V>>>,
+struct Generation<V, F> {
+    entries: HashMap<Box<[u8]>, Vec<Entry<V, F>>>,
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Entry<V> {
-    facts: SessionFacts,
+struct Entry<V, F> {
+    facts: F,
     value: V,
     weight: usize,
 }
 
-impl<V> Default for Generation<V> {
+impl<V, F> Default for Generation<V, F> {
     fn default() -> Self {
         Self {
             entries: HashMap::new(),
@@ -55,8 +55,8 @@ impl<V> Default for Generation<V> {
     }
 }
 
-impl<V> Generation<V> {
-    fn take(&mut self, text: &[u8], facts: &SessionFacts) -> Option<Entry<V>> {
+impl<V, F: PartialEq> Generation<V, F> {
+    fn take(&mut self, text: &[u8], facts: &F) -> Option<Entry<V, F>> {
         let entries = self.entries.get_mut(text)?;
         let at = entries.iter().position(|entry| entry.facts == *facts)?;
         let entry = entries.swap_remove(at);
@@ -67,7 +67,7 @@ impl<V> Generation<V> {
         Some(entry)
     }
 
-    fn put(&mut self, text: &[u8], entry: Entry<V>) {
+    fn put(&mut self, text: &[u8], entry: Entry<V, F>) {
         self.bytes += entry.weight;
         match self.entries.get_mut(text) {
             Some(entries) => entries.push(entry),
@@ -78,7 +78,7 @@ impl<V> Generation<V> {
     }
 }
 
-impl<V: Clone> Cache<V> {
+impl<V: Clone, F: PartialEq + Clone> Cache<V, F> {
     /// A cache of at most `limit` bytes; 0 keeps nothing.
     #[must_use]
     pub fn new(limit: usize) -> Self {
@@ -96,7 +96,7 @@ impl<V: Clone> Cache<V> {
 
     /// What was put for this text and these facts. Another `epoch` than the last one (the rules
     /// have changed) forgets everything.
-    pub fn get(&mut self, text: &[u8], facts: &SessionFacts, epoch: u64) -> Option<V> {
+    pub fn get(&mut self, text: &[u8], facts: &F, epoch: u64) -> Option<V> {
         self.enter(epoch);
         let found = self.young.entries.get(text).and_then(|entries| {
             let entry = entries.iter().find(|entry| entry.facts == *facts)?;
@@ -117,14 +117,7 @@ impl<V: Clone> Cache<V> {
 
     /// Keeps a value of about `weight` bytes, if the text has been put before or there is nothing
     /// against it. Says whether it is kept.
-    pub fn put(
-        &mut self,
-        text: &[u8],
-        facts: &SessionFacts,
-        epoch: u64,
-        value: V,
-        weight: usize,
-    ) -> bool {
+    pub fn put(&mut self, text: &[u8], facts: &F, epoch: u64, value: V, weight: usize) -> bool {
         self.enter(epoch);
         let weight = weight.saturating_add(text.len()).saturating_add(OVERHEAD);
         if text.len() > LONGEST_TEXT || weight > self.limit / 2 || !self.comes_again(text) {
@@ -132,7 +125,7 @@ impl<V: Clone> Cache<V> {
         }
         self.young.take(text, facts);
         self.old.take(text, facts);
-        let facts = *facts;
+        let facts = facts.clone();
         self.keep(
             text,
             Entry {
@@ -180,7 +173,7 @@ impl<V: Clone> Cache<V> {
         false
     }
 
-    fn keep(&mut self, text: &[u8], entry: Entry<V>) {
+    fn keep(&mut self, text: &[u8], entry: Entry<V, F>) {
         if self.young.bytes + entry.weight > self.limit / 2 {
             self.old = std::mem::take(&mut self.young);
         }

@@ -1,10 +1,12 @@
 //! Accepting clients, dealing them to workers, ending in good order.
 
 mod cancels;
+mod isolation;
 mod listener;
 mod operations;
 mod proxy;
 mod worker;
 
+pub use isolation::{Policies, TenancyError, policies_of};
 pub use operations::Operations;
 pub use proxy::{Proxy, StartError, rules_of};

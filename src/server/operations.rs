@@ -10,11 +10,13 @@ use crate::auth::Method;
 use crate::config::Config;
 use crate::pool::Census;
 use crate::retry::Outcome;
+use crate::session::Standing;
 use crate::telemetry::conflicts::WINDOW_MINUTES;
 use crate::telemetry::metrics::{counter, gauge, histogram};
 use crate::telemetry::tally::{BOUNDS, Durations, REPETITIONS, Tally, WorkerTally};
 use crate::upstream::token;
 
+use super::isolation::policies_of;
 use super::proxy::{Shared, rules_of};
 
 /// The operators' hold on a running proxy.
@@ -46,6 +48,21 @@ impl Operations {
                 None => {}
             }
         }
+        for (isolation, _) in self.shared.isolations() {
+            let database = isolation.database();
+            match &*isolation.standing() {
+                Standing::Open { .. } => {}
+                Standing::Unverified { .. } => {
+                    reasons.push(format!("tenants of {database}: not verified yet"));
+                }
+                Standing::Closed { reasons: found, .. } => {
+                    let found = found
+                        .iter()
+                        .map(|why| format!("tenants of {database}: {why}"));
+                    reasons.extend(found);
+                }
+            }
+        }
         if reasons.is_empty() {
             Ok(())
         } else {
@@ -59,11 +76,23 @@ impl Operations {
     /// What is wrong; nothing was changed then.
     pub fn reload(&self, config: &Config) -> Result<(), String> {
         let (rules, as_of) = rules_of(config).map_err(|error| format!("dialect: {error}"))?;
+        let policies = policies_of(config).map_err(|error| error.to_string())?;
         let gate = self.shared.gate();
         gate.reload_tls().map_err(|error| error.to_string())?;
         gate.reload_users(&config.users)
             .map_err(|error| error.to_string())?;
         self.shared.ruling().put(rules, as_of);
+        for (isolation, _) in self.shared.isolations() {
+            if let Some(policy) = policies.get(isolation.database()) {
+                tracing::info!(
+                    target: "audit",
+                    database = isolation.database(),
+                    policy_version = policy.version,
+                    "tenant policy reloaded"
+                );
+                isolation.replace(Arc::clone(policy));
+            }
+        }
         self.shared.note_reload();
         Ok(())
     }
@@ -113,6 +142,7 @@ impl Operations {
         families.extend(self.login_metrics());
         families.extend(self.traffic_metrics());
         families.extend(self.conflict_metrics());
+        families.push(self.refusal_metric());
         families
     }
 
@@ -159,6 +189,22 @@ impl Operations {
                 &[(&[], self.shared.reloads())],
             ),
         ]
+    }
+
+    /// Statements of tenants that were refused.
+    fn refusal_metric(&self) -> MetricFamily {
+        let mut rows = Vec::new();
+        for (isolation, _) in self.shared.isolations() {
+            for (rule, count) in isolation.refusals() {
+                let labels = [("database", isolation.database()), ("rule", rule.name())];
+                rows.push((labels, count));
+            }
+        }
+        counter(
+            "tenant_refusals_total",
+            "Statements of tenants that were refused, by rule.",
+            &borrowed(&rows),
+        )
     }
 
     fn pool_metrics(&self) -> Vec<MetricFamily> {

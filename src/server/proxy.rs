@@ -24,12 +24,13 @@ use crate::policy::settings::{self, Scope};
 use crate::policy::{ActionKind, Month, NotAMonth, Rules, RulesError, rules};
 use crate::pool::{Pool, PoolShared};
 use crate::retry::{ClusterBudget, Limits};
-use crate::session::{KeptEnv, Quota, Ruling};
+use crate::session::{Isolation, KeptEnv, Quota, Ruling};
 use crate::telemetry::conflicts::ConflictLog;
 use crate::telemetry::tally::WorkerTally;
 use crate::upstream::{Target, TargetError};
 
 use super::cancels::CancelKeys;
+use super::isolation::{self, Policies, TenancyError, policies_of};
 use super::listener;
 use super::operations::Operations;
 use super::worker::{self, Errand};
@@ -62,6 +63,9 @@ pub enum StartError {
     /// The dialect rules are wrong.
     #[error("dialect: {0}")]
     Rules(#[from] RulesError),
+    /// A tenant policy is wrong.
+    #[error(transparent)]
+    Tenancy(#[from] TenancyError),
     /// A thread or runtime cannot be made.
     #[error("cannot start a worker: {0}")]
     Worker(io::Error),
@@ -84,6 +88,8 @@ pub(super) struct Entry {
     pub kept: KeptEnv,
     /// How statements are decided about, unless all pass.
     pub profile: Option<Dialect>,
+    /// What tenants may see of it.
+    pub isolation: Option<Arc<Isolation>>,
 }
 
 struct WorkerHandle {
@@ -164,6 +170,14 @@ impl Shared {
 
     pub fn database(&self, name: &str) -> Option<&Entry> {
         self.databases.get(name)
+    }
+
+    /// The tenant policies of database entries, each with its pool.
+    pub fn isolations(&self) -> impl Iterator<Item = (&Arc<Isolation>, &Arc<PoolShared>)> {
+        self.databases.values().filter_map(|entry| {
+            let isolation = entry.isolation.as_ref()?;
+            Some((isolation, &self.pools[entry.pool]))
+        })
     }
 
     /// The conflicts of each database entry, by name.
@@ -266,7 +280,7 @@ impl Proxy {
                 (handle, inbox)
             })
             .unzip();
-        let (pools, databases) = make_pools(config, &workers)?;
+        let (pools, databases) = make_pools(config, &workers, &policies_of(config)?)?;
         let (rules, as_of) = rules_of(config)?;
         let shared = Arc::new(Shared {
             gate: Gate::new(config)?,
@@ -293,6 +307,10 @@ impl Proxy {
             threads.push(spawn(&format!("worker-{index}"), move || {
                 worker::run(index, worker_shared, tally, inbox)
             })?);
+        }
+        if shared.isolations().next().is_some() {
+            let shared = Arc::clone(&shared);
+            threads.push(spawn("isolation", move || isolation::watch(shared))?);
         }
         let accept_shared = Arc::clone(&shared);
         threads.push(spawn("listener", move || {
@@ -356,7 +374,11 @@ fn worker_count(configured: usize) -> usize {
 type Pools = (Vec<Arc<PoolShared>>, HashMap<String, Entry>);
 
 /// One pool for each cluster and upstream database that an entry names.
-fn make_pools(config: &Config, workers: &[WorkerHandle]) -> Result<Pools, StartError> {
+fn make_pools(
+    config: &Config,
+    workers: &[WorkerHandle],
+    policies: &Policies,
+) -> Result<Pools, StartError> {
     let mut pools: Vec<Arc<PoolShared>> = Vec::new();
     let mut entries = HashMap::new();
     let mut budgets: HashMap<&str, Arc<ClusterBudget>> = HashMap::new();
@@ -414,6 +436,9 @@ fn make_pools(config: &Config, workers: &[WorkerHandle]) -> Result<Pools, StartE
                 conflicts: Arc::new(ConflictLog::new(retry.insight_keys, start)),
                 kept: kept_of(database, cluster.kind),
                 profile: profile_of(database, cluster.kind),
+                isolation: policies
+                    .get(name)
+                    .map(|policy| Arc::new(Isolation::new(name, Arc::clone(policy)))),
                 retry: Limits {
                     attempts: retry.attempts,
                     hold_bytes: retry.hold_bytes,

@@ -11,12 +11,12 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::auth::{self, Arrival, Identity};
+use crate::auth::{self, Arrival, Binding, Identity};
 use crate::net::{Peer, Socket, Stream};
 use crate::pool::{Pool, Transfer};
 use crate::session::{
-    Alarm, Control, Insight, Locks, PolicyEnv, Profiles, Registry, RetryEnv, Session, SessionEnv,
-    Verdicts,
+    Admissions, Alarm, Control, Guard, Insight, Locks, PolicyEnv, Profiles, Registry, RetryEnv,
+    Session, SessionEnv, Verdicts,
 };
 use crate::telemetry::tally::WorkerTally;
 use crate::wire::reply::ClientError;
@@ -59,6 +59,8 @@ struct Worker {
     tally: Arc<WorkerTally>,
     /// What may be repeated and where conflicts are noted, by database entry.
     retries: RefCell<HashMap<String, RetryEnv>>,
+    /// What became of tenants' texts, by database entry.
+    admissions: RefCell<HashMap<String, Rc<Admissions>>>,
     pools: Vec<Rc<Pool>>,
     registry: Rc<Registry>,
     profiles: Rc<Profiles>,
@@ -100,6 +102,7 @@ pub(super) async fn run(
         tally,
         pools,
         retries: RefCell::default(),
+        admissions: RefCell::default(),
         registry: Rc::default(),
         profiles: Rc::default(),
         sessions: RefCell::default(),
@@ -271,10 +274,50 @@ impl Worker {
         })
     }
 
+    /// What binds a session to its tenant; none where the entry has no tenants, or the user sees all.
+    async fn guard(
+        &self,
+        identity: &Identity,
+        entry: &Entry,
+    ) -> Result<Option<Guard>, ClientError> {
+        let Some(isolation) = &entry.isolation else {
+            return match identity.binding() {
+                // A reload may have given a tenant to a user of this database.
+                Binding::Tenant(_) => Err(ClientError::fatal(
+                    sqlstate::INVALID_AUTHORIZATION,
+                    "this database has no tenants",
+                )
+                .hint(
+                    "The user is bound to a tenant: connect to a database with a tenant policy.",
+                )),
+                Binding::Unrestricted | Binding::Unsaid => Ok(None),
+            };
+        };
+        let kept = Rc::clone(
+            self.admissions
+                .borrow_mut()
+                .entry(identity.database().to_owned())
+                .or_default(),
+        );
+        isolation.guard(identity, &kept).await
+    }
+
     async fn converse(self: &Rc<Self>, stream: Stream, identity: Identity) {
         let Some(entry) = self.shared.database(identity.database()) else {
-            refuse_console(stream).await;
+            let error = ClientError::fatal(
+                sqlstate::FEATURE_NOT_SUPPORTED,
+                "the console database is not part of this version",
+            )
+            .hint("Use the admin HTTP endpoint.");
+            refuse(stream, &error).await;
             return;
+        };
+        let guard = match self.guard(&identity, entry).await {
+            Ok(guard) => guard,
+            Err(error) => {
+                refuse(stream, &error).await;
+                return;
+            }
         };
         let env = SessionEnv {
             pool: Rc::clone(&self.pools[entry.pool]),
@@ -290,6 +333,8 @@ impl Worker {
             alarm: Rc::clone(&self.alarm),
             policy: self.policy(entry),
             locks: Rc::clone(&self.locks[entry.pool]),
+            guard,
+            isolation: entry.isolation.clone(),
         };
         let session = self.next.get();
         self.next.set(session + 1);
@@ -333,14 +378,10 @@ impl Worker {
     }
 }
 
-async fn refuse_console(mut stream: Stream) {
+/// Ends a login that led nowhere.
+async fn refuse(mut stream: Stream, error: &ClientError) {
     let mut out = Vec::new();
-    ClientError::fatal(
-        sqlstate::FEATURE_NOT_SUPPORTED,
-        "the console database is not part of this version",
-    )
-    .hint("Use the admin HTTP endpoint.")
-    .put(&mut out);
+    error.put(&mut out);
     let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, &out).await;
     let _ = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
 }

@@ -3,6 +3,7 @@
 use crate::config::ClusterKind;
 use crate::net::ReadBuffer;
 use crate::policy::settings::Scope;
+use crate::policy::tenancy::scrub;
 use crate::sql::{Effect, PinReason, reads_otherwise};
 use crate::upstream::{Expect, Owed, STATEMENT_PREFIX};
 use crate::wire::backend::{
@@ -223,8 +224,8 @@ impl Session {
             b'Z' => self.ready(body),
             b'E' => self.error(header, body),
             b'S' => self.parameter(body),
-            b'N' => Ok(self.visible()),
-            b'A' => Ok(if self.pin.is_some() {
+            b'N' => Ok(self.notice(body)),
+            b'A' => Ok(if self.pin.is_some() && !self.is_guarded() {
                 Step::Pass
             } else {
                 Step::Hide
@@ -344,6 +345,19 @@ impl Session {
         reply::put_command_complete(&mut self.replacement, &tag);
         self.restart_statement();
         Ok(Step::Replaced)
+    }
+
+    fn notice(&mut self, body: &[u8]) -> Step {
+        match self.visible() {
+            Step::Pass if self.is_guarded() => match self.scrubbed_notice(body) {
+                None => Step::Hide,
+                Some(body) => {
+                    frontend::put(&mut self.replacement, b'N', &[&body]);
+                    Step::Replaced
+                }
+            },
+            step => step,
+        }
     }
 
     fn visible(&self) -> Step {
@@ -492,10 +506,14 @@ impl Session {
         }
         let front = self.owed.front().and_then(|entry| entry.note.as_ref());
         let restores = front.is_some_and(|note| note.own == Some(Own::Restore));
+        let guarded = self.is_guarded();
         if self.env.policy.is_some() && !self.visible_is_hidden() {
             self.changed_parameters.retain(|(known, _)| *known != name);
             self.changed_parameters
-                .push((name.into_owned(), value.into_owned()));
+                .push((name.clone().into_owned(), value.into_owned()));
+        }
+        if guarded && !scrub::passes_parameter(&name) {
+            return Ok(Step::Hide);
         }
         Ok(match resets {
             // The value of the connection, not the client's start-up parameter: told when that is
@@ -530,6 +548,8 @@ impl Session {
             self.savepoints.clear();
             self.portals.retain(|portal| !portal.spent);
             if self.owed.is_empty() && !self.owed.is_unsynced() {
+                self.hush_guard();
+                self.tell_schema_change();
                 self.portals.clear();
                 self.local_settings = false;
                 self.unpin_discarded();
@@ -650,6 +670,9 @@ impl Session {
         let renamed = self.rename(header, body);
         let placed = self.place(header, renamed.as_deref().unwrap_or(body));
         let renamed = placed.or(renamed);
+        let renamed = self
+            .scrubbed(renamed.as_deref().unwrap_or(body))
+            .or(renamed);
         self.settings.fail();
         if extended {
             self.fail_batch();
@@ -905,7 +928,7 @@ impl Session {
         let whole = body.len() + HEADER == header.total;
         self.env.tally.upstream_lost.add(1);
         if whole {
-            self.final_words = Some(body.to_vec());
+            self.final_words = Some(self.scrubbed(body).unwrap_or_else(|| body.to_vec()));
         }
         Err(End::Told)
     }
@@ -923,7 +946,8 @@ impl Session {
             "a session setting was refused upstream"
         );
         // The server's own refusal, as it refuses a start-up parameter: FATAL.
-        self.final_words = Some(as_fatal(body));
+        let body = self.scrubbed(body).unwrap_or_else(|| body.to_vec());
+        self.final_words = Some(as_fatal(&body));
         End::Told
     }
 

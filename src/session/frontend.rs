@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use crate::config::ClusterKind;
 use crate::net::ReadBuffer;
+use crate::policy::tenancy::{Refusal, Rule};
 use crate::policy::{Action, Answer, Notice, SessionCommand};
 use crate::sql::{Class, Effect, PinReason, classify};
 use crate::upstream::{
@@ -238,7 +239,6 @@ impl Session {
     }
 
     fn take_frame(&mut self, header: frame::Header, bytes: &[u8]) -> Result<Taken, End> {
-        let too_long = self.env.pool.kind() == ClusterKind::Dsql && header.total > DSQL_MESSAGE;
         match header.tag {
             b'X' => {
                 self.terminating = true;
@@ -260,20 +260,39 @@ impl Session {
             b'S' if self.must_wait_for_reset() => Ok(Taken::Wait),
             b'S' => Ok(self.take_sync(bytes)),
             _ if self.discarding || self.owed.is_skipping() => Ok(skip(header.total, bytes.len())),
+            // A failed block without a connection sends nothing of a Query on.
+            tag @ (b'Q' | b'F' | b'P')
+                if self.is_guarded() && (tag == b'P' || self.limbo.is_none()) =>
+            {
+                self.take_guarded(tag, header.total, bytes)
+            }
+            tag => self.take_admitted(tag, header.total, bytes),
+        }
+    }
+
+    /// Takes a frame that may go on as it is.
+    pub(super) fn take_admitted(
+        &mut self,
+        tag: u8,
+        total: usize,
+        bytes: &[u8],
+    ) -> Result<Taken, End> {
+        let too_long = self.env.pool.kind() == ClusterKind::Dsql && total > DSQL_MESSAGE;
+        match tag {
             tag @ (b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' | b'C') if self.limbo.is_some() => {
-                self.take_in_limbo(tag, header.total, bytes)?;
-                Ok(skip(header.total, bytes.len()))
+                self.take_in_limbo(tag, total, bytes)?;
+                Ok(skip(total, bytes.len()))
             }
             b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' if self.must_wait_for_reset() => {
                 Ok(Taken::Wait)
             }
-            _ if self.copying_in => Ok(self.break_copy(header.total, bytes)),
-            tag if too_long => self.refuse_long(tag, header.total, bytes.len()),
-            b'Q' => self.take_query(header.total, bytes),
-            b'F' => self.take_function_call(header.total, bytes),
-            b'P' if header.total > MAX_PARSE => self.refuse_long(b'P', header.total, bytes.len()),
+            _ if self.copying_in => Ok(self.break_copy(total, bytes)),
+            tag if too_long => self.refuse_long(tag, total, bytes.len()),
+            b'Q' => self.take_query(total, bytes),
+            b'F' => self.take_function_call(total, bytes),
+            b'P' if total > MAX_PARSE => self.refuse_long(b'P', total, bytes.len()),
             b'P' => self.take_parse(bytes),
-            b'B' => self.take_bind(header.total, bytes),
+            b'B' => self.take_bind(total, bytes),
             b'D' => self.take_describe(bytes),
             b'E' => self.take_execute(bytes),
             b'C' => self.take_close(bytes),
@@ -437,6 +456,10 @@ impl Session {
             };
             return self.pass_query(bytes, text, &class, script);
         };
+        if let Some(error) = self.refused_procedure(&verdict) {
+            let piece = Piece::refused(0..text.len(), error);
+            return self.pass_query(bytes, text, &verdict.class, Some(Script(vec![piece])));
+        }
         if let Some(cut) = verdict.cut() {
             return self.take_first_piece(text, &cut);
         }
@@ -445,6 +468,13 @@ impl Session {
             self.note_queried(&verdict);
         }
         Ok(taken)
+    }
+
+    /// What becomes several statements would leave for the server unproven.
+    fn refused_procedure(&self, verdict: &Verdict) -> Option<ClientError> {
+        let parts = verdict.parts().filter(|_| self.is_guarded())?;
+        let several = parts.iter().any(Part::is_procedure);
+        several.then(|| Refusal::new(Rule::StatementKind, "").error())
     }
 
     /// Takes the first piece of a text; the rest is taken when that is done.
@@ -516,7 +546,7 @@ impl Session {
             Outcome::Parts(_) => {}
         }
         let part = verdict.alone();
-        if let Some(part) = part.filter(|part| runs(part)) {
+        if let Some(part) = part.filter(|part| self.may_run(part)) {
             return Ok(self.take_procedure_query(text, part));
         }
         if let Some(part) = part
@@ -551,7 +581,7 @@ impl Session {
     }
 
     /// Sends a Query on, as its script says.
-    fn pass_query(
+    pub(super) fn pass_query(
         &mut self,
         bytes: &[u8],
         text: &[u8],
@@ -895,6 +925,9 @@ impl Session {
     /// Why policy refuses a statement; in a failed transaction the server does.
     fn refused_parse(&self, verdict: Option<&Verdict>) -> Option<ClientError> {
         let verdict = verdict?;
+        if let Some(error) = self.refused_procedure(verdict) {
+            return Some(error);
+        }
         let error = match &verdict.outcome {
             Outcome::Pass => self.refused_read_only(verdict)?,
             Outcome::Refuse(error) => error.clone(),
@@ -1367,7 +1400,13 @@ impl Session {
     fn commit_before(&mut self, name: &[u8]) -> Option<Taken> {
         let prepared = self.names.get(name)?.clone();
         let verdict = self.judge_again(&prepared.source, prepared.verdict.as_ref()?);
-        self.take_procedure_bind(verdict.alone().filter(|part| runs(part))?)
+        self.take_procedure_bind(verdict.alone().filter(|part| self.may_run(part))?)
+    }
+
+    /// What takes several steps is run, and not refused. Not for tenants: their texts are proven as
+    /// they are.
+    fn may_run(&self, part: &Part) -> bool {
+        runs(part) && !self.is_guarded()
     }
 
     /// The values of the portal that was bound last, should its statement be run in several.
@@ -1466,7 +1505,7 @@ impl Session {
         let mut told = None;
         if let (Some(at), Some(prepared)) = (known, &prepared) {
             if let Some(part) = verdict.as_ref().and_then(|verdict| verdict.alone())
-                && runs(part)
+                && self.may_run(part)
             {
                 let taken = self.take_procedure_execute(prepared, part, values.as_ref());
                 return Ok(taken);
@@ -1711,7 +1750,7 @@ struct Resolved {
 }
 
 /// Drops a frame of which `there` bytes have come.
-fn skip(total: usize, there: usize) -> Taken {
+pub(super) fn skip(total: usize, there: usize) -> Taken {
     Taken::Head(there, Rest::Drop(total - there))
 }
 

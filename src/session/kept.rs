@@ -175,12 +175,14 @@ impl Session {
     /// The switches that policy asks for.
     fn read_switches(&self) -> Switches {
         let is = |name, value| self.settings.kept(name) == Some(value);
+        // What a tenant's text was proven to do holds of the text alone, not of several made of it.
+        let whole = self.is_guarded();
         Switches {
-            ddl_in_transaction: match is(DDL_IN_TRANSACTION, "split") {
+            ddl_in_transaction: match !whole && is(DDL_IN_TRANSACTION, "split") {
                 true => DdlInTransaction::Split,
                 false => DdlInTransaction::Reject,
             },
-            large_dml: match is(LARGE_DML, "batch") {
+            large_dml: match !whole && is(LARGE_DML, "batch") {
                 true => LargeDml::Batch,
                 false => LargeDml::Refuse,
             },

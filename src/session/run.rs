@@ -28,6 +28,7 @@ use super::advisory;
 use super::conflict::RetryEnv;
 use super::control::Control;
 use super::deadline::{Alarm, Deadlines};
+use super::isolation::{Guard, Isolation};
 use super::kept::KeptEnv;
 use super::limbo::Limbo;
 use super::names::{NameChange, Names, Prepared, Quota, Registry, Scope};
@@ -52,7 +53,7 @@ const FAIR_TURNS: usize = 32;
 const SAMPLE: u64 = 16;
 
 /// What a session needs from its worker.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct SessionEnv {
     /// The pool of its database entry.
     pub pool: Rc<Pool>,
@@ -80,6 +81,10 @@ pub struct SessionEnv {
     pub policy: Option<PolicyEnv>,
     /// Advisory locks of the worker's sessions.
     pub locks: Rc<advisory::Locks>,
+    /// What binds the session to its tenant; `None` in sessions that see all.
+    pub guard: Option<Guard>,
+    /// The tenant policy of its database entry, whoever the user is.
+    pub isolation: Option<Arc<Isolation>>,
 }
 
 /// Why a session ends.
@@ -385,6 +390,8 @@ pub struct Session {
     pub(super) more: Option<Vec<u8>>,
     /// The client gets this error for the conflict that is not repeated any more.
     pub(super) stopped: Option<ClientError>,
+    /// DDL was sent since nothing was last under way.
+    pub(super) changes_schema: bool,
     turns: u64,
 }
 
@@ -399,7 +406,7 @@ impl Session {
         env: SessionEnv,
     ) -> Self {
         env.tally.clients.add(1);
-        let asked = super::welcome::startup_settings(&identity);
+        let asked = super::welcome::startup_settings(&identity, env.guard.is_some());
         let (defaults, kept) = super::kept::divide(&asked, &env.kept);
         let temporary = Temporary::new(Rc::clone(&env.locks));
         let advisory = advisory::Own::new(Rc::clone(&env.locks));
@@ -477,6 +484,7 @@ impl Session {
             temporary,
             more: None,
             stopped: None,
+            changes_schema: false,
             turns: 0,
         }
     }

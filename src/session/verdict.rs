@@ -123,6 +123,8 @@ pub struct Verdict {
     pub(super) outcome: Outcome,
     /// What holds of the transaction behind the text.
     after: TransactionFacts,
+    /// One of its statements is DDL.
+    changes_schema: bool,
 }
 
 #[derive(Debug)]
@@ -231,6 +233,7 @@ impl Verdict {
             kind: None,
             outcome: Outcome::Pass,
             after: facts.transaction,
+            changes_schema: false,
         };
         match read(text) {
             Ok(statements) => verdict.judge(statements, rules),
@@ -243,6 +246,8 @@ impl Verdict {
 
     fn judge(&mut self, statements: Vec<Statement>, rules: &Rules) {
         self.kind = statements.first().map(Statement::kind);
+        let ddl = |statement: &Statement| statement.kind() == Kind::Ddl;
+        self.changes_schema = statements.iter().any(ddl);
         let several = statements.len() > 1;
         let mut facts = self.facts;
         let mut block = facts.transaction.open;
@@ -424,6 +429,7 @@ impl Session {
 
     /// A Query of this verdict was taken.
     pub(super) fn note_queried(&mut self, verdict: &Verdict) {
+        self.changes_schema |= verdict.changes_schema;
         self.transaction = verdict.after;
         self.note_transaction_end(verdict);
     }
@@ -432,6 +438,7 @@ impl Session {
     pub(super) fn note_executed(&mut self, verdict: &Verdict) {
         use pg_query::protobuf::TransactionStmtKind as Control;
         self.note_transaction_end(verdict);
+        self.changes_schema |= verdict.changes_schema;
         match verdict.kind {
             Some(Kind::Ddl) => self.transaction.ddl = true,
             Some(Kind::Write | Kind::Lock) => self.transaction.wrote = true,

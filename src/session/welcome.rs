@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::auth::Identity;
+use crate::policy::tenancy::scrub;
 use crate::sql::{PinReason, reads_otherwise};
 use crate::upstream::{Settings, SharedSettings};
 use crate::wire::reply;
@@ -29,8 +30,9 @@ fn dumps(identity: &Identity) -> bool {
 }
 
 /// The settings a client asked for at start-up.
-pub(super) fn startup_settings(identity: &Identity) -> SharedSettings {
-    let settings: Settings = identity
+/// `guarded`: those of a tenant's session.
+pub(super) fn startup_settings(identity: &Identity, guarded: bool) -> SharedSettings {
+    let mut settings: Settings = identity
         .parameters()
         .iter()
         .map(|(name, value)| (name.to_lowercase(), value))
@@ -40,6 +42,9 @@ pub(super) fn startup_settings(identity: &Identity) -> SharedSettings {
             (name, value)
         })
         .collect();
+    if guarded {
+        super::isolation::pin_search_path(&mut settings);
+    }
     Arc::new(settings)
 }
 
@@ -107,7 +112,10 @@ impl Session {
         if known.len() >= LIMIT {
             known.clear();
         }
-        let (asked, _) = divide(&startup_settings(&self.identity), &self.env.kept);
+        let (asked, _) = divide(
+            &startup_settings(&self.identity, self.is_guarded()),
+            &self.env.kept,
+        );
         known.insert(
             (self.env.pool_index, asked),
             Rc::new(Profile {
@@ -129,7 +137,11 @@ impl Session {
         }
         let old = self.env.policy.is_some() && dumps(&self.identity);
         let out = self.cout.tail();
+        let guarded = self.env.guard.is_some();
         for (name, value) in parameters.iter() {
+            if guarded && !scrub::passes_parameter(name) {
+                continue;
+            }
             let told = match name.as_str() {
                 "server_version" if old => TOLD_TO_DUMPS,
                 _ => value,

@@ -11,6 +11,7 @@ mod dial;
 mod error;
 mod login;
 mod owed;
+mod query;
 mod settings;
 mod target;
 mod tls;
@@ -24,5 +25,6 @@ pub use conn::{Conn, PreparedSet, STATEMENT_PREFIX, next_statement_id, statement
 pub use connect::{Backend, connect};
 pub use error::{Backoff, ConnectError, Refusal, Stage};
 pub use owed::{Expect, Owed, OwedQueue, Settled};
+pub use query::{QueryError, query};
 pub use settings::{Settings, SharedSettings, difference, same};
 pub use target::{Target, TargetError};

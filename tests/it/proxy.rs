@@ -28,6 +28,8 @@ pub struct Plan {
     pool: BTreeMap<&'static str, String>,
     databases: Vec<String>,
     users: Vec<String>,
+    /// Further keys of the first user.
+    owner: &'static str,
     session_mode: bool,
     savepoints: Option<&'static str>,
     retry: Option<String>,
@@ -50,6 +52,7 @@ pub fn plan() -> Plan {
         pool: BTreeMap::from([("size", "2".into()), ("wait_timeout", "20s".into())]),
         databases: ["app", "direct", "proxied"].map(str::to_owned).to_vec(),
         users: Vec::new(),
+        owner: "",
         session_mode: false,
         retry: None,
         savepoints: None,
@@ -156,6 +159,18 @@ impl Plan {
     pub fn database(mut self, name: &str) -> Self {
         self.databases.push(name.to_owned());
         self
+    }
+
+    /// Only this database entry, bound by this policy file; the first user sees all tenants.
+    // Only tests/tenancy uses it.
+    #[allow(dead_code)]
+    pub fn tenancy(mut self, database: &str, policy: &std::path::Path) -> Self {
+        self.databases = vec![database.to_owned()];
+        self.owner = ", unrestricted: true";
+        self.entry("tenancy", "policy").section(&format!(
+            "tenancy: {{policy: {{file: \"{}\"}}}}",
+            policy.display()
+        ))
     }
 
     /// One more user, as a YAML flow mapping without the braces.
@@ -301,8 +316,9 @@ impl Plan {
         let databases = self.databases.join(", ");
         let _ = writeln!(
             yaml,
-            "users:\n  - {{name: {ROLE}, password: \"{}\", databases: [{databases}]}}",
-            verifier(ROLE)
+            "users:\n  - {{name: {ROLE}, password: \"{}\", databases: [{databases}]{}}}",
+            verifier(ROLE),
+            self.owner
         );
         for user in &self.users {
             let _ = writeln!(yaml, "  - {{{user}, databases: [{databases}]}}");

@@ -11,22 +11,23 @@ use crate::ground::{self, Ground};
 const CASES: &str = include_str!("cases.sql");
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Expected {
+pub enum Expected {
     Safe,
     Reject,
     Error,
     SafeOrReject,
 }
 
-struct Case {
-    id: String,
-    category: String,
-    expected: Expected,
-    params: Option<Vec<String>>,
-    text: String,
+pub struct Case {
+    pub id: String,
+    pub category: String,
+    pub expected: Expected,
+    pub params: Option<Vec<String>>,
+    pub text: String,
 }
 
-fn read() -> Vec<Case> {
+/// All of them.
+pub fn read() -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
     for line in CASES.lines() {
         let Some(head) = line.strip_prefix("-- @case ") else {

@@ -146,7 +146,7 @@ analyze";
 
 fn make(admin: &mut Client) {
     admin
-        .run("create role owner; create role tenant_1; create role tenant_2; create role tenant_3");
+        .run("create role owner; create role tenant_1; create role tenant_2; create role tenant_3; grant owner to app");
     for database in ["bare", "guarded"] {
         admin.run(&format!("create database {database} owner owner"));
         let mut client = postgres::cluster().connect_superuser(database);

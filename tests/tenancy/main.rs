@@ -7,6 +7,10 @@
 #[path = "../it/client.rs"]
 #[allow(dead_code, reason = "each test binary uses its own part of it")]
 mod client;
+#[path = "../it/dsql.rs"]
+mod dsql;
+#[path = "../emulated/mod.rs"]
+mod emulated;
 #[path = "../it/message.rs"]
 #[allow(dead_code, reason = "each test binary uses its own part of it")]
 mod message;
@@ -16,9 +20,14 @@ mod ports;
 #[allow(dead_code, reason = "each test binary uses its own part of it")]
 mod postgres;
 
+#[path = "../it/proxy.rs"]
+#[allow(dead_code, reason = "each test binary uses its own part of it")]
+mod proxy;
+
 mod answer;
 mod cases;
 mod generator;
 mod ground;
 mod random;
 mod snapshot;
+mod wire;

@@ -31,6 +31,15 @@ fn refuse<T>(rule: Rule, subject: impl Into<String>) -> Result<T, Refusal> {
 /// How often views may stand in views.
 const VIEW_DEPTH: usize = 8;
 
+/// A statement's tree as it may go to the server.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rewritten {
+    /// The tree.
+    pub tree: NodeEnum,
+    /// It has a condition that may fail on a value: errors may be about values.
+    pub loud: bool,
+}
+
 /// The tree that may go to the server in place of `statement`.
 ///
 /// # Errors
@@ -40,12 +49,15 @@ pub fn isolate(
     policy: &Policy,
     catalog: &Catalog,
     tenant: &Tenant,
-) -> Result<NodeEnum, Refusal> {
+) -> Result<Rewritten, Refusal> {
     let mut rewriter = Rewriter::new(statement, policy, catalog, tenant, false);
     let mut rewritten = statement.clone();
     rewriter.statement(&mut rewritten)?;
     if !rewriter.loud {
-        return Ok(rewritten);
+        return Ok(Rewritten {
+            tree: rewritten,
+            loud: false,
+        });
     }
     // A loud condition was met somewhere: now every wrap of the statement is fenced.
     let mut rewriter = Rewriter::new(statement, policy, catalog, tenant, true);
@@ -54,7 +66,10 @@ pub fn isolate(
     if rewriter.locks {
         return refuse(Rule::LoudLock, "");
     }
-    Ok(rewritten)
+    Ok(Rewritten {
+        tree: rewritten,
+        loud: true,
+    })
 }
 
 /// Whether an expression can become a condition of a scan.

@@ -1,0 +1,94 @@
+//! What drivers send to bring a session back to its beginning, or to give it a setting by a function:
+//! nothing of a table is in it, so neither the rewriter nor the verifier has anything to do.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{DiscardMode, FuncCall, SelectStmt, VariableSetKind};
+
+use super::Policy;
+use super::lists::lists;
+use crate::sql::tree;
+
+/// The text of such a statement, printed from its tree.
+pub(super) fn passes(node: &NodeEnum, policy: &Policy) -> Option<String> {
+    match node {
+        NodeEnum::DiscardStmt(discard) if discard.target() != DiscardMode::Undefined => {}
+        NodeEnum::UnlistenStmt(_) => {}
+        NodeEnum::VariableSetStmt(set) if set.kind() == VariableSetKind::VarResetAll => {}
+        NodeEnum::SelectStmt(select) if is_session_function(select, policy) => {}
+        _ => return None,
+    }
+    tree::verify_print(node).ok()
+}
+
+/// `SELECT pg_advisory_unlock_all()` of reset scripts, and `SELECT set_config('TimeZone', value,
+/// false)` of a setting that tenants may change.
+fn is_session_function(select: &SelectStmt, policy: &Policy) -> bool {
+    let [target] = select.target_list.as_slice() else {
+        return false;
+    };
+    let Some(NodeEnum::ResTarget(target)) = &target.node else {
+        return false;
+    };
+    let Some(NodeEnum::FuncCall(call)) = target.val.as_ref().and_then(|value| value.node.as_ref())
+    else {
+        return false;
+    };
+    // Nothing but the call: with it the statement is the same as without anything else.
+    let bare = SelectStmt {
+        target_list: select.target_list.clone(),
+        limit_option: select.limit_option,
+        op: select.op,
+        ..SelectStmt::default()
+    };
+    let plain = FuncCall {
+        funcname: call.funcname.clone(),
+        args: call.args.clone(),
+        funcformat: call.funcformat,
+        location: call.location,
+        ..FuncCall::default()
+    };
+    if *select != bare || **call != plain || !target.indirection.is_empty() {
+        return false;
+    }
+    let names: Vec<&str> = call.funcname.iter().filter_map(word).collect();
+    let name = match names.as_slice() {
+        [name] | ["pg_catalog", name] if names.len() == call.funcname.len() => *name,
+        _ => return false,
+    };
+    match (name, call.args.as_slice()) {
+        ("pg_advisory_unlock_all", []) => true,
+        ("set_config", [setting, value, local]) => {
+            let allowed = constant(setting).is_some_and(|setting| {
+                let setting = setting.to_ascii_lowercase();
+                lists().has_setting(&setting) && policy.settings.allow.contains(&setting)
+            });
+            let given =
+                constant(value).is_some() || matches!(&value.node, Some(NodeEnum::ParamRef(_)));
+            allowed && given && is_boolean(local)
+        }
+        _ => false,
+    }
+}
+
+fn word(node: &pg_query::Node) -> Option<&str> {
+    match &node.node {
+        Some(NodeEnum::String(string)) => Some(&string.sval),
+        _ => None,
+    }
+}
+
+fn constant(node: &pg_query::Node) -> Option<&str> {
+    use pg_query::protobuf::a_const::Val;
+    match &node.node {
+        Some(NodeEnum::AConst(constant)) => match &constant.val {
+            Some(Val::Sval(text)) => Some(&text.sval),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn is_boolean(node: &pg_query::Node) -> bool {
+    use pg_query::protobuf::a_const::Val;
+    matches!(&node.node, Some(NodeEnum::AConst(constant)) if matches!(constant.val, Some(Val::Boolval(_))))
+}

@@ -1,0 +1,300 @@
+//! Tenant policies: read from their files, held against the users, and verified against the databases
+//! at the start, from time to time, and when a schema changes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::task::LocalSet;
+
+use crate::config::{Config, User};
+use crate::net::Stream;
+use crate::policy::tenancy::rules::Source;
+use crate::policy::tenancy::{Catalog, Policy, check, snapshot};
+use crate::pool::PoolShared;
+use crate::session::{Isolation, Standing};
+use crate::upstream::{self, Target};
+
+use super::proxy::Shared;
+
+/// Time between two verifications of a database.
+const INTERVAL: Duration = Duration::from_secs(30);
+
+/// Time between two attempts while nothing is known.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Bytes of a policy file at most.
+const FILE_SIZE: u64 = 4 * 1024 * 1024;
+
+/// Policies by database entry.
+pub type Policies = BTreeMap<String, Arc<Policy>>;
+
+/// Everything that is wrong with tenant policies and who is bound by them, one line each.
+#[derive(Debug, Error)]
+pub struct TenancyError(Vec<String>);
+
+impl TenancyError {
+    /// The lines: key and problem.
+    #[must_use]
+    pub fn lines(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl fmt::Display for TenancyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("; "))
+    }
+}
+
+/// Reads the policy files that database entries name, and makes sure that every user of such an entry
+/// has a tenant or is said to see all.
+///
+/// # Errors
+/// Everything that is wrong.
+pub fn policies_of(config: &Config) -> Result<Policies, TenancyError> {
+    let mut problems = Vec::new();
+    let mut read = BTreeMap::new();
+    for (name, policy) in &config.tenancy {
+        match read_policy(&policy.file) {
+            Ok(policy) => drop(read.insert(name.as_str(), Arc::new(policy))),
+            Err(problem) => problems.push(format!(
+                "tenancy.{name}: {}: {problem}",
+                policy.file.display()
+            )),
+        }
+    }
+    let mut policies = Policies::new();
+    for (name, database) in &config.databases {
+        let policy = database.tenancy.as_deref().and_then(|name| read.get(name));
+        if let Some(policy) = policy {
+            policies.insert(name.clone(), Arc::clone(policy));
+        }
+    }
+    for user in &config.users {
+        for database in &user.databases {
+            if let Some(policy) = policies.get(database)
+                && let Some(problem) = unbound(user, database, policy)
+            {
+                problems.push(format!("users: {}: {problem}", user.name.0));
+            }
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(policies),
+        false => Err(TenancyError(problems)),
+    }
+}
+
+fn read_policy(file: &std::path::Path) -> Result<Policy, String> {
+    let length = std::fs::metadata(file)
+        .map_err(|error| error.to_string())?
+        .len();
+    if length > FILE_SIZE {
+        return Err("larger than 4 MiB".to_owned());
+    }
+    let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
+    let policy = Policy::parse(&text).map_err(|error| error.to_string())?;
+    match policy.tenant.resolve.as_slice() {
+        [Source::UserMap] => Ok(policy),
+        _ => Err("tenant.resolve: this version knows user_map alone".to_owned()),
+    }
+}
+
+fn unbound(user: &User, database: &str, policy: &Policy) -> Option<String> {
+    let mapped = policy.tenant.user_map.get(&user.name.0);
+    let name = match (&user.tenant, mapped) {
+        _ if user.unrestricted => {
+            return mapped.map(|_| {
+                format!("unrestricted, but the policy of database {database} maps it to a tenant")
+            });
+        }
+        (Some(own), Some(other)) if own.0 != *other => {
+            return Some(format!(
+                "the policy of database {database} maps it to another tenant"
+            ));
+        }
+        (Some(own), _) => &own.0,
+        (None, Some(mapped)) => mapped,
+        (None, None) => {
+            return Some(format!(
+                "database {database} has a tenant policy: write tenant, or unrestricted: true"
+            ));
+        }
+    };
+    let known = policy.tenant_named(name);
+    known.err().map(|error| format!("tenant: {error}"))
+}
+
+/// Verifies all databases with tenants, until the proxy drains.
+pub(super) async fn watch(shared: Arc<Shared>) {
+    let tasks = LocalSet::new();
+    for (isolation, pool) in shared.isolations() {
+        let watcher = Watcher {
+            isolation: Arc::clone(isolation),
+            pool: Arc::clone(pool),
+            stream: None,
+        };
+        tasks.spawn_local(watcher.run());
+    }
+    tasks.run_until(shared.draining()).await;
+}
+
+struct Watcher {
+    isolation: Arc<Isolation>,
+    pool: Arc<PoolShared>,
+    /// A connection of its own, kept from one verification to the next.
+    stream: Option<Stream>,
+}
+
+impl Watcher {
+    async fn run(mut self) {
+        loop {
+            let pause = match self.verify().await {
+                true => INTERVAL,
+                false => RETRY,
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.isolation.change() => {}
+            }
+        }
+    }
+
+    /// Takes the catalog and compares. False when it could not be taken: what was found before holds.
+    async fn verify(&mut self) -> bool {
+        let catalog = match self.take().await {
+            Ok(catalog) => catalog,
+            Err(problem) => {
+                self.stream = None;
+                tracing::warn!(
+                    database = self.isolation.database(),
+                    problem,
+                    "the catalog could not be read to verify the tenant policy"
+                );
+                return false;
+            }
+        };
+        let policy = Arc::clone(self.isolation.standing().policy());
+        let findings = check(&policy, &catalog);
+        let fatal: Vec<String> = findings
+            .iter()
+            .filter(|finding| finding.problem.is_fatal())
+            .map(ToString::to_string)
+            .collect();
+        let was = self.isolation.standing();
+        let standing = match fatal.is_empty() {
+            true => Standing::Open {
+                policy,
+                catalog: Arc::new(catalog),
+            },
+            false => Standing::Closed {
+                policy,
+                reasons: fatal,
+            },
+        };
+        self.report(&was, &standing);
+        self.isolation.put(standing);
+        true
+    }
+
+    fn report(&self, was: &Standing, now: &Standing) {
+        let database = self.isolation.database();
+        match (was, now) {
+            (Standing::Open { .. }, Standing::Open { .. }) | (_, Standing::Unverified { .. }) => {}
+            (_, Standing::Open { policy, .. }) => tracing::info!(
+                target: "audit",
+                database,
+                policy_version = policy.version,
+                "tenant policy verified"
+            ),
+            (Standing::Closed { reasons, .. }, Standing::Closed { reasons: new, .. })
+                if reasons == new => {}
+            (_, Standing::Closed { reasons, .. }) => {
+                for reason in reasons {
+                    tracing::error!(
+                        target: "audit",
+                        database,
+                        reason,
+                        "tenants are not served: the database is not as the policy takes it to be"
+                    );
+                }
+            }
+        }
+    }
+
+    async fn take(&mut self) -> Result<Catalog, String> {
+        if self.stream.is_some()
+            && let Ok(catalog) = self.ask().await
+        {
+            return Ok(catalog);
+        }
+        // The connection may have come to its age.
+        self.stream = None;
+        self.ask().await
+    }
+
+    async fn ask(&mut self) -> Result<Catalog, String> {
+        let target: &Target = &self.pool.target;
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            empty => {
+                let backend = upstream::connect(target)
+                    .await
+                    .map_err(|error| error.to_string())?;
+                empty.insert(backend.stream)
+            }
+        };
+        let mut answers = Vec::with_capacity(snapshot::QUERIES.len());
+        for sql in snapshot::QUERIES {
+            let rows = upstream::query(stream, sql)
+                .await
+                .map_err(|error| error.to_string())?;
+            answers.push(rows);
+        }
+        snapshot::read(&answers).map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: &str = "
+version: 1
+search_path: [public]
+tenant: {type: integer, user_map: {mapped: '3'}}
+tables: {public.orders: {}}
+";
+
+    #[test]
+    fn every_user_of_a_database_with_tenants_is_bound_or_said_to_see_all() {
+        let policy = Policy::parse(POLICY).expect("a policy");
+        let user = |name: &str, rest: &str| -> User {
+            let text = format!("name: {name}\npassword: x\ndatabases: [app]\n{rest}");
+            serde_saphyr::from_str(&text).expect("a user")
+        };
+        let cases = [
+            ("a", "unrestricted: true", None),
+            ("a", "tenant: '3'", None),
+            ("mapped", "", None),
+            ("mapped", "tenant: '3'", None),
+            ("a", "", Some("write tenant, or unrestricted")),
+            ("mapped", "tenant: '4'", Some("another tenant")),
+            ("mapped", "unrestricted: true", Some("maps it to a tenant")),
+            ("a", "tenant: acme", Some("canonical form")),
+        ];
+        for (name, rest, expected) in cases {
+            let problem = unbound(&user(name, rest), "app", &policy);
+            match expected {
+                None => assert_eq!(problem, None, "{name} {rest}"),
+                Some(words) => assert!(
+                    problem.as_deref().is_some_and(|text| text.contains(words)),
+                    "{name} {rest}: {problem:?}"
+                ),
+            }
+        }
+    }
+}

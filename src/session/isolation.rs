@@ -1,0 +1,649 @@
+//! The gate of sessions that belong to a tenant: every text of the client passes
+//! [`tenancy::isolate_all`] before anything else in the session sees it, and goes on as what was
+//! printed from the tree that was understood.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use crate::auth::{Binding, Identity};
+use crate::policy::Cache;
+use crate::policy::tenancy::rules::Role;
+use crate::policy::tenancy::{self, Catalog, Policy, Refusal, Rule, SEARCH_PATH, Tenant, scrub};
+use crate::sql::statement::ParseError;
+use crate::sql::{Statement, classify};
+use crate::upstream::Settings;
+use crate::wire::backend::error_fields;
+use crate::wire::frame::HEADER;
+use crate::wire::frontend;
+use crate::wire::reply::{self, ClientError};
+use crate::wire::sqlstate;
+
+use super::frontend::Taken;
+use super::limbo::aborted;
+use super::run::{End, Session};
+use super::script::{Piece, Script};
+use crate::wire::backend::TransactionStatus;
+
+/// Bytes of isolated texts that a worker keeps for a database entry, about.
+const KEPT_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long a login waits for the first verification of the database.
+const FIRST_CHECK: Duration = Duration::from_secs(5);
+
+/// Start-up parameters that change nothing but how values look.
+const PLAIN_PARAMETERS: [&str; 7] = [
+    "application_name",
+    "client_encoding",
+    "datestyle",
+    "extra_float_digits",
+    "intervalstyle",
+    "options",
+    "timezone",
+];
+
+/// The tenant policy of a database entry as it is now.
+#[derive(Debug)]
+pub struct Isolation {
+    database: String,
+    epoch: AtomicU64,
+    now: watch::Sender<Arc<Standing>>,
+    /// Somebody saw the schema change.
+    changed: Notify,
+    refusals: Mutex<Vec<(Rule, u64)>>,
+}
+
+/// Whether tenants may be served.
+#[derive(Debug)]
+pub enum Standing {
+    /// The database is as the policy takes it to be.
+    Open {
+        /// The policy.
+        policy: Arc<Policy>,
+        /// The database's catalog.
+        catalog: Arc<Catalog>,
+    },
+    /// Nobody knows yet: no tenant is served.
+    Unverified {
+        /// The policy.
+        policy: Arc<Policy>,
+    },
+    /// It is not: no tenant is served.
+    Closed {
+        /// The policy.
+        policy: Arc<Policy>,
+        /// Why not, one sentence each, for operators.
+        reasons: Vec<String>,
+    },
+}
+
+impl Standing {
+    /// The policy.
+    #[must_use]
+    pub fn policy(&self) -> &Arc<Policy> {
+        match self {
+            Self::Open { policy, .. }
+            | Self::Closed { policy, .. }
+            | Self::Unverified { policy } => policy,
+        }
+    }
+}
+
+impl Isolation {
+    /// A policy for a database entry that has not been verified yet.
+    #[must_use]
+    pub fn new(database: &str, policy: Arc<Policy>) -> Self {
+        Self {
+            database: database.to_owned(),
+            epoch: AtomicU64::new(0),
+            now: watch::Sender::new(Arc::new(Standing::Unverified { policy })),
+            changed: Notify::new(),
+            refusals: Mutex::default(),
+        }
+    }
+
+    /// Name of the database entry.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// Another policy, or the same once more: nobody is served before it is verified.
+    pub fn replace(&self, policy: Arc<Policy>) {
+        if **self.standing().policy() != *policy {
+            self.put(Standing::Unverified { policy });
+        }
+        self.changed.notify_one();
+    }
+
+    /// What was found. Sessions that are open follow with their next statement.
+    pub fn put(&self, standing: Standing) {
+        let same = match (&*self.standing(), &standing) {
+            (
+                Standing::Open {
+                    policy: a,
+                    catalog: b,
+                },
+                Standing::Open { policy, catalog },
+            ) => a == policy && b == catalog,
+            (Standing::Closed { reasons: a, .. }, Standing::Closed { reasons, .. }) => a == reasons,
+            _ => false,
+        };
+        if !same {
+            self.now.send_replace(Arc::new(standing));
+            self.epoch.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// How things are.
+    #[must_use]
+    pub fn standing(&self) -> Arc<Standing> {
+        Arc::clone(&self.now.borrow())
+    }
+
+    /// The schema may have changed.
+    pub fn note_change(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Returns when the schema may have changed.
+    pub async fn change(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Refusals so far, by rule.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<(Rule, u64)> {
+        self.counted().clone()
+    }
+
+    fn counted(&self) -> std::sync::MutexGuard<'_, Vec<(Rule, u64)>> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, rule: Rule) {
+        let mut counted = self.counted();
+        match counted.iter_mut().find(|(known, _)| *known == rule) {
+            Some((_, count)) => *count += 1,
+            None => counted.push((rule, 1)),
+        }
+    }
+
+    /// The guard of a session, or none for a user who sees all tenants.
+    ///
+    /// # Errors
+    /// The user has no tenant, a start-up parameter is not open to tenants, or the database is not
+    /// as the policy takes it to be: FATAL, for the client.
+    pub async fn guard(
+        self: &Arc<Self>,
+        identity: &Identity,
+        kept: &Rc<Admissions>,
+    ) -> Result<Option<Guard>, ClientError> {
+        if *identity.binding() == Binding::Unrestricted {
+            tracing::info!(
+                target: "audit",
+                user = identity.user(),
+                database = identity.database(),
+                "session of a user who sees all tenants"
+            );
+            return Ok(None);
+        }
+        let name = self.tenant_name(identity)?;
+        let known = |now: &Arc<Standing>| !matches!(**now, Standing::Unverified { .. });
+        let mut now = self.now.subscribe();
+        let _ = tokio::time::timeout(FIRST_CHECK, now.wait_for(known)).await;
+        let mut guard = Guard {
+            isolation: Arc::clone(self),
+            kept: Rc::clone(kept),
+            name,
+            epoch: 0,
+            scope: None,
+            loud: false,
+            stays_loud: false,
+        };
+        guard.follow();
+        guard.scope().map_err(fatal)?;
+        check_parameters(identity, self.standing().policy()).map_err(fatal)?;
+        Ok(Some(guard))
+    }
+
+    fn tenant_name(&self, identity: &Identity) -> Result<String, ClientError> {
+        let standing = self.standing();
+        let mapped = standing.policy().tenant.user_map.get(identity.user());
+        let name = match (identity.binding(), mapped) {
+            (Binding::Tenant(own), Some(other)) if own != other => None,
+            (Binding::Tenant(name), _) => Some(name),
+            (Binding::Unsaid, mapped) => mapped,
+            (Binding::Unrestricted, _) => None,
+        };
+        name.cloned().ok_or_else(|| {
+            tracing::warn!(
+                target: "audit",
+                user = identity.user(),
+                database = %self.database,
+                "login refused: the user has no tenant, or two"
+            );
+            ClientError::fatal(
+                sqlstate::INVALID_AUTHORIZATION,
+                "the user has no tenant in this database",
+            )
+            .hint("Ask the operator of the proxy for one.")
+        })
+    }
+}
+
+fn fatal(error: ClientError) -> ClientError {
+    ClientError {
+        severity: reply::Severity::Fatal,
+        ..error
+    }
+}
+
+/// What a tenant may ask for at start-up: how values look, and what its policy leaves it.
+fn check_parameters(identity: &Identity, policy: &Policy) -> Result<(), ClientError> {
+    for (name, value) in identity.parameters() {
+        let name = name.to_ascii_lowercase();
+        let path = || value.split(',').map(|part| part.trim().trim_matches('"'));
+        let allowed = match name.as_str() {
+            "user" | "database" => true,
+            // The texts that leave are UTF-8.
+            "client_encoding" => matches!(
+                value.trim_matches('\'').to_ascii_lowercase().as_str(),
+                "utf8" | "utf-8" | "unicode" | "auto"
+            ),
+            // The policy's own path, by another hand.
+            "search_path" => path()
+                .filter(|schema| *schema != "$user")
+                .eq(policy.search_path.iter().map(String::as_str)),
+            name => {
+                PLAIN_PARAMETERS.contains(&name)
+                    || policy.settings.allow.contains(name)
+                    || name.starts_with("_pq_.")
+            }
+        };
+        if !allowed {
+            return Err(ClientError::error(
+                tenancy::INSUFFICIENT_PRIVILEGE,
+                format!("parameter \"{name}\" is not open to tenants"),
+            )
+            .hint("Leave it out of the connection string, or ask the operator to allow it."));
+        }
+    }
+    Ok(())
+}
+
+/// The start-up settings of a tenant's session: names without a schema mean the system's.
+pub(super) fn pin_search_path(settings: &mut Settings) {
+    settings.insert("search_path".to_owned(), SEARCH_PATH.to_owned());
+    settings.remove("client_encoding");
+}
+
+/// What became of texts before, for the sessions of a worker in one database entry. Keyed by text and
+/// the whole of the tenant.
+#[derive(Debug)]
+pub struct Admissions(RefCell<Cache<Admission, Rc<Tenant>>>);
+
+type Admission = Rc<Result<Admitted, Denied>>;
+
+impl Default for Admissions {
+    fn default() -> Self {
+        Self(RefCell::new(Cache::new(KEPT_BYTES)))
+    }
+}
+
+/// What goes on in place of a client's text.
+#[derive(Debug)]
+struct Admitted {
+    text: Vec<u8>,
+    statements: usize,
+    loud: bool,
+}
+
+/// Why a text goes nowhere.
+#[derive(Debug)]
+enum Denied {
+    /// By the policy.
+    Refused(Refusal),
+    /// It is no statement.
+    Unreadable(ClientError),
+}
+
+impl Denied {
+    fn error(&self) -> ClientError {
+        match self {
+            Self::Refused(refusal) => refusal.error(),
+            Self::Unreadable(error) => error.clone(),
+        }
+    }
+}
+
+/// What binds a session to its tenant; it is never taken off.
+#[derive(Debug)]
+pub struct Guard {
+    isolation: Arc<Isolation>,
+    kept: Rc<Admissions>,
+    name: String,
+    epoch: u64,
+    /// As things are now; none while the database is closed.
+    scope: Option<Scope>,
+    /// Something under way may fail with words about a value.
+    loud: bool,
+    /// A named statement may, whenever it is executed.
+    stays_loud: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Scope {
+    policy: Arc<Policy>,
+    catalog: Arc<Catalog>,
+    tenant: Rc<Tenant>,
+}
+
+impl Guard {
+    /// Takes over what changed since the last statement.
+    fn follow(&mut self) {
+        let epoch = self.isolation.epoch.load(Ordering::Acquire);
+        if self.scope.is_some() && self.epoch == epoch {
+            return;
+        }
+        self.epoch = epoch;
+        self.scope = match &*self.isolation.standing() {
+            Standing::Closed { .. } | Standing::Unverified { .. } => None,
+            Standing::Open { policy, catalog } => {
+                let tenant = policy.tenant_named(&self.name).ok();
+                tenant.map(|tenant| Scope {
+                    policy: Arc::clone(policy),
+                    catalog: Arc::clone(catalog),
+                    tenant: Rc::new(tenant),
+                })
+            }
+        };
+    }
+
+    fn scope(&self) -> Result<&Scope, ClientError> {
+        self.scope.as_ref().ok_or_else(|| {
+            ClientError::error(
+                sqlstate::CANNOT_CONNECT_NOW,
+                "the database is not served to tenants at the moment",
+            )
+            .hint("The proxy's log and /readyz say why.")
+        })
+    }
+
+    fn admit(&mut self, text: &[u8]) -> Result<Admission, ClientError> {
+        self.follow();
+        let scope = self.scope()?;
+        let mut kept = self.kept.0.borrow_mut();
+        if let Some(known) = kept.get(text, &scope.tenant, self.epoch) {
+            return Ok(known);
+        }
+        let admission = Rc::new(isolate(text, scope));
+        let weight = admission
+            .as_ref()
+            .as_ref()
+            .map_or(256, |admitted| admitted.text.len() + 64);
+        kept.put(
+            text,
+            &scope.tenant,
+            self.epoch,
+            Rc::clone(&admission),
+            weight,
+        );
+        Ok(admission)
+    }
+
+    /// What a tenant reads of the body of an ErrorResponse or NoticeResponse.
+    fn scrub(&self, body: &[u8]) -> Vec<u8> {
+        let fields = fields(body);
+        let (errors, columns) = match &self.scope {
+            Some(scope) => (scope.policy.limits.errors, tenant_columns(scope)),
+            None => Default::default(),
+        };
+        let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+        let context = scrub::Context {
+            errors,
+            tenant_columns: &columns,
+            loud: self.loud || self.stays_loud,
+        };
+        let mut scrubbed = Vec::new();
+        for (kind, text) in scrub::scrub(&fields, context) {
+            scrubbed.push(kind);
+            scrubbed.extend_from_slice(text.as_bytes());
+            scrubbed.push(0);
+        }
+        scrubbed.push(0);
+        scrubbed
+    }
+}
+
+fn tenant_columns(scope: &Scope) -> Vec<String> {
+    let policy = &scope.policy;
+    let mut columns: Vec<String> = policy
+        .tables
+        .keys()
+        .filter_map(|table| match policy.role(table) {
+            Some(Role::Tenant(column)) => Some(column.name.to_owned()),
+            _ => None,
+        })
+        .collect();
+    columns.sort_unstable();
+    columns.dedup();
+    columns
+}
+
+fn fields(body: &[u8]) -> scrub::Fields {
+    let mut fields = scrub::Fields::new();
+    for field in body.split(|byte| *byte == 0) {
+        if let Some((kind, text)) = field.split_first() {
+            fields.push((*kind, String::from_utf8_lossy(text).into_owned()));
+        }
+    }
+    fields
+}
+
+/// Begins a text whose transaction is not to be run again, as the client's did.
+const OPT_OUT: &[u8] = b"/* dsqlproxy.retry=off */ ";
+
+fn isolate(text: &[u8], scope: &Scope) -> Result<Admitted, Denied> {
+    let words = std::str::from_utf8(text).map_err(|_| unreadable(&ParseError::Encoding))?;
+    let statements = Statement::read(words).map_err(|error| unreadable(&error))?;
+    let isolated = tenancy::isolate_all(&statements, &scope.policy, &scope.catalog, &scope.tenant)
+        .map_err(Denied::Refused)?;
+    let mut out = match classify(text).opts_out {
+        true => OPT_OUT.to_vec(),
+        false => Vec::new(),
+    };
+    for (position, statement) in isolated.iter().enumerate() {
+        if position > 0 {
+            out.extend_from_slice(b"; ");
+        }
+        out.extend_from_slice(statement.text.as_bytes());
+    }
+    Ok(Admitted {
+        text: out,
+        statements: isolated.len(),
+        loud: isolated.iter().any(|statement| statement.loud),
+    })
+}
+
+fn unreadable(error: &ParseError) -> Denied {
+    let (code, hint) = match error {
+        ParseError::Encoding => ("22021", Some("Send the text in UTF-8.")),
+        ParseError::TooLong(_) => ("54000", Some("Send the data as parameters.")),
+        ParseError::TooDeep => ("54001", Some("Nest expressions less deeply.")),
+        ParseError::Syntax(_) => ("42601", None),
+    };
+    let message = error.to_string();
+    let message = message
+        .strip_prefix("Invalid statement: ")
+        .unwrap_or(&message);
+    let error = ClientError::error(code, message);
+    Denied::Unreadable(match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    })
+}
+
+impl Session {
+    /// Whether the session belongs to a tenant.
+    pub(super) fn is_guarded(&self) -> bool {
+        self.env.guard.is_some()
+    }
+
+    /// Takes a frame that brings text: what goes on is what the policy made of it.
+    pub(super) fn take_guarded(
+        &mut self,
+        tag: u8,
+        total: usize,
+        bytes: &[u8],
+    ) -> Result<Taken, End> {
+        let taken = match self.admit_frame(tag, total, bytes)? {
+            Ok(frame) => self.take_admitted(tag, frame.len(), &frame)?,
+            Err(error) => self.refuse_guarded(tag, error)?,
+        };
+        Ok(match taken {
+            Taken::Wait => Taken::Wait,
+            // All that is there; of a frame that is too long the rest goes nowhere.
+            _ => super::frontend::skip(total, bytes.len()),
+        })
+    }
+
+    /// The frame that goes on, or why there is none.
+    fn admit_frame(
+        &mut self,
+        tag: u8,
+        total: usize,
+        bytes: &[u8],
+    ) -> Result<Result<Vec<u8>, ClientError>, End> {
+        let deny = |rule| Denied::Refused(Refusal::new(rule, ""));
+        if bytes.len() < total {
+            return Ok(Err(self.note_denied(&deny(Rule::TooLong))));
+        }
+        let (name, text, types): (&[u8], &[u8], &[u8]) = match tag {
+            b'Q' => (b"", frontend::query(&bytes[HEADER..])?, b""),
+            b'P' => {
+                let parse = frontend::parse(&bytes[HEADER..])?;
+                (parse.name, parse.text, parse.types)
+            }
+            _ => return Ok(Err(self.note_denied(&deny(Rule::Function)))),
+        };
+        let Some(guard) = &mut self.env.guard else {
+            return Err(super::run::violation("a tenant's session has no guard"));
+        };
+        let admission = match guard.admit(text) {
+            Ok(admission) => admission,
+            Err(error) => return Ok(Err(error)),
+        };
+        let admitted = match admission.as_ref() {
+            Ok(admitted) => admitted,
+            Err(denied) => return Ok(Err(self.note_denied(denied))),
+        };
+        let mut frame = Vec::with_capacity(admitted.text.len() + HEADER + types.len() + 64);
+        if tag == b'Q' {
+            frontend::put_query(&mut frame, &admitted.text);
+        } else {
+            if admitted.statements > 1 {
+                return Ok(Err(ClientError::error(
+                    "42601",
+                    "cannot insert multiple commands into a prepared statement",
+                )));
+            }
+            // The count, then the types.
+            let odd = types
+                .get(2..)
+                .unwrap_or_default()
+                .chunks_exact(4)
+                .find(|oid| {
+                    let oid = u32::from_be_bytes([oid[0], oid[1], oid[2], oid[3]]);
+                    !tenancy::takes_parameter(oid)
+                });
+            if odd.is_some() {
+                return Ok(Err(self.note_denied(&deny(Rule::Type))));
+            }
+            frontend::put_parse(&mut frame, name, &admitted.text, types);
+        }
+        guard.loud |= admitted.loud;
+        guard.stays_loud |= admitted.loud && !name.is_empty();
+        Ok(Ok(frame))
+    }
+
+    /// Counts a refusal, and tells the operators what the client is not told.
+    fn note_denied(&self, denied: &Denied) -> ClientError {
+        if let (Denied::Refused(refusal), Some(guard)) = (denied, &self.env.guard) {
+            guard.isolation.count(refusal.rule);
+            let alarm = matches!(refusal.rule, Rule::Unverified | Rule::Unprintable);
+            if alarm {
+                tracing::error!(
+                    target: "audit",
+                    user = self.identity.user(),
+                    tenant = %guard.name,
+                    database = self.identity.database(),
+                    rule = refusal.rule.name(),
+                    subject = ?refusal.subject,
+                    "a rewritten statement was not proven and not sent: please report it"
+                );
+            } else {
+                tracing::warn!(
+                    target: "audit",
+                    user = self.identity.user(),
+                    tenant = %guard.name,
+                    database = self.identity.database(),
+                    rule = refusal.rule.name(),
+                    sqlstate = refusal.rule.code(),
+                    subject = ?refusal.subject,
+                    "statement of a tenant refused"
+                );
+            }
+        }
+        denied.error()
+    }
+
+    fn refuse_guarded(&mut self, tag: u8, error: ClientError) -> Result<Taken, End> {
+        if self.limbo.is_some() {
+            // As of a frame that is too long to be read.
+            self.take_in_limbo(tag, usize::MAX, &[0; HEADER])?;
+            return Ok(Taken::All);
+        }
+        if tag == b'P' {
+            let failed = self.owed.is_empty() && self.status == TransactionStatus::Failed;
+            self.refuse_extended(if failed { aborted() } else { error });
+            return Ok(Taken::All);
+        }
+        let piece = Piece::refused(0..0, error);
+        self.pass_query(b"", b"", &classify(b""), Some(Script(vec![piece])))
+    }
+
+    /// What a tenant reads of an error of the server; `None` where all may be read.
+    pub(super) fn scrubbed(&self, body: &[u8]) -> Option<Vec<u8>> {
+        self.env.guard.as_ref().map(|guard| guard.scrub(body))
+    }
+
+    /// What a tenant reads of a notice; `None`: nothing.
+    pub(super) fn scrubbed_notice(&self, body: &[u8]) -> Option<Vec<u8>> {
+        let code = error_fields(body).code;
+        let passes = std::str::from_utf8(code).is_ok_and(scrub::passes_notice);
+        self.scrubbed(body).filter(|_| passes)
+    }
+
+    /// What the policy was verified against may be another now.
+    pub(super) fn tell_schema_change(&mut self) {
+        if self.changes_schema
+            && let Some(isolation) = &self.env.isolation
+        {
+            isolation.note_change();
+        }
+        // A procedure has more to come.
+        self.changes_schema &= self.procedure.is_some();
+    }
+
+    /// Nothing is under way any more.
+    pub(super) fn hush_guard(&mut self) {
+        if let Some(guard) = &mut self.env.guard {
+            guard.loud = false;
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! The same through the proxy: a user with a tenant says what the client would, in every protocol.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::answer::{Answer, tainted};
+use crate::cases::{self, Case, Expected};
+use crate::client::{Client, Login};
+use crate::ground::{self, Ground, POLICY, TENANT};
+use crate::message;
+use crate::postgres::{self, ROLE};
+use crate::proxy::{self, Proxy};
+
+/// How a text is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Way {
+    Simple,
+    Text,
+    Binary,
+    Named,
+    Pipelined,
+}
+
+const WAYS: [Way; 5] = [
+    Way::Simple,
+    Way::Text,
+    Way::Binary,
+    Way::Named,
+    Way::Pipelined,
+];
+
+fn policy_file() -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("dsql-proxy-policy-{}-{count}.yaml", std::process::id());
+    let file = std::env::temp_dir().join(name);
+    std::fs::write(&file, POLICY).expect("a file");
+    file
+}
+
+/// A proxy whose users `tenant_1` to `tenant_3` belong to tenants of the database `bare`.
+fn start(file: &std::path::Path) -> Proxy {
+    let plan = proxy::plan().tenancy("bare", file);
+    let plan = (1..=3).fold(plan, |plan, tenant| {
+        let user = format!("tenant_{tenant}");
+        plan.user(&format!(
+            "name: {user}, password: \"{}\", tenant: \"{tenant}\"",
+            proxy::verifier(&user)
+        ))
+    });
+    plan.start()
+}
+
+fn login(proxy: &Proxy, tenant: &str) -> Client {
+    let user = format!("tenant_{tenant}");
+    proxy
+        .login(&Login::new(&user, "bare").password(&user))
+        .unwrap_or_else(|error| panic!("{user}: {error:?}\n{}", proxy.log.text()))
+}
+
+fn ask(client: &mut Client, way: Way, case: &Case) -> Answer {
+    let params: Vec<&str> = case.params.iter().flatten().map(String::as_str).collect();
+    let values: Vec<_> = params
+        .iter()
+        .map(|value| (0, Some(value.as_bytes().to_vec())))
+        .collect();
+    let unnamed = |name: &str, formats: &[u16]| {
+        [
+            message::parse(name, &case.text, &[]),
+            message::bind("", name, &values, formats),
+            message::describe(b'P', ""),
+            message::execute("", 0),
+        ]
+        .concat()
+    };
+    let sent = match way {
+        Way::Simple => message::query(&case.text),
+        Way::Text => [unnamed("", &[]), message::sync()].concat(),
+        Way::Binary => [unnamed("", &[1]), message::sync()].concat(),
+        Way::Named => {
+            let closed = message::close(b'S', "s");
+            [unnamed("s", &[]), message::sync(), closed, message::sync()].concat()
+        }
+        Way::Pipelined => [
+            message::parse("", "SELECT 1 WHERE false", &[]),
+            message::bind_text("", "", &[]),
+            message::execute("", 0),
+            unnamed("", &[]),
+            message::parse("", "SELECT 2 WHERE false", &[]),
+            message::bind_text("", "", &[]),
+            message::execute("", 0),
+            message::sync(),
+        ]
+        .concat(),
+    };
+    client.send(&sent);
+    let answer = Answer::of(&client.until_ready());
+    if way == Way::Named {
+        client.until_ready();
+    }
+    answer
+}
+
+/// In a transaction that is undone.
+fn ask_undone(client: &mut Client, way: Way, case: &Case) -> Answer {
+    client.run("begin");
+    let answer = ask(client, way, case);
+    client.query("rollback");
+    answer
+}
+
+/// Several statements cannot be prepared.
+fn is_askable(way: Way, case: &Case) -> bool {
+    match way {
+        Way::Simple => case.params.is_none(),
+        _ => true,
+    }
+}
+
+struct Sides<'a> {
+    ground: &'a mut Ground,
+    tenant: Client,
+}
+
+impl Sides<'_> {
+    fn judge(&mut self, way: Way, case: &Case) -> Result<&'static str, String> {
+        let ours = ask_undone(&mut self.tenant, way, case);
+        if let Some(taint) = ours.taint() {
+            return Err(format!("shows {taint}"));
+        }
+        if let Some(taint) = ours.error.iter().find_map(|(_, text)| tainted(text)) {
+            return Err(format!("its error shows {taint}"));
+        }
+        let kinds: Vec<u8> = ours.error.iter().map(|(kind, _)| *kind).collect();
+        let server = kinds.iter().any(|kind| b"DPpqWstcdnFLR".contains(kind));
+        if server {
+            return Err(format!(
+                "its error has more than may be told: {:?}",
+                ours.error
+            ));
+        }
+        match (case.expected, &ours.sqlstate) {
+            (Expected::Reject | Expected::Error, None) => return Err("accepted".to_owned()),
+            (Expected::Reject | Expected::Error | Expected::SafeOrReject, Some(_)) => {
+                return Ok("refused");
+            }
+            (Expected::Safe, Some(state)) if way == Way::Simple => {
+                return Err(format!("{state} {:?}", ours.error));
+            }
+            _ => {}
+        }
+        let theirs = ask_undone(&mut self.ground.guarded, way, case);
+        if ours.sqlstate.is_some() && ours.sqlstate == theirs.sqlstate {
+            // Several statements in one Parse, say.
+            return Ok("same error");
+        }
+        let ordered = case.text.contains("ORDER BY");
+        let (shown, expected) = (ours.comparable(ordered), theirs.comparable(ordered));
+        match shown == expected {
+            true => Ok("equal"),
+            false => Err(format!(
+                "\n  ours   {shown:?} {:?}\n  theirs {expected:?} {:?}",
+                ours.error, theirs.error
+            )),
+        }
+    }
+}
+
+#[test]
+fn every_case_is_the_same_through_the_proxy_in_every_protocol() {
+    let file = policy_file();
+    let mut ground = ground::open();
+    let proxy = start(&file);
+    let mut sides = Sides {
+        tenant: login(&proxy, TENANT),
+        ground: &mut ground,
+    };
+    let mut counts: BTreeMap<(Way, &str), usize> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for case in &cases::read() {
+        for way in WAYS.into_iter().filter(|way| is_askable(*way, case)) {
+            let verdict = sides.judge(way, case).unwrap_or_else(|problem| {
+                wrong.push(format!("{} {way:?}: {problem}\n{}", case.id, case.text));
+                "WRONG"
+            });
+            *counts.entry((way, verdict)).or_default() += 1;
+        }
+    }
+    println!("{counts:?}");
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+fn queries(proxy: &Proxy) -> f64 {
+    proxy.metrics().sum("dsqlproxy_queries_total", &[])
+}
+
+#[test]
+fn what_is_refused_sends_nothing() {
+    let file = policy_file();
+    let ground = ground::open();
+    let proxy = start(&file);
+    let mut client = login(&proxy, TENANT);
+    client.run("select 1");
+    let before = queries(&proxy);
+    let mut refused = 0;
+    for case in cases::read() {
+        let alone = case.expected == Expected::Reject && case.params.is_none();
+        if !alone || ground.isolate(&case.text).is_ok() {
+            continue;
+        }
+        let answer = Answer::of(&client.query(&case.text));
+        assert!(answer.sqlstate.is_some(), "{}", case.text);
+        client.send(&[message::parse("", &case.text, &[]), message::sync()].concat());
+        let answer = Answer::of(&client.until_ready());
+        assert!(answer.sqlstate.is_some(), "{}", case.text);
+        refused += 1;
+    }
+    client.send(&message::function_call(1, &[], 0));
+    assert!(Answer::of(&client.until_ready()).sqlstate.is_some());
+    client.send(&[message::parse("", "select $1", &[2205]), message::sync()].concat());
+    assert!(Answer::of(&client.until_ready()).sqlstate.is_some());
+    assert!(refused > 40, "{refused}");
+    assert_eq!(queries(&proxy), before);
+    assert!(proxy.log.text().contains("statement of a tenant refused"));
+    let (_, counted) = proxy.get("/metrics");
+    assert!(
+        counted.contains("dsqlproxy_tenant_refusals_total{database=\"bare\",rule=\"function\"}")
+    );
+}
+
+#[test]
+fn one_text_of_two_tenants_on_one_connection_is_two_statements() {
+    let file = policy_file();
+    let _ground = ground::open();
+    let proxy = start(&file);
+    let mut clients: Vec<Client> = ["1", "2", "3"].map(|tenant| login(&proxy, tenant)).into();
+    let text = "SELECT DISTINCT tenant_id FROM orders";
+    for client in &mut clients {
+        client.send(&[message::parse("s", text, &[]), message::sync()].concat());
+        client.until_ready();
+    }
+    for round in 0..3 {
+        for (number, client) in clients.iter_mut().enumerate() {
+            let expected = format!("'{}'", number + 1);
+            client.send(
+                &[
+                    message::bind_text("", "s", &[]),
+                    message::execute("", 0),
+                    message::sync(),
+                ]
+                .concat(),
+            );
+            let named = Answer::of(&client.until_ready());
+            let simple = Answer::of(&client.query(text));
+            assert_eq!(named.rows, simple.rows, "{round}");
+            assert_eq!(named.rows, [expected], "{round}");
+        }
+    }
+}
+
+#[test]
+fn errors_and_notices_of_the_server_say_nothing_of_it() {
+    let file = policy_file();
+    let _ground = ground::open();
+    let proxy = start(&file);
+    let mut client = login(&proxy, TENANT);
+    let told = client.query("INSERT INTO orders (id, customer_id) VALUES (1, 1)");
+    let error = Answer::of(&told).error;
+    let kinds: Vec<u8> = error.iter().map(|(kind, _)| *kind).collect();
+    assert_eq!(kinds, b"SVCM", "{error:?}");
+    assert_eq!(
+        error[3].1,
+        "duplicate key value violates a unique constraint"
+    );
+    let unknown = Answer::of(&client.query("SELECT nothing FROM orders"));
+    assert_eq!(unknown.sqlstate.as_deref(), Some("42703"));
+    let syntax = Answer::of(&client.query("SELEKT 1"));
+    assert_eq!(syntax.sqlstate.as_deref(), Some("42601"));
+    let empty = client.query(" -- nothing\n;");
+    assert_eq!(empty[0].tag, b'I');
+}
+
+#[test]
+fn a_login_is_bound_or_refused() {
+    let file = policy_file();
+    let _ground = ground::open();
+    let proxy = proxy::plan()
+        .tenancy("bare", &file)
+        .user(&format!(
+            "name: tenant_2, password: \"{}\", tenant: \"2\"",
+            proxy::verifier("tenant_2")
+        ))
+        .start();
+    let refused = |name: &str, value: &str| {
+        let login = Login::new("tenant_2", "bare").password("tenant_2");
+        let error = proxy.login(&login.with(name, value)).err().expect(name);
+        error.sqlstate()
+    };
+    assert_eq!(refused("search_path", "public"), "42501");
+    assert_eq!(refused("role", "owner"), "42501");
+    assert_eq!(refused("client_encoding", "LATIN1"), "42501");
+    assert_eq!(refused("options", "-c row_security=off"), "42501");
+    let login = Login::new("tenant_2", "bare").password("tenant_2");
+    let mut client = proxy
+        .login(&login.with("search_path", "app").with("TimeZone", "UTC"))
+        .expect("the policy's own path");
+    assert_eq!(
+        client.scalar("SELECT count(*) FROM docs_t WHERE tenant_id <> 'acme2'"),
+        "0"
+    );
+    let shown = client.parameters();
+    assert!(
+        !shown.contains_key("is_superuser") && shown.contains_key("TimeZone"),
+        "{shown:?}"
+    );
+    for text in [
+        "RESET ALL",
+        "DISCARD ALL",
+        "UNLISTEN *",
+        "SELECT pg_advisory_unlock_all()",
+    ] {
+        client.run(text);
+        // The search path is still the system's.
+        assert_eq!(
+            client.scalar("SELECT count(*) FROM orders WHERE tenant_id <> 2"),
+            "0"
+        );
+    }
+    client.run("SELECT set_config('TimeZone', 'Asia/Tokyo', false)");
+    assert_eq!(client.scalar("SHOW timezone"), "Asia/Tokyo");
+    let mut all = proxy
+        .login(&Login::new(ROLE, "bare").password(ROLE))
+        .expect("who sees all");
+    assert_eq!(
+        all.scalar("SELECT count(DISTINCT tenant_id) FROM app.orders"),
+        "3"
+    );
+}
+
+#[test]
+fn a_database_that_is_not_as_declared_is_not_served_to_tenants() {
+    let file = policy_file();
+    let _ground = ground::open();
+    let mut admin = postgres::cluster().connect_superuser("postgres");
+    admin.run("drop database if exists odd");
+    admin.run("create database odd");
+    let mut odd = postgres::cluster().connect_superuser("odd");
+    odd.run("create schema app authorization app; set role app; create table app.orders (tenant_id int, id int primary key)");
+    let text =
+        "version: 1\nsearch_path: [app]\ntenant: {type: integer}\ntables: {app.orders: {}}\n";
+    std::fs::write(&file, text).expect("a file");
+    let proxy = proxy::plan()
+        .tenancy("odd", &file)
+        .user(&format!(
+            "name: tenant_2, password: \"{}\", tenant: \"2\"",
+            proxy::verifier("tenant_2")
+        ))
+        .start();
+    let login = || proxy.login(&Login::new("tenant_2", "odd").password("tenant_2"));
+    assert_eq!(login().err().expect("closed").sqlstate(), "57P03");
+    let (status, reasons) = proxy.get("/readyz");
+    assert!(
+        status == 503 && reasons.contains("app.orders.tenant_id is not NOT NULL"),
+        "{reasons}"
+    );
+    assert!(
+        proxy
+            .log
+            .text()
+            .contains("unique key orders_pkey of app.orders")
+    );
+    odd.run("alter table app.orders drop constraint orders_pkey, alter tenant_id set not null, add primary key (tenant_id, id)");
+    odd.run("insert into app.orders values (1, 1), (2, 7)");
+    // A reload has it verified again.
+    assert_eq!(proxy.post("/api/reload").0, 200);
+    let deadline = std::time::Instant::now() + crate::client::PATIENCE;
+    let mut client = loop {
+        match login() {
+            Ok(client) => break client,
+            Err(error) => assert!(std::time::Instant::now() < deadline, "{error:?}"),
+        }
+    };
+    assert_eq!(client.scalar("SELECT id FROM orders"), "7");
+}
