@@ -78,6 +78,20 @@ impl Temporary {
         temporary::translate(text, &real).map(String::into_bytes)
     }
 
+    /// An ErrorResponse in which the tables have their names again; `None` when it names none.
+    pub fn in_clients_words(&self, body: &[u8]) -> Option<Vec<u8>> {
+        let mut told: Option<Vec<u8>> = None;
+        for table in &self.tables {
+            let own = told.as_deref().unwrap_or(body);
+            let pieces: Vec<&[u8]> = split_at(own, table.real.as_bytes());
+            if pieces.len() < 2 {
+                continue;
+            }
+            told = Some(pieces.join(table.name.as_bytes()));
+        }
+        told
+    }
+
     /// The transaction that is about to end is rolled back, or is not.
     pub fn note_end(&mut self, rolls_back: bool) {
         self.rolls_back = rolls_back;
@@ -222,6 +236,18 @@ impl Session {
             self.temporary.settle();
         }
     }
+}
+
+/// The pieces between all occurrences of `name`.
+fn split_at<'a>(text: &'a [u8], name: &[u8]) -> Vec<&'a [u8]> {
+    let mut pieces = Vec::new();
+    let mut from = 0;
+    for at in memchr::memmem::find_iter(text, name) {
+        pieces.push(&text[from..at]);
+        from = at + name.len();
+    }
+    pieces.push(&text[from..]);
+    pieces
 }
 
 fn not_available(message: &str) -> ClientError {

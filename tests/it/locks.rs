@@ -234,3 +234,27 @@ fn who_has_lost_a_lock_is_told() {
     assert_eq!(told.sqlstate(), "57P01");
     assert_eq!(told.field(b'V').as_deref(), Some("FATAL"));
 }
+
+#[test]
+fn tables_are_locked_against_others_who_lock_them() {
+    let cluster = Cluster::start();
+    let proxy = proxy(&cluster);
+    let (mut a, mut b) = (proxy.connect(), proxy.connect());
+    set_up(&mut a, "create table t (id int primary key)");
+    assert_eq!(a.sqlstate("lock table t"), "25P01");
+    a.run("begin");
+    let frames = a.run("lock table t in access exclusive mode");
+    assert_eq!(tags(&frames), "NCZ");
+    a.run("insert into t values (1)");
+    b.run("begin");
+    b.run("lock table t in access share mode");
+    assert_eq!(b.sqlstate("lock table t in share mode nowait"), "55P03");
+    b.run("rollback");
+    b.run("begin");
+    b.send(&crate::message::query("lock table t in share mode"));
+    std::thread::sleep(Duration::from_millis(100));
+    a.run("commit");
+    assert_eq!(b.until_ready().last().unwrap().body, b"T");
+    assert_eq!(b.scalar("select count(*) from t"), "1");
+    b.run("commit");
+}

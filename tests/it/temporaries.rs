@@ -49,6 +49,12 @@ fn a_temporary_table_is_of_its_session() {
     assert_eq!(a.sqlstate("create temp table x (a int)"), "42P07");
     a.run("create temp table if not exists x (a int)");
     a.run("create index on x (a)");
+    let refused = a.query("insert into x values (1)");
+    let refused = refused.iter().find(|frame| frame.tag == b'E').unwrap();
+    assert_eq!(
+        refused.field(b'M').unwrap(),
+        "duplicate key value violates unique constraint \"x_pkey\""
+    );
     a.run("update x set a = 'other' where id = 1; select 1");
     assert_eq!(
         a.scalar("with y as (select a from x) select y.a from y"),
