@@ -7,6 +7,8 @@ pub struct AdvisoryLock {
     pub calls: Vec<LockCall>,
     /// Name and type OID of the column of each.
     pub columns: Vec<(String, u32)>,
+    /// Settings that it changes before: name, value, until the end of the transaction.
+    pub settings: Vec<(String, String, bool)>,
     /// What the server prepares in its place: the same parameters and columns.
     pub prepared: String,
 }

@@ -394,7 +394,7 @@ mod tests {
             ("TRUNCATE x", Some("TRUNCATE dsqlproxy_temp.r")),
             (
                 "COPY x (a) FROM STDIN",
-                Some("COPY dsqlproxy_temp.r (a) FROM STDIN"),
+                Some("COPY dsqlproxy_temp.r(a) FROM STDIN"),
             ),
             (
                 "COPY (SELECT a FROM x) TO STDOUT",

@@ -95,6 +95,10 @@ fn whoever_waits_gets_the_lock_or_gives_up() {
     b.cancel();
     let frames = b.until_ready();
     assert_eq!(frames[0].sqlstate(), "57014");
+    // As Kysely asks for it.
+    let kysely = "with t as (select set_config('lock_timeout', '100', true) as v) select pg_advisory_lock(1) from t";
+    assert_eq!(b.sqlstate(kysely), "55P03");
+    assert_eq!(b.scalar("show lock_timeout"), "0");
     // In a block the transaction has failed then.
     b.run("begin");
     b.run("select 1");

@@ -145,3 +145,20 @@ fn temporary_tables_are_used_in_the_extended_protocol() {
     assert_eq!(run(&mut a, "drop table x", &[]), "12nCZ");
     assert_eq!(a.sqlstate("select 1 from x"), "42P01");
 }
+
+/// A worker that is gone does not renew its lease.
+#[test]
+fn tables_of_lost_proxies_are_dropped() {
+    let cluster = Cluster::start();
+    let (lost, mut a) = start(&cluster);
+    a.run("create temp table x (a int)");
+    lost.signal("KILL");
+    let other = plan().size(3).dsql(&cluster).dialect("compat").start();
+    let mut b = other.connect();
+    assert_eq!(b.scalar(LEFT), "1");
+    // Its lease ends.
+    b.run("update dsqlproxy.advisory_lock set holders = replace(holders, ' x ', ' x -')");
+    b.run("create temp table y (a int)");
+    wait_left(&mut b, "1");
+    assert_eq!(b.scalar("select count(*) from y"), "0");
+}

@@ -43,10 +43,14 @@ pub(super) fn locks(tree: &NodeEnum, case: &Case<'_>) -> Option<(Procedure, Stri
     let NodeEnum::SelectStmt(select) = tree else {
         return None;
     };
+    let settings = settings_of(select)?;
     if !is_plain(select) {
         return None;
     }
-    let mut lock = AdvisoryLock::default();
+    let mut lock = AdvisoryLock {
+        settings,
+        ..AdvisoryLock::default()
+    };
     let mut prepared = Vec::new();
     for target in &select.target_list {
         let Some(NodeEnum::ResTarget(target)) = &target.node else {
@@ -76,9 +80,7 @@ fn has_truth(wish: LockWish) -> bool {
 }
 
 fn is_plain(select: &SelectStmt) -> bool {
-    select.from_clause.is_empty()
-        && select.where_clause.is_none()
-        && select.with_clause.is_none()
+    select.where_clause.is_none()
         && select.larg.is_none()
         && select.limit_count.is_none()
         && select.limit_offset.is_none()
@@ -89,6 +91,56 @@ fn is_plain(select: &SelectStmt) -> bool {
         && select.distinct_clause.is_empty()
         && select.locking_clause.is_empty()
         && select.into_clause.is_none()
+}
+
+/// `WITH s AS (SELECT set_config('lock_timeout', …)) SELECT … FROM s`, as Kysely has it: the settings;
+/// `None` for any other FROM and WITH.
+fn settings_of(select: &SelectStmt) -> Option<Vec<(String, String, bool)>> {
+    let Some(with) = &select.with_clause else {
+        return select.from_clause.is_empty().then(Vec::new);
+    };
+    let ([query], [from]) = (with.ctes.as_slice(), select.from_clause.as_slice()) else {
+        return None;
+    };
+    let (Some(NodeEnum::CommonTableExpr(query)), Some(NodeEnum::RangeVar(from))) =
+        (&query.node, &from.node)
+    else {
+        return None;
+    };
+    let Some(NodeEnum::SelectStmt(inner)) = query.ctequery.as_ref()?.node.as_ref() else {
+        return None;
+    };
+    let alone = from.relname == query.ctename
+        && from.schemaname.is_empty()
+        && inner.from_clause.is_empty()
+        && inner.with_clause.is_none()
+        && is_plain(inner);
+    if !alone {
+        return None;
+    }
+    let setting = |target: &Node| {
+        let Some(NodeEnum::ResTarget(target)) = &target.node else {
+            return None;
+        };
+        let Some(NodeEnum::FuncCall(call)) = target.val.as_ref()?.node.as_ref() else {
+            return None;
+        };
+        let [name, value, local] = call.args.as_slice() else {
+            return None;
+        };
+        let text = |node: &Node| match &node.node {
+            Some(NodeEnum::AConst(constant)) => match constant.val.as_ref()? {
+                a_const::Val::Sval(text) => Some(text.sval.clone()),
+                a_const::Val::Boolval(value) => Some(value.boolval.to_string()),
+                _ => None,
+            },
+            _ => None,
+        };
+        (build::last(&call.funcname) == "set_config")
+            .then(|| Some((text(name)?, text(value)?, text(local)? == "true")))
+            .flatten()
+    };
+    inner.target_list.iter().map(setting).collect()
 }
 
 fn call_of(call: &FuncCall) -> Option<LockCall> {

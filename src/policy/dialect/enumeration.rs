@@ -59,6 +59,16 @@ pub(super) fn add_value(draft: &mut Draft, _: &Case<'_>) -> Changed {
     Ok(vec![format!("\"{name}\"")])
 }
 
+/// ALTER TYPE RENAME VALUE: the rows would have to be changed too.
+pub(super) fn rename_value(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
+    match tree {
+        NodeEnum::AlterEnumStmt(alter) if !alter.old_val.is_empty() => {
+            vec![build::last(&alter.type_name).to_owned()]
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// DROP TYPE: what was made as an enum is a domain.
 pub(super) fn drop(draft: &mut Draft, _: &Case<'_>) -> Changed {
     let NodeEnum::DropStmt(drop) = &mut draft.tree else {

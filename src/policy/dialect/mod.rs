@@ -538,6 +538,7 @@ constructs! {
     "sequence_type" => Code::Change(sequence::kind),
     "enum_type" => Code::Change(enumeration::create),
     "add_enum_value" => Code::Change(enumeration::add_value),
+    "rename_enum_value" => Code::Find(enumeration::rename_value),
     "drop_type" => Code::Change(enumeration::drop),
     "comment_on_type" => Code::Change(enumeration::comment),
     "drop_missing" => Code::Answer(drop::missing),

@@ -3,9 +3,11 @@
 
 use std::task::{Context, Poll};
 
+use crate::policy::settings;
 use crate::policy::{Action, AdvisoryLock, LockArgument, LockWish, Procedure, TableName};
 use crate::session::advisory::{Given, Part, Waiting, Wish};
 use crate::session::frontend::Taken;
+use crate::session::kept;
 use crate::session::limbo::Limbo;
 use crate::session::run::Session;
 use crate::session::temporary::Table;
@@ -260,8 +262,20 @@ impl Session {
         self.procedure = Some(Box::new(running));
     }
 
-    fn wishes(&self, lock: &AdvisoryLock, bound: &Bound<'_>) -> Result<Vec<Wish>, ClientError> {
-        let timeout = self.timeout("lock_timeout");
+    fn wishes(&mut self, lock: &AdvisoryLock, bound: &Bound<'_>) -> Result<Vec<Wish>, ClientError> {
+        let mut timeout = self.timeout("lock_timeout");
+        for (name, value, local) in &lock.settings {
+            let found = settings::find(&name.to_lowercase(), self.settings.scope());
+            let Some(setting) = found else { continue };
+            let value = setting.read(value).map_err(kept::refusal)?;
+            if setting.name == "lock_timeout" {
+                timeout = settings::read_duration(&value);
+            }
+            // Until the end of the transaction, which without a block is the statement's.
+            if !local || self.status != TransactionStatus::Idle {
+                self.settings.set_kept(&setting.name, Some(&value), *local);
+            }
+        }
         let open =
             self.transaction.open || self.begin.is_some() || self.status != TransactionStatus::Idle;
         let wish = |call: &crate::policy::LockCall| {
