@@ -1,4 +1,4 @@
-//! Advisory locks, as a statement asks for them.
+//! Advisory locks and notifications, as a statement asks for them.
 
 /// A SELECT of advisory lock functions alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,6 +24,28 @@ pub struct LockCall {
     pub transaction: bool,
     /// The key: one number, or two.
     pub arguments: Vec<LockArgument>,
+}
+
+/// SELECT pg_notify(…).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotifyCall {
+    /// The channel.
+    pub channel: TextArgument,
+    /// The payload.
+    pub payload: TextArgument,
+    /// Name of the column.
+    pub column: String,
+    /// What the server prepares in its place.
+    pub prepared: String,
+}
+
+/// An argument of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TextArgument {
+    /// A text, or NULL.
+    Constant(Option<String>),
+    /// A parameter, counted from 1.
+    Parameter(usize),
 }
 
 /// What a call asks for.

@@ -23,7 +23,7 @@ pub use facts::{
     DdlInTransaction, LargeDml, Month, NotAMonth, SessionFacts, Switches, TableRebuild,
     TransactionFacts,
 };
-pub use locks::{AdvisoryLock, LockArgument, LockCall, LockWish};
+pub use locks::{AdvisoryLock, LockArgument, LockCall, LockWish, NotifyCall, TextArgument};
 pub use rebuild::{Rebuild, Reshape};
 pub use rules::{ActionKind, Rules, RulesError};
 pub use transaction::RULE as SPLIT;
@@ -170,6 +170,17 @@ pub enum Answer {
 /// Statements about the session, which the session carries out itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionCommand {
+    /// LISTEN.
+    Listen(String),
+    /// UNLISTEN; `None` is all.
+    Unlisten(Option<String>),
+    /// NOTIFY.
+    Notify {
+        /// The channel.
+        channel: String,
+        /// The payload.
+        payload: String,
+    },
     /// DISCARD.
     Discard,
     /// PREPARE.
@@ -244,6 +255,8 @@ pub enum Procedure {
         /// NOWAIT.
         nowait: bool,
     },
+    /// pg_notify().
+    Notify(NotifyCall),
     /// CREATE TEMP TABLE.
     TemporaryTable,
 }
@@ -283,6 +296,7 @@ impl Procedure {
             | Self::RollbackTo(_)
             | Self::AdvisoryLock(_)
             | Self::LockTable { .. }
+            | Self::Notify(_)
             | Self::TemporaryTable => false,
         }
     }
@@ -297,6 +311,7 @@ impl Procedure {
             Self::Batch(_) => "batch",
             Self::AdvisoryLock(_) => "advisory_lock",
             Self::LockTable { .. } => "lock_table",
+            Self::Notify(_) => "notify",
             Self::TemporaryTable => "temporary_table",
         }
     }

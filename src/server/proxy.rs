@@ -24,7 +24,7 @@ use crate::policy::settings::{self, Scope};
 use crate::policy::{ActionKind, Month, NotAMonth, Rules, RulesError, rules};
 use crate::pool::{Pool, PoolShared};
 use crate::retry::{ClusterBudget, Limits};
-use crate::session::{Isolation, KeptEnv, Quota, Ruling};
+use crate::session::{Hub, Isolation, KeptEnv, Quota, Ruling};
 use crate::telemetry::conflicts::ConflictLog;
 use crate::telemetry::tally::WorkerTally;
 use crate::upstream::{Target, TargetError};
@@ -114,9 +114,14 @@ pub(super) struct Shared {
     started: Instant,
     reloads: AtomicU64,
     ruling: Arc<Ruling>,
+    hub: Arc<Hub>,
 }
 
 impl Shared {
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
     pub fn pool_list(&self) -> &[Arc<PoolShared>] {
         &self.pools
     }
@@ -283,6 +288,7 @@ impl Proxy {
         let (pools, databases) = make_pools(config, &workers, &policies_of(config)?)?;
         let (rules, as_of) = rules_of(config)?;
         let shared = Arc::new(Shared {
+            hub: Arc::default(),
             gate: Gate::new(config)?,
             pools,
             databases,

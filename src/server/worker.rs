@@ -333,6 +333,7 @@ impl Worker {
             alarm: Rc::clone(&self.alarm),
             policy: self.policy(entry),
             locks: Rc::clone(&self.locks[entry.pool]),
+            hub: Arc::clone(self.shared.hub()),
             guard,
             isolation: entry.isolation.clone(),
         };

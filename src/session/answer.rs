@@ -18,6 +18,7 @@ use crate::wire::sqlstate;
 
 use super::kept;
 use super::names::Prepared;
+use super::notify;
 use super::run::Session;
 use super::script::{FAILING, NOTHING, Reply, Rows, TEXT, Told};
 use super::verdict::{Part, Verdict};
@@ -31,6 +32,8 @@ pub(super) enum Act {
     ResetAll,
     DiscardAll,
     DiscardTemporary,
+    /// LISTEN, UNLISTEN, NOTIFY.
+    Tell(notify::Change),
     /// DEALLOCATE; `None` is all.
     Deallocate(Option<String>),
     /// PREPARE: the name, the query, types of parameters as in a Parse message.
@@ -267,6 +270,19 @@ impl Session {
                     _ => done(Act::DiscardTemporary, "DISCARD TEMP"),
                 }
             }
+            (SessionCommand::Listen(channel), _) => {
+                done(Act::Tell(notify::Change::Listen(channel.clone())), "LISTEN")
+            }
+            (SessionCommand::Unlisten(channel), _) => done(
+                Act::Tell(notify::Change::Unlisten(channel.clone())),
+                "UNLISTEN",
+            ),
+            (SessionCommand::Notify { channel, payload }, _) => {
+                match notify::notification(channel, payload) {
+                    Ok(change) => done(Act::Tell(change), "NOTIFY"),
+                    Err(error) => refused(error),
+                }
+            }
             (SessionCommand::Deallocate(name), _) => {
                 let tag = match name {
                     Some(_) => "DEALLOCATE",
@@ -423,8 +439,10 @@ impl Session {
                 self.names.keep(&change);
                 self.advisory.free_of_session();
                 self.temporary.drop_all();
+                self.listening.leave_all();
                 self.reset_all(out);
             }
+            Act::Tell(change) => self.tell(change.clone()),
             Act::DiscardTemporary => self.temporary.drop_all(),
             Act::Deallocate(None) => {
                 let change = self.names.clear();

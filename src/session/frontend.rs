@@ -1418,9 +1418,9 @@ impl Session {
             && let Some(part) = verdict.alone()
             && part.is_procedure()
         {
-            portal.values = Some(match part.locks() {
-                Some(_) => bind.into(),
-                None => values.into(),
+            portal.values = Some(match part.is_aside() {
+                true => bind.into(),
+                false => values.into(),
             });
         }
     }

@@ -200,6 +200,7 @@ pub(super) fn refusal(decision: &Decision) -> Option<ClientError> {
             | Procedure::Truncate { .. }
             | Procedure::CreateTableAs { .. }
             | Procedure::AdvisoryLock(_)
+            | Procedure::Notify(_)
             | Procedure::TemporaryTable
             | Procedure::LockTable { .. },
         ) => true,

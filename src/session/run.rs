@@ -32,6 +32,7 @@ use super::isolation::{Guard, Isolation};
 use super::kept::KeptEnv;
 use super::limbo::Limbo;
 use super::names::{NameChange, Names, Prepared, Quota, Registry, Scope};
+use super::notify::{Hub, Listening};
 use super::procedure::Running;
 use super::recent::Recent;
 use super::reset::Inserted;
@@ -81,6 +82,8 @@ pub struct SessionEnv {
     pub policy: Option<PolicyEnv>,
     /// Advisory locks of the worker's sessions.
     pub locks: Rc<advisory::Locks>,
+    /// Who listens to notifications.
+    pub hub: Arc<Hub>,
     /// What binds the session to its tenant; `None` in sessions that see all.
     pub guard: Option<Guard>,
     /// The tenant policy of its database entry, whoever the user is.
@@ -384,6 +387,8 @@ pub struct Session {
     pub(super) procedure: Option<Box<Running>>,
     /// Its advisory locks.
     pub(super) advisory: advisory::Own,
+    /// Notifications.
+    pub(super) listening: Listening,
     /// Its temporary tables.
     pub(super) temporary: Temporary,
     /// What is left of the text of the Query at hand.
@@ -409,6 +414,7 @@ impl Session {
         let asked = super::welcome::startup_settings(&identity, env.guard.is_some());
         let (defaults, kept) = super::kept::divide(&asked, &env.kept);
         let temporary = Temporary::new(Rc::clone(&env.locks));
+        let listening = Listening::new(Arc::clone(&env.hub), identity.database(), key.0);
         let advisory = advisory::Own::new(Rc::clone(&env.locks));
         let replay = env
             .retry
@@ -482,6 +488,7 @@ impl Session {
             procedure: None,
             advisory,
             temporary,
+            listening,
             more: None,
             stopped: None,
             changes_schema: false,
@@ -552,6 +559,7 @@ impl Session {
         progress |= self.watch_upstream(cx)?;
         progress |= self.relay()?;
         progress |= self.run_procedure(cx)?;
+        progress |= self.take_notifications(cx)?;
         progress |= self.write_client(cx)?;
         if self.terminating {
             if self.is_finished() {

@@ -97,9 +97,13 @@ impl Temporary {
         self.rolls_back = rolls_back;
     }
 
+    /// Whether the transaction that is over was rolled back.
+    pub fn take_end(&mut self) -> bool {
+        std::mem::take(&mut self.rolls_back)
+    }
+
     /// A transaction is over.
-    pub fn settle(&mut self) {
-        let rolled_back = std::mem::take(&mut self.rolls_back);
+    pub fn settle(&mut self, rolled_back: bool) {
         let locks = Rc::clone(&self.locks);
         self.tables.retain_mut(|table| {
             let goes = match rolled_back {
@@ -227,14 +231,6 @@ impl Session {
         statement
             .and_then(|statement| self.decide_alone(&statement))
             .ok_or_else(|| not_available("this temporary table cannot be made"))
-    }
-
-    /// The tables of a transaction that is over.
-    pub(super) fn settle_temporary(&mut self) {
-        if !self.temporary.is_empty() {
-            self.temporary.forget_gone();
-            self.temporary.settle();
-        }
     }
 }
 

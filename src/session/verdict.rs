@@ -182,6 +182,14 @@ impl Part {
         }
     }
 
+    /// The session does it by itself, with the parameters of a Bind.
+    pub fn is_aside(&self) -> bool {
+        matches!(
+            self.decision.action,
+            Action::Emulate(Procedure::AdvisoryLock(_) | Procedure::Notify(_))
+        )
+    }
+
     /// The advisory locks that it asks for.
     pub fn locks(&self) -> Option<&AdvisoryLock> {
         match &self.decision.action {
@@ -200,6 +208,7 @@ impl Part {
             }
             (Action::Forward, Placement::AfterCommit) => None,
             (Action::Emulate(Procedure::AdvisoryLock(lock)), _) => Some(&lock.prepared),
+            (Action::Emulate(Procedure::Notify(call)), _) => Some(&call.prepared),
             // It may have parameters.
             (Action::Emulate(Procedure::Batch(_)), _) => None,
             _ => Some(""),

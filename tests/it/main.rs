@@ -25,6 +25,7 @@ mod lessons_statements;
 mod limits;
 mod locks;
 mod message;
+mod notifications;
 mod ports;
 mod postgres;
 mod procedures;

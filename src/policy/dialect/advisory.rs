@@ -79,7 +79,8 @@ fn has_truth(wish: LockWish) -> bool {
     matches!(wish, LockWish::Try | LockWish::Unlock)
 }
 
-fn is_plain(select: &SelectStmt) -> bool {
+/// Nothing but a list, FROM and WITH.
+pub(super) fn is_plain(select: &SelectStmt) -> bool {
     select.where_clause.is_none()
         && select.larg.is_none()
         && select.limit_count.is_none()

@@ -13,6 +13,7 @@ mod function;
 mod grant;
 mod index;
 mod name;
+mod notify;
 pub mod rebuild;
 mod role;
 mod select;
@@ -575,6 +576,10 @@ constructs! {
     "session_transaction" => Code::Answer(session::transaction_modes),
     "cursor" => Code::Answer(session::cursor),
     "prepared" => Code::Answer(session::prepared),
+    "listen" => Code::Answer(notify::statements),
+    "unlisten" => Code::Answer(notify::statements),
+    "notify" => Code::Answer(notify::statements),
+    "notify_call" => Code::Emulate(notify::call),
     "discard" => Code::Answer(session::discard),
     "weaker_isolation" => Code::Change(transaction::weaker),
     "serializable" => Code::Change(transaction::serializable),

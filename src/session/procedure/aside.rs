@@ -4,11 +4,14 @@
 use std::task::{Context, Poll};
 
 use crate::policy::settings;
-use crate::policy::{Action, AdvisoryLock, LockArgument, LockWish, Procedure, TableName};
+use crate::policy::{
+    Action, AdvisoryLock, LockArgument, LockWish, NotifyCall, Procedure, TableName, TextArgument,
+};
 use crate::session::advisory::{Given, Part, Waiting, Wish};
 use crate::session::frontend::Taken;
 use crate::session::kept;
 use crate::session::limbo::Limbo;
+use crate::session::notify;
 use crate::session::run::Session;
 use crate::session::temporary::Table;
 use crate::wire::backend::TransactionStatus;
@@ -19,6 +22,9 @@ use super::{Reply, Running, Tag, Task, Work};
 
 /// PostgreSQL's number of the lock mode SHARE.
 const SHARE: i32 = 5;
+
+/// OID of type void.
+const VOID: u32 = 2278;
 
 /// OID of type bool.
 const BOOL: u32 = 16;
@@ -88,6 +94,18 @@ impl<'a> Bound<'a> {
         Some(bound)
     }
 
+    /// A parameter as text, counted from 1; NULL is none.
+    fn text(&self, parameter: usize) -> Result<Option<String>, ClientError> {
+        let value = parameter.checked_sub(1).and_then(|at| self.values.get(at));
+        let Some((_, value)) = value else {
+            return Err(ClientError::error(
+                "42P02",
+                format!("there is no parameter ${parameter}"),
+            ));
+        };
+        Ok(value.map(|value| String::from_utf8_lossy(value).into_owned()))
+    }
+
     /// A parameter, counted from 1; NULL is none.
     fn number(&self, parameter: usize) -> Result<Option<i64>, ClientError> {
         let value = parameter.checked_sub(1).and_then(|at| self.values.get(at));
@@ -136,6 +154,7 @@ impl Session {
         };
         match procedure {
             Procedure::AdvisoryLock(lock) => Some(self.begin_locking(lock, reply, bind)),
+            Procedure::Notify(call) => Some(self.begin_notify(call, reply, bind)),
             Procedure::TemporaryTable => Some(self.begin_temporary(part, reply)),
             Procedure::LockTable {
                 tables,
@@ -199,6 +218,33 @@ impl Session {
             Ok(None) => self.end_aside(None, TAG, reply, Ok(Vec::new())),
             Err(error) => self.end_aside(None, TAG, reply, Err(error)),
         }
+        Taken::All
+    }
+
+    /// pg_notify(), which is done at once.
+    fn begin_notify(&mut self, call: &NotifyCall, reply: Reply, bind: &[u8]) -> Taken {
+        let bound = Bound::read(bind).unwrap_or_default();
+        let text = |argument: &TextArgument| match argument {
+            TextArgument::Constant(text) => Ok(text.clone()),
+            TextArgument::Parameter(number) => bound.text(*number),
+        };
+        let change = text(&call.channel).and_then(|channel| {
+            let payload = text(&call.payload)?;
+            let channel = channel.unwrap_or_default();
+            notify::notification(&channel, &payload.unwrap_or_default())
+        });
+        let given = change.map(|change| {
+            self.tell(change);
+            vec![Given::Void]
+        });
+        let aside = Aside {
+            columns: vec![(call.column.clone(), VOID)],
+            formats: bound.formats,
+            shared: vec![false],
+            makes: None,
+            waiting: Box::pin(async move { given }),
+        };
+        self.begin_aside(aside, "SELECT 1", reply);
         Taken::All
     }
 
@@ -393,7 +439,10 @@ impl Session {
             && self.procedure.is_none();
         if over {
             self.advisory.free_of_transaction();
-            self.settle_temporary();
+            let rolled_back = self.temporary.take_end();
+            self.temporary.forget_gone();
+            self.temporary.settle(rolled_back);
+            self.listening.settle(rolled_back);
         } else {
             if self.owed.is_empty() && self.procedure.is_none() {
                 self.temporary.forget_gone();

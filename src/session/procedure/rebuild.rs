@@ -1021,7 +1021,8 @@ impl Rebuilding {
             true => self.table(),
             false => key.table.clone(),
         };
-        let definition = key.definition.trim_end_matches(" NOT VALID");
+        let definition = referring_to(&key.definition, &self.table());
+        let definition = definition.trim_end_matches(" NOT VALID");
         let name = quoted(&key.name);
         let added = match key.own {
             true => name.clone(),
@@ -1052,6 +1053,24 @@ impl Rebuilding {
                 ))
             })));
         }
+    }
+}
+
+/// A foreign key's definition with another table in the place of the one it refers to, which may be
+/// known by another name for the moment.
+fn referring_to(definition: &str, table: &str) -> String {
+    const WORD: &str = " REFERENCES ";
+    let Some((head, tail)) = definition.split_once(WORD) else {
+        return definition.to_owned();
+    };
+    let mut quoted = false;
+    let end = tail.find(|letter| {
+        quoted ^= letter == '"';
+        letter == '(' && !quoted
+    });
+    match end {
+        Some(end) => format!("{head}{WORD}{table}{}", &tail[end..]),
+        None => definition.to_owned(),
     }
 }
 
@@ -1358,4 +1377,34 @@ fn rights_query(oid: &str) -> String {
          FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) x \
          WHERE c.oid = {oid} AND x.grantee <> c.relowner ORDER BY 1"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_the_moment_are_the_same_each_time() {
+        assert_eq!(alias("old", "t"), "dsqlproxy_old_f10c3da3_t");
+        let long = "ü".repeat(31);
+        assert!(alias("index", &long).len() <= 63);
+        assert_ne!(alias("old", &long), alias("old", &"ü".repeat(30)));
+    }
+
+    #[test]
+    fn foreign_keys_refer_to_the_table_that_takes_the_name() {
+        let cases = [
+            (
+                "FOREIGN KEY (a) REFERENCES t(id) ON DELETE CASCADE",
+                "FOREIGN KEY (a) REFERENCES \"s\".\"t\"(id) ON DELETE CASCADE",
+            ),
+            (
+                "FOREIGN KEY (a) REFERENCES \"x(y\"(id, b) NOT VALID",
+                "FOREIGN KEY (a) REFERENCES \"s\".\"t\"(id, b) NOT VALID",
+            ),
+        ];
+        for (definition, expected) in cases {
+            assert_eq!(referring_to(definition, "\"s\".\"t\""), expected);
+        }
+    }
 }
