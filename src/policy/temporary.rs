@@ -22,8 +22,19 @@ pub struct Creation {
     pub if_not_exists: bool,
     /// What becomes of it when its transaction is committed.
     pub at_commit: AtCommit,
-    /// It is filled by a query.
-    pub filled: bool,
+    /// The query that fills it.
+    pub filling: Option<Filling>,
+}
+
+/// A query that makes and fills a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filling {
+    /// Its text.
+    pub query: String,
+    /// Names for the first columns.
+    pub columns: Vec<String>,
+    /// Not WITH NO DATA.
+    pub with_data: bool,
 }
 
 /// ON COMMIT.
@@ -57,26 +68,33 @@ fn is_temporary(relation: &RangeVar) -> bool {
 pub fn creation(statement: &Statement, real: &str) -> Option<Creation> {
     let mut tree = statement.node()?.clone();
     let plain = OnCommitAction::OncommitNoop as i32;
-    let (relation, if_not_exists, at_commit, filled) = match &mut tree {
+    let (relation, if_not_exists, at_commit, filling) = match &mut tree {
         NodeEnum::CreateStmt(create) => {
             let at_commit = AtCommit::of(create.oncommit());
             create.oncommit = plain;
             create.table_elts.iter_mut().for_each(unname);
             let missing = create.if_not_exists;
-            (create.relation.as_mut()?, missing, at_commit, false)
+            (create.relation.as_mut()?, missing, at_commit, None)
         }
         NodeEnum::CreateTableAsStmt(create) => {
             let missing = create.if_not_exists;
+            let query = create.query.as_ref()?.node.as_ref()?;
+            let query = dialect::text(query, false).ok()?;
             let into = create.into.as_mut()?;
+            let filling = filling_of(into, query);
             let at_commit = AtCommit::of(into.on_commit());
             into.on_commit = plain;
-            (into.rel.as_mut()?, missing, at_commit, true)
+            (into.rel.as_mut()?, missing, at_commit, Some(filling))
         }
         NodeEnum::SelectStmt(select) => {
+            let mut query = select.clone();
+            query.into_clause = None;
+            let query = dialect::text(&NodeEnum::SelectStmt(query), false).ok()?;
             let into = select.into_clause.as_mut()?;
+            let filling = filling_of(into, query);
             let at_commit = AtCommit::of(into.on_commit());
             into.on_commit = plain;
-            (into.rel.as_mut()?, false, at_commit, true)
+            (into.rel.as_mut()?, false, at_commit, Some(filling))
         }
         _ => return None,
     };
@@ -92,8 +110,20 @@ pub fn creation(statement: &Statement, real: &str) -> Option<Creation> {
         text: dialect::text(&tree, false).ok()?,
         if_not_exists,
         at_commit,
-        filled,
+        filling,
     })
+}
+
+fn filling_of(into: &protobuf::IntoClause, query: String) -> Filling {
+    let columns = into.col_names.iter().filter_map(|name| match &name.node {
+        Some(NodeEnum::String(name)) => Some(name.sval.clone()),
+        _ => None,
+    });
+    Filling {
+        query,
+        columns: columns.collect(),
+        with_data: !into.skip_data,
+    }
 }
 
 /// Indexes of one schema have names of their own: those of keys are chosen by the server.
@@ -348,7 +378,7 @@ mod tests {
                     found.name.as_str(),
                     found.at_commit,
                     found.if_not_exists,
-                    found.filled
+                    found.filling.is_some()
                 ),
                 ("x", at_commit, if_not_exists, filled),
                 "{text}"

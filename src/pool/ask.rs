@@ -25,6 +25,8 @@ pub struct Asked {
     pub rows: Vec<Vec<Option<String>>>,
     /// The command tag.
     pub tag: String,
+    /// Body of the RowDescription.
+    pub columns: Vec<u8>,
 }
 
 /// Why there is no answer.
@@ -97,6 +99,7 @@ async fn exchange(lease: &mut Lease) -> io::Result<Result<Asked, AskError>> {
                     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
                     refusal = Some(AskError::Refused(text(fields.code), text(fields.message)));
                 }
+                b'T' => asked.columns = body.to_vec(),
                 b'D' => asked.rows.push(row_values(body)),
                 b'C' => {
                     let tag = command_tag(body).unwrap_or_default();

@@ -142,6 +142,8 @@ pub(super) enum Given {
     Truth(bool),
     /// The lock was not held.
     NotHeld,
+    /// So many rows were put into a table.
+    Rows(u64),
 }
 
 /// A row of the table.

@@ -29,6 +29,8 @@ use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError, Severity};
 use crate::wire::sqlstate;
 
+pub(super) use self::catalog::{columns, quoted, storable};
+
 use self::aside::Aside;
 use self::rebuild::Guarded;
 use self::task::{Answer, Failure, Manner, Next, Request, Tag, Task, Work};

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use crate::policy::temporary::{self, AtCommit, SCHEMA};
+use crate::policy::temporary::{self, AtCommit, Filling, SCHEMA};
 use crate::policy::{Action, Decision};
 use crate::sql::Statement;
 use crate::wire::frame::HEADER;
@@ -43,6 +43,8 @@ pub(super) struct Making {
     pub table: Table,
     /// Statements, each in a transaction of its own.
     pub steps: Vec<String>,
+    /// The query that makes and fills it, in place of steps.
+    pub filling: Option<Filling>,
     pub notices: Vec<u8>,
 }
 
@@ -196,21 +198,21 @@ impl Session {
             )
             .hint("DELETE the rows before COMMIT, or use ON COMMIT DROP."));
         }
-        let text = match self.temporary.translate(creation.text.as_bytes()) {
-            Some(text) => String::from_utf8_lossy(&text).into_owned(),
-            None => creation.text.clone(),
-        };
-        let decision = self.decision_of(&text)?;
-        let notices = self.notices(&decision.notices);
-        let steps = match decision.action {
-            Action::Forward => vec![text],
-            Action::Rewrite(rewrite) => rewrite.steps.into_iter().map(|step| step.sql).collect(),
-            Action::Reject(error) => return Err(error),
-            Action::Emulate(_) | Action::Answer(_) => {
+        let (text, notices, filling) = match creation.filling {
+            None => {
+                let (text, notices) = self.text_of(&creation.text)?;
+                (text, notices, None)
+            }
+            Some(_) if self.transaction.wrote => {
                 return Err(not_available(
-                    "temporary tables cannot be made from a query on Aurora DSQL",
+                    "a temporary table cannot be made from a query in a transaction that has changed rows",
                 )
                 .hint("CREATE TEMP TABLE with its columns, then INSERT INTO ... SELECT."));
+            }
+            Some(filling) => {
+                let (query, notices) = self.text_of(&filling.query)?;
+                let query = query.into_iter().next().unwrap_or_default();
+                (Vec::new(), notices, Some(Filling { query, ..filling }))
             }
         };
         Ok(Some(Making {
@@ -220,9 +222,29 @@ impl Session {
                 fresh: true,
                 at_commit: creation.at_commit,
             },
-            steps,
+            steps: text,
+            filling,
             notices,
         }))
+    }
+
+    /// What policy makes of a text, and what it tells.
+    fn text_of(&mut self, text: &str) -> Result<(Vec<String>, Vec<u8>), ClientError> {
+        let text = match self.temporary.translate(text.as_bytes()) {
+            Some(text) => String::from_utf8_lossy(&text).into_owned(),
+            None => text.to_owned(),
+        };
+        let decision = self.decision_of(&text)?;
+        let notices = self.notices(&decision.notices);
+        let steps = match decision.action {
+            Action::Forward => vec![text],
+            Action::Rewrite(rewrite) => rewrite.steps.into_iter().map(|step| step.sql).collect(),
+            Action::Reject(error) => return Err(error),
+            Action::Emulate(_) | Action::Answer(_) => {
+                return Err(not_available("this temporary table cannot be made"));
+            }
+        };
+        Ok((steps, notices))
     }
 
     /// What policy makes of it by itself, outside the client's transaction.

@@ -105,6 +105,36 @@ fn temporary_tables_live_and_die_with_transactions() {
     );
     a.run("discard all");
     assert_eq!(a.sqlstate("select 1 from x"), "42P01");
+    // From queries.
+    set_up(&mut a, "create table t (id int primary key, v varchar(5))");
+    a.run("insert into t values (1, 'a'), (2, 'b')");
+    let tag = |frames: Vec<crate::message::Frame>| {
+        let complete = frames.into_iter().find(|frame| frame.tag == b'C');
+        complete.expect("a tag").strings().remove(0)
+    };
+    a.run("begin");
+    assert_eq!(
+        tag(a.run("create temp table x (n) as select * from t")),
+        "SELECT 2"
+    );
+    assert_eq!(
+        tag(a.run("select n * 10 as m, v into temp y from x where n > 1")),
+        "SELECT 1"
+    );
+    assert_eq!(a.scalar("select m || v from y"), "20b");
+    a.run("insert into t values (3, 'c')");
+    assert_eq!(
+        a.sqlstate("create temp table z as select * from t"),
+        "0A000"
+    );
+    a.run("rollback");
+    assert_eq!(a.sqlstate("select 1 from y"), "42P01");
+    assert_eq!(
+        tag(a.run("create temp table z as select * from t with no data")),
+        "SELECT 0"
+    );
+    assert_eq!(a.scalar("select count(v) from z"), "0");
+    a.run("discard temp");
     wait_left(&mut a, "0");
 }
 

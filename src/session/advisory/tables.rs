@@ -6,8 +6,9 @@ use std::rc::Rc;
 use rand::Rng;
 use tokio::time::sleep;
 
-use crate::policy::temporary::SCHEMA;
-use crate::pool::AskError;
+use crate::policy::temporary::{Filling, SCHEMA};
+use crate::pool::{AskError, Asked};
+use crate::session::procedure::{columns, quoted, storable};
 use crate::session::temporary::schema_text;
 use crate::wire::reply::ClientError;
 
@@ -23,7 +24,13 @@ impl Locks {
     }
 
     /// Runs the statements that make a table, each by itself.
-    pub fn make_table(self: &Rc<Self>, steps: Vec<String>) -> Waiting<Result<(), ClientError>> {
+    /// Gives the rows that a query put into it, if one did.
+    pub fn make_table(
+        self: &Rc<Self>,
+        real: String,
+        steps: Vec<String>,
+        filling: Option<Filling>,
+    ) -> Waiting<Result<Option<u64>, ClientError>> {
         self.keep();
         let locks = Rc::clone(self);
         Box::pin(async move {
@@ -31,8 +38,66 @@ impl Locks {
             for sql in &steps {
                 locks.run_ddl(sql).await.map_err(passed_on)?;
             }
-            Ok(())
+            match &filling {
+                Some(filling) => locks.fill(&real, filling).await.map(Some),
+                None => Ok(None),
+            }
         })
+    }
+
+    /// Makes a table with the columns of a query, and puts its rows into it.
+    async fn fill(&self, real: &str, filling: &Filling) -> Result<u64, ClientError> {
+        let query = &filling.query;
+        let asked = self
+            .again(&format!("SELECT * FROM ({query}) AS query LIMIT 0"))
+            .await?;
+        let found = columns(&asked.columns);
+        let types: Vec<String> = found
+            .iter()
+            .map(|(_, oid, modifier)| format!("pg_catalog.format_type({oid}, {modifier})"))
+            .collect();
+        if types.is_empty() {
+            return Err(ClientError::error(
+                "0A000",
+                "a temporary table cannot be made from this query",
+            ));
+        }
+        let asked = self.again(&format!("SELECT {}", types.join(", "))).await?;
+        let types = asked.rows.first().cloned().unwrap_or_default();
+        let given = filling.columns.iter();
+        let rest = found
+            .iter()
+            .skip(filling.columns.len())
+            .map(|column| &column.0);
+        let columns: Vec<String> = given
+            .chain(rest)
+            .zip(types.iter().flatten())
+            .map(|(name, of)| format!("{} {}", quoted(name), storable(of)))
+            .collect();
+        let table = format!("{SCHEMA}.{real}");
+        self.run_ddl(&format!("CREATE TABLE {table} ({})", columns.join(", ")))
+            .await
+            .map_err(passed_on)?;
+        if !filling.with_data {
+            return Ok(0);
+        }
+        let asked = self.again(&format!("INSERT INTO {table} {query}")).await?;
+        let rows = asked.tag.rsplit(' ').next();
+        Ok(rows.and_then(|rows| rows.parse().ok()).unwrap_or(0))
+    }
+
+    /// Runs a statement until nobody's change is in its way.
+    async fn again(&self, sql: &str) -> Result<Asked, ClientError> {
+        for attempt in 0..SWAPS {
+            match self.pool.ask(sql).await {
+                Err(AskError::Refused(code, _)) if code == "40001" => sleep(pause(attempt)).await,
+                outcome => return outcome.map_err(passed_on),
+            }
+        }
+        Err(ClientError::error(
+            "40001",
+            "others change what the query reads again and again",
+        ))
     }
 
     /// Leaves it to the keeper to drop a table.

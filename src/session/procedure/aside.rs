@@ -205,13 +205,20 @@ impl Session {
         match self.making_of(part) {
             Ok(Some(making)) => {
                 self.answers().extend_from_slice(&making.notices);
-                let made = self.env.locks.make_table(making.steps);
+                let real = making.table.real.clone();
+                let made = self
+                    .env
+                    .locks
+                    .make_table(real, making.steps, making.filling);
                 let aside = Aside {
                     columns: Vec::new(),
                     formats: Vec::new(),
                     shared: Vec::new(),
                     makes: Some(making.table),
-                    waiting: Box::pin(async move { made.await.map(|()| Vec::new()) }),
+                    waiting: Box::pin(async move {
+                        let rows = made.await?;
+                        Ok(rows.map(Given::Rows).into_iter().collect())
+                    }),
                 };
                 self.begin_aside(aside, TAG, reply);
             }
@@ -378,7 +385,11 @@ impl Session {
                 Err(_) => self.env.locks.drop_table(&table.real),
             }
         }
-        let tag = running.tag();
+        let filled = match outcome.as_deref() {
+            Ok([Given::Rows(rows)]) => Some(format!("SELECT {rows}")),
+            _ => None,
+        };
+        let tag = filled.unwrap_or_else(|| running.tag());
         self.end_aside(aside, &tag, running.reply, outcome);
         true
     }
@@ -489,7 +500,7 @@ fn put_row(out: &mut Vec<u8>, given: &[Given], formats: &[u16]) {
         };
         let value: Option<&[u8]> = match (given, format) {
             (Given::Null, _) => None,
-            (Given::Void, _) => Some(b""),
+            (Given::Void | Given::Rows(_), _) => Some(b""),
             (Given::Truth(true), 0) => Some(b"t"),
             (Given::Truth(true), _) => Some(b"\x01"),
             (Given::Truth(false) | Given::NotHeld, 0) => Some(b"f"),
