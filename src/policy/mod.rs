@@ -81,6 +81,8 @@ pub enum StepKind {
     /// Again and again, each in a transaction of its own, until it changes no row. `{key}` in its
     /// text stands for the primary key's columns, parted by commas, `{rows}` for the rows of a batch.
     Batch,
+    /// As one statement that changes nothing; its only value says whether the steps behind it are run.
+    Condition,
     /// The table is made anew ([`Rebuild`]); its text is the client's.
     Rebuild,
 }

@@ -14,13 +14,15 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use rand::Rng;
 use tokio::time::Sleep;
 
-use crate::policy::{Action, Decision, Level, Notice, Placement, Procedure, TransactionFacts};
+use crate::policy::{
+    Action, Decision, Level, LockWish, Notice, Placement, Procedure, TransactionFacts,
+};
 use crate::sql::Effect;
 use crate::upstream::Expect;
 use crate::wire::backend::{TransactionStatus, command_tag, error_fields, row_values};
@@ -35,6 +37,7 @@ use self::aside::Aside;
 use self::rebuild::Guarded;
 use self::task::{Answer, Failure, Manner, Next, Request, Tag, Task, Work};
 use super::abandon::Loss;
+use super::advisory::{Given, Part as KeyPart, Waiting, Wish};
 use super::frontend::Taken;
 use super::limbo::{Limbo, aborted};
 use super::names::Prepared;
@@ -83,13 +86,14 @@ struct Parameters {
 }
 
 /// A procedure under way.
-#[derive(Debug)]
 pub(super) struct Running {
     /// What is left to do; the first is under way.
     tasks: VecDeque<Task>,
     tag: Tag,
     reply: Reply,
     parameters: Option<Parameters>,
+    /// A lock that is waited for.
+    guard: Option<Waiting<Result<Vec<Given>, ClientError>>>,
     /// What is done when the rest is done.
     aside: Option<Aside>,
     /// What begins a transaction block behind it, if the client is in one.
@@ -120,6 +124,16 @@ pub(super) struct Running {
     began: Instant,
 }
 
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running")
+            .field("tasks", &self.tasks)
+            .field("aside", &self.aside)
+            .field("failure", &self.failure)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A request that was sent.
 #[derive(Debug, Default)]
 struct Asked {
@@ -138,6 +152,7 @@ impl Running {
             tag: work.tag,
             reply,
             parameters,
+            guard: None,
             aside: None,
             block: None,
             asked: None,
@@ -373,6 +388,19 @@ impl Session {
             }
             Some(_) => return Ok(false),
             None => {}
+        }
+        if let Some(guard) = &mut running.guard
+            && running.stop.is_none()
+        {
+            let Poll::Ready(outcome) = guard.as_mut().poll(cx) else {
+                self.release_if_settled();
+                return Ok(false);
+            };
+            running.guard = None;
+            if let Err(error) = outcome {
+                self.fail_procedure(Failure::Own(error), None);
+            }
+            return Ok(true);
         }
         if running.tasks.is_empty() && running.aside.is_some() {
             return Ok(self.run_aside(cx));
@@ -621,6 +649,13 @@ impl Session {
                 }
                 running.tasks.pop_front();
             }
+            Next::Finish => running.tasks.clear(),
+            Next::Guard(name) => {
+                if let Task::Rebuild(rebuilding) = task {
+                    rebuilding.lock();
+                }
+                self.guard_rebuild(name);
+            }
             Next::Skip(tag, notice) => {
                 running.tag = Tag::Fixed(tag.to_owned());
                 running.tasks.pop_front();
@@ -677,6 +712,24 @@ impl Session {
         }
         if pause >= LONG_PAUSE {
             self.release_if_settled();
+        }
+    }
+
+    /// Waits until nobody else makes a table of this name anew; until the end of the transaction, or
+    /// of the statement.
+    fn guard_rebuild(&mut self, name: String) {
+        let wish = Wish {
+            wish: LockWish::Lock,
+            shared: false,
+            transaction: true,
+            key: Some(vec![KeyPart::Name(format!("rebuild {name}"))]),
+            database: self.identity.database().to_owned(),
+            timeout: self.timeout("lock_timeout"),
+            open: true,
+        };
+        let waiting = self.advisory.carry_out(vec![wish]);
+        if let Some(running) = &mut self.procedure {
+            running.guard = Some(waiting);
         }
     }
 

@@ -320,6 +320,14 @@ fn values_are_added_to_enum_types() {
     assert_eq!(frames[0].field(b'V').as_deref(), Some("WARNING"));
     client.run("insert into t values ('glad')");
     client.run("alter type mood add value if not exists 'better' after 'ok'");
+    // Only where it is not there.
+    let block = "do $$ begin if not exists (select 1 from pg_tables where tablename = 'made') then create table made (id serial); create index on made (id); end if; end $$";
+    for _ in 0..2 {
+        let frames = client.run(block);
+        let complete = frames.iter().find(|frame| frame.tag == b'C');
+        assert_eq!(complete.unwrap().strings(), ["DO"]);
+    }
+    assert_eq!(client.scalar("select count(*) from made"), "0");
     set_up(&mut client, "drop table t");
     set_up(&mut client, "drop type mood");
 }
@@ -395,4 +403,36 @@ fn what_was_left_behind_is_cleared_away() {
     assert_eq!(client.sqlstate("insert into child values (2, 9)"), "23503");
     client.run("delete from child");
     client.run("delete from t where id = 1");
+}
+
+/// Two at once, of which each would clear away what the other does.
+#[test]
+fn a_table_is_made_anew_by_one_at_a_time() {
+    let cluster = Cluster::start();
+    let (proxy, mut a) = start(&cluster);
+    let mut b = proxy.connect();
+    set_up(
+        &mut a,
+        "create table t (id int primary key, a text, b text)",
+    );
+    a.run("insert into t select n, n, n from generate_series(1, 1000) n");
+    cluster.delay(1000, 1, "INSERT INTO \"?public\"?.\"?dsqlproxy_new");
+    a.send(&crate::message::query(
+        "alter table t alter a type int using a::int",
+    ));
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    b.send(&crate::message::query(
+        "alter table t alter b type int using b::int",
+    ));
+    for client in [&mut a, &mut b] {
+        let frames = client.until_ready();
+        if let Some(error) = frames.iter().find(|frame| frame.tag == b'E') {
+            panic!("{}", error.render(true));
+        }
+    }
+    assert_eq!(
+        a.scalar("select count(*) || ' ' || sum(a) || ' ' || sum(b) from t"),
+        "1000 500500 500500"
+    );
+    assert_eq!(a.scalar(LEFT), "0");
 }

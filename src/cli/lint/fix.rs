@@ -143,6 +143,9 @@ fn statement(text: &str, keys: &Keys, facts: &mut SessionFacts, rules: &Rules) -
                         "-- repeat until no row is changed, with the primary key for {{key}}:\n-- {};\n",
                         step.sql.replace("{rows}", &rules.parameters.batch_rows.to_string())
                     )),
+                    crate::policy::StepKind::Condition => {
+                        out.push_str(&format!("-- only if this is true: {}\n", step.sql));
+                    }
                     crate::policy::StepKind::Rebuild => out.push_str(&commented(
                         &step.sql,
                         "the proxy makes the table anew",

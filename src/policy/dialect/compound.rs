@@ -23,7 +23,8 @@ pub(super) fn judge(
             elements(create, facts, rules)
         }
         NodeEnum::ExplainStmt(explain) => explained(explain, facts, rules),
-        NodeEnum::DoStmt(block) => super::function::idiom(block, facts, rules),
+        NodeEnum::DoStmt(block) => super::function::idiom(block, facts, rules)
+            .or_else(|| super::conditional::idiom(block, facts, rules)),
         _ => None,
     }
 }

@@ -7,6 +7,7 @@ mod bulk;
 mod catalog;
 mod column;
 mod compound;
+mod conditional;
 mod drop;
 mod enumeration;
 mod function;

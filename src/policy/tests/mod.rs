@@ -37,6 +37,7 @@ fn line(decision: &Decision) -> String {
                     StepKind::Statement => step.sql.clone(),
                     StepKind::Job => format!("[job] {}", step.sql),
                     StepKind::Batch => format!("[batch] {}", step.sql),
+                    StepKind::Condition => format!("[if] {}", step.sql),
                     StepKind::Rebuild => format!("[rebuild] {}", step.sql),
                 })
                 .collect();

@@ -38,6 +38,8 @@ pub(super) struct Rebuilding {
     finishes: bool,
     /// A table that a rebuild had begun to fill.
     leftover: bool,
+    /// Nobody else makes the table anew.
+    locked: bool,
     columns: Vec<Column>,
     constraints: Vec<Constraint>,
     indexes: Vec<Index>,
@@ -254,6 +256,7 @@ impl Rebuilding {
             names: Names::default(),
             finishes: false,
             leftover: false,
+            locked: false,
             columns: Vec::new(),
             constraints: Vec::new(),
             indexes: Vec::new(),
@@ -263,7 +266,18 @@ impl Rebuilding {
     }
 
     fn afresh(&self) -> Task {
-        Task::Rebuild(Box::new(Self::new(&self.plan, &self.whole, self.rows)))
+        Task::Rebuild(Box::new(Self {
+            locked: self.locked,
+            ..Self::new(&self.plan, &self.whole, self.rows)
+        }))
+    }
+
+    /// Begins again, now that nobody else is at it.
+    pub fn lock(&mut self) {
+        *self = Self {
+            locked: true,
+            ..Self::new(&self.plan, &self.whole, self.rows)
+        };
     }
 
     fn in_schema(&self, name: &str) -> String {
@@ -390,6 +404,10 @@ impl Rebuilding {
         let find = |what: &str| answer.rows.iter().find(|row| text(row, 0) == what);
         let (table, old) = (find("0"), find("1"));
         self.leftover = find("2").is_some();
+        if (old.is_some() || self.leftover) && !self.locked {
+            // Somebody may be at it.
+            return Next::Guard(self.plan.name.clone());
+        }
         let Some(row) = table.or(old) else {
             let relation = &self.plan.name;
             if self.plan.if_exists {
@@ -689,6 +707,9 @@ impl Rebuilding {
     }
 
     fn make(&self) -> Next {
+        if !self.locked {
+            return Next::Guard(self.plan.name.clone());
+        }
         let table = self.table();
         let new = self.in_schema(&self.new_name());
         let mut tasks = Vec::new();

@@ -118,6 +118,10 @@ pub(in crate::session) enum Next {
     Pause(Duration),
     /// It is done.
     Done,
+    /// So is all.
+    Finish,
+    /// It goes on when nobody else makes a table of this name anew.
+    Guard(String),
     /// There is nothing to do: the tag, and a NOTICE why.
     Skip(&'static str, String),
     /// Others take its place.
@@ -145,6 +149,8 @@ pub(in crate::session) enum Task {
     Columns(Making),
     /// Finds the tables that refer to those that are emptied.
     Referring(Truncation),
+    /// Whether what comes behind it is done.
+    Condition(String),
     /// Finds out how a table is made anew.
     Rebuild(Box<Rebuilding>),
     /// A statement of that.
@@ -330,6 +336,7 @@ impl Work {
                 looks: 0,
                 status: String::new(),
             }),
+            (StepKind::Condition, _) => Task::Condition(step.sql.clone()),
             (StepKind::Batch, Some(table)) => Task::Batches(Batches::new(
                 Form::Text(step.sql.clone()),
                 table.clone(),
@@ -379,6 +386,7 @@ impl Task {
                 Some(id) => Request::look(catalog::job(id)),
             },
             Self::Batches(batches) => batches.request(),
+            Self::Condition(sql) => Request::look(sql.clone()),
             Self::Rebuild(rebuilding) => rebuilding.request(),
             Self::Guarded(guarded) => guarded.request(),
             Self::Copy(copying) => copying.request(),
@@ -397,6 +405,8 @@ impl Task {
         }
         match self {
             Self::Sync | Self::Commit | Self::Statement { .. } | Self::Guarded(_) => Next::Done,
+            Self::Condition(_) if answer.first() == Some("t") => Next::Done,
+            Self::Condition(_) => Next::Finish,
             Self::Rebuild(rebuilding) => rebuilding.answered(&answer),
             Self::Copy(copying) => copying.answered(&answer),
             Self::Compare(comparing) => comparing.answered(&answer),
@@ -512,6 +522,7 @@ impl Task {
             Self::Columns(_)
             | Self::Referring(_)
             | Self::Numbered(_)
+            | Self::Condition(_)
             | Self::Rebuild(_)
             | Self::Compare(_)
             | Self::Rename(_) => "a look into the catalog".to_owned(),
