@@ -30,6 +30,8 @@ use self::ledger::Ledger;
 const LEASE: Duration = Duration::from_secs(30);
 /// It is renewed so often.
 const RENEWAL: Duration = Duration::from_secs(8);
+/// A worker looks for tables that others have left behind so often.
+const REAPING: Duration = Duration::from_secs(600);
 /// Whoever waits for a lock looks after so long for the first time, then ever less often.
 const FIRST_LOOK: Duration = Duration::from_millis(20);
 /// At least so often.
@@ -381,7 +383,12 @@ impl Locks {
 
 /// Renews leases and gives locks back, as long as the worker runs.
 async fn keep(locks: Rc<Locks>, mut chores: UnboundedReceiver<Chore>) {
+    let mut reaped = Instant::now();
     loop {
+        if locks.alive.get() && reaped.elapsed() >= REAPING {
+            reaped = Instant::now();
+            locks.reap().await;
+        }
         match timeout(RENEWAL, chores.recv()).await {
             Ok(Some(Chore::Drop(real))) => locks.drop_now(&real).await,
             Ok(Some(Chore::Reap)) => locks.reap().await,

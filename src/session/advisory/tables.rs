@@ -13,7 +13,8 @@ use crate::session::temporary::schema_text;
 use crate::wire::reply::ClientError;
 
 use super::{
-    Chore, Held, Locks, SWAPS, Waiting, is_conflict, is_missing, is_there, literal, pause, refusal,
+    Chore, Held, Locks, SWAPS, Waiting, is_conflict, is_missing, is_passing, is_there, literal,
+    pause, refusal,
 };
 
 impl Locks {
@@ -167,7 +168,7 @@ impl Locks {
              WHERE n.nspname = {} AND c.relkind = 'r' ORDER BY 1 LIMIT 1000",
             literal(SCHEMA)
         );
-        let Ok(asked) = self.pool.ask(&sql).await else {
+        let Ok(asked) = self.again(&sql).await else {
             return;
         };
         let mut judged: Vec<(String, bool)> = Vec::new();
@@ -197,10 +198,15 @@ impl Locks {
     }
 
     async fn is_dead(&self, worker: &str) -> bool {
-        match self.read(&format!("worker/{worker}")).await {
-            Ok(row) => row.ledger.0.iter().all(|holder| holder.until <= row.now),
-            Err(_) => false,
+        let key = format!("worker/{worker}");
+        for attempt in 0..SWAPS {
+            match self.read(&key).await {
+                Ok(row) => return row.ledger.0.iter().all(|holder| holder.until <= row.now),
+                Err(error) if is_passing(&error) => sleep(pause(attempt)).await,
+                Err(_) => return false,
+            }
         }
+        false
     }
 
     pub(super) async fn drop_now(&self, real: &str) {
