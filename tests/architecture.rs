@@ -31,8 +31,9 @@ const ABOVE: [&str; 5] = ["main", "lib", "cli", "admin", "torture"];
 
 /// Values made by one module for those to its right, which must name their type to take them.
 /// A statement comes with its syntax tree.
-const BORDER: [(&str, &str); 5] = [
+const BORDER: [(&str, &str); 6] = [
     ("auth", "Identity"),
+    ("auth", "Binding"),
     ("sql", "Statement"),
     ("sql", "Kind"),
     ("sql", "Tree"),

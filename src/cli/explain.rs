@@ -1,4 +1,5 @@
-//! `dsql-proxy explain`: what would become of a statement, without connecting anywhere.
+//! `dsql-proxy explain`: what would become of a statement, without running it. For a user with a tenant
+//! the catalog is asked; else nothing is connected to.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,13 +7,14 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{ExplainArguments, Failure, print};
-use crate::config::schema::{ClusterKind, Database, Dialect, Savepoints};
+use crate::config::schema::{ClusterKind, Database, Dialect, Savepoints, User};
 use crate::config::{self, Config};
+use crate::policy::tenancy::{self, Refusal};
 use crate::policy::{
     Action, DdlInTransaction, Decision, LargeDml, Level, Month, Rules, SessionFacts, Switches,
     TableRebuild, TransactionFacts, decide,
 };
-use crate::server::rules_of;
+use crate::server::{TenantView, rules_of, tenant_view};
 use crate::sql::Statement;
 use crate::sql::statement::ParseError;
 
@@ -58,6 +60,20 @@ impl Report {
             message: refusal.map(|error| error.message.clone()),
             hint: refusal.and_then(|error| error.hint.clone()),
             rules: decision.rules.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// The report on a text that is not open to a tenant.
+    fn refused(refusal: &Refusal) -> Self {
+        let error = refusal.error();
+        Self {
+            decision: "reject",
+            sql: Vec::new(),
+            notices: Vec::new(),
+            sqlstate: Some(error.code.to_owned()),
+            message: Some(error.message),
+            hint: error.hint,
+            rules: vec![format!("tenancy.{}", refusal.rule.name())],
         }
     }
 
@@ -135,7 +151,12 @@ pub fn run(arguments: &ExplainArguments) -> Result<(), Failure> {
         switches: switches(database),
         transaction: TransactionFacts::default(),
     };
-    for report in reports(&arguments.sql, &mut facts, &rules) {
+    let view = view(&config, &arguments.user, arguments.database.as_deref())?;
+    let reports = match &view {
+        None => reports(&arguments.sql, &mut facts, &rules),
+        Some(view) => isolated_reports(&arguments.sql, view, &mut facts, &rules),
+    };
+    for report in reports {
         print(&if arguments.json {
             report.json()
         } else {
@@ -188,28 +209,87 @@ fn switches(database: &Database) -> Switches {
 }
 
 fn database<'c>(config: &'c Config, arguments: &ExplainArguments) -> Result<&'c Database, Failure> {
+    let (_, name) = entry(config, &arguments.user, arguments.database.as_deref())?;
+    config
+        .databases
+        .get(name)
+        .ok_or_else(|| Failure::Wrong(format!("there is no database {name}")))
+}
+
+/// A user, and the database that is meant: the one given, or the one the user would get.
+fn entry<'c>(
+    config: &'c Config,
+    name: &str,
+    database: Option<&str>,
+) -> Result<(&'c User, &'c str), Failure> {
     let user = config
         .users
         .iter()
-        .find(|user| user.name.0 == arguments.user)
-        .ok_or_else(|| Failure::Wrong(format!("there is no user {}", arguments.user)))?;
-    let name = match (&arguments.database, user.databases.as_slice()) {
-        (Some(name), _) => name,
+        .find(|user| user.name.0 == name)
+        .ok_or_else(|| Failure::Wrong(format!("there is no user {name}")))?;
+    let wanted = match (database, user.databases.as_slice()) {
+        (Some(database), _) => database,
         (None, [only]) => only,
-        (None, databases) if databases.contains(&arguments.user) => &arguments.user,
+        (None, _) if user.databases.iter().any(|database| database == name) => name,
         (None, _) => {
             let message = "the user has several databases or none: say which with --database";
             return Err(Failure::Usage(message.to_owned()));
         }
     };
-    if !user.databases.contains(name) {
-        let message = format!("user {} may not connect to database {name}", arguments.user);
-        return Err(Failure::Wrong(message));
+    let found = user.databases.iter().find(|database| *database == wanted);
+    let found = found.ok_or_else(|| {
+        Failure::Wrong(format!("user {name} may not connect to database {wanted}"))
+    })?;
+    Ok((user, found))
+}
+
+/// What a user may see, when it belongs to a tenant there: asks the database.
+pub(super) fn view(
+    config: &Config,
+    name: &str,
+    database: Option<&str>,
+) -> Result<Option<TenantView>, Failure> {
+    let (user, database) = entry(config, name, database)?;
+    tenant_view(config, user, database).map_err(Failure::Start)
+}
+
+/// Reports on all statements of one query string of a tenant: what the policy makes of it, and then
+/// the dialect.
+fn isolated_reports(
+    text: &str,
+    view: &TenantView,
+    facts: &mut SessionFacts,
+    rules: &Rules,
+) -> Vec<Report> {
+    let statements = match Statement::read(text) {
+        Ok(statements) => statements,
+        Err(error) => return vec![Report::unread(&error)],
+    };
+    let isolated = tenancy::isolate_all(&statements, &view.policy, &view.catalog, &view.tenant);
+    let isolated = match isolated {
+        Ok(isolated) => isolated,
+        Err(refusal) => return vec![Report::refused(&refusal)],
+    };
+    facts.transaction.open |= isolated.len() > 1;
+    let mut all = Vec::new();
+    for one in isolated {
+        let open = facts.transaction.open;
+        for mut report in reports(&one.text, facts, rules) {
+            let closed = view
+                .reasons
+                .iter()
+                .map(|why| format!("WARNING: not served: {why}"));
+            report.notices.splice(0..0, closed);
+            report.rules.insert(0, "tenancy".to_owned());
+            if report.decision == "forward" {
+                report.decision = "rewrite";
+                report.sql = vec![one.text.clone()];
+            }
+            all.push(report);
+        }
+        facts.transaction.open |= open;
     }
-    config
-        .databases
-        .get(name)
-        .ok_or_else(|| Failure::Wrong(format!("there is no database {name}")))
+    all
 }
 
 /// Reports on all statements of one query string, which is one transaction if there are several.

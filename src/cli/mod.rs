@@ -8,6 +8,7 @@ pub mod hash_password;
 pub mod lint;
 pub mod run;
 pub mod signals;
+pub mod tenants;
 pub mod token;
 
 use std::ffi::OsString;
@@ -45,10 +46,13 @@ pub enum Command {
     Dev(DevArguments),
     /// Run the emulator alone
     Emulate(EmulateArguments),
-    /// Print what would become of a statement, without connecting anywhere
+    /// Print what would become of a statement, without running it
     Explain(ExplainArguments),
     /// Print what would become of every statement of SQL files
     Lint(LintArguments),
+    /// Tell what tenants may do
+    #[command(subcommand)]
+    Tenants(TenantsCommand),
     /// Read a password from standard input and print its SCRAM-SHA-256 verifier
     HashPassword(HashPasswordArguments),
     /// Print a fresh DSQL token, to log in to a cluster by hand
@@ -208,6 +212,34 @@ pub struct LintArguments {
     pub files: Vec<PathBuf>,
 }
 
+/// What to tell of tenants.
+#[derive(Debug, Subcommand)]
+pub enum TenantsCommand {
+    /// Print what would become of logged statements if a tenant sent them; asks the database for its
+    /// catalog
+    Check(TenantsCheckArguments),
+}
+
+/// Arguments of `tenants check`.
+#[derive(Debug, Args)]
+pub struct TenantsCheckArguments {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// User of the proxy who belongs to a tenant
+    #[arg(long, value_name = "NAME")]
+    pub user: String,
+    /// Database entry; needed when the user has several
+    #[arg(long, value_name = "NAME")]
+    pub database: Option<String>,
+    /// Statements: a file of SQL, or a PostgreSQL server's log with log_statement
+    #[arg(long, value_name = "FILE")]
+    pub log: PathBuf,
+    /// Print JSON, one line for each statement and one for the sums
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Arguments of `hash-password`.
 #[derive(Debug, Args)]
 pub struct HashPasswordArguments {
@@ -298,6 +330,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Dev(arguments) => dev::run(&arguments),
         Command::Emulate(arguments) => emulate::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Tenants(command) => tenants::run(&command),
         Command::Lint(arguments) => lint::run(&arguments),
         Command::HashPassword(arguments) => hash_password::run(&arguments),
         Command::Token(arguments) => print(&token::run(&arguments)?),

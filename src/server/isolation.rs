@@ -4,15 +4,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::task::LocalSet;
+use tokio::time::timeout;
 
 use crate::config::{Config, User};
 use crate::net::Stream;
 use crate::policy::tenancy::rules::Source;
-use crate::policy::tenancy::{Catalog, Policy, check, snapshot};
+use crate::policy::tenancy::{Catalog, Policy, Tenant, check, snapshot};
 use crate::pool::PoolShared;
 use crate::session::{Isolation, Standing};
 use crate::upstream::{self, Target};
@@ -21,6 +22,12 @@ use super::proxy::Shared;
 
 /// Time between two verifications of a database.
 const INTERVAL: Duration = Duration::from_secs(30);
+
+/// How long reading a catalog may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// After so long without a verification tenants are not served any more.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Time between two attempts while nothing is known.
 const RETRY: Duration = Duration::from_secs(1);
@@ -136,6 +143,7 @@ pub(super) async fn watch(shared: Arc<Shared>) {
             isolation: Arc::clone(isolation),
             pool: Arc::clone(pool),
             stream: None,
+            verified: Instant::now(),
         };
         tasks.spawn_local(watcher.run());
     }
@@ -147,6 +155,8 @@ struct Watcher {
     pool: Arc<PoolShared>,
     /// A connection of its own, kept from one verification to the next.
     stream: Option<Stream>,
+    /// When it was verified last, or the start.
+    verified: Instant,
 }
 
 impl Watcher {
@@ -163,12 +173,18 @@ impl Watcher {
         }
     }
 
-    /// Takes the catalog and compares. False when it could not be taken: what was found before holds.
+    /// Takes the catalog and compares. False when it could not be taken.
     async fn verify(&mut self) -> bool {
-        let catalog = match self.take().await {
+        let taken = timeout(LIMIT, self.take()).await;
+        let catalog = match taken.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
             Ok(catalog) => catalog,
             Err(problem) => {
                 self.stream = None;
+                self.isolation.put_off();
+                if self.verified.elapsed() > PATIENCE {
+                    self.isolation
+                        .close("the catalog could not be read for a long time");
+                }
                 tracing::warn!(
                     database = self.isolation.database(),
                     problem,
@@ -177,7 +193,7 @@ impl Watcher {
                 return false;
             }
         };
-        let policy = Arc::clone(self.isolation.standing().policy());
+        let policy = self.isolation.policy();
         let findings = check(&policy, &catalog);
         let fatal: Vec<String> = findings
             .iter()
@@ -195,15 +211,18 @@ impl Watcher {
                 reasons: fatal,
             },
         };
-        self.report(&was, &standing);
+        self.verified = Instant::now();
         self.isolation.put(standing);
+        self.report(&was, &self.isolation.standing());
         true
     }
 
     fn report(&self, was: &Standing, now: &Standing) {
         let database = self.isolation.database();
         match (was, now) {
-            (Standing::Open { .. }, Standing::Open { .. }) | (_, Standing::Unverified { .. }) => {}
+            (_, Standing::Unverified { .. }) => {}
+            (Standing::Open { policy, .. }, Standing::Open { policy: new, .. })
+                if policy == new => {}
             (_, Standing::Open { policy, .. }) => tracing::info!(
                 target: "audit",
                 database,
@@ -237,25 +256,83 @@ impl Watcher {
     }
 
     async fn ask(&mut self) -> Result<Catalog, String> {
-        let target: &Target = &self.pool.target;
         let stream = match &mut self.stream {
             Some(stream) => stream,
-            empty => {
-                let backend = upstream::connect(target)
-                    .await
-                    .map_err(|error| error.to_string())?;
-                empty.insert(backend.stream)
-            }
+            empty => empty.insert(connect(&self.pool.target).await?),
         };
-        let mut answers = Vec::with_capacity(snapshot::QUERIES.len());
-        for sql in snapshot::QUERIES {
-            let rows = upstream::query(stream, sql)
-                .await
-                .map_err(|error| error.to_string())?;
-            answers.push(rows);
-        }
-        snapshot::read(&answers).map_err(|error| error.to_string())
+        ask(stream).await
     }
+}
+
+async fn connect(target: &Target) -> Result<Stream, String> {
+    let backend = upstream::connect(target).await;
+    Ok(backend.map_err(|error| error.to_string())?.stream)
+}
+
+async fn ask(stream: &mut Stream) -> Result<Catalog, String> {
+    let mut answers = Vec::with_capacity(snapshot::QUERIES.len());
+    for sql in snapshot::QUERIES {
+        let rows = upstream::query(stream, sql).await;
+        answers.push(rows.map_err(|error| error.to_string())?);
+    }
+    snapshot::read(&answers).map_err(|error| error.to_string())
+}
+
+/// What holds of a tenant's statements in a database: for commands that tell what would become of
+/// them.
+#[derive(Debug)]
+pub struct TenantView {
+    /// The policy.
+    pub policy: Arc<Policy>,
+    /// The database's catalog, just now.
+    pub catalog: Catalog,
+    /// The tenant.
+    pub tenant: Tenant,
+    /// Why tenants are not served, one sentence each; empty when they are.
+    pub reasons: Vec<String>,
+}
+
+/// What a user of a configuration may see of a database; `None`: all of it. Connects to the database.
+///
+/// # Errors
+/// A policy is wrong, or the catalog cannot be read: one sentence.
+pub fn tenant_view(
+    config: &Config,
+    user: &User,
+    database: &str,
+) -> Result<Option<TenantView>, String> {
+    let policies = policies_of(config).map_err(|error| error.to_string())?;
+    let Some(policy) = policies.get(database).filter(|_| !user.unrestricted) else {
+        return Ok(None);
+    };
+    let own = user.tenant.as_ref().map(|tenant| &tenant.0);
+    let mapped = policy.tenant.user_map.get(&user.name.0);
+    let tenant = match own.or(mapped) {
+        Some(name) => policy
+            .tenant_named(name)
+            .map_err(|error| error.to_string())?,
+        None => return Err(format!("user {} has no tenant", user.name.0)),
+    };
+    let entry = config.databases.get(database);
+    let cluster = entry.and_then(|entry| config.clusters.get(&entry.cluster));
+    let (Some(entry), Some(cluster)) = (entry, cluster) else {
+        return Err(format!("there is no database {database}"));
+    };
+    let target = Target::new(cluster, &entry.upstream_database.0)
+        .map_err(|error| format!("cluster {}: {error}", entry.cluster))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let catalog = runtime.block_on(async { ask(&mut connect(&target).await?).await })?;
+    let findings = check(policy, &catalog);
+    let fatal = findings.iter().filter(|finding| finding.problem.is_fatal());
+    Ok(Some(TenantView {
+        policy: Arc::clone(policy),
+        reasons: fatal.map(ToString::to_string).collect(),
+        catalog,
+        tenant,
+    }))
 }
 
 #[cfg(test)]

@@ -7,6 +7,6 @@ mod operations;
 mod proxy;
 mod worker;
 
-pub use isolation::{Policies, TenancyError, policies_of};
+pub use isolation::{Policies, TenancyError, TenantView, policies_of, tenant_view};
 pub use operations::Operations;
 pub use proxy::{Proxy, StartError, rules_of};

@@ -76,6 +76,14 @@ impl Session {
         }
         let fate = self.fate(&loss);
         self.log_loss(&loss, fate);
+        let loss = Loss {
+            // The server's words.
+            cause: match self.is_guarded() {
+                true => "the connection broke".to_owned(),
+                false => loss.cause,
+            },
+            ..loss
+        };
         if fate == Fate::Unknown {
             self.env.tally.commit_unknown.add(1);
         }

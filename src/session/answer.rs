@@ -8,6 +8,7 @@ use pg_query::{Node, NodeEnum};
 
 use crate::policy::lookup::{self, Call, Found, Wish};
 use crate::policy::settings::{self, DEFAULT_ISOLATION, DEFAULT_READ_ONLY, Setting};
+use crate::policy::tenancy::scrub;
 use crate::policy::{Answer, SessionCommand};
 use crate::sql::tree::{self, Descent, Mut, walk_mut};
 use crate::sql::{Kind, Statement, Tree};
@@ -270,6 +271,13 @@ impl Session {
                     _ => done(Act::DiscardTemporary, "DISCARD TEMP"),
                 }
             }
+            // Channels are those of all tenants.
+            (SessionCommand::Listen(_) | SessionCommand::Notify { .. }, _) if self.is_guarded() => {
+                refused(not_yet(
+                    "notifications are not available to tenants",
+                    "Use a queue beside the database, or poll a table.",
+                ))
+            }
             (SessionCommand::Listen(channel), _) => {
                 done(Act::Tell(notify::Change::Listen(channel.clone())), "LISTEN")
             }
@@ -478,7 +486,8 @@ impl Session {
         self.obey_switches();
         for (name, value) in std::mem::take(&mut self.changed_parameters) {
             let first = self.greeted.iter().find(|(known, _)| *known == name);
-            if let Some((_, first)) = first.filter(|(_, first)| *first != value) {
+            let told = !self.is_guarded() || scrub::passes_parameter(&name);
+            if let Some((_, first)) = first.filter(|(_, first)| told && *first != value) {
                 reply::put_parameter(out, &name, first);
             }
         }

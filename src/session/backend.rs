@@ -607,6 +607,7 @@ impl Session {
         let possible = self.owed.is_empty()
             && !self.owed.is_unsynced()
             && status != TransactionStatus::Failed
+            && !self.is_passing()
             && self.needs_sync();
         if possible {
             self.sync_settings_then(Some(status));
@@ -618,8 +619,12 @@ impl Session {
     fn tell_reset(&mut self, resumes: Option<TransactionStatus>) -> Step {
         let before = self.before_reset.take();
         if let (Some(before), Some(lease)) = (before, &self.lease) {
-            for (name, value) in lease.parameters.iter().filter(|now| !before.contains(now)) {
-                reply::put_parameter(&mut self.replacement, name, value);
+            let guarded = self.env.guard.is_some();
+            let changed = lease.parameters.iter().filter(|now| !before.contains(now));
+            for (name, value) in changed {
+                if !guarded || scrub::passes_parameter(name) {
+                    reply::put_parameter(&mut self.replacement, name, value);
+                }
             }
         }
         if let Some(status) = resumes {
@@ -860,7 +865,7 @@ impl Session {
         for (position, entry) in dropped.into_iter().enumerate().rev() {
             self.undo(entry, position == 0);
         }
-        if answer && self.lease.is_some() {
+        if answer && self.lease.is_some() && !self.interrupts() {
             // Its ReadyForQuery comes from a Sync of ours.
             let mut sync = Vec::new();
             frontend::put(&mut sync, b'S', &[]);

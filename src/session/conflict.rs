@@ -217,6 +217,10 @@ impl Session {
     }
 
     fn next_action(&mut self) -> Option<Action> {
+        // A repetition sends, and the client's frame comes first.
+        if self.is_passing() {
+            return None;
+        }
         let (Some(replay), Some(lease)) = (&mut self.replay, &self.lease) else {
             return None;
         };

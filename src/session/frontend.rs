@@ -30,10 +30,10 @@ use super::verdict::{Cut, Outcome, Part, Verdict};
 
 /// A Query up to this many bytes is read whole before it is sent; a longer one is passed on as it
 /// comes, unread, and its session is pinned.
-const READ_QUERY: usize = 1024 * 1024;
+pub(super) const READ_QUERY: usize = 1024 * 1024;
 
 /// A Parse must fit into this many bytes: it is kept, to be prepared again on other connections.
-const MAX_PARSE: usize = 16 * 1024 * 1024;
+pub(super) const MAX_PARSE: usize = 16 * 1024 * 1024;
 
 /// The names a Bind begins with must fit into this many bytes.
 const BIND_HEAD: usize = 8 * 1024;
@@ -92,16 +92,17 @@ impl Session {
             {
                 return Ok(progress);
             }
-            if self.owed.len() >= MAX_OWED {
-                self.ask_for_answers();
-                return Ok(progress);
-            }
+            // Nothing of ours may come in between the parts of a frame.
             if self.from_client.left() > 0 {
                 if !self.pass_rest(input) {
                     return Ok(progress);
                 }
                 progress = true;
                 continue;
+            }
+            if self.owed.len() >= MAX_OWED {
+                self.ask_for_answers();
+                return Ok(progress);
             }
             let Some(header) = frame::frontend_header(input.unread())? else {
                 return Ok(progress);
@@ -213,6 +214,8 @@ impl Session {
     fn wanted(&self, header: frame::Header) -> usize {
         match header.tag {
             b'd' => HEADER,
+            // A tenant's goes on whole: no answer of the server comes while a part is missing.
+            b'B' if self.is_guarded() && header.total <= MAX_PARSE => header.total,
             b'B' | b'F' => header.total.min(BIND_HEAD),
             b'Q' if header.total > READ_QUERY => HEADER,
             b'P' if header.total > MAX_PARSE => HEADER,
@@ -260,6 +263,12 @@ impl Session {
             b'S' if self.must_wait_for_reset() => Ok(Taken::Wait),
             b'S' => Ok(self.take_sync(bytes)),
             _ if self.discarding || self.owed.is_skipping() => Ok(skip(header.total, bytes.len())),
+            b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' if self.must_wait_for_policy() => {
+                Ok(Taken::Wait)
+            }
+            b'B' if self.is_guarded() && bytes.len() < header.total => {
+                self.refuse_long(b'B', header.total, bytes.len())
+            }
             // A failed block without a connection sends nothing of a Query on.
             tag @ (b'Q' | b'F' | b'P')
                 if self.is_guarded() && (tag == b'P' || self.limbo.is_none()) =>
@@ -311,6 +320,9 @@ impl Session {
         put: impl FnOnce(&mut Vec<u8>),
     ) {
         self.asked_for_answers = false;
+        if self.interrupts() {
+            return;
+        }
         if !hidden {
             self.start_statement();
         }
@@ -341,8 +353,19 @@ impl Session {
         }
     }
 
+    /// Whether what is to be sent would come in between the parts of a client's frame: the server
+    /// would take it for the client's, and the end of that frame for something else. The session ends.
+    pub(super) fn interrupts(&mut self) -> bool {
+        let passing = self.is_passing();
+        self.interrupted |= passing;
+        passing
+    }
+
     /// Asks for the answers so far.
     fn send_flush(&mut self) {
+        if self.interrupts() {
+            return;
+        }
         if let Some(lease) = &mut self.lease {
             let mut flush = Vec::new();
             frontend::put(&mut flush, b'H', &[]);
@@ -1656,7 +1679,8 @@ impl Session {
 
     /// Copy data without a COPY is ignored, as the server does after a failed COPY.
     fn take_copy_data(&mut self, total: usize, bytes: &[u8]) -> Taken {
-        if self.lease.is_none() {
+        // A tenant has no COPY FROM STDIN; the server ignores what comes without one.
+        if self.lease.is_none() || self.is_guarded() {
             return skip(total, bytes.len());
         }
         self.send_rest(bytes);
@@ -1665,7 +1689,7 @@ impl Session {
 
     fn take_copy_end(&mut self, bytes: &[u8]) -> Taken {
         self.copying_in = false;
-        if self.lease.is_some() {
+        if self.lease.is_some() && !self.is_guarded() {
             self.send(Expect::CopyEnd, false, None, |out| {
                 out.extend_from_slice(bytes)
             });

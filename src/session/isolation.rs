@@ -3,11 +3,13 @@
 //! printed from the tree that was understood.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use pg_query::NodeEnum;
 use tokio::sync::{Notify, watch};
 
 use crate::auth::{Binding, Identity};
@@ -23,7 +25,7 @@ use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
-use super::frontend::Taken;
+use super::frontend::{MAX_PARSE, READ_QUERY, Taken};
 use super::limbo::aborted;
 use super::run::{End, Session};
 use super::script::{Piece, Script};
@@ -51,6 +53,7 @@ const PLAIN_PARAMETERS: [&str; 7] = [
 pub struct Isolation {
     database: String,
     epoch: AtomicU64,
+    wanted: Mutex<Arc<Policy>>,
     now: watch::Sender<Arc<Standing>>,
     /// Somebody saw the schema change.
     changed: Notify,
@@ -100,6 +103,7 @@ impl Isolation {
         Self {
             database: database.to_owned(),
             epoch: AtomicU64::new(0),
+            wanted: Mutex::new(Arc::clone(&policy)),
             now: watch::Sender::new(Arc::new(Standing::Unverified { policy })),
             changed: Notify::new(),
             refusals: Mutex::default(),
@@ -112,12 +116,36 @@ impl Isolation {
         &self.database
     }
 
-    /// Another policy, or the same once more: nobody is served before it is verified.
+    /// Another policy, or the same once more; it holds from its verification on.
     pub fn replace(&self, policy: Arc<Policy>) {
-        if **self.standing().policy() != *policy {
+        *self.wanted() = policy;
+        self.changed.notify_one();
+    }
+
+    /// The policy that is to be verified next.
+    #[must_use]
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.wanted())
+    }
+
+    fn wanted(&self) -> std::sync::MutexGuard<'_, Arc<Policy>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The database could not be verified for too long.
+    pub fn close(&self, reason: &str) {
+        self.put(Standing::Closed {
+            policy: self.policy(),
+            reasons: vec![reason.to_owned()],
+        });
+    }
+
+    /// The policy could not be verified. One that was before holds on; a new one is not served by.
+    pub fn put_off(&self) {
+        let policy = self.policy();
+        if *self.standing().policy() != policy {
             self.put(Standing::Unverified { policy });
         }
-        self.changed.notify_one();
     }
 
     /// What was found. Sessions that are open follow with their next statement.
@@ -204,6 +232,7 @@ impl Isolation {
             scope: None,
             loud: false,
             stays_loud: false,
+            sources: HashMap::new(),
         };
         guard.follow();
         guard.scope().map_err(fatal)?;
@@ -301,6 +330,10 @@ struct Admitted {
     text: Vec<u8>,
     statements: usize,
     loud: bool,
+    /// It makes something that is run later.
+    lasts: bool,
+    /// It has a DISCARD.
+    discards: bool,
 }
 
 /// Why a text goes nowhere.
@@ -334,7 +367,19 @@ pub struct Guard {
     loud: bool,
     /// A named statement may, whenever it is executed.
     stays_loud: bool,
+    /// What the client's named statements were made of, by their names.
+    sources: HashMap<Vec<u8>, Source>,
 }
+
+/// A prepared statement's text as the client had it, and what went on.
+#[derive(Debug)]
+struct Source {
+    text: Box<[u8]>,
+    isolated: Box<[u8]>,
+}
+
+/// Names that are gone may leave so many sources behind.
+const STALE_SOURCES: usize = 64;
 
 #[derive(Debug, Clone)]
 struct Scope {
@@ -344,13 +389,14 @@ struct Scope {
 }
 
 impl Guard {
-    /// Takes over what changed since the last statement.
+    /// The policy or the schema changed since the guard last followed.
+    fn is_behind(&self) -> bool {
+        self.epoch != self.isolation.epoch.load(Ordering::Acquire)
+    }
+
+    /// Takes over what changed.
     fn follow(&mut self) {
-        let epoch = self.isolation.epoch.load(Ordering::Acquire);
-        if self.scope.is_some() && self.epoch == epoch {
-            return;
-        }
-        self.epoch = epoch;
+        self.epoch = self.isolation.epoch.load(Ordering::Acquire);
         self.scope = match &*self.isolation.standing() {
             Standing::Closed { .. } | Standing::Unverified { .. } => None,
             Standing::Open { policy, catalog } => {
@@ -374,8 +420,7 @@ impl Guard {
         })
     }
 
-    fn admit(&mut self, text: &[u8]) -> Result<Admission, ClientError> {
-        self.follow();
+    fn admit(&self, text: &[u8]) -> Result<Admission, ClientError> {
         let scope = self.scope()?;
         let mut kept = self.kept.0.borrow_mut();
         if let Some(known) = kept.get(text, &scope.tenant, self.epoch) {
@@ -457,6 +502,7 @@ fn isolate(text: &[u8], scope: &Scope) -> Result<Admitted, Denied> {
         true => OPT_OUT.to_vec(),
         false => Vec::new(),
     };
+    let any = |found: &dyn Fn(&NodeEnum) -> bool| isolated.iter().any(|one| found(&one.tree));
     for (position, statement) in isolated.iter().enumerate() {
         if position > 0 {
             out.extend_from_slice(b"; ");
@@ -467,6 +513,13 @@ fn isolate(text: &[u8], scope: &Scope) -> Result<Admitted, Denied> {
         text: out,
         statements: isolated.len(),
         loud: isolated.iter().any(|statement| statement.loud),
+        lasts: any(&|node| {
+            matches!(
+                node,
+                NodeEnum::PrepareStmt(_) | NodeEnum::DeclareCursorStmt(_)
+            )
+        }),
+        discards: any(&|node| matches!(node, NodeEnum::DiscardStmt(_))),
     })
 }
 
@@ -531,6 +584,9 @@ impl Session {
             }
             _ => return Ok(Err(self.note_denied(&deny(Rule::Function)))),
         };
+        // Only a dialect answers it without the server.
+        let forwards_discard = self.env.policy.is_none();
+        let names = &self.names;
         let Some(guard) = &mut self.env.guard else {
             return Err(super::run::violation("a tenant's session has no guard"));
         };
@@ -542,6 +598,9 @@ impl Session {
             Ok(admitted) => admitted,
             Err(denied) => return Ok(Err(self.note_denied(denied))),
         };
+        if admitted.discards && forwards_discard {
+            return Ok(Err(self.note_denied(&deny(Rule::StatementKind))));
+        }
         let mut frame = Vec::with_capacity(admitted.text.len() + HEADER + types.len() + 64);
         if tag == b'Q' {
             frontend::put_query(&mut frame, &admitted.text);
@@ -565,10 +624,55 @@ impl Session {
                 return Ok(Err(self.note_denied(&deny(Rule::Type))));
             }
             frontend::put_parse(&mut frame, name, &admitted.text, types);
+            if !name.is_empty() && names.get(name).is_none() {
+                if guard.sources.len() > names.len() + STALE_SOURCES {
+                    guard.sources.retain(|name, _| names.get(name).is_some());
+                }
+                let source = Source {
+                    text: text.into(),
+                    isolated: admitted.text.as_slice().into(),
+                };
+                guard.sources.insert(name.to_vec(), source);
+            }
         }
         guard.loud |= admitted.loud;
-        guard.stays_loud |= admitted.loud && !name.is_empty();
-        Ok(Ok(frame))
+        guard.stays_loud |= admitted.loud && (tag == b'P' || admitted.lasts);
+        let limit = if tag == b'Q' { READ_QUERY } else { MAX_PARSE };
+        match frame.len() > limit {
+            true => Ok(Err(self.note_denied(&deny(Rule::TooLong)))),
+            false => Ok(Ok(frame)),
+        }
+    }
+
+    /// Follows a policy or schema that changed: of what the client prepared, what would be another text
+    /// now is forgotten. True while answers are due that come first; a batch goes on as it began.
+    pub(super) fn must_wait_for_policy(&mut self) -> bool {
+        let behind = self.env.guard.as_ref().is_some_and(Guard::is_behind);
+        if !behind || self.owed.is_unsynced() {
+            return false;
+        }
+        if self.waits_for_answers(false) {
+            return true;
+        }
+        let Some(guard) = &mut self.env.guard else {
+            return false;
+        };
+        guard.follow();
+        let mut sources = std::mem::take(&mut guard.sources);
+        sources.retain(|_, source| {
+            guard.admit(&source.text).is_ok_and(|admission| {
+                let admitted = admission.as_ref().as_ref();
+                admitted.is_ok_and(|admitted| *admitted.text == *source.isolated)
+            })
+        });
+        // What would be sent again is of the old policy.
+        if let Some(replay) = &mut self.replay {
+            replay.stop();
+        }
+        self.names.retain(|name| sources.contains_key(name));
+        self.names.forget_unnamed();
+        guard.sources = sources;
+        false
     }
 
     /// Counts a refusal, and tells the operators what the client is not told.

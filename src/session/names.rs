@@ -377,6 +377,12 @@ impl Names {
         NameChange::All(std::mem::take(&mut self.named))
     }
 
+    /// Forgets statements with a name, for good; nothing may be under way.
+    pub fn retain(&mut self, keep: impl Fn(&[u8]) -> bool) {
+        self.named.retain(|name, _| keep(name));
+        self.size = size_of_all(&self.named);
+    }
+
     /// The server carried a change out.
     pub fn keep(&mut self, change: &NameChange) {
         if let NameChange::Unnamed { number, .. } = change {

@@ -395,6 +395,8 @@ pub struct Session {
     pub(super) more: Option<Vec<u8>>,
     /// The client gets this error for the conflict that is not repeated any more.
     pub(super) stopped: Option<ClientError>,
+    /// Something was to be sent in the middle of a client's frame.
+    pub(super) interrupted: bool,
     /// DDL was sent since nothing was last under way.
     pub(super) changes_schema: bool,
     turns: u64,
@@ -492,6 +494,7 @@ impl Session {
             more: None,
             stopped: None,
             changes_schema: false,
+            interrupted: false,
             turns: 0,
         }
     }
@@ -555,9 +558,11 @@ impl Session {
         progress |= self.poll_ticket(cx);
         // Before anything is written: what the kernel knows to be closed has got nothing.
         progress |= self.read_upstream(cx)?;
+        self.refuse_interruption()?;
         progress |= self.write_upstream(cx)?;
         progress |= self.watch_upstream(cx)?;
         progress |= self.relay()?;
+        self.refuse_interruption()?;
         progress |= self.run_procedure(cx)?;
         progress |= self.take_notifications(cx)?;
         progress |= self.write_client(cx)?;
@@ -568,6 +573,21 @@ impl Session {
             progress |= self.ask_for_errors();
         }
         Ok(progress)
+    }
+
+    /// The connection is of no use when its order of messages is lost.
+    fn refuse_interruption(&self) -> Result<(), End> {
+        if !self.interrupted {
+            return Ok(());
+        }
+        tracing::error!(
+            user = self.identity.user(),
+            "a message of the proxy's own was due in the middle of a client's"
+        );
+        Err(End::Refuse(ClientError::fatal(
+            sqlstate::INTERNAL_ERROR,
+            "the session cannot go on in the middle of a message",
+        )))
     }
 
     /// Nothing more will be answered. Answers that no Sync and no Flush asks for are never sent.

@@ -314,12 +314,7 @@ fn a_login_is_bound_or_refused() {
         !shown.contains_key("is_superuser") && shown.contains_key("TimeZone"),
         "{shown:?}"
     );
-    for text in [
-        "RESET ALL",
-        "DISCARD ALL",
-        "UNLISTEN *",
-        "SELECT pg_advisory_unlock_all()",
-    ] {
+    for text in ["RESET ALL", "UNLISTEN *", "SELECT pg_advisory_unlock_all()"] {
         client.run(text);
         // The search path is still the system's.
         assert_eq!(
@@ -336,6 +331,36 @@ fn a_login_is_bound_or_refused() {
         all.scalar("SELECT count(DISTINCT tenant_id) FROM app.orders"),
         "3"
     );
+}
+
+#[test]
+fn a_reload_holds_for_what_was_prepared_before() {
+    let file = policy_file();
+    let _ground = ground::open();
+    let proxy = start(&file);
+    let mut client = login(&proxy, TENANT);
+    let prepare = |client: &mut Client, name: &str, text: &str| {
+        client.send(&[message::parse(name, text, &[]), message::sync()].concat());
+        assert_eq!(Answer::of(&client.until_ready()).sqlstate, None, "{text}");
+    };
+    let run = |client: &mut Client, name: &str| {
+        let bound = message::bind_text("", name, &[]);
+        client.send(&[bound, message::execute("", 0), message::sync()].concat());
+        Answer::of(&client.until_ready())
+    };
+    prepare(&mut client, "kept", "SELECT count(*) FROM orders");
+    prepare(&mut client, "gone", "SELECT count(*) FROM tree");
+    assert_eq!(run(&mut client, "gone").rows.len(), 1);
+    client.run("BEGIN");
+    std::fs::write(&file, POLICY.replace("  app.tree: {}\n", "")).expect("a file");
+    assert_eq!(proxy.post("/api/reload").0, 200);
+    proxy.log.wait_for("tenant policy verified", 2);
+    assert_eq!(run(&mut client, "kept").sqlstate, None);
+    assert_eq!(run(&mut client, "gone").sqlstate.as_deref(), Some("26000"));
+    client.query("ROLLBACK");
+    assert_eq!(run(&mut client, "kept").rows.len(), 1);
+    let refused = Answer::of(&client.query("SELECT count(*) FROM tree"));
+    assert_eq!(refused.sqlstate.as_deref(), Some("42501"));
 }
 
 #[test]
@@ -382,4 +407,100 @@ fn a_database_that_is_not_as_declared_is_not_served_to_tenants() {
         }
     };
     assert_eq!(client.scalar("SELECT id FROM orders"), "7");
+}
+
+/// Requests that wait for a slow one, and then a Bind in two parts: what the proxy itself sends in between
+/// would make the end of the Bind a message of the client's choice.
+fn split_bind(client: &mut Client, other: &mut Client, slow: &str) -> Answer {
+    let closes = vec![message::close(b'P', "none"); 4092].concat();
+    let mut value = "x".repeat(20_000).into_bytes();
+    let forged = message::query("SELECT note FROM app.orders");
+    let start = value.len() - forged.len();
+    value[start..].copy_from_slice(&forged);
+    value.retain(|byte| *byte != 0);
+    let bind = message::bind("", "s", &[(0, Some(value))], &[]);
+    let (head, rest) = bind.split_at(9_000);
+    client.send(
+        &[
+            message::parse("s", "SELECT length($1::text)", &[]),
+            message::sync(),
+        ]
+        .concat(),
+    );
+    client.until_ready();
+    client.send(
+        &[
+            message::parse("", slow, &[]),
+            message::bind_text("", "", &[]),
+            message::execute("", 0),
+            closes,
+            head.to_vec(),
+        ]
+        .concat(),
+    );
+    // The proxy has had many turns when these are answered.
+    (0..20).for_each(|_| drop(other.run("SELECT 1")));
+    client.send(rest);
+    client.send(&[message::execute("", 0), message::sync()].concat());
+    Answer::of(&client.until_ready())
+}
+
+#[test]
+fn nothing_comes_in_between_the_parts_of_a_message() {
+    let file = policy_file();
+    let _ground = ground::open();
+    let proxy = start(&file);
+    let mut other = login(&proxy, "1");
+    let slow = "SELECT count(*) FROM generate_series(1, 2000000)";
+    let mut tenant = login(&proxy, TENANT);
+    let mut all = proxy
+        .login(&Login::new(ROLE, "bare").password(ROLE))
+        .expect("who sees all");
+    for client in [&mut tenant, &mut all] {
+        let answer = split_bind(client, &mut other, slow);
+        assert_eq!(answer.rows.len(), 2, "{answer:?}");
+        assert_eq!(client.scalar("SELECT 7"), "7");
+    }
+    // Copy data without a COPY goes nowhere.
+    tenant.run("BEGIN");
+    tenant.run("SELECT count(*) FROM orders");
+    tenant.send(&message::copy_data(&message::query("SELECT 1")));
+    tenant.send(&message::copy_done());
+    assert_eq!(tenant.scalar("SELECT 8"), "8");
+    tenant.run("COMMIT");
+}
+
+#[test]
+fn statements_of_others_on_the_same_connection_cannot_be_named() {
+    let file = policy_file();
+    let _ground = ground::open();
+    let proxy = start(&file);
+    let mut victim = login(&proxy, "1");
+    let text = "SELECT note FROM orders WHERE id = 1";
+    victim.send(&[message::parse("mine", text, &[]), message::sync()].concat());
+    victim.until_ready();
+    let mut client = login(&proxy, TENANT);
+    for number in 1..200 {
+        for text in ["EXECUTE dsqlproxy_", "DEALLOCATE dsqlproxy_"] {
+            let answer = Answer::of(&client.query(&format!("{text}{number}")));
+            assert_eq!(answer.sqlstate.as_deref(), Some("42501"), "{text}{number}");
+        }
+    }
+    // What the server itself would do to the path goes nowhere, and nothing goes on unread.
+    assert_eq!(
+        Answer::of(&client.query("DISCARD ALL")).sqlstate.as_deref(),
+        Some("0A000")
+    );
+    let many = format!(
+        "RESET ALL;{}",
+        "SELECT 1 FROM orders LIMIT 1;".repeat(9_000)
+    );
+    assert_eq!(
+        Answer::of(&client.query(&many)).sqlstate.as_deref(),
+        Some("54000")
+    );
+    assert_eq!(
+        client.scalar("SELECT count(*) FROM orders WHERE tenant_id <> 2"),
+        "0"
+    );
 }

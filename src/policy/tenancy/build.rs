@@ -189,3 +189,20 @@ pub fn subselect(query: SelectStmt, alias: Alias) -> Node {
         alias: Some(alias),
     })))
 }
+
+/// The parts of a name; `None` when one of them is none, `*` say.
+pub fn words(nodes: &[Node]) -> Option<Vec<&str>> {
+    nodes.iter().map(word).collect()
+}
+
+/// The last part of a name.
+pub fn last(nodes: &[Node]) -> Option<&str> {
+    nodes.last().and_then(word)
+}
+
+fn word(node: &Node) -> Option<&str> {
+    match &node.node {
+        Some(NodeEnum::String(string)) => Some(&string.sval),
+        _ => None,
+    }
+}

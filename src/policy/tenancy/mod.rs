@@ -14,6 +14,7 @@ mod build;
 pub mod catalog;
 pub mod check;
 pub mod lists;
+mod metadata;
 mod rewrite;
 pub mod rules;
 pub mod scrub;
@@ -34,6 +35,7 @@ pub use tenant::{Tenant, TenantType};
 use crate::sql::{Statement, tree};
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate::SqlState;
+use rules::Catalogs;
 
 /// `insufficient_privilege`.
 pub const INSUFFICIENT_PRIVILEGE: SqlState = "42501";
@@ -273,6 +275,24 @@ pub fn isolate(
             loud: false,
         });
     }
+    match isolate_rows(node, policy, catalog, tenant) {
+        Err(refusal) if policy.catalogs == Catalogs::Declared => {
+            // Whose query is of catalogs alone learns what is wrong with it as such.
+            metadata::read(node, policy).map_err(|other| match other.rule {
+                Rule::Relation | Rule::StatementKind => refusal,
+                _ => other,
+            })
+        }
+        isolated => isolated,
+    }
+}
+
+fn isolate_rows(
+    node: &NodeEnum,
+    policy: &Policy,
+    catalog: &Catalog,
+    tenant: &Tenant,
+) -> Result<Isolated, Refusal> {
     let rewrite::Rewritten { tree, loud } = rewrite::isolate(node, policy, catalog, tenant)?;
     verifier::verify(&tree, policy, catalog, tenant)
         .map_err(|problem| Refusal::new(Rule::Unverified, problem.to_string()))?;

@@ -219,6 +219,17 @@ pub enum Explain {
     Plan,
 }
 
+/// What becomes of catalogs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Catalogs {
+    /// They are refused.
+    #[default]
+    Refuse,
+    /// Tools see what the policy declares, and the system's own.
+    Declared,
+}
+
 /// What clients read of the server's errors.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -295,6 +306,9 @@ pub struct Policy {
     /// Settings.
     #[serde(default)]
     pub settings: SettingRules,
+    /// Catalogs.
+    #[serde(default)]
+    pub catalogs: Catalogs,
     /// Limits.
     #[serde(default)]
     pub limits: Limits,

@@ -4,8 +4,10 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{DiscardMode, FuncCall, SelectStmt, VariableSetKind};
 
-use super::Policy;
+use super::build;
 use super::lists::lists;
+use super::metadata;
+use super::rules::{Catalogs, Policy};
 use crate::sql::tree;
 
 /// The text of such a statement, printed from its tree.
@@ -15,6 +17,8 @@ pub(super) fn passes(node: &NodeEnum, policy: &Policy) -> Option<String> {
         NodeEnum::UnlistenStmt(_) => {}
         NodeEnum::VariableSetStmt(set) if set.kind() == VariableSetKind::VarResetAll => {}
         NodeEnum::SelectStmt(select) if is_session_function(select, policy) => {}
+        NodeEnum::VariableShowStmt(show)
+            if policy.catalogs == Catalogs::Declared && metadata::shows(&show.name) => {}
         _ => return None,
     }
     tree::verify_print(node).ok()
@@ -50,9 +54,9 @@ fn is_session_function(select: &SelectStmt, policy: &Policy) -> bool {
     if *select != bare || **call != plain || !target.indirection.is_empty() {
         return false;
     }
-    let names: Vec<&str> = call.funcname.iter().filter_map(word).collect();
-    let name = match names.as_slice() {
-        [name] | ["pg_catalog", name] if names.len() == call.funcname.len() => *name,
+    let names = build::words(&call.funcname);
+    let name = match names.as_deref() {
+        Some([name] | ["pg_catalog", name]) => *name,
         _ => return false,
     };
     match (name, call.args.as_slice()) {
@@ -67,13 +71,6 @@ fn is_session_function(select: &SelectStmt, policy: &Policy) -> bool {
             allowed && given && is_boolean(local)
         }
         _ => false,
-    }
-}
-
-fn word(node: &pg_query::Node) -> Option<&str> {
-    match &node.node {
-        Some(NodeEnum::String(string)) => Some(&string.sval),
-        _ => None,
     }
 }
 

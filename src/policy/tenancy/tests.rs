@@ -554,7 +554,6 @@ fn refused_statements_are_refused_for_this() {
         ("SET search_path = app", Setting),
         ("SET LOCAL role = postgres", Setting),
         ("SET ROLE postgres", Setting),
-        ("RESET ALL", Setting),
         ("SHOW ALL", Setting),
         ("SHOW data_directory", Setting),
         (
@@ -646,7 +645,17 @@ fn refused_statements_are_refused_for_this() {
         ("CALL p()", StatementKind),
         ("LISTEN x", StatementKind),
         ("NOTIFY x", StatementKind),
-        ("DISCARD ALL", StatementKind),
+        // Statements of the proxy, for other clients among them, are on the same connections.
+        ("EXECUTE dsqlproxy_1", ReservedName),
+        ("EXPLAIN EXECUTE dsqlproxy_1", Explain),
+        ("DEALLOCATE dsqlproxy_1", ReservedName),
+        ("PREPARE dsqlproxy_1 AS SELECT 1", ReservedName),
+        ("FETCH 1 FROM dsqlproxy_1", ReservedName),
+        ("CLOSE dsqlproxy_1", ReservedName),
+        ("DECLARE dsqlproxy_1 CURSOR FOR SELECT 1", ReservedName),
+        // The value may end up in a condition.
+        ("EXECUTE p (note ~ note)", Construct),
+        ("EXECUTE p ((SELECT 1))", Construct),
         ("ANALYZE", StatementKind),
         ("GRANT SELECT ON orders TO public", StatementKind),
         ("PREPARE TRANSACTION 'x'", StatementKind),

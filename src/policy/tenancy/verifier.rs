@@ -95,6 +95,14 @@ pub fn verify(tree: &NodeEnum, policy: &Policy, catalog: &Catalog, tenant: &Tena
     Ok(())
 }
 
+/// Not a name of the proxy's own statements.
+fn own(name: &str) -> Proof {
+    match name.strip_prefix(crate::upstream::STATEMENT_PREFIX) {
+        Some(_) => unproven(name),
+        None => Ok(()),
+    }
+}
+
 fn word(node: &Node) -> Option<&str> {
     match &node.node {
         Some(NodeEnum::String(string)) => Some(&string.sval),
@@ -194,14 +202,17 @@ impl<'a> Verifier<'a> {
             {
                 self.inner(&explain.query)
             }
-            NodeEnum::ExecuteStmt(execute) => self.list(&execute.params, Zone::Result),
+            NodeEnum::ExecuteStmt(execute) => {
+                own(&execute.name)?;
+                self.list(&execute.params, Zone::Result)
+            }
             NodeEnum::TransactionStmt(transaction) if transaction.gid.is_empty() => Ok(()),
             NodeEnum::VariableShowStmt(show) => self.setting(&show.name),
             NodeEnum::VariableSetStmt(set) if set.name == "TRANSACTION" => Ok(()),
             NodeEnum::VariableSetStmt(set) => self.setting(&set.name),
-            NodeEnum::FetchStmt(_) | NodeEnum::ClosePortalStmt(_) | NodeEnum::DeallocateStmt(_) => {
-                Ok(())
-            }
+            NodeEnum::FetchStmt(fetch) => own(&fetch.portalname),
+            NodeEnum::ClosePortalStmt(close) => own(&close.portalname),
+            NodeEnum::DeallocateStmt(deallocate) => own(&deallocate.name),
             other => unproven(Ref::of(other).name()),
         }
     }

@@ -10,6 +10,7 @@ use super::{Done, Place, Rewriter, is_constant, may_set, refuse};
 use crate::policy::tenancy::Rule;
 use crate::policy::tenancy::rules::Explain;
 use crate::sql::tree::Ref;
+use crate::upstream::STATEMENT_PREFIX;
 
 /// `CURSOR_OPT_HOLD` of PostgreSQL's parsenodes.h.
 const HOLD: i32 = 0x0020;
@@ -26,6 +27,7 @@ impl Rewriter<'_> {
                 refuse(Rule::Setting, &show.name)
             }
             NodeEnum::DeclareCursorStmt(declare) => {
+                own_name(&declare.portalname)?;
                 let DeclareCursorStmt {
                     portalname: _,
                     options,
@@ -40,10 +42,11 @@ impl Rewriter<'_> {
                 }
             }
             // They name what only this client has made.
-            NodeEnum::FetchStmt(_) | NodeEnum::ClosePortalStmt(_) | NodeEnum::DeallocateStmt(_) => {
-                Ok(())
-            }
+            NodeEnum::FetchStmt(fetch) => own_name(&fetch.portalname),
+            NodeEnum::ClosePortalStmt(close) => own_name(&close.portalname),
+            NodeEnum::DeallocateStmt(deallocate) => own_name(&deallocate.name),
             NodeEnum::PrepareStmt(prepare) => {
+                own_name(&prepare.name)?;
                 let PrepareStmt {
                     name: _,
                     argtypes,
@@ -60,7 +63,15 @@ impl Rewriter<'_> {
                     None => refuse(Rule::Construct, "PREPARE"),
                 }
             }
-            NodeEnum::ExecuteStmt(execute) => self.values_at(&mut execute.params, Place::Result),
+            NodeEnum::ExecuteStmt(execute) => {
+                own_name(&execute.name)?;
+                // The session may put them into the statement, where an expression could become a
+                // condition that nobody has looked at.
+                match execute.params.iter().all(is_constant) {
+                    true => self.values_at(&mut execute.params, Place::Result),
+                    false => refuse(Rule::Construct, "EXECUTE"),
+                }
+            }
             NodeEnum::ExplainStmt(explain) => self.explain(explain),
             other => refuse(Rule::StatementKind, Ref::of(other).name()),
         }
@@ -118,6 +129,15 @@ impl Rewriter<'_> {
             Some(query) => self.query(query, Place::Result),
             None => refuse(Rule::Construct, "EXPLAIN"),
         }
+    }
+}
+
+/// A name that can only be the client's: the proxy's own statements are on the same connections, those
+/// of other clients among them.
+fn own_name(name: &str) -> Done {
+    match name.starts_with(STATEMENT_PREFIX) {
+        true => refuse(Rule::ReservedName, name),
+        false => Ok(()),
     }
 }
 
