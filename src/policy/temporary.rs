@@ -279,12 +279,9 @@ impl Renames<'_> {
                     .iter_mut()
                     .for_each(|relation| self.rename(relation, false));
             }
-            NodeEnum::RenameStmt(rename) => {
-                if rename.rename_type() == ObjectType::ObjectColumn {
-                    rename
-                        .relation
-                        .iter_mut()
-                        .for_each(|relation| self.rename(relation, false));
+            NodeEnum::RenameStmt(rename) if rename.rename_type() == ObjectType::ObjectColumn => {
+                if let Some(relation) = &mut rename.relation {
+                    self.rename(relation, false);
                 }
             }
             NodeEnum::CopyStmt(copy) => {

@@ -587,11 +587,10 @@ impl Asking {
                     locks: &self.locks,
                     held: Some(Held::new(key.to_owned(), id.clone(), wish.shared)),
                 };
-                if let Some(until) = self.locks.take(key, &id, wish.shared).await? {
-                    if let Some(held) = doubt.held.take() {
-                        held.until.set(until);
-                        break Rc::new(held);
-                    }
+                let taken = self.locks.take(key, &id, wish.shared).await?;
+                if let (Some(until), Some(held)) = (taken, doubt.held.take()) {
+                    held.until.set(until);
+                    break Rc::new(held);
                 }
                 doubt.held = None;
                 drop(doubt);
