@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use dashmap::DashMap;
 use thiserror::Error;
 use tokio::runtime;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -30,6 +31,7 @@ use crate::telemetry::tally::WorkerTally;
 use crate::upstream::{Target, TargetError};
 
 use super::cancels::CancelKeys;
+use super::console::Client;
 use super::isolation::{self, Policies, TenancyError, policies_of};
 use super::listener;
 use super::operations::Operations;
@@ -115,6 +117,8 @@ pub(super) struct Shared {
     reloads: AtomicU64,
     ruling: Arc<Ruling>,
     hub: Arc<Hub>,
+    /// Who is logged in, by virtual process id.
+    clients: DashMap<u32, Client>,
 }
 
 impl Shared {
@@ -175,6 +179,34 @@ impl Shared {
 
     pub fn database(&self, name: &str) -> Option<&Entry> {
         self.databases.get(name)
+    }
+
+    /// A client has a session.
+    pub fn welcome(&self, pid: u32, client: Client) {
+        self.clients.insert(pid, client);
+    }
+
+    /// Its session ended.
+    pub fn farewell(&self, pid: u32) {
+        self.clients.remove(&pid);
+    }
+
+    /// Who is logged in, in no order.
+    pub fn clients(&self) -> Vec<(u32, Client)> {
+        let each = self.clients.iter();
+        each.map(|client| (*client.key(), client.value().clone()))
+            .collect()
+    }
+
+    /// Database entries by name.
+    pub fn entries(&self) -> Vec<(&str, &Entry)> {
+        let mut entries: Vec<(&str, &Entry)> = self
+            .databases
+            .iter()
+            .map(|(name, entry)| (name.as_str(), entry))
+            .collect();
+        entries.sort_by_key(|(name, _)| *name);
+        entries
     }
 
     /// The tenant policies of database entries, each with its pool.
@@ -305,6 +337,7 @@ impl Proxy {
             started: Instant::now(),
             reloads: AtomicU64::new(0),
             ruling: Arc::new(Ruling::new(rules, as_of)),
+            clients: DashMap::new(),
         });
         let mut threads = Vec::new();
         for (index, inbox) in inboxes.into_iter().enumerate() {

@@ -23,6 +23,7 @@ use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
 
 use super::cancels::Address;
+use super::console::Client;
 use super::proxy::{Entry, Shared};
 
 /// Time between two looks at the clock.
@@ -304,12 +305,7 @@ impl Worker {
 
     async fn converse(self: &Rc<Self>, stream: Stream, identity: Identity) {
         let Some(entry) = self.shared.database(identity.database()) else {
-            let error = ClientError::fatal(
-                sqlstate::FEATURE_NOT_SUPPORTED,
-                "the console database is not part of this version",
-            )
-            .hint("Use the admin HTTP endpoint.");
-            refuse(stream, &error).await;
+            super::console::converse(stream, &identity, &self.shared).await;
             return;
         };
         let guard = match self.guard(&identity, entry).await {
@@ -355,8 +351,16 @@ impl Worker {
         };
         let key = self.shared.cancels().register(address, identity.minor());
         let pid = key.0;
+        let client = Client {
+            user: identity.user().to_owned(),
+            database: identity.database().to_owned(),
+            worker: self.index,
+            since: Instant::now(),
+        };
+        self.shared.welcome(pid, client);
         Session::new(stream, identity, key, control, env).await;
         self.shared.cancels().forget(pid);
+        self.shared.farewell(pid);
         self.sessions.borrow_mut().remove(&session);
     }
 

@@ -4,6 +4,7 @@
 mod abandon;
 mod client;
 mod conflicts;
+mod console;
 mod deadlines;
 mod dialect;
 mod differential;
