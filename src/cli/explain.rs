@@ -12,7 +12,7 @@ use crate::config::{self, Config};
 use crate::policy::tenancy::{self, Refusal};
 use crate::policy::{
     Action, DdlInTransaction, Decision, LargeDml, Level, Month, Rules, SessionFacts, Switches,
-    TransactionFacts, decide,
+    TableRebuild, TransactionFacts, decide,
 };
 use crate::server::{TenantView, rules_of, tenant_view};
 use crate::sql::Statement;
@@ -231,6 +231,11 @@ fn switches(database: &Database) -> Switches {
         large_dml: match database.large_dml {
             Some(config::LargeDml::Batch) => LargeDml::Batch,
             _ => LargeDml::Refuse,
+        },
+        table_rebuild: match database.table_rebuild {
+            Some(config::TableRebuild::Reject) => TableRebuild::Reject,
+            Some(config::TableRebuild::Rebuild) => TableRebuild::Rebuild,
+            _ => TableRebuild::Small,
         },
         ..Switches::default()
     }

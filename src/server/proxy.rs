@@ -19,13 +19,13 @@ use tokio::task::LocalSet;
 use crate::auth::{Gate, GateError};
 use crate::config::{
     ClusterKind, Config, Database, DdlInTransaction, Dialect, LargeDml, PoolMode, Retry,
-    RuleAction, Savepoints,
+    RuleAction, Savepoints, TableRebuild,
 };
 use crate::policy::settings::{self, Scope};
 use crate::policy::{ActionKind, Month, NotAMonth, Rules, RulesError, rules};
 use crate::pool::{Pool, PoolShared};
 use crate::retry::{ClusterBudget, Limits};
-use crate::session::{Isolation, KeptEnv, Quota, Ruling};
+use crate::session::{Hub, Isolation, KeptEnv, Quota, Ruling};
 use crate::telemetry::conflicts::ConflictLog;
 use crate::telemetry::tally::WorkerTally;
 use crate::upstream::{Target, TargetError};
@@ -116,11 +116,16 @@ pub(super) struct Shared {
     started: Instant,
     reloads: AtomicU64,
     ruling: Arc<Ruling>,
+    hub: Arc<Hub>,
     /// Who is logged in, by virtual process id.
     clients: DashMap<u32, Client>,
 }
 
 impl Shared {
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
     pub fn pool_list(&self) -> &[Arc<PoolShared>] {
         &self.pools
     }
@@ -315,6 +320,7 @@ impl Proxy {
         let (pools, databases) = make_pools(config, &workers, &policies_of(config)?)?;
         let (rules, as_of) = rules_of(config)?;
         let shared = Arc::new(Shared {
+            hub: Arc::default(),
             gate: Gate::new(config)?,
             pools,
             databases,
@@ -519,9 +525,15 @@ fn kept_of(database: &Database, kind: ClusterKind) -> KeptEnv {
         LargeDml::Refuse => "refuse",
         LargeDml::Batch => "batch",
     });
+    let rebuild = database.table_rebuild.map(|rebuild| match rebuild {
+        TableRebuild::Reject => "reject",
+        TableRebuild::Small => "small",
+        TableRebuild::Rebuild => "rebuild",
+    });
     let switches = [
         (settings::DDL_IN_TRANSACTION, ddl),
         (settings::LARGE_DML, large),
+        (settings::TABLE_REBUILD, rebuild),
     ];
     let switches = switches
         .into_iter()

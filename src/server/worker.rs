@@ -15,8 +15,8 @@ use crate::auth::{self, Arrival, Binding, Identity};
 use crate::net::{Peer, Socket, Stream};
 use crate::pool::{Pool, Transfer};
 use crate::session::{
-    Admissions, Alarm, Control, Guard, Insight, PolicyEnv, Profiles, Registry, RetryEnv, Session,
-    SessionEnv, Verdicts,
+    Admissions, Alarm, Control, Guard, Insight, Locks, PolicyEnv, Profiles, Registry, RetryEnv,
+    Session, SessionEnv, Verdicts,
 };
 use crate::telemetry::tally::WorkerTally;
 use crate::wire::reply::ClientError;
@@ -70,6 +70,8 @@ struct Worker {
     draining: Cell<bool>,
     alarm: Rc<Alarm>,
     verdicts: Rc<Verdicts>,
+    /// Advisory locks, of each pool's database.
+    locks: Vec<Rc<Locks>>,
 }
 
 /// A session as the worker watches it.
@@ -90,7 +92,12 @@ pub(super) async fn run(
 ) {
     let pools = shared.pools(index, &tally);
     let verdicts = Rc::new(Verdicts::new(Arc::clone(shared.ruling())));
+    let locks = pools
+        .iter()
+        .map(|pool| Rc::new(Locks::new(Rc::clone(pool))));
+    let locks = locks.collect();
     let worker = Rc::new(Worker {
+        locks,
         index,
         shared,
         tally,
@@ -321,6 +328,8 @@ impl Worker {
             kept: entry.kept.clone(),
             alarm: Rc::clone(&self.alarm),
             policy: self.policy(entry),
+            locks: Rc::clone(&self.locks[entry.pool]),
+            hub: Arc::clone(self.shared.hub()),
             guard,
             isolation: entry.isolation.clone(),
         };

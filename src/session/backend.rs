@@ -714,6 +714,10 @@ impl Session {
         self.copying_in = false;
         self.copy_open = false;
         let renamed = self.rename(header, body);
+        let told = self
+            .temporary
+            .in_clients_words(renamed.as_deref().unwrap_or(body));
+        let renamed = told.or(renamed);
         let placed = self.place(header, renamed.as_deref().unwrap_or(body));
         let renamed = placed.or(renamed);
         let told = renamed.as_deref().unwrap_or(body);

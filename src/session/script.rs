@@ -86,6 +86,8 @@ pub(super) enum Reply {
 pub(super) struct Rows {
     pub columns: Vec<(String, u32)>,
     pub rows: Vec<Vec<Option<String>>>,
+    /// The session's advisory locks go with them.
+    pub unlocks: bool,
 }
 
 impl Told {
@@ -326,6 +328,11 @@ impl Session {
                 let rows = Rows {
                     columns: columns.clone(),
                     rows: rows.clone(),
+                    unlocks: part
+                        .decision
+                        .rules
+                        .iter()
+                        .any(|rule| &**rule == "unlock_all"),
                 };
                 let tag = format!("SELECT {}", rows.rows.len());
                 (Some(rows.query()), Some(Reply::Rows(rows, tag)))
@@ -492,6 +499,7 @@ impl Session {
                     let rows = Rows {
                         columns: vec![(name, TEXT)],
                         rows: vec![vec![Some(value)]],
+                        unlocks: false,
                     };
                     rows.put(described, out);
                 }
@@ -499,6 +507,9 @@ impl Session {
                 reply::put_command_complete(out, tag);
             }
             Reply::Rows(rows, tag) => {
+                if rows.unlocks {
+                    self.advisory.free_of_session();
+                }
                 rows.put(described, out);
                 out.extend_from_slice(&told.notices);
                 reply::put_command_complete(out, tag);
@@ -527,7 +538,13 @@ impl Session {
         self.change_settings(&told.changes);
         let tag = match told.reply {
             Reply::Server(tag) => tag,
-            Reply::Tag(tag) | Reply::Rows(_, tag) => Some(tag),
+            Reply::Rows(rows, tag) => {
+                if rows.unlocks {
+                    self.advisory.free_of_session();
+                }
+                Some(tag)
+            }
+            Reply::Tag(tag) => Some(tag),
             Reply::Setting(asked, tag) => {
                 // A refused value fails before it comes to this.
                 self.apply_kept(&asked).ok()?;

@@ -11,8 +11,8 @@ use pg_query::protobuf::a_const;
 
 use crate::config::Dialect;
 use crate::policy::{
-    self, Action, Answer, Cache, Decision, Level, Month, Notice, Placement, Procedure, Rules,
-    SessionCommand, SessionFacts, StepKind, TransactionFacts,
+    self, Action, AdvisoryLock, Answer, Cache, Decision, Level, Month, Notice, Placement,
+    Procedure, Rules, SessionCommand, SessionFacts, StepKind, TransactionFacts,
 };
 use crate::sql::statement::ParseError;
 use crate::sql::{Class, Kind, Statement, classify};
@@ -187,6 +187,22 @@ impl Part {
         }
     }
 
+    /// The session does it by itself, with the parameters of a Bind.
+    pub fn is_aside(&self) -> bool {
+        matches!(
+            self.decision.action,
+            Action::Emulate(Procedure::AdvisoryLock(_) | Procedure::Notify(_))
+        )
+    }
+
+    /// The advisory locks that it asks for.
+    pub fn locks(&self) -> Option<&AdvisoryLock> {
+        match &self.decision.action {
+            Action::Emulate(Procedure::AdvisoryLock(lock)) => Some(lock),
+            _ => None,
+        }
+    }
+
     /// What the server gets in place of such a statement when it is prepared; `None` is the client's
     /// own text.
     pub fn prepared(&self) -> Option<&str> {
@@ -196,6 +212,8 @@ impl Part {
                 rewrite.steps.first().map(|step| step.sql.as_str())
             }
             (Action::Forward, Placement::AfterCommit) => None,
+            (Action::Emulate(Procedure::AdvisoryLock(lock)), _) => Some(&lock.prepared),
+            (Action::Emulate(Procedure::Notify(call)), _) => Some(&call.prepared),
             // It may have parameters.
             (Action::Emulate(Procedure::Batch(_)), _) => None,
             _ => Some(""),
@@ -359,6 +377,11 @@ impl Verdict {
         })
     }
 
+    /// It asks for advisory locks, and nothing else.
+    pub(super) fn locks(&self) -> bool {
+        self.alone().is_some_and(|part| part.locks().is_some())
+    }
+
     pub(super) fn passes(&self) -> bool {
         matches!(self.outcome, Outcome::Pass)
     }
@@ -445,6 +468,17 @@ impl Session {
         }
     }
 
+    /// What policy makes of a statement outside any transaction.
+    pub(super) fn decide_alone(&self, statement: &Statement) -> Option<Decision> {
+        let policy = self.env.policy.as_ref()?;
+        let known = policy.verdicts.known();
+        let facts = SessionFacts {
+            transaction: TransactionFacts::default(),
+            ..self.facts(policy.profile, known.as_of)
+        };
+        Some(policy::decide(statement, &facts, &known.rules))
+    }
+
     /// A Query of this verdict was taken.
     pub(super) fn note_queried(&mut self, verdict: &Verdict) {
         self.changes_schema |= verdict.changes_schema;
@@ -452,11 +486,13 @@ impl Session {
         if verdict.writes {
             self.read_only = Some(false);
         }
+        self.note_transaction_end(verdict);
     }
 
     /// A portal of a statement of this kind was executed, in the extended protocol.
     pub(super) fn note_executed(&mut self, verdict: &Verdict) {
         use pg_query::protobuf::TransactionStmtKind as Control;
+        self.note_transaction_end(verdict);
         self.changes_schema |= verdict.changes_schema;
         match verdict.kind {
             Some(Kind::Ddl) => self.transaction.ddl = true,
@@ -469,6 +505,20 @@ impl Session {
             }
             Some(Kind::Transaction(Control::TransStmtCommit | Control::TransStmtRollback)) => {
                 self.transaction = TransactionFacts::default()
+            }
+            _ => {}
+        }
+    }
+
+    /// Temporary tables of a transaction that is rolled back go.
+    fn note_transaction_end(&mut self, verdict: &Verdict) {
+        use pg_query::protobuf::TransactionStmtKind as Control;
+        match verdict.kind {
+            Some(Kind::Transaction(Control::TransStmtRollback)) => self.temporary.note_end(true),
+            Some(Kind::Transaction(Control::TransStmtCommit))
+                if self.status == TransactionStatus::Open =>
+            {
+                self.temporary.note_end(false);
             }
             _ => {}
         }

@@ -61,6 +61,7 @@ fn upstream(decision: &Decision, text: &str) -> Vec<String> {
         Action::Rewrite(rewrite) => rewrite
             .steps
             .iter()
+            .filter(|step| step.kind != StepKind::Rebuild)
             .map(|step| match step.kind {
                 StepKind::Batch => step.sql.replace("{key}", "id").replace("{rows}", "2500"),
                 _ => step.sql.clone(),

@@ -184,6 +184,8 @@ fn decisions(case: &Case, rules: &Rules) -> (Vec<String>, Vec<Decision>) {
                     StepKind::Statement => "",
                     StepKind::Job => "[job] ",
                     StepKind::Batch => "[batch] ",
+                    StepKind::Condition => "[condition] ",
+                    StepKind::Rebuild => "[rebuild] ",
                 };
                 lines.push(format!("  {kind}{}", step.sql.replace('\n', " ")));
             }
