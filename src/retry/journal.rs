@@ -46,6 +46,8 @@ pub struct Rerun {
     /// The messages that do and answer the same as these did, which were answered with those; `None`
     /// when these do so themselves, as far as is known.
     pub again: fn(&[u8], &[u8]) -> Option<Vec<u8>>,
+    /// Whether messages that only read answer otherwise each time.
+    pub varies: fn(&[u8]) -> bool,
 }
 
 /// Requests up to one ReadyForQuery.

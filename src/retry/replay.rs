@@ -425,6 +425,13 @@ impl Replay {
             return false;
         }
         self.done.truncate(self.kept_at(mark));
+        if let Some(rerun) = self.rerun {
+            let behind = self.done.split_off(mark.position);
+            let again = behind
+                .into_iter()
+                .filter(|read| !(rerun.varies)(&read.sent));
+            self.done.extend(again);
+        }
         self.flight.clear();
         self.kept = self.done.iter().map(Segment::weight).sum();
         self.reader.begin_request();

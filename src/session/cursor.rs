@@ -341,8 +341,15 @@ impl Session {
     fn fetch(&mut self, fetch: &FetchStmt, wish: &Wish<'_>) -> Result<Way, ClientError> {
         let name = fetch.portalname.as_str();
         let cursor = self.cursors.iter_mut().find(|known| known.name == name);
-        let cursor = cursor.ok_or_else(|| no_cursor(name))?;
-        if let Some(spool) = &mut cursor.spool {
+        // A portal of the client's is a cursor, too.
+        let is_portal = || {
+            let mut portals = self.portals.iter();
+            portals.any(|portal| portal.name == name.as_bytes())
+        };
+        if cursor.is_none() && !is_portal() {
+            return Err(no_cursor(name));
+        }
+        if let Some(spool) = cursor.and_then(|cursor| cursor.spool.as_mut()) {
             let found = spool.go(fetch.direction(), fetch.how_many);
             if found == Found::Refused {
                 return Err(forward_only(

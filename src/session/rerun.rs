@@ -2,12 +2,16 @@
 //! answered with is put into them ([`crate::sql::rerun`]).
 
 use crate::retry::Rerun;
-use crate::sql::rerun::{Column, may_draw, with_values};
+use crate::sql::rerun::{Column, may_draw, may_vary, with_values};
 use crate::wire::frame::{self, HEADER};
 use crate::wire::frontend;
 
 /// How requests are made ready to be run again.
-pub(super) const RERUN: Rerun = Rerun { needs, again };
+pub(super) const RERUN: Rerun = Rerun {
+    needs,
+    again,
+    varies,
+};
 
 /// Whether the answer of a request has to be kept.
 fn needs(sent: &[u8]) -> bool {
@@ -17,6 +21,15 @@ fn needs(sent: &[u8]) -> bool {
         b'P' => {
             frontend::parse(body).is_ok_and(|parse| parse.name.is_empty() && may_draw(parse.text))
         }
+        _ => false,
+    })
+}
+
+/// Whether a request that reads calls for chance or for the time.
+fn varies(sent: &[u8]) -> bool {
+    frames(sent, frame::frontend_header).any(|(tag, body)| match tag {
+        b'Q' => frontend::query(body).is_ok_and(may_vary),
+        b'P' => frontend::parse(body).is_ok_and(|parse| may_vary(parse.text)),
         _ => false,
     })
 }

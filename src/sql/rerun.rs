@@ -8,6 +8,7 @@ use pg_query::protobuf::{
 };
 use pg_query::{Node, NodeEnum, protobuf};
 
+use super::scan::{Token, Tokens};
 use super::statement::{Statement, Tree};
 use super::tree;
 
@@ -59,6 +60,29 @@ pub fn may_draw(text: &[u8]) -> bool {
     };
     let short = text.len() <= SHORT && !has(b"from");
     has(b"returning") || short && DRAWING.iter().any(|name| has(name.as_bytes()))
+}
+
+/// Words of a query whose answer is another one each time.
+const VARYING: [&str; 8] = [
+    "random",
+    "clock_timestamp",
+    "timeofday",
+    "tablesample",
+    "now",
+    "current_timestamp",
+    "localtimestamp",
+    "current_time",
+];
+
+/// Whether a query may answer otherwise each time, by its words.
+#[must_use]
+pub fn may_vary(text: &[u8]) -> bool {
+    Tokens::new(text).any(|token| match token {
+        Token::Word(word) => VARYING
+            .iter()
+            .any(|known| word.eq_ignore_ascii_case(known.as_bytes())),
+        _ => false,
+    })
 }
 
 /// The text that does and answers the same as `text` did, which was answered with these rows, in text
@@ -414,6 +438,16 @@ mod tests {
             if !expected.is_empty() {
                 assert!(may_draw(text.as_bytes()), "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn chance_and_time_are_known_by_their_words() {
+        for text in ["SELECT a FROM t ORDER BY RANDOM()", "select now() from t"] {
+            assert!(may_vary(text.as_bytes()), "{text}");
+        }
+        for text in ["SELECT 'random' FROM t", "SELECT known FROM t -- now"] {
+            assert!(!may_vary(text.as_bytes()), "{text}");
         }
     }
 

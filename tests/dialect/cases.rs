@@ -15,7 +15,7 @@ const CASES: &[(&str, &str)] = &[
     ("EXPLAIN (ANALYZE) SELECT 1", "forward"),
     ("SELECT n.nspname FROM pg_catalog.pg_namespace n", "SELECT n.nspname FROM (SELECT * FROM pg_catalog.pg_namespace WHERE nspname <> 'sys') n"),
     ("SELECT * FROM pg_catalog.pg_namespace WHERE nspname = 'sys'", "forward"),
-    ("SELECT typname FROM pg_type", "SELECT typname FROM (SELECT * FROM pg_catalog.pg_type WHERE typnamespace <> ALL (ARRAY(SELECT s.oid FROM pg_catalog.pg_namespace s WHERE s.nspname = 'sys'))) pg_type"),
+    ("SELECT typname FROM pg_type", "SELECT typname FROM (SELECT * FROM pg_catalog.pg_type WHERE typnamespace <> ALL(ARRAY(SELECT s.oid FROM pg_catalog.pg_namespace s WHERE s.nspname = 'sys'))) pg_type"),
     ("SELECT tableoid, * FROM pg_catalog.pg_namespace", "forward"),
     ("SELECT n.tableoid, n.oid FROM pg_namespace n", "SELECT n.tableoid, n.oid FROM (SELECT tableoid, * FROM pg_catalog.pg_namespace WHERE nspname <> 'sys') n"),
     ("SELECT pg_catalog.pg_views.viewname FROM pg_catalog.pg_views", "SELECT pg_views.viewname FROM (SELECT * FROM pg_catalog.pg_views WHERE schemaname <> 'sys') pg_views"),

@@ -270,3 +270,25 @@ fn changes_of_the_schema_are_no_conflict_for_the_next_statement() {
     assert_eq!(proxy.metrics().sum("dsqlproxy_retries_total", &[]), 0.0);
     drop((client, others, cluster));
 }
+
+/// asyncpg moves the portals it has bound.
+#[test]
+fn portals_are_cursors() {
+    let (_cluster, proxy, mut client) = start();
+    client.run("begin");
+    let messages = [
+        parse("", "select id from t order by id", &[]),
+        bind_text("p1", "", &[]),
+        execute("p1", 1),
+        sync(),
+    ];
+    client.send(&messages.concat());
+    assert_eq!(show(&client.until_ready()), "1 T");
+    assert_eq!(show(&client.query("move forward 2 p1")), "MOVE 2 T");
+    assert_eq!(client.exchange(&[execute("p1", 1), sync()]), "DsZ");
+    assert_eq!(show(&client.query("fetch p1")), "5 FETCH 1 T");
+    assert_eq!(show(&client.query("fetch p2")), "34000 E");
+    client.run("rollback");
+    drop(client);
+    proxy.wait_base();
+}

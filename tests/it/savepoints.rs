@@ -764,3 +764,23 @@ fn a_savepoint_behind_a_begin_without_sync() {
     drop(client);
     proxy.wait_base();
 }
+
+/// What was read at random behind a savepoint is nobody's business when that is gone back to.
+#[test]
+fn reads_at_random_behind_a_savepoint() {
+    let (proxy, mut direct, name) = start();
+    let mut client = proxy.connect();
+    client.run("begin");
+    client.run(&format!("insert into {name} values (11, 1)"));
+    client.run("savepoint a");
+    client.run(&format!("select id from {name} order by random()"));
+    client.run(&format!("insert into {name} values (12, 1)"));
+    assert_eq!(tags(&client.run("rollback to a")), "CZ");
+    client.run(&format!("select clock_timestamp() from {name}"));
+    assert_eq!(client.sqlstate("select 1/0"), "22012");
+    assert_eq!(tags(&client.run("rollback to a")), "CZ");
+    client.run("commit");
+    assert_eq!(sum(&mut direct, &name), "1");
+    drop(client);
+    proxy.wait_base();
+}

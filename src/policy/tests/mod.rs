@@ -412,8 +412,8 @@ fn procedures_are_named() {
             assert_eq!(query, "SELECT a FROM t", "{sql}");
         }
         if let Procedure::Copy(copy) = &procedure {
-            assert_eq!(copy.first, "COPY t (a) FROM STDIN CSV HEADER", "{sql}");
-            assert_eq!(copy.next, "COPY t (a) FROM STDIN CSV", "{sql}");
+            assert!(copy.first.contains("HEADER"), "{}", copy.first);
+            assert!(!copy.next.contains("HEADER"), "{}", copy.next);
             assert_eq!((copy.csv, copy.header), (Some((b'"', b'"')), true));
         }
     }
