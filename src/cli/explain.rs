@@ -12,11 +12,12 @@ use crate::config::{self, Config};
 use crate::policy::tenancy::{self, Refusal};
 use crate::policy::{
     Action, DdlInTransaction, Decision, LargeDml, Level, Month, Rules, SessionFacts, Switches,
-    TransactionFacts, decide,
+    TableRebuild, TransactionFacts, decide,
 };
 use crate::server::{TenantView, rules_of, tenant_view};
 use crate::sql::Statement;
 use crate::sql::statement::ParseError;
+use crate::wire::reply::ClientError;
 
 /// A decision as it is printed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -97,6 +98,38 @@ impl Report {
             message: Some(message.to_owned()),
             hint: None,
             rules: Vec::new(),
+        }
+    }
+
+    /// Makes it a refusal.
+    pub(super) fn reject(&mut self, error: &ClientError) {
+        self.decision = "reject";
+        self.sql.clear();
+        self.sqlstate = Some(error.code.to_owned());
+        self.message = Some(error.message.clone());
+        self.hint = error.hint.clone();
+    }
+
+    /// Adds the report on another part of what the statement becomes.
+    pub(super) fn add(&mut self, other: Self) {
+        for rule in other.rules {
+            if !self.rules.contains(&rule) {
+                self.rules.push(rule);
+            }
+        }
+        match (self.decision, other.decision) {
+            ("reject", _) => {}
+            (_, "reject") => {
+                self.decision = other.decision;
+                self.sql.clear();
+                self.sqlstate = other.sqlstate;
+                self.message = other.message;
+                self.hint = other.hint;
+            }
+            _ => {
+                self.sql.extend(other.sql);
+                self.notices.extend(other.notices);
+            }
         }
     }
 
@@ -198,6 +231,11 @@ fn switches(database: &Database) -> Switches {
         large_dml: match database.large_dml {
             Some(config::LargeDml::Batch) => LargeDml::Batch,
             _ => LargeDml::Refuse,
+        },
+        table_rebuild: match database.table_rebuild {
+            Some(config::TableRebuild::Reject) => TableRebuild::Reject,
+            Some(config::TableRebuild::Rebuild) => TableRebuild::Rebuild,
+            _ => TableRebuild::Small,
         },
         ..Switches::default()
     }

@@ -317,6 +317,18 @@ pub enum LargeDml {
     Batch,
 }
 
+/// What becomes of changes of a table for which it has to be made anew.
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum TableRebuild {
+    /// They are refused.
+    Reject,
+    /// Tables of up to 3,000 rows are made anew.
+    Small,
+    /// All tables are.
+    Rebuild,
+}
+
 /// What becomes of SAVEPOINT, RELEASE and ROLLBACK TO.
 #[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -353,6 +365,9 @@ pub struct Database {
     /// `dsqlproxy.large_dml` of sessions that set none; default `refuse`.
     #[serde(default)]
     pub large_dml: Option<LargeDml>,
+    /// `dsqlproxy.table_rebuild` of sessions that set none; default `small`.
+    #[serde(default)]
+    pub table_rebuild: Option<TableRebuild>,
     /// Savepoints; default `emulate` on `dsql` clusters with `dialect: compat`, else `forward`.
     #[serde(default)]
     pub savepoints: Option<Savepoints>,

@@ -71,6 +71,18 @@ pub enum LargeDml {
     Batch,
 }
 
+/// What to do with changes of a table that Aurora DSQL has only for new tables.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum TableRebuild {
+    /// Refuse them.
+    Reject,
+    /// Make tables of few rows anew, refuse the others.
+    #[default]
+    Small,
+    /// Make the table anew, whatever its size.
+    Rebuild,
+}
+
 /// A session's switches (`dsqlproxy.…`), as its settings say at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Switches {
@@ -78,6 +90,8 @@ pub struct Switches {
     pub ddl_in_transaction: DdlInTransaction,
     /// `dsqlproxy.large_dml`.
     pub large_dml: LargeDml,
+    /// `dsqlproxy.table_rebuild`.
+    pub table_rebuild: TableRebuild,
     /// `dsqlproxy.index_wait`: an index is there when its statement has been answered.
     pub index_wait: bool,
     /// `dsqlproxy.savepoints` is `emulate`.
@@ -89,6 +103,7 @@ impl Default for Switches {
         Self {
             ddl_in_transaction: DdlInTransaction::Reject,
             large_dml: LargeDml::Refuse,
+            table_rebuild: TableRebuild::Small,
             index_wait: true,
             savepoints: true,
         }

@@ -7,9 +7,12 @@
 mod cache;
 pub mod dialect;
 pub mod facts;
+mod locks;
 pub mod lookup;
+mod rebuild;
 pub mod rules;
 pub mod settings;
+pub mod temporary;
 pub mod tenancy;
 mod transaction;
 
@@ -17,8 +20,11 @@ use std::sync::Arc;
 
 pub use cache::Cache;
 pub use facts::{
-    DdlInTransaction, LargeDml, Month, NotAMonth, SessionFacts, Switches, TransactionFacts,
+    DdlInTransaction, LargeDml, Month, NotAMonth, SessionFacts, Switches, TableRebuild,
+    TransactionFacts,
 };
+pub use locks::{AdvisoryLock, LockArgument, LockCall, LockWish, NotifyCall, TextArgument};
+pub use rebuild::{Rebuild, Reshape};
 pub use rules::{ActionKind, Rules, RulesError};
 pub use transaction::RULE as SPLIT;
 pub(crate) use transaction::warning as split_warning;
@@ -76,6 +82,10 @@ pub enum StepKind {
     /// Again and again, each in a transaction of its own, until it changes no row. `{key}` in its
     /// text stands for the primary key's columns, parted by commas, `{rows}` for the rows of a batch.
     Batch,
+    /// As one statement that changes nothing; its only value says whether the steps behind it are run.
+    Condition,
+    /// The table is made anew ([`Rebuild`]); its text is the client's.
+    Rebuild,
 }
 
 /// One step of a rewritten statement.
@@ -93,6 +103,8 @@ pub struct Step {
     pub undo: Option<String>,
     /// SQLSTATE for the client when its job fails: 23505, 23514, 23503 …
     pub failure: Option<SqlState>,
+    /// What is different about a table that is made anew.
+    pub rebuild: Option<Box<Rebuild>>,
 }
 
 impl Step {
@@ -104,6 +116,7 @@ impl Step {
             tolerate: Vec::new(),
             undo: None,
             failure: None,
+            rebuild: None,
         }
     }
 
@@ -117,6 +130,27 @@ impl Step {
     #[must_use]
     pub fn job(sql: String) -> Self {
         Self::new(StepKind::Job, sql)
+    }
+
+    /// The text of a batch for all rows at once, as a table without a primary key needs it.
+    #[must_use]
+    pub fn without_batches(&self) -> Option<String> {
+        let (change, rows) = self
+            .sql
+            .split_once(" WHERE ({key}) IN (SELECT {key} FROM ")?;
+        let (_, condition) = rows.split_once(" WHERE ")?;
+        let condition = condition.strip_suffix(" LIMIT {rows})")?;
+        Some(format!("{change} WHERE {condition}"))
+    }
+
+    /// A table is made anew, in place of this statement.
+    #[must_use]
+    pub fn rebuild(sql: String, rebuild: Rebuild) -> Self {
+        Self {
+            table: Some(rebuild.table.clone()),
+            rebuild: Some(Box::new(rebuild)),
+            ..Self::new(StepKind::Rebuild, sql)
+        }
     }
 
     /// A statement for part of the rows of a table.
@@ -150,6 +184,17 @@ pub enum Answer {
 /// Statements about the session, which the session carries out itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionCommand {
+    /// LISTEN.
+    Listen(String),
+    /// UNLISTEN; `None` is all.
+    Unlisten(Option<String>),
+    /// NOTIFY.
+    Notify {
+        /// The channel.
+        channel: String,
+        /// The payload.
+        payload: String,
+    },
     /// DISCARD.
     Discard,
     /// PREPARE.
@@ -211,21 +256,12 @@ pub enum Procedure {
         /// Not WITH NO DATA.
         with_data: bool,
     },
-    /// ADD PRIMARY KEY: an empty table is made anew with the key.
-    AddPrimaryKey {
-        /// The table.
-        table: TableName,
-        /// The constraint's name.
-        constraint: String,
-        /// Its columns.
-        columns: Vec<String>,
-    },
     /// UPDATE, DELETE or INSERT … SELECT in batches, in the order of a primary key.
     Batch(Batch),
     /// COPY FROM STDIN in batches, as soon as there is more than one.
     Copy(CopyIn),
     /// Advisory lock functions.
-    AdvisoryLock,
+    AdvisoryLock(AdvisoryLock),
     /// LOCK TABLE in a mode that excludes others.
     LockTable {
         /// The tables.
@@ -235,6 +271,8 @@ pub enum Procedure {
         /// NOWAIT.
         nowait: bool,
     },
+    /// pg_notify().
+    Notify(NotifyCall),
     /// CREATE TEMP TABLE.
     TemporaryTable,
 }
@@ -283,17 +321,15 @@ impl Procedure {
     #[must_use]
     pub fn has_own_transactions(&self) -> bool {
         match self {
-            Self::Truncate { .. }
-            | Self::CreateTableAs { .. }
-            | Self::AddPrimaryKey { .. }
-            | Self::Batch(_) => true,
+            Self::Truncate { .. } | Self::CreateTableAs { .. } | Self::Batch(_) => true,
             // Only when it turns out to be long.
             Self::Copy(_)
             | Self::Savepoint(_)
             | Self::Release(_)
             | Self::RollbackTo(_)
-            | Self::AdvisoryLock
+            | Self::AdvisoryLock(_)
             | Self::LockTable { .. }
+            | Self::Notify(_)
             | Self::TemporaryTable => false,
         }
     }
@@ -305,11 +341,11 @@ impl Procedure {
             Self::Savepoint(_) | Self::Release(_) | Self::RollbackTo(_) => "savepoint",
             Self::Truncate { .. } => "truncate",
             Self::CreateTableAs { .. } => "create_table_as",
-            Self::AddPrimaryKey { .. } => "add_primary_key",
             Self::Batch(_) => "batch",
             Self::Copy(_) => "copy",
-            Self::AdvisoryLock => "advisory_lock",
+            Self::AdvisoryLock(_) => "advisory_lock",
             Self::LockTable { .. } => "lock_table",
+            Self::Notify(_) => "notify",
             Self::TemporaryTable => "temporary_table",
         }
     }

@@ -77,6 +77,8 @@ pub const SAVEPOINTS: &str = "dsqlproxy.savepoints";
 pub const DDL_IN_TRANSACTION: &str = "dsqlproxy.ddl_in_transaction";
 /// What becomes of statements that change more rows than a transaction may.
 pub const LARGE_DML: &str = "dsqlproxy.large_dml";
+/// What becomes of changes of a table for which it has to be made anew.
+pub const TABLE_REBUILD: &str = "dsqlproxy.table_rebuild";
 /// Whether CREATE INDEX waits until the index is there.
 pub const INDEX_WAIT: &str = "dsqlproxy.index_wait";
 
@@ -123,7 +125,7 @@ const ONLY: [&str; 4] = [
     "transform_null_equals",
 ];
 
-fn own() -> [Setting; 9] {
+fn own() -> [Setting; 10] {
     let setting = |name: &'static str, default, kind| Setting {
         name: Cow::Borrowed(name),
         default: Some(default),
@@ -139,6 +141,7 @@ fn own() -> [Setting; 9] {
         setting(SAVEPOINTS, "emulate", Kind::Words("emulate,reject")),
         setting(DDL_IN_TRANSACTION, "reject", Kind::Words("reject,split")),
         setting(LARGE_DML, "refuse", Kind::Words("refuse,batch")),
+        setting(TABLE_REBUILD, "small", Kind::Words("reject,small,rebuild")),
         setting(INDEX_WAIT, "on", Kind::Switch),
     ]
 }

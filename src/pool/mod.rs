@@ -5,6 +5,7 @@
 //! to the worker whose client waits longest. `free + connecting + idle + leased` over all workers,
 //! plus slots in transit, is the limit at every moment ([`Census`]).
 
+mod ask;
 mod bucket;
 mod lease;
 mod scrub;
@@ -13,6 +14,7 @@ mod slots;
 mod upkeep;
 mod waiters;
 
+pub use ask::{AskError, Asked};
 pub use lease::Lease;
 pub use shared::{Census, PoolShared, Transfer};
 pub use slots::Pool;

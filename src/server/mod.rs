@@ -1,6 +1,7 @@
 //! Accepting clients, dealing them to workers, ending in good order.
 
 mod cancels;
+mod console;
 mod isolation;
 mod listener;
 mod operations;

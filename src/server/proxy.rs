@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use dashmap::DashMap;
 use thiserror::Error;
 use tokio::runtime;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -18,18 +19,19 @@ use tokio::task::LocalSet;
 use crate::auth::{Gate, GateError};
 use crate::config::{
     ClusterKind, Config, Database, DdlInTransaction, Dialect, LargeDml, PoolMode, Retry,
-    RuleAction, Savepoints,
+    RuleAction, Savepoints, TableRebuild,
 };
 use crate::policy::settings::{self, Scope};
 use crate::policy::{ActionKind, Month, NotAMonth, Rules, RulesError, rules};
 use crate::pool::{Pool, PoolShared};
 use crate::retry::{ClusterBudget, Limits};
-use crate::session::{Isolation, KeptEnv, Quota, Ruling};
+use crate::session::{Hub, Isolation, KeptEnv, Quota, Ruling};
 use crate::telemetry::conflicts::ConflictLog;
 use crate::telemetry::tally::WorkerTally;
 use crate::upstream::{Target, TargetError};
 
 use super::cancels::CancelKeys;
+use super::console::Client;
 use super::isolation::{self, Policies, TenancyError, policies_of};
 use super::listener;
 use super::operations::Operations;
@@ -114,9 +116,16 @@ pub(super) struct Shared {
     started: Instant,
     reloads: AtomicU64,
     ruling: Arc<Ruling>,
+    hub: Arc<Hub>,
+    /// Who is logged in, by virtual process id.
+    clients: DashMap<u32, Client>,
 }
 
 impl Shared {
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
     pub fn pool_list(&self) -> &[Arc<PoolShared>] {
         &self.pools
     }
@@ -170,6 +179,34 @@ impl Shared {
 
     pub fn database(&self, name: &str) -> Option<&Entry> {
         self.databases.get(name)
+    }
+
+    /// A client has a session.
+    pub fn welcome(&self, pid: u32, client: Client) {
+        self.clients.insert(pid, client);
+    }
+
+    /// Its session ended.
+    pub fn farewell(&self, pid: u32) {
+        self.clients.remove(&pid);
+    }
+
+    /// Who is logged in, in no order.
+    pub fn clients(&self) -> Vec<(u32, Client)> {
+        let each = self.clients.iter();
+        each.map(|client| (*client.key(), client.value().clone()))
+            .collect()
+    }
+
+    /// Database entries by name.
+    pub fn entries(&self) -> Vec<(&str, &Entry)> {
+        let mut entries: Vec<(&str, &Entry)> = self
+            .databases
+            .iter()
+            .map(|(name, entry)| (name.as_str(), entry))
+            .collect();
+        entries.sort_by_key(|(name, _)| *name);
+        entries
     }
 
     /// The tenant policies of database entries, each with its pool.
@@ -283,6 +320,7 @@ impl Proxy {
         let (pools, databases) = make_pools(config, &workers, &policies_of(config)?)?;
         let (rules, as_of) = rules_of(config)?;
         let shared = Arc::new(Shared {
+            hub: Arc::default(),
             gate: Gate::new(config)?,
             pools,
             databases,
@@ -299,6 +337,7 @@ impl Proxy {
             started: Instant::now(),
             reloads: AtomicU64::new(0),
             ruling: Arc::new(Ruling::new(rules, as_of)),
+            clients: DashMap::new(),
         });
         let mut threads = Vec::new();
         for (index, inbox) in inboxes.into_iter().enumerate() {
@@ -486,9 +525,15 @@ fn kept_of(database: &Database, kind: ClusterKind) -> KeptEnv {
         LargeDml::Refuse => "refuse",
         LargeDml::Batch => "batch",
     });
+    let rebuild = database.table_rebuild.map(|rebuild| match rebuild {
+        TableRebuild::Reject => "reject",
+        TableRebuild::Small => "small",
+        TableRebuild::Rebuild => "rebuild",
+    });
     let switches = [
         (settings::DDL_IN_TRANSACTION, ddl),
         (settings::LARGE_DML, large),
+        (settings::TABLE_REBUILD, rebuild),
     ];
     let switches = switches
         .into_iter()

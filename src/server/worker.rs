@@ -15,14 +15,15 @@ use crate::auth::{self, Arrival, Binding, Identity};
 use crate::net::{Peer, Socket, Stream};
 use crate::pool::{Pool, Transfer};
 use crate::session::{
-    Admissions, Alarm, Control, Guard, Insight, PolicyEnv, Profiles, Registry, RetryEnv, Session,
-    SessionEnv, Verdicts,
+    Admissions, Alarm, Control, Guard, Insight, Locks, PolicyEnv, Profiles, Registry, RetryEnv,
+    Session, SessionEnv, Verdicts,
 };
 use crate::telemetry::tally::WorkerTally;
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
 
 use super::cancels::Address;
+use super::console::Client;
 use super::proxy::{Entry, Shared};
 
 /// Time between two looks at the clock.
@@ -69,6 +70,8 @@ struct Worker {
     draining: Cell<bool>,
     alarm: Rc<Alarm>,
     verdicts: Rc<Verdicts>,
+    /// Advisory locks, of each pool's database.
+    locks: Vec<Rc<Locks>>,
 }
 
 /// A session as the worker watches it.
@@ -89,7 +92,12 @@ pub(super) async fn run(
 ) {
     let pools = shared.pools(index, &tally);
     let verdicts = Rc::new(Verdicts::new(Arc::clone(shared.ruling())));
+    let locks = pools
+        .iter()
+        .map(|pool| Rc::new(Locks::new(Rc::clone(pool))));
+    let locks = locks.collect();
     let worker = Rc::new(Worker {
+        locks,
         index,
         shared,
         tally,
@@ -297,12 +305,7 @@ impl Worker {
 
     async fn converse(self: &Rc<Self>, stream: Stream, identity: Identity) {
         let Some(entry) = self.shared.database(identity.database()) else {
-            let error = ClientError::fatal(
-                sqlstate::FEATURE_NOT_SUPPORTED,
-                "the console database is not part of this version",
-            )
-            .hint("Use the admin HTTP endpoint.");
-            refuse(stream, &error).await;
+            super::console::converse(stream, &identity, &self.shared).await;
             return;
         };
         let guard = match self.guard(&identity, entry).await {
@@ -325,6 +328,8 @@ impl Worker {
             kept: entry.kept.clone(),
             alarm: Rc::clone(&self.alarm),
             policy: self.policy(entry),
+            locks: Rc::clone(&self.locks[entry.pool]),
+            hub: Arc::clone(self.shared.hub()),
             guard,
             isolation: entry.isolation.clone(),
         };
@@ -346,8 +351,16 @@ impl Worker {
         };
         let key = self.shared.cancels().register(address, identity.minor());
         let pid = key.0;
+        let client = Client {
+            user: identity.user().to_owned(),
+            database: identity.database().to_owned(),
+            worker: self.index,
+            since: Instant::now(),
+        };
+        self.shared.welcome(pid, client);
         Session::new(stream, identity, key, control, env).await;
         self.shared.cancels().forget(pid);
+        self.shared.farewell(pid);
         self.sessions.borrow_mut().remove(&session);
     }
 

@@ -20,6 +20,7 @@ use crate::wire::sqlstate;
 
 use super::kept;
 use super::names::Prepared;
+use super::notify;
 use super::run::Session;
 use super::script::{FAILING, NOTHING, Reply, Rows, TEXT, Told};
 use super::verdict::{Part, Verdict};
@@ -34,6 +35,9 @@ pub(super) enum Act {
     Set(Vec<Change>),
     ResetAll,
     DiscardAll,
+    DiscardTemporary,
+    /// LISTEN, UNLISTEN, NOTIFY.
+    Tell(notify::Change),
     /// DEALLOCATE; `None` is all.
     Deallocate(Option<String>),
     /// PREPARE: the name, the query, types of parameters as in a Parse message.
@@ -185,6 +189,7 @@ impl Session {
                 .map(|name| (name.to_owned(), TEXT))
                 .to_vec(),
             rows: rows.collect(),
+            unlocks: false,
         };
         let sent = rows.query();
         let told = Told::quietly(Reply::Rows(rows, "SHOW".to_owned()));
@@ -289,7 +294,27 @@ impl Session {
                     DiscardMode::DiscardAll => done(Act::DiscardAll, "DISCARD ALL"),
                     DiscardMode::DiscardPlans => done(Act::Nothing, "DISCARD PLANS"),
                     DiscardMode::DiscardSequences => done(Act::Nothing, "DISCARD SEQUENCES"),
-                    _ => done(Act::Nothing, "DISCARD TEMP"),
+                    _ => done(Act::DiscardTemporary, "DISCARD TEMP"),
+                }
+            }
+            // Channels are those of all tenants.
+            (SessionCommand::Listen(_) | SessionCommand::Notify { .. }, _) if self.is_guarded() => {
+                refused(not_yet(
+                    "notifications are not available to tenants",
+                    "Use a queue beside the database, or poll a table.",
+                ))
+            }
+            (SessionCommand::Listen(channel), _) => {
+                done(Act::Tell(notify::Change::Listen(channel.clone())), "LISTEN")
+            }
+            (SessionCommand::Unlisten(channel), _) => done(
+                Act::Tell(notify::Change::Unlisten(channel.clone())),
+                "UNLISTEN",
+            ),
+            (SessionCommand::Notify { channel, payload }, _) => {
+                match notify::notification(channel, payload) {
+                    Ok(change) => done(Act::Tell(change), "NOTIFY"),
+                    Err(error) => refused(error),
                 }
             }
             (SessionCommand::Deallocate(name), _) => {
@@ -448,8 +473,13 @@ impl Session {
                 let change = self.names.clear();
                 self.names.keep(&change);
                 self.cursors.clear();
+                self.advisory.free_of_session();
+                self.temporary.drop_all();
+                self.listening.leave_all();
                 self.reset_all(out);
             }
+            Act::Tell(change) => self.tell(change.clone()),
+            Act::DiscardTemporary => self.temporary.drop_all(),
             Act::Deallocate(None) => {
                 let change = self.names.clear();
                 self.names.keep(&change);

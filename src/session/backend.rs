@@ -241,6 +241,7 @@ impl Session {
             b'Z' => self.ready(body),
             b'E' => self.error(header, body),
             b'S' => self.parameter(body),
+            b'N' if !self.wants_of_server(body) => Ok(Step::Hide),
             b'N' => Ok(self.notice(body)),
             b'A' => Ok(if self.pin.is_some() && !self.is_guarded() {
                 Step::Pass
@@ -713,6 +714,10 @@ impl Session {
         self.copying_in = false;
         self.copy_open = false;
         let renamed = self.rename(header, body);
+        let told = self
+            .temporary
+            .in_clients_words(renamed.as_deref().unwrap_or(body));
+        let renamed = told.or(renamed);
         let placed = self.place(header, renamed.as_deref().unwrap_or(body));
         let renamed = placed.or(renamed);
         let told = renamed.as_deref().unwrap_or(body);

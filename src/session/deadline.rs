@@ -85,7 +85,7 @@ impl Deadlines {
 }
 
 impl Session {
-    fn timeout(&self, name: &str) -> Option<Duration> {
+    pub(super) fn timeout(&self, name: &str) -> Option<Duration> {
         self.settings.kept(name).and_then(settings::read_duration)
     }
 

@@ -16,6 +16,7 @@ use crate::wire::frontend::{self, LayoutError};
 use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
+use super::advisory::lost_lock;
 use super::conflict::sent;
 use super::cursor::is_about_cursors;
 use super::deallocate::translate;
@@ -68,6 +69,9 @@ impl Session {
         if self.cin.unread().is_empty() || self.terminating {
             return Ok(false);
         }
+        if self.advisory.has_lost() {
+            return Err(self.end_with(lost_lock()));
+        }
         let mut input = std::mem::take(&mut self.cin);
         let outcome = self.take_from(&mut input);
         self.cin = input;
@@ -112,7 +116,20 @@ impl Session {
             // The frame is lent out while the session changes; the buffer itself is not.
             let skipped = self.discarding || self.owed.is_skipping() && header.tag != b'S';
             let told_once = self.told_once.len();
-            let taken = self.take_frame(header, &input.unread()[..end])?;
+            let frame = &input.unread()[..end];
+            let real = matches!(header.tag, b'Q' | b'P')
+                .then(|| self.with_real_names(header.tag, frame))
+                .flatten();
+            let taken = match real {
+                Some(real) => self.take_frame(
+                    frame::Header {
+                        total: real.len(),
+                        ..header
+                    },
+                    &real,
+                )?,
+                None => self.take_frame(header, frame)?,
+            };
             match taken {
                 Taken::All => {
                     self.keep_frame(header.tag, &input.unread()[..header.total], 0, skipped);
@@ -1048,7 +1065,13 @@ impl Session {
         let id = next_statement_id();
         let own = self.text_instead(parse.text, &class, verdict.as_deref());
         let class = match &own {
-            Some(own) => class_of(own, &class),
+            // A lock that the session takes itself leaves nothing on a connection.
+            Some(own) => Class {
+                effects: class_of(own, &class)
+                    .effects
+                    .filter(|_| !verdict.as_ref().is_some_and(|verdict| verdict.locks())),
+                ..class_of(own, &class)
+            },
             None => class,
         };
         let text = own.as_deref().unwrap_or(parse.text);
@@ -1380,7 +1403,8 @@ impl Session {
         let resolved = self.resolve(head.statement);
         let portal = self.note_portal(head.portal, resolved.prepared.as_ref());
         if portal.is_some() && bytes.len() == total {
-            self.keep_values(frontend::bind_parameters(&body[head.length..])?);
+            let rest = &body[head.length..];
+            self.keep_values(frontend::bind_parameters(rest)?, rest);
         }
         let opts_out = resolved
             .prepared
@@ -1424,15 +1448,18 @@ impl Session {
     }
 
     /// The values of the portal that was bound last, should its statement be run in several.
-    fn keep_values(&mut self, values: &[u8]) {
+    /// `bind`: all behind the names of its Bind.
+    fn keep_values(&mut self, values: &[u8], bind: &[u8]) {
         if let Some(portal) = self.portals.last_mut()
             && let Some(prepared) = &portal.prepared
             && let Some(verdict) = &prepared.verdict
-            && verdict
-                .alone()
-                .is_some_and(|part| part.is_procedure() || part.needs_values())
+            && let Some(part) = verdict.alone()
+            && (part.is_procedure() || part.needs_values())
         {
-            portal.values = Some(values.into());
+            portal.values = Some(match part.is_aside() {
+                true => bind.into(),
+                false => values.into(),
+            });
         }
     }
 

@@ -85,6 +85,16 @@ pub enum Standing {
 }
 
 impl Standing {
+    /// In a word.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Open { .. } => "served",
+            Self::Unverified { .. } => "not verified yet",
+            Self::Closed { .. } => "closed",
+        }
+    }
+
     /// The policy.
     #[must_use]
     pub fn policy(&self) -> &Arc<Policy> {

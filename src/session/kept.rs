@@ -10,8 +10,9 @@ use std::time::Duration;
 use crate::config::Savepoints;
 use crate::policy::settings::{
     self, DDL_IN_TRANSACTION, INDEX_WAIT, LARGE_DML, RETRY, Refused, SAVEPOINTS, Scope, Setting,
+    TABLE_REBUILD,
 };
-use crate::policy::{DdlInTransaction, LargeDml, Switches};
+use crate::policy::{DdlInTransaction, LargeDml, Switches, TableRebuild};
 use crate::sql::scan::{Token, Tokens, identifier};
 use crate::upstream::{Settings, SharedSettings};
 use crate::wire::frontend;
@@ -184,6 +185,11 @@ impl Session {
             large_dml: match !whole && is(LARGE_DML, "batch") {
                 true => LargeDml::Batch,
                 false => LargeDml::Refuse,
+            },
+            table_rebuild: match self.settings.kept(TABLE_REBUILD) {
+                Some("reject") => TableRebuild::Reject,
+                Some("rebuild") => TableRebuild::Rebuild,
+                _ => TableRebuild::Small,
             },
             index_wait: !is(INDEX_WAIT, "off"),
             savepoints: !is(SAVEPOINTS, "reject") && self.env.savepoints != Savepoints::Reject,

@@ -5,6 +5,7 @@
 //! the answers (`backend`).
 
 mod abandon;
+mod advisory;
 mod answer;
 mod backend;
 mod conflict;
@@ -19,6 +20,7 @@ mod isolation;
 mod kept;
 mod limbo;
 mod names;
+mod notify;
 mod procedure;
 mod recent;
 mod rerun;
@@ -28,11 +30,13 @@ mod savepoint;
 mod script;
 mod spool;
 mod state;
+mod temporary;
 mod tentative;
 mod value;
 mod verdict;
 mod welcome;
 
+pub use advisory::Locks;
 pub use conflict::RetryEnv;
 pub use control::Control;
 pub use deadline::Alarm;
@@ -40,6 +44,7 @@ pub use insight::Insight;
 pub use isolation::{Admissions, Guard, Isolation, Standing};
 pub use kept::KeptEnv;
 pub use names::{Quota, Registry};
+pub use notify::Hub;
 pub use run::{Session, SessionEnv};
 pub use verdict::{PolicyEnv, Ruling, Verdict, Verdicts};
 pub use welcome::Profiles;

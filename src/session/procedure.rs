@@ -4,9 +4,11 @@
 //! wait meanwhile. The client gets one answer: a tag, or an error that tells what has been done. What
 //! is asked and what answers mean is in [`task`]; here is how it is sent, stopped and ended.
 
+mod aside;
 mod catalog;
 mod copy;
 mod feed;
+mod rebuild;
 mod task;
 mod words;
 
@@ -14,23 +16,30 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use rand::Rng;
 use tokio::time::Sleep;
 
-use crate::policy::{Action, Decision, Placement, Procedure, TransactionFacts};
+use crate::policy::{
+    Action, Decision, Level, LockWish, Notice, Placement, Procedure, TransactionFacts,
+};
 use crate::sql::Effect;
 use crate::upstream::Expect;
-use crate::wire::backend::{TransactionStatus, command_tag, error_fields};
+use crate::wire::backend::{TransactionStatus, command_tag, error_fields, row_values};
 use crate::wire::frame::{HEADER, Header};
 use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError, Severity};
 use crate::wire::sqlstate;
 
+pub(super) use self::catalog::{columns, quoted, storable};
+
+use self::aside::Aside;
+use self::rebuild::Guarded;
 use self::task::{Answer, Failure, Manner, Next, Request, Tag, Task, Work};
 use super::abandon::Loss;
+use super::advisory::{Given, Part as KeyPart, Waiting, Wish};
 use super::frontend::Taken;
 use super::limbo::{Limbo, aborted};
 use super::names::Prepared;
@@ -45,6 +54,12 @@ const LONG_PAUSE: Duration = Duration::from_millis(100);
 
 /// Longest pause before the first repetition of a step; doubled for each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// The rules by which tables are made anew.
+const REBUILD: &str = "table_rebuild";
+
+/// Repetitions of what has to be done, at least.
+const STUBBORN: u32 = 8;
 
 /// Requests that only look are sent on another connection so often when theirs is lost.
 const LOOKS: u32 = 3;
@@ -73,13 +88,16 @@ struct Parameters {
 }
 
 /// A procedure under way.
-#[derive(Debug)]
 pub(super) struct Running {
     /// What is left to do; the first is under way.
     tasks: VecDeque<Task>,
     tag: Tag,
     reply: Reply,
     parameters: Option<Parameters>,
+    /// A lock that is waited for.
+    guard: Option<Waiting<Result<Vec<Given>, ClientError>>>,
+    /// What is done when the rest is done.
+    aside: Option<Aside>,
     /// What begins a transaction block behind it, if the client is in one.
     block: Option<Vec<u8>>,
     /// It is part of the client's transaction so far.
@@ -97,6 +115,10 @@ pub(super) struct Running {
     losses: u32,
     /// What has been done and stays.
     deeds: Vec<String>,
+    /// What takes back what has been done, in order.
+    undos: Vec<String>,
+    /// Nothing is taken back any more: it is gone on with, whoever wants it to end.
+    settled: bool,
     /// Rows changed.
     changed: u64,
     /// Tag of the last statement.
@@ -104,6 +126,16 @@ pub(super) struct Running {
     /// When the client was last told something.
     told: Instant,
     began: Instant,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running")
+            .field("tasks", &self.tasks)
+            .field("aside", &self.aside)
+            .field("failure", &self.failure)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A request that was sent.
@@ -126,6 +158,8 @@ impl Running {
             tag: work.tag,
             reply,
             parameters,
+            guard: None,
+            aside: None,
             block: None,
             within: false,
             asked: None,
@@ -135,6 +169,8 @@ impl Running {
             attempts: 0,
             losses: 0,
             deeds: Vec::new(),
+            undos: Vec::new(),
+            settled: false,
             changed: 0,
             last: String::new(),
             told: now,
@@ -161,10 +197,12 @@ impl Running {
         self.deeds = self.all_deeds();
         self.failure = Some(failure);
         self.tasks.clear();
+        let undos = std::mem::take(&mut self.undos).into_iter().rev();
         self.tasks.extend(undo.map(|sql| Task::Statement {
             step: crate::policy::Step::statement(sql),
             bound: false,
         }));
+        self.tasks.extend(undos.map(Guarded::undoing));
         self.pause = None;
         self.attempts = 0;
     }
@@ -185,7 +223,11 @@ pub(super) fn refusal(decision: &Decision) -> Option<ClientError> {
             Procedure::Batch(_)
             | Procedure::Copy(_)
             | Procedure::Truncate { .. }
-            | Procedure::CreateTableAs { .. },
+            | Procedure::CreateTableAs { .. }
+            | Procedure::AdvisoryLock(_)
+            | Procedure::Notify(_)
+            | Procedure::TemporaryTable
+            | Procedure::LockTable { .. },
         ) => true,
         _ => decision.placement == Placement::AfterCommit,
     };
@@ -223,6 +265,9 @@ impl Session {
             reply::put_ready(self.answers(), TransactionStatus::Failed);
             return Taken::All;
         }
+        if let Some(taken) = self.take_aside(part, Reply::Query, &[]) {
+            return taken;
+        }
         self.begin_part(text, part, Reply::Query, None)
     }
 
@@ -245,6 +290,10 @@ impl Session {
         if values.is_none() {
             self.refuse_parse(words::long_parameters());
             return Taken::All;
+        }
+        let bind = values.map_or(&[][..], |values| values);
+        if let Some(taken) = self.take_aside(part, Reply::Execute, bind) {
+            return taken;
         }
         let parameters = values.map(|values| Parameters {
             types: prepared.types.as_ref().into(),
@@ -359,7 +408,23 @@ impl Session {
             Some(_) => return Ok(false),
             None => {}
         }
-        if running.stop.is_some() && running.failure.is_none() {
+        if let Some(guard) = &mut running.guard
+            && running.stop.is_none()
+        {
+            let Poll::Ready(outcome) = guard.as_mut().poll(cx) else {
+                self.release_if_settled();
+                return Ok(false);
+            };
+            running.guard = None;
+            if let Err(error) = outcome {
+                self.fail_procedure(Failure::Own(error), None);
+            }
+            return Ok(true);
+        }
+        if running.tasks.is_empty() && running.aside.is_some() {
+            return Ok(self.run_aside(cx));
+        }
+        if running.stop.is_some() && running.failure.is_none() && !running.settled {
             self.obey_stop();
             return Ok(true);
         }
@@ -501,7 +566,7 @@ impl Session {
                     && whole
                     && asked.answer.rows.len() < ROWS
                 {
-                    asked.answer.rows.push(values(body));
+                    asked.answer.rows.push(row_values(body));
                 }
             }
             b'G' => return self.open_copy().map(Some),
@@ -532,7 +597,7 @@ impl Session {
                 }
             }
             // What the server says about the client's objects: "already exists, skipping".
-            b'N' => return Ok(Some(true)),
+            b'N' => return Ok(Some(self.wants_of_server(body))),
             b'T' if expect == Some(Expect::Query) => {}
             b'T' => {
                 if let Some(asked) = self.asked_step().filter(|_| whole) {
@@ -614,11 +679,25 @@ impl Session {
                     true => running.deeds.retain(|deed| !task.undoes(deed)),
                     false => running.deeds.extend(task.deed(true)),
                 }
+                if let Task::Guarded(guarded) = task {
+                    running.undos.extend(guarded.undo.take());
+                    if guarded.settles {
+                        running.undos.clear();
+                        running.settled = true;
+                    }
+                }
                 running.changed += task.changed(&tag);
                 if !matches!(task, Task::Sync | Task::Commit) {
                     running.last = tag;
                 }
                 running.tasks.pop_front();
+            }
+            Next::Finish => running.tasks.clear(),
+            Next::Guard(name) => {
+                if let Task::Rebuild(rebuilding) = task {
+                    rebuilding.lock();
+                }
+                self.guard_rebuild(name);
             }
             Next::Skip(tag, notice) => {
                 running.tag = Tag::Fixed(tag.to_owned());
@@ -631,6 +710,13 @@ impl Session {
                 for task in tasks.into_iter().rev() {
                     running.tasks.push_front(task);
                 }
+            }
+            Next::Tell(tasks, notice) => {
+                running.tasks.pop_front();
+                for task in tasks.into_iter().rev() {
+                    running.tasks.push_front(task);
+                }
+                self.tell_notice(notice);
             }
             Next::Fail(failure, _) if undoing => {
                 let left = String::from_utf8_lossy(failure.code()).into_owned();
@@ -651,9 +737,17 @@ impl Session {
 
     /// Repetitions that a step gets from the session, behind those that it got as a transaction.
     fn repeats(&self) -> u32 {
-        let undoing = self.procedure.as_ref().is_some_and(|r| r.failure.is_some());
+        let undoing = self
+            .procedure
+            .as_ref()
+            .is_some_and(|r| r.failure.is_some() || r.settled);
         match self.retry_on || undoing {
-            true => self.env.retry.limits.attempts.max(u32::from(undoing)),
+            true => self
+                .env
+                .retry
+                .limits
+                .attempts
+                .max(if undoing { STUBBORN } else { 0 }),
             false => 0,
         }
     }
@@ -665,6 +759,38 @@ impl Session {
         if pause >= LONG_PAUSE {
             self.release_if_settled();
         }
+    }
+
+    /// Waits until nobody else makes a table of this name anew; until the end of the transaction, or
+    /// of the statement.
+    fn guard_rebuild(&mut self, name: String) {
+        let wish = Wish {
+            wish: LockWish::Lock,
+            shared: false,
+            transaction: true,
+            key: Some(vec![KeyPart::Name(format!("rebuild {name}"))]),
+            database: self.identity.database().to_owned(),
+            timeout: self.timeout("lock_timeout"),
+            open: true,
+        };
+        let waiting = self.advisory.carry_out(vec![wish]);
+        if let Some(running) = &mut self.procedure {
+            running.guard = Some(waiting);
+        }
+    }
+
+    fn tell_notice(&mut self, message: String) {
+        let notice = Notice {
+            level: Level::Notice,
+            code: "00000",
+            message,
+            hint: None,
+            once: false,
+            rule: REBUILD.into(),
+        };
+        let mut notices = self.notices(&[notice]);
+        self.take_passing_of_lease();
+        self.cout.tail().append(&mut notices);
     }
 
     fn tell_progress(&mut self) {
@@ -783,6 +909,9 @@ impl Session {
         let Some(running) = &mut self.procedure else {
             return Ok(());
         };
+        if running.aside.is_some() {
+            return Err(End::Refuse(fatal(loss.told.clone())));
+        }
         let asked = running.asked.take();
         let open = running
             .tasks
@@ -815,6 +944,15 @@ impl Session {
                 ClientError::error(loss.code, "the upstream connection was lost")
             }
         };
+        if !running.undos.is_empty()
+            && running.failure.is_none()
+            && !loss.ends
+            && self.pin.is_none()
+        {
+            // Nothing of it is to stay.
+            running.fail(Failure::Own(error), None);
+            return Ok(());
+        }
         // All is told already when it is in doubt.
         if doubtful {
             running.deeds.clear();
@@ -956,40 +1094,4 @@ fn step(changes: bool) -> Option<Note> {
         writes: changes,
         ..Note::default()
     })
-}
-
-/// Values of a DataRow in text format.
-fn values(body: &[u8]) -> Vec<Option<String>> {
-    let mut values = Vec::new();
-    let mut rest = body.get(2..).unwrap_or_default();
-    while let Some((length, behind)) = rest.split_first_chunk::<4>() {
-        let length = i32::from_be_bytes(*length);
-        let Ok(length) = usize::try_from(length) else {
-            values.push(None);
-            rest = behind;
-            continue;
-        };
-        let Some((value, behind)) = behind.split_at_checked(length) else {
-            break;
-        };
-        values.push(Some(String::from_utf8_lossy(value).into_owned()));
-        rest = behind;
-    }
-    values
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_are_read() {
-        let row = b"\0\x03\0\0\0\x02ab\xff\xff\xff\xff\0\0\0\0";
-        assert_eq!(
-            values(row),
-            [Some("ab".to_owned()), None, Some(String::new())]
-        );
-        assert_eq!(values(b"\0\x01\0\0\0\x09ab"), []);
-        assert_eq!(values(b""), []);
-    }
 }

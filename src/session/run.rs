@@ -24,6 +24,7 @@ use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
 use super::abandon::Loss;
+use super::advisory;
 use super::conflict::RetryEnv;
 use super::control::Control;
 use super::cursor::Cursor;
@@ -32,12 +33,14 @@ use super::isolation::{Guard, Isolation};
 use super::kept::KeptEnv;
 use super::limbo::Limbo;
 use super::names::{NameChange, Names, Prepared, Quota, Registry, Scope};
+use super::notify::{Hub, Listening};
 use super::procedure::Running;
 use super::recent::Recent;
 use super::reset::Inserted;
 use super::savepoint::Savepoints;
 use super::script::{Places, ToldOf};
 use super::state::SettingsState;
+use super::temporary::Temporary;
 use super::tentative::Tentative;
 use super::verdict::{PolicyEnv, Verdict};
 use super::welcome::Profiles;
@@ -78,6 +81,10 @@ pub struct SessionEnv {
     pub alarm: Rc<Alarm>,
     /// Deciding about statements; `None` lets all pass.
     pub policy: Option<PolicyEnv>,
+    /// Advisory locks of the worker's sessions.
+    pub locks: Rc<advisory::Locks>,
+    /// Who listens to notifications.
+    pub hub: Arc<Hub>,
     /// What binds the session to its tenant; `None` in sessions that see all.
     pub guard: Option<Guard>,
     /// The tenant policy of its database entry, whoever the user is.
@@ -389,6 +396,12 @@ pub struct Session {
     pub(super) deadlines: Deadlines,
     /// A statement of several transactions is under way.
     pub(super) procedure: Option<Box<Running>>,
+    /// Its advisory locks.
+    pub(super) advisory: advisory::Own,
+    /// Notifications.
+    pub(super) listening: Listening,
+    /// Its temporary tables.
+    pub(super) temporary: Temporary,
     /// What is left of the text of the Query at hand.
     pub(super) more: Option<Vec<u8>>,
     /// The client gets this error for the conflict that is not repeated any more.
@@ -413,6 +426,9 @@ impl Session {
         env.tally.clients.add(1);
         let asked = super::welcome::startup_settings(&identity, env.guard.is_some());
         let (defaults, kept) = super::kept::divide(&asked, &env.kept);
+        let temporary = Temporary::new(Rc::clone(&env.locks));
+        let listening = Listening::new(Arc::clone(&env.hub), identity.database(), key.0);
+        let advisory = advisory::Own::new(Rc::clone(&env.locks));
         let replay = env
             .retry
             .replay(env.savepoints == config::Savepoints::Emulate);
@@ -484,6 +500,9 @@ impl Session {
             limbo: None,
             deadlines: Deadlines::default(),
             procedure: None,
+            advisory,
+            temporary,
+            listening,
             more: None,
             stopped: None,
             changes_schema: false,
@@ -507,6 +526,7 @@ impl Session {
             match outcome {
                 Ok(true) => {}
                 Ok(false) => {
+                    self.settle_locks();
                     self.control.set_idle(self.is_at_rest());
                     self.arm();
                     return Poll::Pending;
@@ -556,6 +576,7 @@ impl Session {
         progress |= self.relay()?;
         self.refuse_interruption()?;
         progress |= self.run_procedure(cx)?;
+        progress |= self.take_notifications(cx)?;
         progress |= self.write_client(cx)?;
         if self.terminating {
             if self.is_finished() {

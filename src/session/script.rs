@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::policy::{Action, Answer, Level, Notice};
 use crate::sql::{Class, classify};
 use crate::upstream::Settings;
-use crate::wire::backend::TransactionStatus;
+use crate::wire::backend::{TransactionStatus, error_fields};
 use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError};
 
@@ -86,6 +86,8 @@ pub(super) enum Reply {
 pub(super) struct Rows {
     pub columns: Vec<(String, u32)>,
     pub rows: Vec<Vec<Option<String>>>,
+    /// The session's advisory locks go with them.
+    pub unlocks: bool,
 }
 
 impl Told {
@@ -326,6 +328,11 @@ impl Session {
                 let rows = Rows {
                     columns: columns.clone(),
                     rows: rows.clone(),
+                    unlocks: part
+                        .decision
+                        .rules
+                        .iter()
+                        .any(|rule| &**rule == "unlock_all"),
                 };
                 let tag = format!("SELECT {}", rows.rows.len());
                 (Some(rows.query()), Some(Reply::Rows(rows, tag)))
@@ -379,13 +386,27 @@ impl Session {
         out
     }
 
+    /// Whether the client wants messages of this severity: the server does not know its
+    /// `client_min_messages`.
+    fn wants_severity(&self, severity: &[u8]) -> bool {
+        match self.settings.kept("client_min_messages") {
+            Some("error") => !matches!(severity, b"WARNING" | b"NOTICE" | b"LOG" | b"DEBUG"),
+            Some("warning") => !matches!(severity, b"NOTICE" | b"LOG" | b"DEBUG"),
+            _ => true,
+        }
+    }
+
+    /// Whether the client wants a NoticeResponse of the server with this body.
+    pub(super) fn wants_of_server(&self, body: &[u8]) -> bool {
+        self.wants_severity(error_fields(body).severity)
+    }
+
     fn wants(&mut self, notice: &Notice) -> bool {
-        let quiet = match self.settings.kept("client_min_messages") {
-            Some("error") => true,
-            Some("warning") => notice.level == Level::Notice,
-            _ => false,
+        let severity: &[u8] = match notice.level {
+            Level::Notice => b"NOTICE",
+            Level::Warning => b"WARNING",
         };
-        if quiet {
+        if !self.wants_severity(severity) {
             return false;
         }
         if notice.once {
@@ -478,6 +499,7 @@ impl Session {
                     let rows = Rows {
                         columns: vec![(name, TEXT)],
                         rows: vec![vec![Some(value)]],
+                        unlocks: false,
                     };
                     rows.put(described, out);
                 }
@@ -485,6 +507,9 @@ impl Session {
                 reply::put_command_complete(out, tag);
             }
             Reply::Rows(rows, tag) => {
+                if rows.unlocks {
+                    self.advisory.free_of_session();
+                }
                 rows.put(described, out);
                 out.extend_from_slice(&told.notices);
                 reply::put_command_complete(out, tag);
@@ -513,7 +538,13 @@ impl Session {
         self.change_settings(&told.changes);
         let tag = match told.reply {
             Reply::Server(tag) => tag,
-            Reply::Tag(tag) | Reply::Rows(_, tag) => Some(tag),
+            Reply::Rows(rows, tag) => {
+                if rows.unlocks {
+                    self.advisory.free_of_session();
+                }
+                Some(tag)
+            }
+            Reply::Tag(tag) => Some(tag),
             Reply::Setting(asked, tag) => {
                 // A refused value fails before it comes to this.
                 self.apply_kept(&asked).ok()?;

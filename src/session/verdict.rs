@@ -6,10 +6,13 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use pg_query::NodeEnum;
+use pg_query::protobuf::a_const;
+
 use crate::config::Dialect;
 use crate::policy::{
-    self, Action, Answer, Cache, Decision, Level, Month, Notice, Placement, Procedure, Rules,
-    SessionCommand, SessionFacts, StepKind, TransactionFacts,
+    self, Action, AdvisoryLock, Answer, Cache, Decision, Level, Month, Notice, Placement,
+    Procedure, Rules, SessionCommand, SessionFacts, StepKind, TransactionFacts,
 };
 use crate::sql::statement::ParseError;
 use crate::sql::{Class, Kind, Statement, classify};
@@ -120,6 +123,8 @@ pub struct Verdict {
     pub(super) class: Class,
     /// What its first statement is to transactions.
     pub(super) kind: Option<Kind>,
+    /// A BEGIN says that its transaction may write, whatever holds for others.
+    writes: bool,
     pub(super) outcome: Outcome,
     /// What holds of the transaction behind the text.
     after: TransactionFacts,
@@ -182,6 +187,22 @@ impl Part {
         }
     }
 
+    /// The session does it by itself, with the parameters of a Bind.
+    pub fn is_aside(&self) -> bool {
+        matches!(
+            self.decision.action,
+            Action::Emulate(Procedure::AdvisoryLock(_) | Procedure::Notify(_))
+        )
+    }
+
+    /// The advisory locks that it asks for.
+    pub fn locks(&self) -> Option<&AdvisoryLock> {
+        match &self.decision.action {
+            Action::Emulate(Procedure::AdvisoryLock(lock)) => Some(lock),
+            _ => None,
+        }
+    }
+
     /// What the server gets in place of such a statement when it is prepared; `None` is the client's
     /// own text.
     pub fn prepared(&self) -> Option<&str> {
@@ -191,6 +212,8 @@ impl Part {
                 rewrite.steps.first().map(|step| step.sql.as_str())
             }
             (Action::Forward, Placement::AfterCommit) => None,
+            (Action::Emulate(Procedure::AdvisoryLock(lock)), _) => Some(&lock.prepared),
+            (Action::Emulate(Procedure::Notify(call)), _) => Some(&call.prepared),
             // It may have parameters.
             (Action::Emulate(Procedure::Batch(_)), _) => None,
             _ => Some(""),
@@ -225,6 +248,21 @@ impl Part {
     }
 }
 
+/// BEGIN READ WRITE.
+fn says_read_write(statement: &Statement) -> bool {
+    let Some(NodeEnum::TransactionStmt(begin)) = statement.node() else {
+        return false;
+    };
+    begin.options.iter().any(|option| match &option.node {
+        Some(NodeEnum::DefElem(option)) if option.defname == "transaction_read_only" => {
+            let value = option.arg.as_ref().and_then(|value| value.node.as_ref());
+            matches!(value, Some(NodeEnum::AConst(value))
+                if matches!(&value.val, Some(a_const::Val::Ival(number)) if number.ival == 0))
+        }
+        _ => false,
+    })
+}
+
 /// The journal has its own way with these.
 fn is_savepoint(procedure: &Procedure) -> bool {
     matches!(
@@ -240,6 +278,7 @@ impl Verdict {
             epoch,
             class: classify(text),
             kind: None,
+            writes: false,
             outcome: Outcome::Pass,
             after: facts.transaction,
             changes_schema: false,
@@ -255,6 +294,7 @@ impl Verdict {
 
     fn judge(&mut self, statements: Vec<Statement>, rules: &Rules) {
         self.kind = statements.first().map(Statement::kind);
+        self.writes = statements.iter().any(says_read_write);
         let ddl = |statement: &Statement| statement.kind() == Kind::Ddl;
         self.changes_schema = statements.iter().any(ddl);
         let several = statements.len() > 1;
@@ -316,8 +356,11 @@ impl Verdict {
         let parts = self.parts()?;
         let at = (1..parts.len())
             .find(|at| parts[*at].stands_alone() || parts[at - 1].stands_alone())?;
-        // The rest is decided about again, and tells the same, unless only one statement is left.
-        let last = Some(&parts[at]).filter(|_| at + 1 == parts.len());
+        // The rest is decided about again, and tells the same, unless only one statement is left or
+        // what the next one had to be parted from is gone.
+        let last = Some(&parts[at]).filter(|part| {
+            at + 1 == parts.len() || part.decision.placement == Placement::AfterCommit
+        });
         let notices = parts.first().into_iter().chain(last);
         let split = notices.flat_map(|part| {
             let notices = part.decision.notices.iter();
@@ -332,6 +375,11 @@ impl Verdict {
                     .collect(),
             },
         })
+    }
+
+    /// It asks for advisory locks, and nothing else.
+    pub(super) fn locks(&self) -> bool {
+        self.alone().is_some_and(|part| part.locks().is_some())
     }
 
     pub(super) fn passes(&self) -> bool {
@@ -420,24 +468,57 @@ impl Session {
         }
     }
 
+    /// What policy makes of a statement outside any transaction.
+    pub(super) fn decide_alone(&self, statement: &Statement) -> Option<Decision> {
+        let policy = self.env.policy.as_ref()?;
+        let known = policy.verdicts.known();
+        let facts = SessionFacts {
+            transaction: TransactionFacts::default(),
+            ..self.facts(policy.profile, known.as_of)
+        };
+        Some(policy::decide(statement, &facts, &known.rules))
+    }
+
     /// A Query of this verdict was taken.
     pub(super) fn note_queried(&mut self, verdict: &Verdict) {
         self.changes_schema |= verdict.changes_schema;
         self.transaction = verdict.after;
+        if verdict.writes {
+            self.read_only = Some(false);
+        }
+        self.note_transaction_end(verdict);
     }
 
     /// A portal of a statement of this kind was executed, in the extended protocol.
     pub(super) fn note_executed(&mut self, verdict: &Verdict) {
         use pg_query::protobuf::TransactionStmtKind as Control;
+        self.note_transaction_end(verdict);
         self.changes_schema |= verdict.changes_schema;
         match verdict.kind {
             Some(Kind::Ddl) => self.transaction.ddl = true,
             Some(Kind::Write | Kind::Lock) => self.transaction.wrote = true,
             Some(Kind::Transaction(Control::TransStmtBegin | Control::TransStmtStart)) => {
-                self.transaction.open = true
+                self.transaction.open = true;
+                if verdict.writes {
+                    self.read_only = Some(false);
+                }
             }
             Some(Kind::Transaction(Control::TransStmtCommit | Control::TransStmtRollback)) => {
                 self.transaction = TransactionFacts::default()
+            }
+            _ => {}
+        }
+    }
+
+    /// Temporary tables of a transaction that is rolled back go.
+    fn note_transaction_end(&mut self, verdict: &Verdict) {
+        use pg_query::protobuf::TransactionStmtKind as Control;
+        match verdict.kind {
+            Some(Kind::Transaction(Control::TransStmtRollback)) => self.temporary.note_end(true),
+            Some(Kind::Transaction(Control::TransStmtCommit))
+                if self.status == TransactionStatus::Open =>
+            {
+                self.temporary.note_end(false);
             }
             _ => {}
         }

@@ -1,6 +1,7 @@
 //! What a statement is: by its keywords alone ([`mod@classify`]), or by PostgreSQL's own grammar
 //! ([`statement`], [`tree`]).
 
+mod block;
 pub mod classify;
 mod dialect;
 pub mod fingerprint;

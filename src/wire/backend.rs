@@ -100,9 +100,41 @@ pub fn command_tag(body: &[u8]) -> Option<&[u8]> {
     (end + 1 == body.len()).then(|| &body[..end])
 }
 
+/// Values of a DataRow in text format.
+#[must_use]
+pub fn row_values(body: &[u8]) -> Vec<Option<String>> {
+    let mut values = Vec::new();
+    let mut rest = body.get(2..).unwrap_or_default();
+    while let Some((length, behind)) = rest.split_first_chunk::<4>() {
+        let length = i32::from_be_bytes(*length);
+        let Ok(length) = usize::try_from(length) else {
+            values.push(None);
+            rest = behind;
+            continue;
+        };
+        let Some((value, behind)) = behind.split_at_checked(length) else {
+            break;
+        };
+        values.push(Some(String::from_utf8_lossy(value).into_owned()));
+        rest = behind;
+    }
+    values
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_are_read() {
+        let row = b"\0\x03\0\0\0\x02ab\xff\xff\xff\xff\0\0\0\0";
+        assert_eq!(
+            row_values(row),
+            [Some("ab".to_owned()), None, Some(String::new())]
+        );
+        assert_eq!(row_values(b"\0\x01\0\0\0\x09ab"), []);
+        assert_eq!(row_values(b""), []);
+    }
 
     #[test]
     fn error_fields_are_found_and_short_bodies_survive() {

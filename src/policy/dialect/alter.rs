@@ -7,12 +7,12 @@ use pg_query::protobuf::{
 };
 
 use super::{Case, Changed, Draft, Job, build, column, name};
-use crate::policy::{Procedure, Step, TableName};
+use crate::policy::{Step, TableName};
 use crate::sql::tree::{Descent, Ref, walk};
 use crate::wire::reply::ClientError;
 
 /// The only action of an ALTER TABLE.
-fn command(tree: &NodeEnum) -> Option<(&AlterTableStmt, &AlterTableCmd)> {
+pub(super) fn command(tree: &NodeEnum) -> Option<(&AlterTableStmt, &AlterTableCmd)> {
     let NodeEnum::AlterTableStmt(alter) = tree else {
         return None;
     };
@@ -94,7 +94,8 @@ fn constraint_of(command: &AlterTableCmd) -> Option<&Constraint> {
     }
 }
 
-fn added(tree: &NodeEnum, kind: ConstrType) -> Option<(RangeVar, &Constraint)> {
+/// The constraint of this kind that an ALTER TABLE adds.
+pub(super) fn added(tree: &NodeEnum, kind: ConstrType) -> Option<(RangeVar, &Constraint)> {
     let (alter, command) = command(tree)?;
     let constraint = (command.subtype() == AlterTableType::AtAddConstraint)
         .then(|| constraint_of(command))
@@ -357,22 +358,6 @@ pub(super) fn add_unique(draft: &mut Draft, _: &Case<'_>) -> Changed {
     let steps = unique_steps(&table, &name, constraint, &columns)?;
     set(draft, steps);
     Ok(vec![name])
-}
-
-/// ADD PRIMARY KEY over columns.
-pub(super) fn add_primary_key(tree: &NodeEnum, _: &Case<'_>) -> Option<(Procedure, String)> {
-    let (table, constraint) = added(tree, ConstrType::ConstrPrimary)?;
-    let constraint_name = if constraint.conname.is_empty() {
-        name::chosen(&table.relname, None, "pkey")
-    } else {
-        constraint.conname.clone()
-    };
-    let procedure = Procedure::AddPrimaryKey {
-        table: crate::policy::TableName(build::relation(&table)),
-        constraint: constraint_name,
-        columns: owned(build::strings(&constraint.keys)),
-    };
-    Some((procedure, table.relname))
 }
 
 /// ADD CONSTRAINT of a kind that has no way: EXCLUDE.

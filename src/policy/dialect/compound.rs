@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pg_query::protobuf::{AlterTableStmt, CreateSchemaStmt, ExplainStmt};
+use pg_query::protobuf::{AlterTableStmt, AlterTableType, CreateSchemaStmt, ExplainStmt};
 use pg_query::{Node, NodeEnum};
 
 use super::{build, judge_node, text, unprintable};
@@ -23,7 +23,8 @@ pub(super) fn judge(
             elements(create, facts, rules)
         }
         NodeEnum::ExplainStmt(explain) => explained(explain, facts, rules),
-        NodeEnum::DoStmt(block) => super::function::idiom(block, facts, rules),
+        NodeEnum::DoStmt(block) => super::function::idiom(block, facts, rules)
+            .or_else(|| super::conditional::idiom(block, facts, rules)),
         _ => None,
     }
 }
@@ -56,7 +57,7 @@ impl Parts {
         };
         match part.action {
             Action::Forward => self.steps.push(Step::statement(sql().map_err(fail)?)),
-            Action::Rewrite(rewrite) => self.steps.extend(rewrite.steps),
+            Action::Rewrite(rewrite) => self.extend(rewrite.steps),
             Action::Answer(Answer::Tag(_)) => {}
             Action::Reject(error) => return Err(fail(error)),
             Action::Answer(_) | Action::Emulate(_) => {
@@ -67,13 +68,33 @@ impl Parts {
                 return Err(fail(error.hint("Send it as a statement of its own.")));
             }
         }
-        self.decision.notices.extend(part.notices);
+        for notice in part.notices {
+            if !self.decision.notices.contains(&notice) {
+                self.decision.notices.push(notice);
+            }
+        }
         for rule in part.rules {
             if !self.decision.rules.contains(&rule) {
                 self.decision.rules.push(rule);
             }
         }
         Ok(())
+    }
+
+    /// What a table is made anew for is done at once.
+    fn extend(&mut self, steps: Vec<Step>) {
+        for step in steps {
+            let last = self.steps.last_mut();
+            let last = last.and_then(|last| Some((last.rebuild.as_mut()?, &mut last.sql)));
+            if let (Some((last, sql)), Some(rebuild)) = (last, &step.rebuild)
+                && last.join(rebuild)
+            {
+                sql.push_str("; ");
+                sql.push_str(&step.sql);
+                continue;
+            }
+            self.steps.push(step);
+        }
     }
 
     fn finish(mut self, tag: &str) -> Decision {
@@ -94,7 +115,7 @@ fn actions(alter: &AlterTableStmt, facts: &SessionFacts, rules: &Rules) -> Optio
     let mut plain = true;
     // Actions that go on as they are stay together.
     let mut together: Vec<Node> = Vec::new();
-    for command in &alter.cmds {
+    for command in &in_order(alter) {
         let single = single(alter, vec![command.clone()]);
         let part = judge_node(&single, false, "", facts, rules);
         if part.action == Action::Forward {
@@ -116,6 +137,37 @@ fn actions(alter: &AlterTableStmt, facts: &SessionFacts, rules: &Rules) -> Optio
         return Some(*refused);
     }
     Some(parts.finish("ALTER TABLE"))
+}
+
+/// As PostgreSQL takes them when columns get other types: first what goes away.
+fn in_order(alter: &AlterTableStmt) -> Vec<Node> {
+    let command = |node: &Node| match &node.node {
+        Some(NodeEnum::AlterTableCmd(command)) => Some((command.subtype(), command.def.is_none())),
+        _ => None,
+    };
+    let goes = |node: &&Node| {
+        matches!(
+            command(node),
+            Some(
+                (AlterTableType::AtColumnDefault, true)
+                    | (
+                        AlterTableType::AtDropNotNull | AlterTableType::AtDropConstraint,
+                        _
+                    )
+                    | (
+                        AlterTableType::AtDropColumn | AlterTableType::AtDropExpression,
+                        _
+                    )
+            )
+        )
+    };
+    let retypes =
+        |node: &Node| matches!(command(node), Some((AlterTableType::AtAlterColumnType, _)));
+    if !alter.cmds.iter().any(retypes) {
+        return alter.cmds.clone();
+    }
+    let (first, rest): (Vec<&Node>, Vec<&Node>) = alter.cmds.iter().partition(goes);
+    first.into_iter().chain(rest).cloned().collect()
 }
 
 fn flush(

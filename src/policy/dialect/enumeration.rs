@@ -40,6 +40,35 @@ pub(super) fn create(draft: &mut Draft, _: &Case<'_>) -> Changed {
     Ok(vec![name])
 }
 
+/// ALTER TYPE ADD VALUE: a domain takes no other CHECK, so it loses the one it has.
+pub(super) fn add_value(draft: &mut Draft, _: &Case<'_>) -> Changed {
+    let NodeEnum::AlterEnumStmt(alter) = &draft.tree else {
+        return Ok(Vec::new());
+    };
+    if !alter.old_val.is_empty() {
+        return Ok(Vec::new());
+    }
+    let name = build::last(&alter.type_name).to_owned();
+    let sql = format!(
+        "ALTER DOMAIN {} DROP CONSTRAINT IF EXISTS {}",
+        qualified(&alter.type_name),
+        build::quoted(&super::name::chosen(&name, None, "check"))
+    );
+    draft.instead = Some(vec![Step::statement(build::normal(&sql)?)]);
+    draft.tag = Some("ALTER TYPE".to_owned());
+    Ok(vec![format!("\"{name}\"")])
+}
+
+/// ALTER TYPE RENAME VALUE: the rows would have to be changed too.
+pub(super) fn rename_value(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
+    match tree {
+        NodeEnum::AlterEnumStmt(alter) if !alter.old_val.is_empty() => {
+            vec![build::last(&alter.type_name).to_owned()]
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// DROP TYPE: what was made as an enum is a domain.
 pub(super) fn drop(draft: &mut Draft, _: &Case<'_>) -> Changed {
     let NodeEnum::DropStmt(drop) = &mut draft.tree else {

@@ -1,17 +1,21 @@
 //! The dialect rules at work: what a rule matches, and what it does.
 
+mod advisory;
 mod alter;
 mod build;
 mod bulk;
 mod catalog;
 mod column;
 mod compound;
+mod conditional;
 mod drop;
 mod enumeration;
 mod function;
 mod grant;
 mod index;
 mod name;
+mod notify;
+pub mod rebuild;
 mod role;
 mod select;
 mod sequence;
@@ -29,7 +33,7 @@ use self::survey::Survey;
 use super::rules::{Rule, Strict};
 use super::{
     Action, ActionKind, Answer, Decision, LargeDml, Level, Notice, Procedure, Rewrite, Rules,
-    SessionFacts, Step,
+    SessionFacts, Step, TableRebuild,
 };
 use crate::config::schema::Dialect;
 use crate::sql::tree::{self, PrintError, Ref};
@@ -451,6 +455,7 @@ fn switched(facts: &SessionFacts, name: &str, value: &str) -> bool {
     let switches = &facts.switches;
     match name {
         "large_dml" => (switches.large_dml == LargeDml::Batch) == (value == "batch"),
+        "table_rebuild" => (switches.table_rebuild == TableRebuild::Reject) == (value == "reject"),
         "index_wait" => switches.index_wait == (value == "on"),
         "savepoints" => switches.savepoints == (value == "emulate"),
         _ => false,
@@ -515,7 +520,9 @@ constructs! {
     "adds_unique" => Code::Find(alter::adds_unique),
     "add_foreign_key_early" => Code::Find(alter::adds_foreign_key),
     "add_unique" => Code::Change(alter::add_unique),
-    "add_primary_key" => Code::Emulate(alter::add_primary_key),
+    "add_primary_key" => Code::Change(rebuild::add_primary_key),
+    "drop_primary_key" => Code::Change(rebuild::drop_primary_key),
+    "alter_column_type" => Code::Change(rebuild::alter_type),
     "add_constraint_other" => Code::Find(alter::add_constraint_other),
     "validate_constraint" => Code::Change(alter::validate_constraint),
     "add_identity" => Code::Change(alter::add_identity),
@@ -533,6 +540,8 @@ constructs! {
     "sequence_cache" => Code::Change(sequence::cache),
     "sequence_type" => Code::Change(sequence::kind),
     "enum_type" => Code::Change(enumeration::create),
+    "add_enum_value" => Code::Change(enumeration::add_value),
+    "rename_enum_value" => Code::Find(enumeration::rename_value),
     "drop_type" => Code::Change(enumeration::drop),
     "comment_on_type" => Code::Change(enumeration::comment),
     "drop_missing" => Code::Answer(drop::missing),
@@ -557,9 +566,11 @@ constructs! {
     "function_body" => Code::Find(function::body),
     "grant_system_role" => Code::Find(grant::system_role),
     "newer_expression" => Code::Find(select::newer),
-    "unlock_all" => Code::Answer(select::unlock_all),
-    "advisory_lock" => Code::Emulate(select::advisory_lock),
+    "unlock_all" => Code::Answer(advisory::unlock_all),
+    "advisory_lock" => Code::Emulate(advisory::locks),
+    "advisory_lock_elsewhere" => Code::Find(advisory::elsewhere),
     "setting_function" => Code::Answer(session::setting_function),
+    "custom_setting" => Code::Find(session::custom_setting),
     "setting" => Code::Answer(session::setting),
     "set_serializable" => Code::Answer(session::set_serializable),
     "role_switch" => Code::Find(session::role_switch),
@@ -569,6 +580,10 @@ constructs! {
     "session_transaction" => Code::Answer(session::transaction_modes),
     "cursor" => Code::Answer(session::cursor),
     "prepared" => Code::Answer(session::prepared),
+    "listen" => Code::Answer(notify::statements),
+    "unlisten" => Code::Answer(notify::statements),
+    "notify" => Code::Answer(notify::statements),
+    "notify_call" => Code::Emulate(notify::call),
     "discard" => Code::Answer(session::discard),
     "weaker_isolation" => Code::Change(transaction::weaker),
     "serializable" => Code::Change(transaction::serializable),

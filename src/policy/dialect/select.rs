@@ -4,11 +4,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{FuncCall, LockClauseStrength, LockWaitPolicy};
 
 use super::{Case, Changed, Draft, build};
-use crate::policy::{Answer, Procedure};
 use crate::sql::tree::{Descent, Mut, Ref, any, walk, walk_mut};
-
-/// OID of type void.
-const VOID: u32 = 2278;
 
 fn words(strength: LockClauseStrength) -> &'static str {
     match strength {
@@ -150,50 +146,4 @@ pub(super) fn uuid(draft: &mut Draft, case: &Case<'_>) -> Changed {
         Descent::Into
     });
     Ok(found)
-}
-
-/// `SELECT pg_advisory_unlock_all()` alone: a reset script's; nothing is locked.
-pub(super) fn unlock_all(tree: &NodeEnum, _: &Case<'_>) -> Option<(Answer, String)> {
-    const NAME: &str = "pg_advisory_unlock_all";
-    let NodeEnum::SelectStmt(select) = tree else {
-        return None;
-    };
-    let [target] = select.target_list.as_slice() else {
-        return None;
-    };
-    let Some(NodeEnum::ResTarget(target)) = &target.node else {
-        return None;
-    };
-    let alone = select.from_clause.is_empty()
-        && select.where_clause.is_none()
-        && select.with_clause.is_none()
-        && select.larg.is_none()
-        && select.limit_count.is_none();
-    let Some(NodeEnum::FuncCall(call)) = target.val.as_ref().and_then(|value| value.node.as_ref())
-    else {
-        return None;
-    };
-    if !alone || super::build::last(&call.funcname) != NAME || !call.args.is_empty() {
-        return None;
-    }
-    let column = if target.name.is_empty() {
-        NAME
-    } else {
-        &target.name
-    };
-    let answer = Answer::Rows {
-        columns: vec![(column.to_owned(), VOID)],
-        rows: vec![vec![Some(String::new())]],
-    };
-    Some((answer, String::new()))
-}
-
-/// Any advisory lock function, wherever in the statement.
-pub(super) fn advisory_lock(tree: &NodeEnum, case: &Case<'_>) -> Option<(Procedure, String)> {
-    let survey = case.survey(tree);
-    survey
-        .functions
-        .iter()
-        .find(|name| name.starts_with("pg_advisory_") || name.starts_with("pg_try_advisory_"))
-        .map(|name| (Procedure::AdvisoryLock, name.clone()))
 }

@@ -3,12 +3,12 @@
 use crate::policy::TableName;
 
 /// An identifier in quotes.
-pub(super) fn quoted(name: &str) -> String {
+pub(in crate::session) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// A constant in quotes.
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     // Backslashes mean themselves whatever standard_conforming_strings says.
     match text.contains('\\') {
         true => format!(" E'{}'", text.replace('\\', "\\\\").replace('\'', "''")),
@@ -42,7 +42,7 @@ pub(super) fn types(table: &TableName, types: &[(u32, i32)]) -> String {
 }
 
 /// The type of a column that can keep values of another type.
-pub(super) fn storable(name: &str) -> &str {
+pub(in crate::session) fn storable(name: &str) -> &str {
     match name {
         // Of DSQL's own it would be numeric(18,6).
         "numeric" => "numeric(38,9)",
@@ -52,7 +52,7 @@ pub(super) fn storable(name: &str) -> &str {
 }
 
 /// Name, type and type modifier of each column of a RowDescription.
-pub(super) fn columns(body: &[u8]) -> Vec<(String, u32, i32)> {
+pub(in crate::session) fn columns(body: &[u8]) -> Vec<(String, u32, i32)> {
     let mut columns = Vec::new();
     let mut rest = body.get(2..).unwrap_or_default();
     while let Some(end) = memchr::memchr(0, rest) {

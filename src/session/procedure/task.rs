@@ -12,6 +12,7 @@ use crate::wire::sqlstate::{self, SqlState};
 
 use super::catalog;
 use super::copy::Copying;
+use super::rebuild::{Comparing, Guarded, Moving, Rebuilding, Renaming};
 use super::words;
 
 /// Characters of a statement that messages show.
@@ -83,7 +84,7 @@ impl Request {
         }
     }
 
-    fn look(sql: String) -> Self {
+    pub fn look(sql: String) -> Self {
         Self::Text {
             sql,
             bound: false,
@@ -120,10 +121,16 @@ pub(in crate::session) enum Next {
     Pause(Duration),
     /// It is done.
     Done,
+    /// So is all.
+    Finish,
+    /// It goes on when nobody else makes a table of this name anew.
+    Guard(String),
     /// There is nothing to do: the tag, and a NOTICE why.
     Skip(&'static str, String),
     /// Others take its place.
     Become(Vec<Task>),
+    /// The same, and a NOTICE says what is going on.
+    Tell(Vec<Task>, String),
     /// It cannot be done; what undoes its part, if anything does.
     Fail(Failure, Option<String>),
 }
@@ -147,6 +154,18 @@ pub(in crate::session) enum Task {
     Columns(Making),
     /// Finds the tables that refer to those that are emptied.
     Referring(Truncation),
+    /// Whether what comes behind it is done.
+    Condition(String),
+    /// Finds out how a table is made anew.
+    Rebuild(Box<Rebuilding>),
+    /// A statement of that.
+    Guarded(Guarded),
+    /// Copies the rows of that.
+    Move(Moving),
+    /// Counts them.
+    Compare(Comparing),
+    /// Names a sequence.
+    Rename(Renaming),
     /// Finds the numbered columns of a table, to number them from the start.
     Numbered(TableName),
 }
@@ -157,6 +176,8 @@ pub(in crate::session) struct Job {
     step: Step,
     /// It goes on in the background.
     leaves: bool,
+    /// What it does goes again, should something behind it fail.
+    passing: bool,
     id: Option<String>,
     looks: u32,
     status: String,
@@ -312,19 +333,29 @@ impl Work {
     fn steps(rewrite: &Rewrite, manner: Manner) -> Self {
         let last = rewrite.steps.len().saturating_sub(1);
         let task = |(at, step): (usize, &Step)| match (step.kind, &step.table) {
+            (StepKind::Rebuild, _) => match &step.rebuild {
+                Some(rebuild) => {
+                    Task::Rebuild(Box::new(Rebuilding::new(rebuild, &step.sql, manner.rows)))
+                }
+                None => Task::Statement {
+                    step: step.clone(),
+                    bound: false,
+                },
+            },
             (StepKind::Job, _) => Task::Job(Job {
                 step: step.clone(),
                 // What comes behind it needs it done.
                 leaves: !manner.waits && at == last,
+                passing: false,
                 id: None,
                 looks: 0,
                 status: String::new(),
             }),
-            (StepKind::Batch, Some(table)) => Task::Batches(Batches::new(
-                Form::Text(step.sql.clone()),
-                table.clone(),
-                manner.rows,
-            )),
+            (StepKind::Condition, _) => Task::Condition(step.sql.clone()),
+            (StepKind::Batch, Some(table)) => Task::Batches(Batches {
+                whole: step.without_batches(),
+                ..Batches::new(Form::Text(step.sql.clone()), table.clone(), manner.rows)
+            }),
             _ => Task::Statement {
                 step: step.clone(),
                 bound: false,
@@ -370,6 +401,12 @@ impl Task {
             },
             Self::Batches(batches) => batches.request(),
             Self::Copy(copying) => Request::Copy(copying.sql().to_owned()),
+            Self::Condition(sql) => Request::look(sql.clone()),
+            Self::Rebuild(rebuilding) => rebuilding.request(),
+            Self::Guarded(guarded) => guarded.request(),
+            Self::Move(moving) => moving.request(),
+            Self::Compare(comparing) => comparing.request(),
+            Self::Rename(renaming) => renaming.request(),
             Self::Columns(making) => making.request(),
             Self::Referring(truncation) => Request::look(catalog::referring(&truncation.tables)),
             Self::Numbered(table) => Request::look(catalog::numbered(table)),
@@ -382,7 +419,13 @@ impl Task {
             return self.refused(error);
         }
         match self {
-            Self::Sync | Self::Commit | Self::Statement { .. } => Next::Done,
+            Self::Sync | Self::Commit | Self::Statement { .. } | Self::Guarded(_) => Next::Done,
+            Self::Condition(_) if answer.first() == Some("t") => Next::Done,
+            Self::Condition(_) => Next::Finish,
+            Self::Rebuild(rebuilding) => rebuilding.answered(&answer),
+            Self::Move(moving) => moving.answered(&answer),
+            Self::Compare(comparing) => comparing.answered(&answer),
+            Self::Rename(renaming) => renaming.answered(&answer),
             Self::Job(job) => job.answered(&answer),
             Self::Batches(batches) => batches.answered(&answer),
             Self::Copy(copying) => {
@@ -403,6 +446,13 @@ impl Task {
         let is = |known: &SqlState| known.as_bytes() == code;
         match self {
             Self::Statement { step, .. } if step.tolerate.iter().any(is) => Next::Done,
+            Self::Guarded(guarded) if guarded.tolerates_code(code) => Next::Done,
+            Self::Move(moving)
+                if is(&sqlstate::PROGRAM_LIMIT_EXCEEDED) && moving.can_take_less() =>
+            {
+                moving.take_less();
+                Next::Again
+            }
             Self::Job(job) if job.id.is_none() && job.step.tolerate.iter().any(is) => Next::Done,
             Self::Job(job) if job.id.is_some() => {
                 let undo = job.step.undo.take();
@@ -471,6 +521,7 @@ impl Task {
             )),
             Self::Batches(batches) if batches.runs > 0 => Some(batches.tale()),
             Self::Copy(copying) if copying.runs > 0 => Some(copying.tale()),
+            Self::Move(moving) => Some(moving.tale()),
             _ => None,
         }
     }
@@ -480,7 +531,10 @@ impl Task {
         match self {
             Self::Commit if complete => Some("COMMIT of the transaction before".to_owned()),
             Self::Statement { step, .. } if complete => Some(shown(&step.sql)),
-            Self::Job(job) if complete => Some(shown(&job.step.sql)),
+            Self::Job(job) if complete && !job.passing => Some(shown(&job.step.sql)),
+            Self::Guarded(guarded) if complete && (guarded.stays || guarded.settles) => {
+                Some(shown(guarded.sql()))
+            }
             Self::Batches(batches) if batches.runs > 0 => Some(batches.tale()),
             Self::Copy(copying) if copying.runs > 0 => Some(copying.tale()),
             _ => None,
@@ -495,9 +549,15 @@ impl Task {
             Self::Job(job) => shown(&job.step.sql),
             Self::Batches(batches) => format!("a batch of table {}", batches.table.0),
             Self::Copy(copying) => format!("a batch copied into table {}", copying.table()),
-            Self::Columns(_) | Self::Referring(_) | Self::Numbered(_) => {
-                "a look into the catalog".to_owned()
-            }
+            Self::Guarded(guarded) => shown(guarded.sql()),
+            Self::Move(moving) => moving.tale(),
+            Self::Columns(_)
+            | Self::Referring(_)
+            | Self::Numbered(_)
+            | Self::Condition(_)
+            | Self::Rebuild(_)
+            | Self::Compare(_)
+            | Self::Rename(_) => "a look into the catalog".to_owned(),
         }
     }
 
@@ -518,6 +578,18 @@ fn shown(sql: &str) -> String {
 }
 
 impl Job {
+    /// One that is waited for.
+    pub fn waited_for(step: Step) -> Self {
+        Self {
+            step,
+            leaves: false,
+            passing: true,
+            id: None,
+            looks: 0,
+            status: String::new(),
+        }
+    }
+
     fn answered(&mut self, answer: &Answer) -> Next {
         if self.id.is_some() {
             return self.looked(answer);
@@ -574,6 +646,17 @@ impl Batches {
             bound: false,
             changed: 0,
             runs: 0,
+        }
+    }
+
+    /// A text for one batch of a table with this key.
+    pub fn keyed(text: String, table: TableName, rows: u32, key: Vec<String>) -> Self {
+        Self {
+            key: key
+                .iter()
+                .map(|column| column.trim_matches('"').replace("\"\"", "\""))
+                .collect(),
+            ..Self::new(Form::Text(text), table, rows)
         }
     }
 
@@ -947,6 +1030,7 @@ mod tests {
                     ..Step::job("CREATE UNIQUE INDEX ASYNC i ON t (a)".to_owned())
                 },
                 leaves,
+                passing: false,
                 id: None,
                 looks: 0,
                 status: String::new(),

@@ -1,0 +1,445 @@
+//! Temporary tables, which Aurora DSQL does not have: ordinary ones in a schema of the proxy, under
+//! names that only their session knows.
+
+use pg_query::protobuf::{ConstrType, ObjectType, OnCommitAction, RangeVar};
+use pg_query::{Node, NodeEnum, protobuf};
+
+use super::dialect;
+use crate::sql::tree::{Descent, Mut, Ref, any, walk_mut};
+use crate::sql::{Statement, Tree};
+
+/// Where they are.
+pub const SCHEMA: &str = "dsqlproxy_temp";
+
+/// A temporary table to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Creation {
+    /// Its name for the client.
+    pub name: String,
+    /// The statement that makes the table behind it.
+    pub text: String,
+    /// IF NOT EXISTS.
+    pub if_not_exists: bool,
+    /// What becomes of it when its transaction is committed.
+    pub at_commit: AtCommit,
+    /// The query that fills it.
+    pub filling: Option<Filling>,
+}
+
+/// A query that makes and fills a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filling {
+    /// Its text.
+    pub query: String,
+    /// Names for the first columns.
+    pub columns: Vec<String>,
+    /// Not WITH NO DATA.
+    pub with_data: bool,
+}
+
+/// ON COMMIT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtCommit {
+    /// Nothing.
+    Stay,
+    /// The table goes.
+    Drop,
+    /// Its rows go.
+    Empty,
+}
+
+impl AtCommit {
+    fn of(action: OnCommitAction) -> Self {
+        match action {
+            OnCommitAction::OncommitDrop => Self::Drop,
+            OnCommitAction::OncommitDeleteRows => Self::Empty,
+            _ => Self::Stay,
+        }
+    }
+}
+
+fn is_temporary(relation: &RangeVar) -> bool {
+    relation.relpersistence == "t" || relation.schemaname.starts_with("pg_temp")
+}
+
+/// What CREATE TEMP TABLE, CREATE TEMP TABLE AS and SELECT INTO TEMP make, if the table is to be
+/// called `real`.
+#[must_use]
+pub fn creation(statement: &Statement, real: &str) -> Option<Creation> {
+    let mut tree = statement.node()?.clone();
+    let plain = OnCommitAction::OncommitNoop as i32;
+    let (relation, if_not_exists, at_commit, filling) = match &mut tree {
+        NodeEnum::CreateStmt(create) => {
+            let at_commit = AtCommit::of(create.oncommit());
+            create.oncommit = plain;
+            create.table_elts.iter_mut().for_each(unname);
+            let missing = create.if_not_exists;
+            (create.relation.as_mut()?, missing, at_commit, None)
+        }
+        NodeEnum::CreateTableAsStmt(create) => {
+            let missing = create.if_not_exists;
+            let query = create.query.as_ref()?.node.as_ref()?;
+            let query = dialect::text(query, false).ok()?;
+            let into = create.into.as_mut()?;
+            let filling = filling_of(into, query);
+            let at_commit = AtCommit::of(into.on_commit());
+            into.on_commit = plain;
+            (into.rel.as_mut()?, missing, at_commit, Some(filling))
+        }
+        NodeEnum::SelectStmt(select) => {
+            let mut query = select.clone();
+            query.into_clause = None;
+            let query = dialect::text(&NodeEnum::SelectStmt(query), false).ok()?;
+            let into = select.into_clause.as_mut()?;
+            let filling = filling_of(into, query);
+            let at_commit = AtCommit::of(into.on_commit());
+            into.on_commit = plain;
+            (into.rel.as_mut()?, false, at_commit, Some(filling))
+        }
+        _ => return None,
+    };
+    if !is_temporary(relation) {
+        return None;
+    }
+    let name = relation.relname.clone();
+    SCHEMA.clone_into(&mut relation.schemaname);
+    real.clone_into(&mut relation.relname);
+    relation.relpersistence = "p".to_owned();
+    Some(Creation {
+        name,
+        text: dialect::text(&tree, false).ok()?,
+        if_not_exists,
+        at_commit,
+        filling,
+    })
+}
+
+fn filling_of(into: &protobuf::IntoClause, query: String) -> Filling {
+    let columns = into.col_names.iter().filter_map(|name| match &name.node {
+        Some(NodeEnum::String(name)) => Some(name.sval.clone()),
+        _ => None,
+    });
+    Filling {
+        query,
+        columns: columns.collect(),
+        with_data: !into.skip_data,
+    }
+}
+
+/// Indexes of one schema have names of their own: those of keys are chosen by the server.
+fn unname(element: &mut Node) {
+    let unname_one = |constraint: &mut protobuf::Constraint| {
+        if matches!(
+            constraint.contype(),
+            ConstrType::ConstrPrimary | ConstrType::ConstrUnique
+        ) {
+            constraint.conname.clear();
+        }
+    };
+    match &mut element.node {
+        Some(NodeEnum::Constraint(constraint)) => unname_one(constraint),
+        Some(NodeEnum::ColumnDef(column)) => {
+            for constraint in &mut column.constraints {
+                if let Some(NodeEnum::Constraint(constraint)) = &mut constraint.node {
+                    unname_one(constraint);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The text with temporary tables by their real names; `None` when it names none, or cannot be read.
+/// `find`: the real name of one.
+#[must_use]
+pub fn translate(text: &str, find: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let statements = Statement::read(text).ok()?;
+    let mut changed = false;
+    let mut out: Vec<String> = Vec::new();
+    for statement in &statements {
+        let own = text.get(statement.span.clone())?;
+        let translated = match &statement.tree {
+            Tree::Node(node) => translated(node, statement.asynchronous, find),
+            Tree::Iam { .. } => None,
+        };
+        changed |= translated.is_some();
+        out.push(translated.unwrap_or_else(|| own.to_owned()));
+    }
+    changed.then(|| out.join("; "))
+}
+
+fn translated(
+    node: &NodeEnum,
+    asynchronous: bool,
+    find: &dyn Fn(&str) -> Option<String>,
+) -> Option<String> {
+    let mut tree = node.clone();
+    let mut renames = Renames {
+        find,
+        hidden: Vec::new(),
+        changed: false,
+    };
+    any(node, &mut |node| {
+        if let Ref::CommonTableExpr(query) = node {
+            renames.hidden.push(query.ctename.clone());
+        }
+        false
+    });
+    renames.whole(&mut tree);
+    renames.everywhere(&mut tree);
+    if !renames.changed {
+        return None;
+    }
+    dialect::text(&tree, asynchronous).ok()
+}
+
+struct Renames<'f> {
+    find: &'f dyn Fn(&str) -> Option<String>,
+    /// Names of WITH queries.
+    hidden: Vec<String>,
+    changed: bool,
+}
+
+impl Renames<'_> {
+    fn real(&self, schema: &str, name: &str) -> Option<String> {
+        let meant = match schema {
+            "" => !self.hidden.iter().any(|hidden| hidden == name),
+            schema => schema == "pg_temp",
+        };
+        meant.then(|| (self.find)(name)).flatten()
+    }
+
+    /// `aliased`: what stands elsewhere in the statement calls the table by its name.
+    fn rename(&mut self, relation: &mut RangeVar, aliased: bool) {
+        let Some(real) = self.real(&relation.schemaname, &relation.relname) else {
+            return;
+        };
+        if aliased && relation.alias.is_none() {
+            relation.alias = Some(protobuf::Alias {
+                aliasname: relation.relname.clone(),
+                colnames: Vec::new(),
+            });
+        }
+        SCHEMA.clone_into(&mut relation.schemaname);
+        relation.relname = real;
+        relation.relpersistence = "p".to_owned();
+        self.changed = true;
+    }
+
+    fn rename_each(&mut self, nodes: &mut [Node]) {
+        for node in nodes {
+            match &mut node.node {
+                Some(NodeEnum::RangeVar(relation)) => self.rename(relation, false),
+                Some(NodeEnum::VacuumRelation(vacuum)) => {
+                    if let Some(relation) = &mut vacuum.relation {
+                        self.rename(relation, false);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Where a statement is about tables as a whole, these have no aliases.
+    fn whole(&mut self, tree: &mut NodeEnum) {
+        match tree {
+            NodeEnum::DropStmt(drop)
+                if matches!(
+                    drop.remove_type(),
+                    ObjectType::ObjectTable | ObjectType::ObjectView
+                ) =>
+            {
+                for object in &mut drop.objects {
+                    self.rename_list(object);
+                }
+            }
+            NodeEnum::CommentStmt(comment) if comment.objtype() == ObjectType::ObjectTable => {
+                if let Some(object) = &mut comment.object {
+                    self.rename_list(object);
+                }
+            }
+            NodeEnum::IndexStmt(index) => {
+                let before = self.changed;
+                if let Some(relation) = &mut index.relation {
+                    self.rename(relation, false);
+                    if self.changed != before && !index.idxname.is_empty() {
+                        let mut name = format!("{}_{}", relation.relname, index.idxname);
+                        let mut end = name.len().min(63);
+                        while !name.is_char_boundary(end) {
+                            end -= 1;
+                        }
+                        name.truncate(end);
+                        index.idxname = name;
+                    }
+                }
+            }
+            NodeEnum::AlterTableStmt(alter) => {
+                alter
+                    .relation
+                    .iter_mut()
+                    .for_each(|relation| self.rename(relation, false));
+            }
+            NodeEnum::RenameStmt(rename) if rename.rename_type() == ObjectType::ObjectColumn => {
+                if let Some(relation) = &mut rename.relation {
+                    self.rename(relation, false);
+                }
+            }
+            NodeEnum::CopyStmt(copy) => {
+                copy.relation
+                    .iter_mut()
+                    .for_each(|relation| self.rename(relation, false));
+            }
+            NodeEnum::TruncateStmt(truncate) => self.rename_each(&mut truncate.relations),
+            NodeEnum::LockStmt(lock) => self.rename_each(&mut lock.relations),
+            NodeEnum::VacuumStmt(vacuum) => self.rename_each(&mut vacuum.rels),
+            _ => {}
+        }
+    }
+
+    fn rename_list(&mut self, object: &mut Node) {
+        let Some(NodeEnum::List(list)) = &mut object.node else {
+            return;
+        };
+        let parts: Vec<&str> = list
+            .items
+            .iter()
+            .filter_map(|item| match &item.node {
+                Some(NodeEnum::String(part)) => Some(part.sval.as_str()),
+                _ => None,
+            })
+            .collect();
+        let real = match parts.as_slice() {
+            [name] => self.real("", name),
+            ["pg_temp", name] => self.real("pg_temp", name),
+            _ => None,
+        };
+        let string = |text: &str| Node {
+            node: Some(NodeEnum::String(protobuf::String {
+                sval: text.to_owned(),
+            })),
+        };
+        if let Some(real) = real {
+            list.items = vec![string(SCHEMA), string(&real)];
+            self.changed = true;
+        }
+    }
+
+    fn everywhere(&mut self, tree: &mut NodeEnum) {
+        walk_mut(Mut::of(tree), &mut |node| match node {
+            // These name aliases.
+            Mut::LockingClause(_) => Descent::Over,
+            Mut::IntoClause(_) | Mut::TableLikeClause(_) => Descent::Over,
+            Mut::RangeVar(relation) => {
+                self.rename(relation, true);
+                Descent::Over
+            }
+            _ => Descent::Into,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_made_under_other_names() {
+        let cases = [
+            (
+                "CREATE TEMP TABLE x (id int CONSTRAINT k PRIMARY KEY, a text) ON COMMIT DROP",
+                "CREATE TABLE dsqlproxy_temp.r (id int PRIMARY KEY, a text)",
+                (AtCommit::Drop, false, false),
+            ),
+            (
+                "CREATE TABLE IF NOT EXISTS pg_temp.x (a int)",
+                "CREATE TABLE IF NOT EXISTS dsqlproxy_temp.r (a int)",
+                (AtCommit::Stay, true, false),
+            ),
+            (
+                "CREATE TEMPORARY TABLE x ON COMMIT DELETE ROWS AS SELECT 1 AS a",
+                "CREATE TABLE dsqlproxy_temp.r AS SELECT 1 AS a",
+                (AtCommit::Empty, false, true),
+            ),
+            (
+                "SELECT 1 AS a INTO TEMP x",
+                "SELECT 1 AS a INTO dsqlproxy_temp.r",
+                (AtCommit::Stay, false, true),
+            ),
+        ];
+        for (text, expected, (at_commit, if_not_exists, filled)) in cases {
+            let statement = Statement::read(text).unwrap().remove(0);
+            let found = creation(&statement, "r").unwrap_or_else(|| panic!("{text}"));
+            assert_eq!(found.text, expected);
+            assert_eq!(
+                (
+                    found.name.as_str(),
+                    found.at_commit,
+                    found.if_not_exists,
+                    found.filling.is_some()
+                ),
+                ("x", at_commit, if_not_exists, filled),
+                "{text}"
+            );
+        }
+        let plain = Statement::read("CREATE TABLE x (a int)").unwrap().remove(0);
+        assert_eq!(creation(&plain, "r"), None);
+    }
+
+    #[test]
+    fn names_are_those_of_the_session_first() {
+        let find = |name: &str| (name == "x").then(|| "r".to_owned());
+        let cases = [
+            (
+                "SELECT x.a FROM x WHERE x.b > 1",
+                Some("SELECT x.a FROM dsqlproxy_temp.r x WHERE x.b > 1"),
+            ),
+            (
+                "SELECT * FROM x AS y, pg_temp.x, public.x AS z",
+                Some("SELECT * FROM dsqlproxy_temp.r y, dsqlproxy_temp.r x, public.x z"),
+            ),
+            (
+                "INSERT INTO x VALUES (1) RETURNING x.a",
+                Some("INSERT INTO dsqlproxy_temp.r AS x VALUES (1) RETURNING x.a"),
+            ),
+            (
+                "UPDATE x SET a = 1; SELECT 1",
+                Some("UPDATE dsqlproxy_temp.r x SET a = 1; SELECT 1"),
+            ),
+            (
+                "DELETE FROM x USING t WHERE t.a = x.a",
+                Some("DELETE FROM dsqlproxy_temp.r x USING t WHERE t.a = x.a"),
+            ),
+            ("WITH x AS (SELECT 1) SELECT * FROM x", None),
+            (
+                "SELECT * FROM x FOR UPDATE OF x",
+                Some("SELECT * FROM dsqlproxy_temp.r x FOR UPDATE OF x"),
+            ),
+            (
+                "DROP TABLE IF EXISTS t, x",
+                Some("DROP TABLE IF EXISTS t, dsqlproxy_temp.r"),
+            ),
+            ("TRUNCATE x", Some("TRUNCATE dsqlproxy_temp.r")),
+            (
+                "COPY x (a) FROM STDIN",
+                Some("COPY dsqlproxy_temp.r(a) FROM STDIN"),
+            ),
+            (
+                "COPY (SELECT a FROM x) TO STDOUT",
+                Some("COPY (SELECT a FROM dsqlproxy_temp.r x) TO STDOUT"),
+            ),
+            (
+                "CREATE INDEX i ON x (a)",
+                Some("CREATE INDEX r_i ON dsqlproxy_temp.r (a)"),
+            ),
+            (
+                "ALTER TABLE x ADD COLUMN b int",
+                Some("ALTER TABLE dsqlproxy_temp.r ADD COLUMN b int"),
+            ),
+            ("SELECT 1", None),
+            ("selekt x", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(translate(text, &find).as_deref(), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Temporary tables, which are ordinary ones under names that only their session knows.
+
+use std::time::{Duration, Instant};
+
+use crate::client::{Client, PATIENCE, tags};
+use crate::dsql::{Cluster, set_up};
+use crate::message::{bind_text, describe, execute, parse, sync};
+use crate::proxy::{Proxy, plan};
+
+fn start(cluster: &Cluster) -> (Proxy, Client) {
+    let proxy = plan().size(3).dsql(cluster).dialect("compat").start();
+    let client = proxy.connect();
+    (proxy, client)
+}
+
+const LEFT: &str = "select count(*) from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+    where nspname = 'dsqlproxy_temp' and relkind = 'r'";
+
+/// Waits until so many tables are there.
+#[track_caller]
+fn wait_left(client: &mut Client, count: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let left = client.scalar(LEFT);
+        if left == count {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{left} are left");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_temporary_table_is_of_its_session() {
+    let cluster = Cluster::start();
+    let (proxy, mut a) = start(&cluster);
+    let mut b = proxy.connect();
+    set_up(&mut a, "create table x (a text)");
+    b.run("insert into x values ('all')");
+    let frames = a.run("create temp table x (id serial primary key, a text default 'mine')");
+    assert_eq!(frames.last().map(|frame| frame.tag), Some(b'Z'));
+    a.run("insert into x default values");
+    assert_eq!(a.scalar("select x.a from x where x.id = 1"), "mine");
+    assert_eq!(a.scalar("select a from public.x"), "all");
+    assert_eq!(a.scalar("select a from pg_temp.x"), "mine");
+    assert_eq!(b.scalar("select a from x"), "all");
+    b.run("create temporary table x (b int)");
+    assert_eq!(b.scalar("select count(b) from x"), "0");
+    assert_eq!(a.sqlstate("create temp table x (a int)"), "42P07");
+    a.run("create temp table if not exists x (a int)");
+    a.run("create index on x (a)");
+    let refused = a.query("insert into x values (1)");
+    let refused = refused.iter().find(|frame| frame.tag == b'E').unwrap();
+    assert_eq!(
+        refused.field(b'M').unwrap(),
+        "duplicate key value violates unique constraint \"x_pkey\""
+    );
+    a.run("update x set a = 'other' where id = 1; select 1");
+    assert_eq!(
+        a.scalar("with y as (select a from x) select y.a from y"),
+        "other"
+    );
+    a.run("delete from public.x");
+    a.run("drop table x");
+    assert_eq!(a.scalar("select count(*) from x"), "0", "the table of all");
+    a.run("create temp table x (c int)");
+    assert_eq!(a.scalar("select count(c) from x"), "0");
+    a.run("discard temp");
+    assert_eq!(a.scalar("select count(a) from x"), "0");
+    b.terminate();
+    wait_left(&mut a, "0");
+}
+
+#[test]
+fn temporary_tables_live_and_die_with_transactions() {
+    let cluster = Cluster::start();
+    let (_proxy, mut a) = start(&cluster);
+    // First in its transaction, with rows behind it.
+    a.run("begin");
+    a.run("create temp table x (a int) on commit drop");
+    a.run("insert into x values (1), (2)");
+    assert_eq!(a.scalar("select sum(a) from x"), "3");
+    a.run("commit");
+    assert_eq!(a.sqlstate("select 1 from x"), "42P01");
+    a.run("begin");
+    a.run("create temp table x (a int)");
+    a.run("insert into x values (1)");
+    a.run("rollback");
+    assert_eq!(a.sqlstate("select 1 from x"), "42P01");
+    a.run("begin");
+    a.run("create temp table x (a int)");
+    assert_eq!(a.sqlstate("select 1/0 from x"), "22012");
+    a.run("commit");
+    assert_eq!(a.sqlstate("select 1 from x"), "42P01");
+    a.run("begin");
+    a.run("create temp table x (a int)");
+    a.run("commit");
+    a.run("begin");
+    a.run("insert into x values (1)");
+    a.run("rollback");
+    assert_eq!(a.scalar("select count(*) from x"), "0");
+    assert_eq!(
+        a.sqlstate("create temp table y (a int) on commit delete rows"),
+        "0A000"
+    );
+    a.run("discard all");
+    assert_eq!(a.sqlstate("select 1 from x"), "42P01");
+    // From queries.
+    set_up(&mut a, "create table t (id int primary key, v varchar(5))");
+    a.run("insert into t values (1, 'a'), (2, 'b')");
+    let tag = |frames: Vec<crate::message::Frame>| {
+        let complete = frames.into_iter().find(|frame| frame.tag == b'C');
+        complete.expect("a tag").strings().remove(0)
+    };
+    a.run("begin");
+    assert_eq!(
+        tag(a.run("create temp table x (n) as select * from t")),
+        "SELECT 2"
+    );
+    assert_eq!(
+        tag(a.run("select n * 10 as m, v into temp y from x where n > 1")),
+        "SELECT 1"
+    );
+    assert_eq!(a.scalar("select m || v from y"), "20b");
+    a.run("insert into t values (3, 'c')");
+    assert_eq!(
+        a.sqlstate("create temp table z as select * from t"),
+        "0A000"
+    );
+    a.run("rollback");
+    assert_eq!(a.sqlstate("select 1 from y"), "42P01");
+    assert_eq!(
+        tag(a.run("create temp table z as select * from t with no data")),
+        "SELECT 0"
+    );
+    assert_eq!(a.scalar("select count(v) from z"), "0");
+    a.run("discard temp");
+    wait_left(&mut a, "0");
+}
+
+#[test]
+fn temporary_tables_are_used_in_the_extended_protocol() {
+    let cluster = Cluster::start();
+    let (_proxy, mut a) = start(&cluster);
+    let run = |client: &mut Client, sql: &str, values: &[&str]| {
+        client.send(
+            &[
+                parse("", sql, &[]),
+                bind_text("", "", values),
+                describe(b'P', ""),
+                execute("", 0),
+                sync(),
+            ]
+            .concat(),
+        );
+        tags(&client.until_ready())
+    };
+    assert_eq!(run(&mut a, "create temp table x (a int)", &[]), "12nCZ");
+    assert_eq!(run(&mut a, "insert into x values ($1)", &["7"]), "12nCZ");
+    assert_eq!(
+        run(&mut a, "select a from x where a = $1", &["7"]),
+        "12TDCZ"
+    );
+    a.send(&crate::message::query("copy x (a) from stdin"));
+    a.expect(b'G');
+    a.send(
+        &[
+            crate::message::copy_data(b"8\n9\n"),
+            crate::message::copy_done(),
+        ]
+        .concat(),
+    );
+    a.until_ready();
+    assert_eq!(a.scalar("select sum(a) from x"), "24");
+    assert_eq!(run(&mut a, "drop table x", &[]), "12nCZ");
+    assert_eq!(a.sqlstate("select 1 from x"), "42P01");
+}
+
+/// A worker that is gone does not renew its lease.
+#[test]
+fn tables_of_lost_proxies_are_dropped() {
+    let cluster = Cluster::start();
+    let (lost, mut a) = start(&cluster);
+    a.run("create temp table x (a int)");
+    lost.signal("KILL");
+    let other = plan().size(3).dsql(&cluster).dialect("compat").start();
+    let mut b = other.connect();
+    assert_eq!(b.scalar(LEFT), "1");
+    // Its lease ends.
+    b.run("update dsqlproxy.advisory_lock set holders = replace(holders, ' x ', ' x -')");
+    b.run("create temp table y (a int)");
+    wait_left(&mut b, "1");
+    assert_eq!(b.scalar("select count(*) from y"), "0");
+}
