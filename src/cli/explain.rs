@@ -17,6 +17,7 @@ use crate::policy::{
 use crate::server::{TenantView, rules_of, tenant_view};
 use crate::sql::Statement;
 use crate::sql::statement::ParseError;
+use crate::wire::reply::ClientError;
 
 /// A decision as it is printed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -97,6 +98,38 @@ impl Report {
             message: Some(message.to_owned()),
             hint: None,
             rules: Vec::new(),
+        }
+    }
+
+    /// Makes it a refusal.
+    pub(super) fn reject(&mut self, error: &ClientError) {
+        self.decision = "reject";
+        self.sql.clear();
+        self.sqlstate = Some(error.code.to_owned());
+        self.message = Some(error.message.clone());
+        self.hint = error.hint.clone();
+    }
+
+    /// Adds the report on another part of what the statement becomes.
+    pub(super) fn add(&mut self, other: Self) {
+        for rule in other.rules {
+            if !self.rules.contains(&rule) {
+                self.rules.push(rule);
+            }
+        }
+        match (self.decision, other.decision) {
+            ("reject", _) => {}
+            (_, "reject") => {
+                self.decision = other.decision;
+                self.sql.clear();
+                self.sqlstate = other.sqlstate;
+                self.message = other.message;
+                self.hint = other.hint;
+            }
+            _ => {
+                self.sql.extend(other.sql);
+                self.notices.extend(other.notices);
+            }
         }
     }
 

@@ -198,6 +198,9 @@ pub struct LintArguments {
     /// Rules in place of those that are compiled in, in the format of config/dialect.yaml
     #[arg(long, value_name = "FILE")]
     pub rules: Option<PathBuf>,
+    /// What the files are written for
+    #[arg(long, value_enum, default_value_t)]
+    pub from: lint::Source,
     /// How findings are written
     #[arg(long, value_enum, default_value_t)]
     pub format: lint::Format,

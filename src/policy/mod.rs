@@ -141,6 +141,17 @@ impl Step {
         }
     }
 
+    /// The text of a batch for all rows at once, as a table without a primary key needs it.
+    #[must_use]
+    pub fn without_batches(&self) -> Option<String> {
+        let (change, rows) = self
+            .sql
+            .split_once(" WHERE ({key}) IN (SELECT {key} FROM ")?;
+        let (_, condition) = rows.split_once(" WHERE ")?;
+        let condition = condition.strip_suffix(" LIMIT {rows})")?;
+        Some(format!("{change} WHERE {condition}"))
+    }
+
     /// A statement for part of the rows of a table.
     #[must_use]
     pub fn batch(sql: String, table: TableName) -> Self {

@@ -224,6 +224,7 @@ impl Session {
             b'Z' => self.ready(body),
             b'E' => self.error(header, body),
             b'S' => self.parameter(body),
+            b'N' if !self.wants_of_server(body) => Ok(Step::Hide),
             b'N' => Ok(self.notice(body)),
             b'A' => Ok(if self.pin.is_some() && !self.is_guarded() {
                 Step::Pass

@@ -557,7 +557,7 @@ impl Session {
                 }
             }
             // What the server says about the client's objects: "already exists, skipping".
-            b'N' => return Ok(Some(true)),
+            b'N' => return Ok(Some(self.wants_of_server(body))),
             b'T' if expect == Some(Expect::Query) => {}
             b'T' => {
                 if let Some(asked) = self.asked_step().filter(|_| whole) {

@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::policy::{Action, Answer, Level, Notice};
 use crate::sql::{Class, classify};
 use crate::upstream::Settings;
-use crate::wire::backend::TransactionStatus;
+use crate::wire::backend::{TransactionStatus, error_fields};
 use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError};
 
@@ -386,13 +386,27 @@ impl Session {
         out
     }
 
+    /// Whether the client wants messages of this severity: the server does not know its
+    /// `client_min_messages`.
+    fn wants_severity(&self, severity: &[u8]) -> bool {
+        match self.settings.kept("client_min_messages") {
+            Some("error") => !matches!(severity, b"WARNING" | b"NOTICE" | b"LOG" | b"DEBUG"),
+            Some("warning") => !matches!(severity, b"NOTICE" | b"LOG" | b"DEBUG"),
+            _ => true,
+        }
+    }
+
+    /// Whether the client wants a NoticeResponse of the server with this body.
+    pub(super) fn wants_of_server(&self, body: &[u8]) -> bool {
+        self.wants_severity(error_fields(body).severity)
+    }
+
     fn wants(&mut self, notice: &Notice) -> bool {
-        let quiet = match self.settings.kept("client_min_messages") {
-            Some("error") => true,
-            Some("warning") => notice.level == Level::Notice,
-            _ => false,
+        let severity: &[u8] = match notice.level {
+            Level::Notice => b"NOTICE",
+            Level::Warning => b"WARNING",
         };
-        if quiet {
+        if !self.wants_severity(severity) {
             return false;
         }
         if notice.once {

@@ -6,6 +6,9 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use pg_query::NodeEnum;
+use pg_query::protobuf::a_const;
+
 use crate::config::Dialect;
 use crate::policy::{
     self, Action, AdvisoryLock, Answer, Cache, Decision, Level, Month, Notice, Placement,
@@ -120,6 +123,8 @@ pub struct Verdict {
     pub(super) class: Class,
     /// What its first statement is to transactions.
     pub(super) kind: Option<Kind>,
+    /// A BEGIN says that its transaction may write, whatever holds for others.
+    writes: bool,
     pub(super) outcome: Outcome,
     /// What holds of the transaction behind the text.
     after: TransactionFacts,
@@ -225,6 +230,21 @@ impl Part {
     }
 }
 
+/// BEGIN READ WRITE.
+fn says_read_write(statement: &Statement) -> bool {
+    let Some(NodeEnum::TransactionStmt(begin)) = statement.node() else {
+        return false;
+    };
+    begin.options.iter().any(|option| match &option.node {
+        Some(NodeEnum::DefElem(option)) if option.defname == "transaction_read_only" => {
+            let value = option.arg.as_ref().and_then(|value| value.node.as_ref());
+            matches!(value, Some(NodeEnum::AConst(value))
+                if matches!(&value.val, Some(a_const::Val::Ival(number)) if number.ival == 0))
+        }
+        _ => false,
+    })
+}
+
 /// The journal has its own way with these.
 fn is_savepoint(procedure: &Procedure) -> bool {
     matches!(
@@ -240,6 +260,7 @@ impl Verdict {
             epoch,
             class: classify(text),
             kind: None,
+            writes: false,
             outcome: Outcome::Pass,
             after: facts.transaction,
             changes_schema: false,
@@ -255,6 +276,7 @@ impl Verdict {
 
     fn judge(&mut self, statements: Vec<Statement>, rules: &Rules) {
         self.kind = statements.first().map(Statement::kind);
+        self.writes = statements.iter().any(says_read_write);
         let ddl = |statement: &Statement| statement.kind() == Kind::Ddl;
         self.changes_schema = statements.iter().any(ddl);
         let several = statements.len() > 1;
@@ -316,8 +338,11 @@ impl Verdict {
         let parts = self.parts()?;
         let at = (1..parts.len())
             .find(|at| parts[*at].is_procedure() || parts[at - 1].is_procedure())?;
-        // The rest is decided about again, and tells the same, unless only one statement is left.
-        let last = Some(&parts[at]).filter(|_| at + 1 == parts.len());
+        // The rest is decided about again, and tells the same, unless only one statement is left or
+        // what the next one had to be parted from is gone.
+        let last = Some(&parts[at]).filter(|part| {
+            at + 1 == parts.len() || part.decision.placement == Placement::AfterCommit
+        });
         let notices = parts.first().into_iter().chain(last);
         let split = notices.flat_map(|part| {
             let notices = part.decision.notices.iter();
@@ -441,6 +466,9 @@ impl Session {
         self.changes_schema |= verdict.changes_schema;
         self.transaction = verdict.after;
         self.note_transaction_end(verdict);
+        if verdict.writes {
+            self.read_only = Some(false);
+        }
     }
 
     /// A portal of a statement of this kind was executed, in the extended protocol.
@@ -452,7 +480,10 @@ impl Session {
             Some(Kind::Ddl) => self.transaction.ddl = true,
             Some(Kind::Write | Kind::Lock) => self.transaction.wrote = true,
             Some(Kind::Transaction(Control::TransStmtBegin | Control::TransStmtStart)) => {
-                self.transaction.open = true
+                self.transaction.open = true;
+                if verdict.writes {
+                    self.read_only = Some(false);
+                }
             }
             Some(Kind::Transaction(Control::TransStmtCommit | Control::TransStmtRollback)) => {
                 self.transaction = TransactionFacts::default()

@@ -44,11 +44,13 @@ impl Iterator for Parts<'_> {
         {
             return Some(Part::Data(data));
         }
-        let mut tokens = Tokens::new(&self.text.as_bytes()[self.at..]);
+        // Empty statements move on while the same tokens are read.
+        let base = self.at;
+        let mut tokens = Tokens::new(&self.text.as_bytes()[base..]);
         let mut statement = Open::default();
         while let Some(token) = tokens.next() {
             let span = tokens.span();
-            let (start, end) = (self.at + span.start, self.at + span.end);
+            let (start, end) = (base + span.start, base + span.end);
             match token {
                 Token::Symbol(b'\\') => return Some(self.command(statement.start, start)),
                 Token::Semicolon if statement.ends_here() => {
@@ -175,6 +177,10 @@ mod tests {
             ("", &[]),
             (" ; ;; -- x;\n", &[]),
             ("SELECT 1", &["s SELECT 1"]),
+            (
+                "SELECT 1;; -- none\n; ;SELECT 2;\n\\q",
+                &["s SELECT 1", "s SELECT 2", "c \\q"],
+            ),
             (
                 "SELECT 1;SELECT ';' ; -- ;\n",
                 &["s SELECT 1", "s SELECT ';' "],

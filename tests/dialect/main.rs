@@ -1,12 +1,39 @@
 //! What policy lets pass is taken by Aurora DSQL, as far as the emulator knows: its rules are
 //! written apart from those of policy, so that one mistake is not in both.
 
+// Shared with tests/it, which uses the rest of them.
+#[allow(dead_code)]
+#[path = "../it/client.rs"]
+mod client;
+mod cost;
+#[path = "../it/dsql.rs"]
+mod dsql;
+#[path = "../emulated/mod.rs"]
+mod emulated;
+#[allow(dead_code)]
+#[path = "../it/message.rs"]
+mod message;
+#[path = "../it/ports.rs"]
+mod ports;
+#[allow(dead_code)]
+#[path = "../it/postgres.rs"]
+mod postgres;
+#[allow(dead_code)]
+#[path = "../it/proxy.rs"]
+mod proxy;
+mod schemas;
+mod sessions;
+
 use dsql_proxy::config::schema::Dialect;
 use dsql_proxy::emulator::rules::{Facts, Rules as Cluster, ServerVersion};
 use dsql_proxy::policy::{
     Action, Decision, Rules, SessionFacts, StepKind, Switches, TransactionFacts, decide,
 };
-use dsql_proxy::sql::Statement;
+use dsql_proxy::sql::script::{Part, parts};
+use dsql_proxy::sql::{Statement, classify};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use rand::{Rng as _, SeedableRng as _};
 
 include!("cases.rs");
 
@@ -135,6 +162,45 @@ fn what_goes_on_is_taken() {
     wrong.sort();
     wrong.dedup();
     assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Files of whole and broken statements are cut inside their text, and into all that can be read.
+#[test]
+fn files_are_cut_inside_their_text() {
+    const SEED: u64 = 11;
+    const GLUE: [&str; 8] = [
+        ";",
+        ";;",
+        "; ;",
+        ";\n-- x;\n;",
+        "\n\\g\n",
+        ";\n\\.\n",
+        "'",
+        "$$;",
+    ];
+    let seeds = seeds();
+    let mut random = StdRng::seed_from_u64(SEED);
+    let mut found = 0;
+    for _ in 0..20_000 {
+        let mut text = String::new();
+        for _ in 0..random.random_range(1..6) {
+            text.push_str(seeds.choose(&mut random).unwrap());
+            text.push_str(GLUE.choose(&mut random).unwrap());
+        }
+        let mut behind = 0;
+        for part in parts(&text) {
+            let (Part::Statement(span) | Part::Command(span) | Part::Data(span)) = part;
+            assert!(
+                behind <= span.start && text.get(span.clone()).is_some(),
+                "seed {SEED}: {text}: {span:?}"
+            );
+            behind = span.end;
+            found += 1;
+        }
+        let _ = classify(text.as_bytes());
+    }
+    println!("seed {SEED}: {found} parts");
+    assert!(found > 40_000, "{found}");
 }
 
 /// The same for PostgreSQL's regression SQL, when it is there (see `scripts/sql-corpus`): at most

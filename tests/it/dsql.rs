@@ -40,18 +40,28 @@ impl Cluster {
 
     /// Drops all that clients have made. Sessions are not told.
     pub fn empty(&self) {
-        const SCRIPT: &str = include_str!("../corpus/empty.sql");
+        self.script(include_str!("../corpus/empty.sql"));
+    }
+
+    /// Runs a script behind the emulator's back, as superuser. Sessions are not told.
+    #[track_caller]
+    pub fn script(&self, script: &str) {
         let target = self.emulator.postgres().connection_string("postgres");
         let work = async {
             let (client, connection) =
                 tokio_postgres::connect(&target, tokio_postgres::NoTls).await?;
             let talk = tokio::spawn(connection);
-            client.batch_execute(SCRIPT).await?;
+            client.batch_execute(script).await?;
             drop(client);
             let _ = talk.await;
             Ok(())
         };
-        self.emulator.prepare(work).expect("an empty cluster");
+        self.emulator.prepare(work).expect("a script that runs");
+    }
+
+    /// The emulator itself.
+    pub fn emulator(&self) -> &Emulator {
+        &self.emulator
     }
 
     /// Where it takes connections.

@@ -46,7 +46,11 @@ CREATE TRIGGER last_updated BEFORE UPDATE ON public.film FOR EACH ROW EXECUTE FU
 \\unrestrict abc
 ";
 
-fn facts() -> SessionFacts {
+pub(super) fn standard() -> std::sync::Arc<Rules> {
+    rules(None).unwrap()
+}
+
+pub(super) fn facts() -> SessionFacts {
     SessionFacts {
         profile: Dialect::Compat,
         as_of: "2026-09".parse().unwrap(),
@@ -111,7 +115,7 @@ fn reports_have_their_formats() {
 #[test]
 fn a_fixed_dump_is_refused_nothing_but_what_has_no_way() {
     let rules = rules(None).unwrap();
-    let fixed = fix::fixed(DUMP, &facts(), &rules);
+    let fixed = Fixer::new(&facts(), &rules).fix(DUMP);
     assert!(
         fixed.contains("CONSTRAINT film_pkey PRIMARY KEY (film_id)")
             && fixed.contains("-- part of CREATE TABLE"),
@@ -122,7 +126,14 @@ fn a_fixed_dump_is_refused_nothing_but_what_has_no_way() {
     for finding in &again {
         assert_eq!(finding.report.decision, "forward", "{finding:?}\n{fixed}");
     }
-    assert_eq!(again.len(), 8, "{fixed}");
+    assert_eq!(again.len(), 9, "{fixed}");
+    assert!(fixed.contains("\\gset job1_\n"), "{fixed}");
+    assert!(
+        fixed
+            .trim_end()
+            .ends_with("CALL sys.wait_for_job(:'job1_job_id');"),
+        "{fixed}"
+    );
 }
 
 #[test]
@@ -143,4 +154,30 @@ fn transactions_of_a_file_are_followed() {
     let mut split = facts();
     split.switches.ddl_in_transaction = DdlInTransaction::Split;
     assert_eq!(decisions(&split), ["forward"; 5]);
+}
+
+/// Transactions are committed around DDL; a job that the next step needs is waited for at once.
+#[test]
+fn a_fixed_migration_parts_its_transactions() {
+    let rules = standard();
+    let text = "BEGIN; CREATE TABLE a (x int); ALTER TABLE a ADD CONSTRAINT u UNIQUE (x); CREATE TABLE b (y int[]); \
+                INSERT INTO b VALUES ('{}'); COMMIT; COPY c FROM stdin (FORMAT binary);\n1\n\\.\nALTER TABLE d ADD UNIQUE (x)";
+    let fixed = Fixer::new(&facts(), &rules).fix(text);
+    let lines: Vec<&str> = fixed
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with("-- "))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "BEGIN;",
+            "CREATE TABLE a (x int, CONSTRAINT u UNIQUE (x));",
+            "COMMIT;",
+            "CREATE UNIQUE INDEX ASYNC d_x_key ON d (x) \\gset job1_",
+            "CALL sys.wait_for_job(:'job1_job_id');",
+            "ALTER TABLE d ADD CONSTRAINT d_x_key UNIQUE USING INDEX d_x_key;",
+        ],
+        "{fixed}"
+    );
+    assert!(fixed.contains("-- its data\n-- 1\n-- \\."), "{fixed}");
 }

@@ -66,8 +66,9 @@ BEGIN
   FOR index IN
     SELECT i.indexrelid AS oid, i.indnullsnotdistinct AS nulls_equal,
       i.indpred IS NOT NULL OR i.indexprs IS NOT NULL AS opaque,
-      string_agg(format('NEW.%I', a.attname), ', ' ORDER BY k.n) AS new_row,
-      string_agg(format('OLD.%I', a.attname), ', ' ORDER BY k.n) AS old_row,
+      -- Expressions have no column; their indexes are opaque.
+      string_agg(format('NEW.%I', a.attname), ', ' ORDER BY k.n) FILTER (WHERE a.attname IS NOT NULL) AS new_row,
+      string_agg(format('OLD.%I', a.attname), ', ' ORDER BY k.n) FILTER (WHERE a.attname IS NOT NULL) AS old_row,
       string_agg(format('NEW.%I IS NOT NULL', a.attname), ' AND ') FILTER (WHERE NOT a.attnotnull) AS new_present,
       string_agg(format('OLD.%I IS NOT NULL', a.attname), ' AND ') FILTER (WHERE NOT a.attnotnull) AS old_present
     FROM pg_index i

@@ -46,7 +46,7 @@ const fn hidden(schema: &'static str, relation: &'static str, query: &'static st
     }
 }
 
-const SHOWN: [Shown; 14] = [
+const SHOWN: [Shown; 17] = [
     shown(
         "pg_index",
         "SELECT {system} indexrelid, indrelid, \
@@ -110,8 +110,23 @@ const SHOWN: [Shown; 14] = [
     ),
     hidden(
         "pg_catalog",
+        "pg_sequences",
+        "SELECT * FROM pg_catalog.pg_sequences WHERE schemaname <> 'sys'",
+    ),
+    hidden(
+        "pg_catalog",
         "pg_views",
         "SELECT * FROM pg_catalog.pg_views WHERE schemaname <> 'sys'",
+    ),
+    hidden(
+        "information_schema",
+        "sequences",
+        "SELECT * FROM information_schema.sequences WHERE sequence_schema <> 'sys'",
+    ),
+    hidden(
+        "information_schema",
+        "table_constraints",
+        "SELECT * FROM information_schema.table_constraints WHERE table_schema <> 'sys'",
     ),
     hidden(
         "information_schema",

@@ -568,6 +568,7 @@ constructs! {
     "advisory_lock" => Code::Emulate(advisory::locks),
     "advisory_lock_elsewhere" => Code::Find(advisory::elsewhere),
     "setting_function" => Code::Answer(session::setting_function),
+    "custom_setting" => Code::Find(session::custom_setting),
     "setting" => Code::Answer(session::setting),
     "set_serializable" => Code::Answer(session::set_serializable),
     "role_switch" => Code::Find(session::role_switch),

@@ -156,15 +156,8 @@ fn foreign_setting(select: &SelectStmt, tree: &NodeEnum, case: &Case<'_>) -> Opt
         return None;
     }
     let mut found = None;
-    for target in &select.target_list {
-        let Some(NodeEnum::ResTarget(target)) = &target.node else {
-            continue;
-        };
-        let mut value = target.val.as_deref();
-        while let Some(NodeEnum::TypeCast(cast)) = value.and_then(|value| value.node.as_ref()) {
-            value = cast.arg.as_deref();
-        }
-        if let Some(NodeEnum::FuncCall(call)) = value.and_then(|value| value.node.as_ref())
+    any(tree, &mut |node| {
+        if let Ref::FuncCall(call) = node
             && matches!(
                 build::last(&call.funcname),
                 "set_config" | "current_setting"
@@ -178,7 +171,30 @@ fn foreign_setting(select: &SelectStmt, tree: &NodeEnum, case: &Case<'_>) -> Opt
                 None => {}
             }
         }
+        false
+    });
+    found
+}
+
+/// `current_setting` of a client's own settings, whose names have a dot, where no answer of the
+/// proxy can take its place: the server has none of them.
+pub(super) fn custom_setting(tree: &NodeEnum, case: &Case<'_>) -> Vec<String> {
+    let calls = &case.survey(tree).functions;
+    if !calls.iter().any(|name| name == "current_setting") {
+        return Vec::new();
     }
+    let mut found = Vec::new();
+    any(tree, &mut |node| {
+        if let Ref::FuncCall(call) = node
+            && build::last(&call.funcname) == "current_setting"
+            && let Some(name) = call.args.first().and_then(constant)
+            && name.contains('.')
+            && !is_own(case, &name)
+        {
+            found.push(name);
+        }
+        false
+    });
     found
 }
 

@@ -668,7 +668,7 @@ fn refused_statements_are_refused_for_this() {
             StatementKind,
         ),
         ("PREPARE p AS SELECT 1 FROM secrets", Relation),
-        ("EXECUTE p (pg_sleep(1))", Function),
+        ("EXECUTE p (pg_sleep(1))", Construct),
         ("SELECT 1; SELECT 1 FROM secrets", Relation),
         ("DELETE FROM orders USING secrets", Relation),
         ("UPDATE orders SET id = (SELECT 1 FROM secrets)", Relation),

@@ -337,11 +337,10 @@ impl Work {
                 status: String::new(),
             }),
             (StepKind::Condition, _) => Task::Condition(step.sql.clone()),
-            (StepKind::Batch, Some(table)) => Task::Batches(Batches::new(
-                Form::Text(step.sql.clone()),
-                table.clone(),
-                manner.rows,
-            )),
+            (StepKind::Batch, Some(table)) => Task::Batches(Batches {
+                whole: step.without_batches(),
+                ..Batches::new(Form::Text(step.sql.clone()), table.clone(), manner.rows)
+            }),
             _ => Task::Statement {
                 step: step.clone(),
                 bound: false,

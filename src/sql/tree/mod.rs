@@ -75,8 +75,24 @@ pub fn print(node: &NodeEnum) -> Result<String, PrintError> {
     if let NodeEnum::CopyStmt(copy) = node {
         check_copy(copy)?;
     }
+    check_sequences(node)?;
     node.deparse(pg_query::DeparseOptions::default())
         .map_err(|error| PrintError::Print(error.to_string()))
+}
+
+/// The printer knows all options of a sequence but these two, which only pg_upgrade writes, and stops
+/// the process at them when it is built with its own checks.
+fn check_sequences(node: &NodeEnum) -> Result<(), PrintError> {
+    let found = any(node, &mut |node| {
+        matches!(node, Ref::DefElem(option)
+            if option.arg.is_none() && matches!(option.defname.as_str(), "logged" | "unlogged"))
+    });
+    match found {
+        true => Err(PrintError::Print(
+            "LOGGED or UNLOGGED of a sequence".to_owned(),
+        )),
+        false => Ok(()),
+    }
 }
 
 /// The grammar takes any value for any option of COPY, the printer does not: it reads the values it
@@ -265,6 +281,21 @@ mod tests {
             ("COPY t FROM STDIN (FORCE_NULL x)", false),
         ];
         for (text, fits) in cases {
+            assert_eq!(verify_print(&tree(text)).is_ok(), fits, "{text}");
+        }
+    }
+
+    #[test]
+    fn options_of_sequences_are_looked_at_before_they_are_printed() {
+        for (text, fits) in [
+            ("CREATE SEQUENCE s CACHE 1 START 5 NO CYCLE", true),
+            ("CREATE SEQUENCE s UNLOGGED", false),
+            ("ALTER SEQUENCE s LOGGED", false),
+            (
+                "CREATE TABLE t (a bigint GENERATED ALWAYS AS IDENTITY (LOGGED))",
+                false,
+            ),
+        ] {
             assert_eq!(verify_print(&tree(text)).is_ok(), fits, "{text}");
         }
     }

@@ -1,0 +1,10 @@
+ALTER TABLE parcel ADD COLUMN express BOOLEAN NOT NULL DEFAULT FALSE;
+ALTER TABLE parcel ADD COLUMN IF NOT EXISTS note VARCHAR(500);
+ALTER TABLE parcel ADD COLUMN external_reference VARCHAR(64) UNIQUE;
+UPDATE parcel SET note = '' WHERE note IS NULL;
+ALTER TABLE parcel ALTER COLUMN note SET DEFAULT '';
+ALTER TABLE parcel ALTER COLUMN note SET NOT NULL;
+ALTER TABLE depot ADD CONSTRAINT ck_depot_country CHECK (country = upper(country));
+ALTER TABLE scan RENAME COLUMN scanned_at TO scanned;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS idx_scan_scanned ON scan (scanned DESC);
+ALTER TABLE parcel ALTER COLUMN weight_grams TYPE BIGINT;

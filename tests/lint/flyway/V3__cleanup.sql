@@ -1,0 +1,12 @@
+ALTER TABLE scan DROP CONSTRAINT fk_scan_depot;
+ALTER TABLE scan ADD CONSTRAINT fk_scan_depot FOREIGN KEY (depot_id) REFERENCES depot (id) ON DELETE CASCADE;
+DROP INDEX IF EXISTS idx_scan_parcel;
+CREATE UNIQUE INDEX idx_scan_once ON scan (parcel_id, depot_id, scanned);
+ALTER TABLE depot RENAME TO warehouse;
+ALTER TABLE warehouse ADD COLUMN capacity INTEGER CHECK (capacity > 0), ADD COLUMN opened DATE;
+CREATE OR REPLACE VIEW heavy_parcel AS SELECT id, tracking_code FROM parcel WHERE weight_grams > 10000;
+CREATE OR REPLACE FUNCTION parcel_count() RETURNS BIGINT LANGUAGE SQL AS 'SELECT count(*) FROM parcel';
+CREATE PROCEDURE archive_parcels() LANGUAGE plpgsql AS $$ BEGIN DELETE FROM parcel; END $$;
+ALTER TABLE parcel DROP COLUMN note;
+COMMENT ON TABLE warehouse IS 'was depot';
+DELETE FROM scan WHERE parcel_id NOT IN (SELECT id FROM parcel);
