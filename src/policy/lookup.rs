@@ -29,10 +29,19 @@ pub enum Wish {
     /// Another value; `None` is the default.
     Set {
         /// As text.
-        value: Option<String>,
+        value: Given,
         /// Until the transaction ends.
         local: bool,
     },
+}
+
+/// An argument of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Given {
+    /// A constant, as text.
+    Text(Option<String>),
+    /// The parameter of this number.
+    Parameter(i32),
 }
 
 /// What takes the place of a call.
@@ -42,16 +51,19 @@ pub enum Found {
     Server,
     /// This value.
     Value(Option<String>),
+    /// The parameter of this number.
+    Parameter(i32),
 }
 
 /// The query's text with values in the place of settings that the server does not know. `ask` is
-/// given each call with constants; `list` gives the names and values that take precedence over those
+/// given each call with constants, `pid` is that of `pg_backend_pid()`; `list` gives the names and values that take precedence over those
 /// of the server's `pg_settings`.
 ///
 /// # Errors
 /// What `ask` says, or that the text cannot be made.
 pub fn replace(
     statement: &Statement,
+    pid: u32,
     ask: &mut dyn FnMut(Call) -> Result<Found, ClientError>,
     list: &dyn Fn() -> Vec<(String, String)>,
 ) -> Result<Option<String>, ClientError> {
@@ -68,6 +80,10 @@ pub fn replace(
         }
         let outcome = match node {
             Mut::ResTarget(target) => name_target(target),
+            Mut::Slot(slot) if is_pid(slot) => {
+                slot.node = parsed(&format!("SELECT {pid}")).and_then(first_target);
+                Ok(true)
+            }
             Mut::Slot(slot) => replace_slot(slot, &strings, ask, list),
             _ => Ok(false),
         };
@@ -99,7 +115,7 @@ fn name_target(target: &mut pg_query::protobuf::ResTarget) -> Result<bool, Clien
         && target.indirection.is_empty()
         && let Some(NodeEnum::FuncCall(call)) =
             target.val.as_ref().and_then(|value| value.node.as_ref())
-        && is_about_settings(call)
+        && (is_about_settings(call) || function(call) == "pg_backend_pid")
     {
         target.name = function(call).to_owned();
         return Ok(true);
@@ -120,6 +136,10 @@ fn replace_slot(
             };
             match ask(call)? {
                 Found::Server => Ok(false),
+                Found::Parameter(number) => {
+                    slot.node = parsed(&format!("SELECT ${number}::text")).and_then(first_target);
+                    Ok(true)
+                }
                 Found::Value(value) => {
                     slot.node = parsed(&format!("SELECT {}", constant(value.as_deref())))
                         .and_then(first_target);
@@ -151,6 +171,10 @@ fn function(call: &FuncCall) -> &str {
 
 fn is_about_settings(call: &FuncCall) -> bool {
     matches!(function(call), "set_config" | "current_setting")
+}
+
+fn is_pid(slot: &Node) -> bool {
+    matches!(&slot.node, Some(NodeEnum::FuncCall(call)) if function(call) == "pg_backend_pid" && call.args.is_empty())
 }
 
 fn is_list(call: &RangeFunction) -> bool {
@@ -202,7 +226,10 @@ fn read_call(call: &FuncCall, strings: &[String]) -> Option<Call> {
             or_null: switch_of(or_null)?,
         },
         ("set_config", [value, local]) => Wish::Set {
-            value: text_of(value)?,
+            value: match parameter_of(value) {
+                Some(number) => Given::Parameter(number),
+                None => Given::Text(text_of(value)?),
+            },
             local: switch_of(local)?,
         },
         _ => return None,
@@ -222,6 +249,14 @@ fn text_of(node: &Node) -> Option<Option<String>> {
             a_const::Val::Bsval(_) => None,
         },
         NodeEnum::TypeCast(cast) => text_of(cast.arg.as_ref()?),
+        _ => None,
+    }
+}
+
+fn parameter_of(node: &Node) -> Option<i32> {
+    match node.node.as_ref()? {
+        NodeEnum::ParamRef(parameter) => Some(parameter.number),
+        NodeEnum::TypeCast(cast) => parameter_of(cast.arg.as_ref()?),
         _ => None,
     }
 }
@@ -321,7 +356,20 @@ mod tests {
                 ("search_path", _) => Found::Server,
                 ("gone", Wish::Show { or_null: true }) => Found::Value(None),
                 ("gone", _) => return Err(ClientError::error("42704", "gone")),
-                (_, Wish::Set { value, .. }) => Found::Value(value),
+                (
+                    _,
+                    Wish::Set {
+                        value: Given::Text(value),
+                        ..
+                    },
+                ) => Found::Value(value),
+                (
+                    _,
+                    Wish::Set {
+                        value: Given::Parameter(number),
+                        ..
+                    },
+                ) => Found::Parameter(number),
                 (_, Wish::Show { .. }) => Found::Value(Some("4MB".into())),
             })
         };
@@ -331,7 +379,7 @@ mod tests {
                 ("work_mem".into(), "4MB".into()),
             ]
         };
-        replace(&statement, &mut ask, &list).unwrap_or_else(|error| Some(error.message))
+        replace(&statement, 77, &mut ask, &list).unwrap_or_else(|error| Some(error.message))
     }
 
     #[test]
@@ -352,6 +400,14 @@ mod tests {
                 Some("SELECT NULL::text IS NULL"),
             ),
             ("SELECT current_setting($1)", None),
+            (
+                "SELECT set_config('jit', $1, false)",
+                Some("SELECT $1::text AS set_config"),
+            ),
+            (
+                "SELECT pg_backend_pid(), f(pg_catalog.pg_backend_pid() + 1)",
+                Some("SELECT 77 AS pg_backend_pid, f(77 + 1)"),
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(replaced(text).as_deref(), expected, "{text}");

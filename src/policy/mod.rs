@@ -27,6 +27,7 @@ pub use locks::{AdvisoryLock, LockArgument, LockCall, LockWish, NotifyCall, Text
 pub use rebuild::{Rebuild, Reshape};
 pub use rules::{ActionKind, Rules, RulesError};
 pub use transaction::RULE as SPLIT;
+pub(crate) use transaction::warning as split_warning;
 
 use crate::config::schema::Dialect;
 use crate::sql::Statement;
@@ -131,16 +132,6 @@ impl Step {
         Self::new(StepKind::Job, sql)
     }
 
-    /// A table is made anew, in place of this statement.
-    #[must_use]
-    pub fn rebuild(sql: String, rebuild: Rebuild) -> Self {
-        Self {
-            table: Some(rebuild.table.clone()),
-            rebuild: Some(Box::new(rebuild)),
-            ..Self::new(StepKind::Rebuild, sql)
-        }
-    }
-
     /// The text of a batch for all rows at once, as a table without a primary key needs it.
     #[must_use]
     pub fn without_batches(&self) -> Option<String> {
@@ -150,6 +141,16 @@ impl Step {
         let (_, condition) = rows.split_once(" WHERE ")?;
         let condition = condition.strip_suffix(" LIMIT {rows})")?;
         Some(format!("{change} WHERE {condition}"))
+    }
+
+    /// A table is made anew, in place of this statement.
+    #[must_use]
+    pub fn rebuild(sql: String, rebuild: Rebuild) -> Self {
+        Self {
+            table: Some(rebuild.table.clone()),
+            rebuild: Some(Box::new(rebuild)),
+            ..Self::new(StepKind::Rebuild, sql)
+        }
     }
 
     /// A statement for part of the rows of a table.
@@ -257,6 +258,8 @@ pub enum Procedure {
     },
     /// UPDATE, DELETE or INSERT … SELECT in batches, in the order of a primary key.
     Batch(Batch),
+    /// COPY FROM STDIN in batches, as soon as there is more than one.
+    Copy(CopyIn),
     /// Advisory lock functions.
     AdvisoryLock(AdvisoryLock),
     /// LOCK TABLE in a mode that excludes others.
@@ -287,6 +290,21 @@ pub struct Batch {
     pub rows: String,
 }
 
+/// COPY FROM STDIN, for which the server may take several transactions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyIn {
+    /// The table.
+    pub table: TableName,
+    /// The statement for the first batch.
+    pub first: String,
+    /// The statement for those behind it: without HEADER.
+    pub next: String,
+    /// Quote and escape of format csv; `None` is format text.
+    pub csv: Option<(u8, u8)>,
+    /// The first line is no row.
+    pub header: bool,
+}
+
 /// What a batch does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BatchKind {
@@ -304,7 +322,9 @@ impl Procedure {
     pub fn has_own_transactions(&self) -> bool {
         match self {
             Self::Truncate { .. } | Self::CreateTableAs { .. } | Self::Batch(_) => true,
-            Self::Savepoint(_)
+            // Only when it turns out to be long.
+            Self::Copy(_)
+            | Self::Savepoint(_)
             | Self::Release(_)
             | Self::RollbackTo(_)
             | Self::AdvisoryLock(_)
@@ -322,6 +342,7 @@ impl Procedure {
             Self::Truncate { .. } => "truncate",
             Self::CreateTableAs { .. } => "create_table_as",
             Self::Batch(_) => "batch",
+            Self::Copy(_) => "copy",
             Self::AdvisoryLock(_) => "advisory_lock",
             Self::LockTable { .. } => "lock_table",
             Self::Notify(_) => "notify",

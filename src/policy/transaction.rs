@@ -6,8 +6,8 @@ use std::sync::Arc;
 use pg_query::protobuf::TransactionStmtKind;
 
 use super::{
-    Action, DdlInTransaction, Decision, Level, Notice, Placement, Rewrite, SessionFacts, StepKind,
-    TransactionFacts,
+    Action, DdlInTransaction, Decision, Level, Notice, Placement, Procedure, Rewrite, SessionFacts,
+    StepKind, TransactionFacts,
 };
 use crate::sql::{Kind, Statement};
 use crate::wire::reply::ClientError;
@@ -24,6 +24,7 @@ pub(super) fn place(statement: &Statement, facts: &SessionFacts, decision: &mut 
     let kind = statement.kind();
     let placement = match &decision.action {
         Action::Emulate(procedure) if procedure.has_own_transactions() => Placement::Alone,
+        Action::Emulate(Procedure::Copy(_)) if transaction.ddl => Placement::AfterCommit,
         Action::Answer(_) | Action::Emulate(_) | Action::Reject(_) => Placement::Within,
         Action::Rewrite(Rewrite { steps, .. }) if has_own_transactions(steps) => Placement::Alone,
         Action::Rewrite(_) | Action::Forward => match kind {
@@ -81,7 +82,10 @@ impl TransactionFacts {
         }
         match (&decision.action, statement.kind()) {
             (Action::Forward | Action::Rewrite(_), Kind::Ddl) => Self { ddl: true, ..fresh },
-            (Action::Forward | Action::Rewrite(_), Kind::Write | Kind::Lock) => Self {
+            (
+                Action::Forward | Action::Rewrite(_) | Action::Emulate(Procedure::Copy(_)),
+                Kind::Write | Kind::Lock,
+            ) => Self {
                 wrote: true,
                 ..fresh
             },
@@ -94,7 +98,8 @@ fn has_own_transactions(steps: &[super::Step]) -> bool {
     steps.len() > 1 || steps.iter().any(|step| step.kind != StepKind::Statement)
 }
 
-fn warning() -> Notice {
+/// What a client is told whose transaction was committed around a statement.
+pub(crate) fn warning() -> Notice {
     Notice {
         level: Level::Warning,
         code: "01000",

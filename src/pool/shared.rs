@@ -117,6 +117,8 @@ pub struct PoolShared {
     trouble: Mutex<Option<String>>,
     connected: AtomicU64,
     refused: AtomicU64,
+    /// Changes of the schema by sessions of this process.
+    pub schema: AtomicU64,
     mail: Mail,
     made: Instant,
 }
@@ -161,6 +163,7 @@ impl PoolShared {
             slices,
             transit: AtomicUsize::new(0),
             moves: AtomicU64::new(0),
+            schema: AtomicU64::new(0),
             needy: AtomicUsize::new(0),
             bucket: Mutex::new(Bucket::new(limits.connect_rate, limits.connect_burst, now)),
             trouble: Mutex::new(None),

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
@@ -88,6 +89,17 @@ impl Pool {
     #[must_use]
     pub fn kind(&self) -> ClusterKind {
         self.shared.kind
+    }
+
+    /// How many changes of the schema this process has made there.
+    #[must_use]
+    pub fn schema(&self) -> u64 {
+        self.shared.schema.load(Ordering::Relaxed)
+    }
+
+    /// A session has changed the schema: to other connections that is news.
+    pub fn note_schema_change(&self) {
+        self.shared.schema.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Prepared statements kept on each connection.
@@ -222,6 +234,7 @@ impl Pool {
             prepared: PreparedSet::default(),
             unnamed: None,
             tainted: false,
+            schema: self.schema(),
             opened: now,
             expires: now + jittered(self.shared.limits.max_age),
             idle_since: now,

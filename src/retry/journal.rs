@@ -34,6 +34,20 @@ pub struct Sent {
     pub quiet: bool,
     /// The client does not want its transaction to be repeated.
     pub opts_out: bool,
+    /// Whether it succeeds does not matter.
+    pub nobodys: bool,
+}
+
+/// How requests are run again whose answer would be another one, though nothing has changed.
+#[derive(Debug, Clone, Copy)]
+pub struct Rerun {
+    /// Whether the answer of a request, given as its messages, has to be kept for that.
+    pub needs: fn(&[u8]) -> bool,
+    /// The messages that do and answer the same as these did, which were answered with those; `None`
+    /// when these do so themselves, as far as is known.
+    pub again: fn(&[u8], &[u8]) -> Option<Vec<u8>>,
+    /// Whether messages that only read answer otherwise each time.
+    pub varies: fn(&[u8]) -> bool,
 }
 
 /// Requests up to one ReadyForQuery.
@@ -76,10 +90,14 @@ pub(super) struct Segment {
     pub copies: i32,
     /// The client does not want its transaction to be repeated.
     pub opts_out: bool,
+    /// Whether it succeeds does not matter.
+    pub nobodys: bool,
     /// It cannot be sent again: too long to be kept, or it does what an abort does not undo.
     pub lost: bool,
     /// Of what the client saw; of a transaction block only.
     pub digest: Option<Digest>,
+    /// What the client saw, if a second run would answer otherwise.
+    pub answer: Vec<u8>,
     /// What the client has of the answers already; of a transaction of its own only.
     pub seen: Option<Seen>,
 }
@@ -90,7 +108,7 @@ impl Segment {
 
     /// Memory it takes.
     pub fn weight(&self) -> usize {
-        self.sent.len() + Self::OVERHEAD
+        self.sent.len() + self.answer.len() + Self::OVERHEAD
     }
 
     /// Makes it ready to be sent again.

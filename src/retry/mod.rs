@@ -14,5 +14,5 @@ mod replay;
 
 pub use budget::{Budget, ClusterBudget, Rank};
 pub use insight::{Effort, Evidence, Parameter, Ran, Source};
-pub use journal::Sent;
+pub use journal::{Rerun, Sent};
 pub use replay::{Action, Limits, Mark, Outcome, Replay, is_conflict};

@@ -17,8 +17,8 @@ use super::budget::{Budget, Rank};
 use super::digest::{Digest, Hasher};
 use super::insight::{self, Effort, Evidence, Meter};
 use super::journal::{
-    Segment, Sent, closed_statements, fetches_from_earlier_portal, left_statements, put_closes,
-    statements,
+    Rerun, Segment, Sent, closed_statements, fetches_from_earlier_portal, left_statements,
+    put_closes, statements,
 };
 
 mod resume;
@@ -231,6 +231,7 @@ enum Found {
 pub struct Replay {
     limits: Limits,
     budget: Rc<Budget>,
+    rerun: Option<Rerun>,
     /// Answered requests of the open transaction.
     done: Vec<Segment>,
     /// Requests not answered in full, oldest first.
@@ -283,6 +284,7 @@ impl Replay {
         Self {
             limits,
             budget,
+            rerun: None,
             done: Vec::new(),
             flight: VecDeque::new(),
             status: TransactionStatus::Idle,
@@ -311,9 +313,19 @@ impl Replay {
         }
     }
 
+    /// The same, which runs requests again in this way.
+    #[must_use]
+    pub fn with_rerun(self, rerun: Rerun) -> Self {
+        Self {
+            rerun: Some(rerun),
+            ..self
+        }
+    }
+
     /// Begins anew for another connection.
     pub fn reset(&mut self) {
         *self = Self {
+            rerun: self.rerun,
             allowed: self.allowed,
             opted_out: self.next_opted_out,
             last_repetition: self.last_repetition,
@@ -413,6 +425,13 @@ impl Replay {
             return false;
         }
         self.done.truncate(self.kept_at(mark));
+        if let Some(rerun) = self.rerun {
+            let behind = self.done.split_off(mark.position);
+            let again = behind
+                .into_iter()
+                .filter(|read| !(rerun.varies)(&read.sent));
+            self.done.extend(again);
+        }
         self.flight.clear();
         self.kept = self.done.iter().map(Segment::weight).sum();
         self.reader.begin_request();
@@ -476,6 +495,7 @@ impl Replay {
             segment.own_begin |= sent.own_begin;
             segment.lost |= sent.outlives;
             segment.opts_out |= sent.opts_out || !self.allowed;
+            segment.nobodys |= sent.nobodys;
         }
     }
 
@@ -572,8 +592,10 @@ impl Replay {
                     // A 40001 is kept for its ReadyForQuery, if that comes without the client.
                     let skipped = front.own_begin && front.simple && !self.reader.completed;
                     let shows = front.streams || self.reader.conflict && skipped;
+                    let nobodys = front.nobodys;
                     let again = !(full || front.delivered) || self.can_resume();
-                    let keeps = self.reader.conflict && again && !skipped && self.is_closed();
+                    let keeps =
+                        self.reader.conflict && again && !skipped && !nobodys && self.is_closed();
                     if shows && !keeps {
                         self.prepare_to_show(held);
                         return self.release();
@@ -679,7 +701,11 @@ impl Replay {
         if let Some(front) = self.flight.front_mut() {
             front.committed = committed;
         }
-        if conflict {
+        if block && !conflict && !failed {
+            self.keep_answer(&held[..count]);
+        }
+        let nobodys = self.flight.front().is_some_and(|front| front.nobodys);
+        if conflict && !nobodys {
             return self.conflict(&held[..count], status);
         }
         let repeated = self.original.take().is_some();
@@ -691,6 +717,33 @@ impl Replay {
             self.settle(front, status, failed);
         }
         Action::Release(count)
+    }
+
+    /// Keeps the answer of the oldest request, if that is needed to run it again and all of it is here.
+    fn keep_answer(&mut self, frames: &[u8]) {
+        let (Some(rerun), Some(front)) = (self.rerun, self.flight.front_mut()) else {
+            return;
+        };
+        let fits = self.kept + frames.len() <= self.limits.journal_bytes;
+        if fits && !front.delivered && !front.lost && (rerun.needs)(&front.sent) {
+            frames.clone_into(&mut front.answer);
+            self.kept += frames.len();
+        }
+    }
+
+    /// What is run again answers as it did.
+    fn prepare_again(&mut self) {
+        let Some(rerun) = self.rerun else { return };
+        for segment in &mut self.done {
+            let answer = std::mem::take(&mut segment.answer);
+            if !answer.is_empty()
+                && let Some(sent) = (rerun.again)(&segment.sent, &answer)
+            {
+                segment.sent = sent;
+            }
+        }
+        let segments = self.done.iter().chain(&self.flight);
+        self.kept = segments.map(Segment::weight).sum();
     }
 
     fn settle(&mut self, mut front: Segment, status: TransactionStatus, failed: bool) {
@@ -851,6 +904,7 @@ impl Replay {
     fn begin_repetition(&mut self) -> Action {
         self.repeated = true;
         self.reported.clear();
+        self.prepare_again();
         let mut out = Vec::new();
         let mut due = 0;
         if self.status != TransactionStatus::Idle {

@@ -366,7 +366,7 @@ impl Session {
         self.savepoints.reset();
         self.from_upstream = Rest::Drop(0);
         self.portals.clear();
-        self.cursors.clear();
+        self.end_cursors(false);
         self.local_settings = false;
         self.discarded = false;
         self.resetting = false;

@@ -6,7 +6,7 @@ use pg_query::protobuf::{
 };
 use pg_query::{Node, NodeEnum};
 
-use crate::policy::lookup::{self, Call, Found, Wish};
+use crate::policy::lookup::{self, Call, Found, Given, Wish};
 use crate::policy::settings::{self, DEFAULT_ISOLATION, DEFAULT_READ_ONLY, Setting};
 use crate::policy::tenancy::scrub;
 use crate::policy::{Answer, SessionCommand};
@@ -14,6 +14,7 @@ use crate::sql::tree::{self, Descent, Mut, walk_mut};
 use crate::sql::{Kind, Statement, Tree};
 use crate::upstream::Settings;
 use crate::wire::backend::TransactionStatus;
+use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
@@ -28,6 +29,8 @@ use super::verdict::{Part, Verdict};
 #[derive(Debug, Clone)]
 pub(super) enum Act {
     Nothing,
+    /// CLOSE ALL.
+    CloseCursors,
     /// Changes of settings: name, value, until the end of the transaction.
     Set(Vec<Change>),
     ResetAll,
@@ -208,7 +211,8 @@ impl Session {
         let replaced = {
             let session = &*self;
             let mut ask = |call: Call| session.ask(call, &mut changes);
-            lookup::replace(statement, &mut ask, &|| session.listed())
+            let pid = session.key.0;
+            lookup::replace(statement, pid, &mut ask, &|| session.listed())
         };
         match replaced {
             Err(error) => refused(error),
@@ -244,12 +248,34 @@ impl Session {
                 }
             }
             Wish::Set { value, local } => {
+                let (value, number) = match value {
+                    Given::Text(value) => (value, None),
+                    Given::Parameter(number) => match self.bound(number) {
+                        Some(value) => (value, Some(number)),
+                        None => return Ok(Found::Parameter(number)),
+                    },
+                };
                 let value = read(&setting, value.as_deref())?;
                 let shown = value.as_deref().or(setting.default);
                 let shown = shown.unwrap_or_default().to_owned();
                 changes.push(Change { name, value, local });
-                Ok(Found::Value(Some(shown)))
+                Ok(match number {
+                    Some(number) => Found::Parameter(number),
+                    None => Found::Value(Some(shown)),
+                })
             }
+        }
+    }
+
+    /// The value of a parameter of the portal that is executed; the inner `None` is NULL.
+    fn bound(&self, number: i32) -> Option<Option<String>> {
+        let values = self.executing.as_deref()?;
+        let at = usize::try_from(number).ok()?.checked_sub(1)?;
+        // Text is the same in binary format.
+        let (_, value) = frontend::bind_values(values).ok()?.nth(at)?;
+        match value {
+            None => Some(None),
+            Some(value) => Some(Some(std::str::from_utf8(value).ok()?.to_owned())),
         }
     }
 
@@ -318,7 +344,7 @@ impl Session {
                 "AND CHAIN is not available",
                 "Send COMMIT or ROLLBACK, then BEGIN.",
             )),
-            (SessionCommand::Close(None), _) => done(Act::Nothing, "CLOSE CURSOR ALL"),
+            (SessionCommand::Close(None), _) => done(Act::CloseCursors, "CLOSE CURSOR ALL"),
             // Alone in a Query they are portals.
             _ => refused(not_yet(
                 "a SQL cursor among several statements, or prepared, is not available",
@@ -440,11 +466,13 @@ impl Session {
     pub(super) fn act(&mut self, act: &Act, out: &mut Vec<u8>) -> Result<(), ClientError> {
         match act {
             Act::Nothing => {}
+            Act::CloseCursors => self.cursors.clear(),
             Act::Set(changes) => self.change_settings(changes),
             Act::ResetAll => self.reset_all(out),
             Act::DiscardAll => {
                 let change = self.names.clear();
                 self.names.keep(&change);
+                self.cursors.clear();
                 self.advisory.free_of_session();
                 self.temporary.drop_all();
                 self.listening.leave_all();

@@ -15,6 +15,7 @@ use crate::wire::reply::{self, ClientError};
 use crate::wire::sqlstate;
 
 use super::abandon::{Loss, unknown_outcome};
+use super::hints;
 use super::names::NameChange;
 use super::run::{Bound, End, HIGH_WATER, Note, Own, Rest, Session, upstream_lost};
 use super::script::DIVISION_BY_ZERO;
@@ -34,6 +35,8 @@ enum Step {
     Hide,
     /// It was answered in other words.
     Replaced,
+    /// The session keeps it.
+    Keep,
 }
 
 impl Session {
@@ -68,6 +71,10 @@ impl Session {
                 match self.from_upstream {
                     Rest::Pass(_) => input.pass(count),
                     Rest::Drop(_) => self.hide(input, count),
+                    Rest::Keep(_) => {
+                        self.put_in_spool(&input.unread()[..count], false);
+                        self.hide(input, count);
+                    }
                 }
                 self.from_upstream.reduce(count);
                 progress = true;
@@ -97,7 +104,7 @@ impl Session {
         let rest = header.total - there;
         let muted = self.is_muted();
         let mut step = self.look_at(header, &input.unread()[HEADER..there])?;
-        if !matches!(step, Step::Hide) && !muted && self.is_seen_already(header.tag) {
+        if !matches!(step, Step::Hide | Step::Keep) && !muted && self.is_seen_already(header.tag) {
             self.replacement.clear();
             step = Step::Hide;
         }
@@ -113,6 +120,10 @@ impl Session {
             Step::Hide => {
                 self.hide(input, there);
                 self.from_upstream = Rest::Drop(rest);
+            }
+            Step::Keep => {
+                self.hide(input, there);
+                self.from_upstream = Rest::Keep(rest);
             }
             Step::Replaced => {
                 self.take_passing(input);
@@ -215,6 +226,12 @@ impl Session {
         {
             return Ok(if shown { Step::Pass } else { Step::Hide });
         }
+        if self.answers_spool() && self.spool_frame(header, body) {
+            return Ok(match header.tag {
+                b'D' => Step::Keep,
+                _ => Step::Hide,
+            });
+        }
         match header.tag {
             b'D' | b'd' => {
                 let step = self.expect(header, &[Expect::Query, Expect::Execute])?;
@@ -304,7 +321,17 @@ impl Session {
                 let step = self.expect(header, &[Expect::Query, Expect::Execute])?;
                 Ok(self.unless_stand_in(step))
             }
-            _ => self.answered(header, &[Expect::DescribeStatement, Expect::DescribePortal]),
+            _ => {
+                let front = self.owed.front().and_then(|entry| entry.note.as_deref());
+                let rowless = front.is_some_and(|note| note.rowless);
+                let described = [Expect::DescribeStatement, Expect::DescribePortal];
+                let step = self.answered(header, &described)?;
+                if !rowless {
+                    return Ok(step);
+                }
+                frontend::put(&mut self.replacement, b'n', &[]);
+                Ok(Step::Replaced)
+            }
         }
     }
 
@@ -427,6 +454,7 @@ impl Session {
         match effect {
             // COMMIT of a failed transaction is a rollback, and says so.
             Effect::Commit { .. } if tag == b"ROLLBACK" => {
+                self.end_cursors(false);
                 self.left_block = true;
                 self.unsettled_writes = false;
                 self.settings.apply(&Effect::Rollback { plain: true });
@@ -436,6 +464,7 @@ impl Session {
                 self.settings.apply(effect);
             }
             Effect::Rollback { .. } => {
+                self.end_cursors(false);
                 self.left_block = true;
                 self.unsettled_writes = false;
                 self.settings.apply(effect);
@@ -448,7 +477,7 @@ impl Session {
             Effect::Commit { plain } | Effect::Rollback { plain } => {
                 // One that is not plain may have begun the next.
                 self.savepoints.block = plain.then_some(TransactionStatus::Idle);
-                self.savepoints.clear();
+                self.end_savepoints();
             }
             Effect::RollbackTo(name) => {
                 self.savepoints.block = Some(TransactionStatus::Open);
@@ -545,8 +574,12 @@ impl Session {
             self.settings.synced();
         }
         self.savepoints.block = None;
+        // What brings a connection in line ends nothing of the client's.
+        let prepares = matches!(own, Some(Own::Settings | Own::Refresh));
+        if status == TransactionStatus::Idle && !prepares {
+            self.end_savepoints();
+        }
         if status == TransactionStatus::Idle {
-            self.savepoints.clear();
             self.portals.retain(|portal| !portal.spent);
             if self.owed.is_empty() && !self.owed.is_unsynced() {
                 self.hush_guard();
@@ -641,6 +674,13 @@ impl Session {
         if fields.is_fatal() {
             return self.fatal(header, body);
         }
+        let Some(front) = self.owed.front() else {
+            return Err(self.unexpected(header));
+        };
+        let own = front.note.as_ref().and_then(|note| note.own);
+        if own == Some(Own::Refresh) {
+            return Ok(Step::Hide);
+        }
         self.note_unwatched(&fields);
         let Some(front) = self.owed.front() else {
             return Err(self.unexpected(header));
@@ -680,8 +720,10 @@ impl Session {
         let renamed = told.or(renamed);
         let placed = self.place(header, renamed.as_deref().unwrap_or(body));
         let renamed = placed.or(renamed);
+        let told = renamed.as_deref().unwrap_or(body);
         let renamed = self
-            .scrubbed(renamed.as_deref().unwrap_or(body))
+            .scrubbed(told)
+            .or_else(|| self.hinted(told))
             .or(renamed);
         self.settings.fail();
         if extended {
@@ -702,6 +744,14 @@ impl Session {
             }
             (None, None) => Ok(Step::Pass),
         }
+    }
+
+    /// The server's refusal with a HINT, where it has none.
+    fn hinted(&self, body: &[u8]) -> Option<Vec<u8>> {
+        let dsql = self.env.pool.kind() == ClusterKind::Dsql;
+        (dsql && self.env.policy.is_some())
+            .then(|| hints::with_hint(body))
+            .flatten()
     }
 
     /// The cluster failed where the request at the head of the queue may have been committed: the
@@ -949,6 +999,10 @@ impl Session {
 
     fn settings_refused(&mut self, body: &[u8]) -> End {
         let fields = error_fields(body);
+        if fields.code == sqlstate::SERIALIZATION_FAILURE.as_bytes() {
+            // Somebody has changed the schema: another connection, or the next try, takes them.
+            return End::Lost(Box::new(Loss::of_connection("a setting met a conflict")));
+        }
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         tracing::info!(
             user = self.identity.user(),

@@ -33,7 +33,8 @@ impl RetryEnv {
     pub(super) fn replay(&self, savepoints: bool) -> Option<Box<Replay>> {
         let on = self.limits.attempts > 0 || savepoints;
         on.then(|| {
-            let mut replay = Replay::new(self.limits, Rc::clone(&self.budget));
+            let replay = Replay::new(self.limits, Rc::clone(&self.budget));
+            let mut replay = replay.with_rerun(super::rerun::RERUN);
             replay.allow(self.user, false);
             Box::new(replay)
         })
@@ -60,9 +61,14 @@ pub(super) fn sent(expect: Expect, note: Option<&Note>) -> Sent {
         own_begin: note.is_some_and(|note| note.own == Some(Own::Begin)),
         outlives: any(outlives),
         opts_out: note.is_some_and(|note| note.opts_out),
+        nobodys: note.is_some_and(|note| note.own == Some(Own::Refresh)),
         runs: (simple || expect == Expect::Execute) && !begin_alone,
         executes: simple || expect == Expect::Execute,
-        quiet: !writes && !calls && !any(stays),
+        // A cursor that is declared behind a savepoint goes with it.
+        quiet: !writes
+            && !calls
+            && !any(stays)
+            && note.is_none_or(|note| note.own != Some(Own::Cursor)),
     }
 }
 

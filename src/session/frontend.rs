@@ -87,8 +87,8 @@ impl Session {
                 .is_some_and(|lease| lease.output.len() > HIGH_WATER)
                 || self.cout.len() > HIGH_WATER
                 || self.is_repeating()
-                || self.procedure.is_some()
-                || self.more.is_some()
+                || self.procedure.is_some() && !self.takes_data()
+                || self.more.is_some() && !self.takes_data()
             {
                 return Ok(progress);
             }
@@ -159,7 +159,7 @@ impl Session {
 
     /// Keeps what was sent, should it have to be sent again.
     fn keep_frame(&mut self, tag: u8, bytes: &[u8], rest: usize, skipped: bool) {
-        if self.lease.is_none() {
+        if self.lease.is_none() || matches!(tag, b'd' | b'c' | b'f') && self.procedure.is_some() {
             self.recent.clear();
             return;
         }
@@ -228,9 +228,13 @@ impl Session {
         if count == 0 {
             return false;
         }
-        if let Rest::Pass(_) = self.from_client {
-            self.send_rest(&input.unread()[..count]);
-            self.recent.note(&input.unread()[..count]);
+        match self.from_client {
+            Rest::Pass(_) => {
+                self.send_rest(&input.unread()[..count]);
+                self.recent.note(&input.unread()[..count]);
+            }
+            Rest::Keep(_) => self.take_more_data(&input.unread()[..count]),
+            Rest::Drop(_) => {}
         }
         input.drop_unread(count);
         self.from_client.reduce(count);
@@ -242,6 +246,9 @@ impl Session {
     }
 
     fn take_frame(&mut self, header: frame::Header, bytes: &[u8]) -> Result<Taken, End> {
+        if self.takes_data() {
+            return Ok(self.take_data(header.tag, header.total, bytes));
+        }
         match header.tag {
             b'X' => {
                 self.terminating = true;
@@ -428,6 +435,9 @@ impl Session {
     /// is under way.
     fn settle_settings(&mut self) {
         let quiet = self.owed.is_empty() && !self.owed.is_unsynced();
+        if quiet && self.owed.status() == TransactionStatus::Idle {
+            self.refresh_schema();
+        }
         if quiet && self.owed.status() != TransactionStatus::Failed {
             self.sync_settings();
         }
@@ -577,7 +587,7 @@ impl Session {
             && is_about_cursors(answer)
         {
             // Where nothing is open, nothing is to be closed.
-            let idle = self.lease.is_none() && !self.transaction.open;
+            let idle = self.lease.is_none() && !self.transaction.open && self.cursors.is_empty();
             if !idle || !matches!(answer, Answer::Session(SessionCommand::Close(None))) {
                 return self.take_cursor_query(part);
             }
@@ -1093,6 +1103,11 @@ impl Session {
         {
             return part.prepared().map(|text| text.as_bytes().to_vec());
         }
+        if let Some(part) = verdict.and_then(Verdict::alone)
+            && part.declared().is_some()
+        {
+            return Some(self.declared_text(part).unwrap_or_default());
+        }
         let told_once = self.told_once.len();
         let mut script = self.script(text, class, verdict)?;
         // It is told when it is executed.
@@ -1439,7 +1454,7 @@ impl Session {
             && let Some(prepared) = &portal.prepared
             && let Some(verdict) = &prepared.verdict
             && let Some(part) = verdict.alone()
-            && part.is_procedure()
+            && (part.is_procedure() || part.needs_values())
         {
             portal.values = Some(match part.is_aside() {
                 true => bind.into(),
@@ -1490,6 +1505,9 @@ impl Session {
         if let Some(taken) = self.lease_or(false)? {
             return Ok(taken);
         }
+        if self.take_cursor_describe(kind, name) {
+            return Ok(Taken::All);
+        }
         if kind == b'P' {
             self.send(Expect::DescribePortal, false, None, |out| {
                 out.extend_from_slice(bytes)
@@ -1500,10 +1518,18 @@ impl Session {
             return Ok(Taken::Wait);
         }
         let resolved = self.resolve(name);
-        let plain = resolved.instead.is_none() && resolved.changes.is_empty();
+        let verdict = resolved
+            .prepared
+            .as_ref()
+            .and_then(|prepared| prepared.verdict.as_deref());
+        let rowless = verdict
+            .and_then(Verdict::alone)
+            .is_some_and(|part| part.declared().is_some());
+        let plain = resolved.instead.is_none() && resolved.changes.is_empty() && !rowless;
         let note = (!plain).then(|| Note {
             instead: resolved.instead,
             changes: resolved.changes,
+            rowless,
             ..Note::default()
         });
         self.send(Expect::DescribeStatement, false, note, |out| {
@@ -1533,7 +1559,15 @@ impl Session {
                 let taken = self.take_procedure_execute(prepared, part, values.as_ref());
                 return Ok(taken);
             }
+            if let Some(part) = verdict.as_ref().and_then(|verdict| verdict.alone())
+                && let Action::Answer(answer) = &part.decision.action
+                && is_about_cursors(answer)
+            {
+                return Ok(self.take_cursor_execute(prepared, part, values.as_ref()));
+            }
+            self.executing = values;
             told = self.told_of(prepared);
+            self.executing = None;
             if let Some(taken) = told
                 .as_ref()
                 .and_then(|told| self.take_local_execute(told))

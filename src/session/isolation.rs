@@ -745,10 +745,11 @@ impl Session {
 
     /// What the policy was verified against may be another now.
     pub(super) fn tell_schema_change(&mut self) {
-        if self.changes_schema
-            && let Some(isolation) = &self.env.isolation
-        {
-            isolation.note_change();
+        if self.changes_schema {
+            self.env.pool.note_schema_change();
+            if let Some(isolation) = &self.env.isolation {
+                isolation.note_change();
+            }
         }
         // A procedure has more to come.
         self.changes_schema &= self.procedure.is_some();

@@ -6,6 +6,8 @@
 
 mod aside;
 mod catalog;
+mod copy;
+mod feed;
 mod rebuild;
 mod task;
 mod words;
@@ -41,7 +43,7 @@ use super::advisory::{Given, Part as KeyPart, Waiting, Wish};
 use super::frontend::Taken;
 use super::limbo::{Limbo, aborted};
 use super::names::Prepared;
-use super::run::{End, Note, Own, Session};
+use super::run::{End, Note, Own, Rest, Session};
 use super::verdict::Part;
 
 /// The client is told how far it is about so often.
@@ -98,6 +100,8 @@ pub(super) struct Running {
     aside: Option<Aside>,
     /// What begins a transaction block behind it, if the client is in one.
     block: Option<Vec<u8>>,
+    /// It is part of the client's transaction so far.
+    within: bool,
     /// A request was sent, of which this is known.
     asked: Option<Asked>,
     pause: Option<Pin<Box<Sleep>>>,
@@ -142,6 +146,8 @@ struct Asked {
     changes: bool,
     /// ReadyForQuery came.
     complete: bool,
+    /// The server waits for data to copy.
+    copies: bool,
 }
 
 impl Running {
@@ -155,6 +161,7 @@ impl Running {
             guard: None,
             aside: None,
             block: None,
+            within: false,
             asked: None,
             pause: None,
             stop: None,
@@ -214,6 +221,7 @@ pub(super) fn refusal(decision: &Decision) -> Option<ClientError> {
         Action::Rewrite(_)
         | Action::Emulate(
             Procedure::Batch(_)
+            | Procedure::Copy(_)
             | Procedure::Truncate { .. }
             | Procedure::CreateTableAs { .. }
             | Procedure::AdvisoryLock(_)
@@ -309,6 +317,12 @@ impl Session {
         Some(self.begin_part(b"", part, Reply::Nothing, None))
     }
 
+    /// The client's transaction was committed in the middle, and goes on.
+    pub(super) fn goes_on_behind_commit(&self) -> bool {
+        let running = self.procedure.as_deref();
+        running.is_some_and(|running| running.block.is_some())
+    }
+
     fn has_failed(&self) -> bool {
         self.lease.is_some() && self.block() == TransactionStatus::Failed
     }
@@ -342,6 +356,7 @@ impl Session {
                 .policy
                 .as_ref()
                 .map_or(1, |policy| policy.verdicts.batch_rows()),
+            open: self.transaction.open,
         };
         match Work::of(&part.decision.action, &whole, manner) {
             Some(work) => self.begin_procedure(work, reply, parameters),
@@ -362,7 +377,10 @@ impl Session {
     fn begin_procedure(&mut self, work: Work, reply: Reply, parameters: Option<Parameters>) {
         self.take_passing_of_lease();
         let mut running = Running::new(work, reply, parameters);
-        if let Some(begin) = self.begin.take() {
+        running.within = running.copying().is_some_and(|copying| copying.within);
+        if running.within {
+            // Its BEGIN goes ahead of it, if that was not sent yet.
+        } else if let Some(begin) = self.begin.take() {
             running.block = Some(begin);
         } else if self.lease.is_some() && self.block() == TransactionStatus::Open {
             let begin = self.begin_sent.clone();
@@ -386,6 +404,7 @@ impl Session {
                 self.note_answer();
                 return Ok(true);
             }
+            Some(asked) if asked.copies => return Ok(self.send_batch()),
             Some(_) => return Ok(false),
             None => {}
         }
@@ -419,6 +438,14 @@ impl Session {
             self.end_procedure();
             return Ok(true);
         }
+        if running.failure.is_none() && running.copying().is_some() {
+            if running.waits_for_data() {
+                return Ok(false);
+            }
+            if self.give_up_copy() {
+                return Ok(true);
+            }
+        }
         let waited = self.ticket.is_some();
         match self.ensure_lease() {
             Ok(true) => {
@@ -445,7 +472,8 @@ impl Session {
         let request = task.request();
         let changes = match &request {
             Request::Sync | Request::Commit => true,
-            Request::Describe(_) => false,
+            // As soon as data are sent.
+            Request::Describe(_) | Request::Copy(_) => false,
             Request::Text { changes, .. } => *changes,
         };
         running.asked = Some(Asked {
@@ -473,6 +501,11 @@ impl Session {
                 });
             }
             (Request::Describe(sql), _) => self.send_describe(&sql),
+            (Request::Copy(sql), _) => {
+                self.send(Expect::Query, true, step(true), |out| {
+                    frontend::put_query(out, sql.as_bytes());
+                });
+            }
             (Request::Text { sql, .. }, None) => {
                 self.send(Expect::Query, true, step(changes), |out| {
                     frontend::put_query(out, sql.as_bytes());
@@ -536,7 +569,11 @@ impl Session {
                     asked.answer.rows.push(row_values(body));
                 }
             }
+            b'G' => return self.open_copy().map(Some),
             b'C' => {
+                if std::mem::take(&mut self.copy_open) {
+                    self.owed.forget_copy_end();
+                }
                 let tag = command_tag(body).unwrap_or_default();
                 let text = String::from_utf8_lossy(tag).into_owned();
                 self.apply_commit(tag);
@@ -549,7 +586,10 @@ impl Session {
             b'E' if !error_fields(body).is_fatal() => {
                 self.note_unwatched(&error_fields(body));
                 self.settings.fail();
+                self.copying_in = false;
+                self.copy_open = false;
                 if let Some(asked) = self.asked_step() {
+                    asked.copies = false;
                     asked.answer.error = Some(body.to_vec());
                 }
                 if expect.is_some_and(Expect::is_extended) {
@@ -612,7 +652,8 @@ impl Session {
             error_fields(body).code == sqlstate::SERIALIZATION_FAILURE.as_bytes()
         });
         // What commits the client's transaction is repeated with it, or not at all.
-        let may_repeat = conflict && running.stop.is_none() && !matches!(task, Task::Commit);
+        let transactions = matches!(task, Task::Commit) || running.within;
+        let may_repeat = conflict && running.stop.is_none() && !transactions;
         if may_repeat && running.attempts < repeats {
             let pause = pause_before(running.attempts);
             running.attempts += 1;
@@ -620,6 +661,8 @@ impl Session {
             return;
         }
         running.attempts = 0;
+        let splits = answer.error.is_none()
+            && matches!(task, Task::Copy(copying) if copying.splits && copying.within);
         let undoing = running.failure.is_some();
         let tag = answer.tag.clone();
         let rolled_back = matches!(task, Task::Commit) && tag == "ROLLBACK";
@@ -685,6 +728,9 @@ impl Session {
                 running.tasks.clear();
             }
             Next::Fail(failure, undo) => self.fail_procedure(failure, undo),
+        }
+        if splits {
+            self.split_for_copy();
         }
         self.tell_progress();
     }
@@ -777,8 +823,8 @@ impl Session {
             return;
         };
         running.stop.get_or_insert(error);
-        let runs =
-            running.asked.is_some() && running.tasks.front().is_some_and(|t| !t.is_waiting());
+        let runs = running.asked.as_ref().is_some_and(|asked| !asked.copies)
+            && running.tasks.front().is_some_and(|t| !t.is_waiting());
         self.leave_queue();
         self.stop_repeating();
         if !runs {
@@ -800,7 +846,8 @@ impl Session {
         };
         let again = running.stop.is_some();
         running.stop.get_or_insert(error.clone());
-        let waits = running.asked.is_none() || running.tasks.front().is_some_and(Task::is_waiting);
+        let waits = running.asked.as_ref().is_none_or(|asked| asked.copies)
+            || running.tasks.front().is_some_and(Task::is_waiting);
         self.leave_queue();
         self.stop_repeating();
         if waits {
@@ -870,8 +917,9 @@ impl Session {
             .tasks
             .iter()
             .take(2)
-            .any(|task| matches!(task, Task::Commit));
-        let doubtful = wrote && asked.is_some_and(|asked| asked.changes);
+            .any(|task| matches!(task, Task::Commit))
+            || running.within;
+        let doubtful = wrote && !running.within && asked.is_some_and(|asked| asked.changes);
         let subject = running
             .tasks
             .front()
@@ -938,9 +986,15 @@ impl Session {
         let Some(running) = self.procedure.take() else {
             return;
         };
-        self.transaction = TransactionFacts {
-            open: running.block.is_some(),
-            ..TransactionFacts::default()
+        self.transaction = match running.within {
+            true => TransactionFacts {
+                wrote: true,
+                ..self.transaction
+            },
+            false => TransactionFacts {
+                open: running.block.is_some(),
+                ..TransactionFacts::default()
+            },
         };
         self.take_passing_of_lease();
         self.recent.clear();
@@ -971,7 +1025,14 @@ impl Session {
     fn tell_failure(&mut self, running: &Running, failure: &Failure) {
         let mut frame = Vec::new();
         words::put_failure(&mut frame, failure, &running.deeds);
-        if running.block.is_some() {
+        if let Rest::Keep(left) = self.from_client {
+            // The rest of a message of data is nobody's.
+            self.from_client = Rest::Drop(left);
+        }
+        if running.within && self.lease.is_some() {
+            self.status = self.owed.status();
+        }
+        if running.block.is_some() || running.within && self.lease.is_none() {
             let reason = match failure {
                 Failure::Own(error) => error.clone(),
                 Failure::Server(body) => words::of_server(body),

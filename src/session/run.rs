@@ -16,7 +16,7 @@ use crate::pool::{Lease, Pool, Ticket};
 use crate::retry::{Mark, Replay};
 use crate::sql::{Effect, PinReason};
 use crate::telemetry::tally::WorkerTally;
-use crate::upstream::{OwedQueue, Settings, SharedSettings, same};
+use crate::upstream::{Expect, OwedQueue, Settings, SharedSettings, same};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frame::{self, FrameError};
 use crate::wire::frontend;
@@ -27,6 +27,7 @@ use super::abandon::Loss;
 use super::advisory;
 use super::conflict::RetryEnv;
 use super::control::Control;
+use super::cursor::Cursor;
 use super::deadline::{Alarm, Deadlines};
 use super::isolation::{Guard, Isolation};
 use super::kept::KeptEnv;
@@ -163,6 +164,8 @@ pub(super) struct Note {
     pub told: Option<ToldOf>,
     /// Where the text is another than the client's.
     pub places: Option<Places>,
+    /// The client's statement has no rows, and the server's has.
+    pub rowless: bool,
 }
 
 impl Note {
@@ -221,6 +224,8 @@ pub(super) struct Bound {
 pub(super) enum Own {
     /// Settings statements.
     Settings,
+    /// A look at the schema, whatever comes of it.
+    Refresh,
     /// A deferred BEGIN.
     Begin,
     /// A statement prepared again.
@@ -233,6 +238,8 @@ pub(super) enum Own {
     Step,
     /// The portal of a SQL cursor.
     Cursor,
+    /// The rows of a SQL cursor, to be kept.
+    Spool,
 }
 
 /// Where the rest of a frame goes that is passed on in pieces.
@@ -242,18 +249,20 @@ pub(super) enum Rest {
     Pass(usize),
     /// Nowhere.
     Drop(usize),
+    /// To a COPY of several batches.
+    Keep(usize),
 }
 
 impl Rest {
     pub fn left(self) -> usize {
         match self {
-            Self::Pass(left) | Self::Drop(left) => left,
+            Self::Pass(left) | Self::Drop(left) | Self::Keep(left) => left,
         }
     }
 
     pub fn reduce(&mut self, by: usize) {
         match self {
-            Self::Pass(left) | Self::Drop(left) => *left -= by,
+            Self::Pass(left) | Self::Drop(left) | Self::Keep(left) => *left -= by,
         }
     }
 }
@@ -344,8 +353,10 @@ pub struct Session {
     pub(super) transaction: TransactionFacts,
     /// Its transaction only reads, or does not, as SET TRANSACTION said.
     pub(super) read_only: Option<bool>,
-    /// Names of the SQL cursors of its transaction.
-    pub(super) cursors: Vec<String>,
+    /// Formats and values of the portal that is executed, if its statement needs them.
+    pub(super) executing: Option<Rc<[u8]>>,
+    /// Its SQL cursors.
+    pub(super) cursors: Vec<Cursor>,
     /// The server's parameters as the client was told them after its login.
     pub(super) greeted: Rc<[(String, String)]>,
     /// Those that it was told later.
@@ -427,6 +438,7 @@ impl Session {
             switches: Switches::default(),
             transaction: TransactionFacts::default(),
             read_only: None,
+            executing: None,
             cursors: Vec::new(),
             greeted: Rc::default(),
             changed_parameters: Vec::new(),
@@ -733,8 +745,32 @@ impl Session {
         self.unnamed.settle(lease.unnamed);
         self.lease = Some(lease);
         self.begin_watch();
+        self.refresh_schema();
         self.sync_settings();
         self.send_deferred_begin();
+    }
+
+    /// The first statement of a connection behind a change of the schema by another one meets a
+    /// conflict (OC001). Where this process has made the change, a statement of nobody's is the first.
+    pub(super) fn refresh_schema(&mut self) {
+        let dsql = self.env.pool.kind() == config::ClusterKind::Dsql;
+        let now = self.env.pool.schema();
+        let Some(lease) = self
+            .lease
+            .as_mut()
+            .filter(|lease| dsql && lease.schema != now)
+        else {
+            return;
+        };
+        lease.schema = now;
+        let note = Note {
+            own: Some(Own::Refresh),
+            ..Note::default()
+        };
+        self.send(Expect::Query, true, Some(note), |out| {
+            frontend::put_query(out, b"SELECT 1");
+        });
+        self.unnamed.settle(None);
     }
 
     /// The settings of session and connection differ.

@@ -23,7 +23,8 @@ use super::run::{Note, Own, Session};
 /// The savepoints of the open transaction, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Savepoints {
-    marks: Vec<(Vec<u8>, Mark)>,
+    /// Names, and where they are; nowhere since what came ahead of them was committed.
+    marks: Vec<(Vec<u8>, Option<Mark>)>,
     /// What BEGIN, COMMIT or ROLLBACK have made of the transaction since the last ReadyForQuery.
     pub block: Option<TransactionStatus>,
 }
@@ -34,6 +35,16 @@ impl Savepoints {
         self.marks.clear();
     }
 
+    /// What came ahead of them is committed, though the client's transaction goes on.
+    pub fn outlive(&mut self) {
+        self.marks.iter_mut().for_each(|(_, mark)| *mark = None);
+    }
+
+    /// How many there are.
+    pub fn depth(&self) -> usize {
+        self.marks.len()
+    }
+
     /// The connection is gone.
     pub fn reset(&mut self) {
         *self = Self::default();
@@ -41,7 +52,7 @@ impl Savepoints {
 
     /// A SAVEPOINT was carried out; a name may be used again.
     pub fn set(&mut self, name: &[u8], mark: Mark) {
-        self.marks.push((name.to_vec(), mark));
+        self.marks.push((name.to_vec(), Some(mark)));
     }
 
     fn find(&self, name: &[u8]) -> Option<usize> {
@@ -115,6 +126,14 @@ impl Session {
         if self.waits_for_answers(matches!(effect, Effect::Savepoint(_))) {
             return Some(Taken::Wait);
         }
+        if self.owed.is_unsynced() && self.block() == TransactionStatus::Open {
+            // pgjdbc's autosave: behind extended messages without their Sync, of which some may have
+            // been skipped, nothing could be run again. In a block a Sync commits nothing.
+            self.send(Expect::Sync, true, None, |out| {
+                frontend::put(out, b'S', &[]);
+            });
+            return Some(Taken::Wait);
+        }
         let known = |name| self.savepoints.find(name);
         match (effect, self.block()) {
             (_, TransactionStatus::Idle) => self.refuse_query(outside(effect)),
@@ -178,6 +197,7 @@ impl Session {
 
     fn roll_back_query(&mut self, name: &[u8], effect: &Effect) {
         let Some(mark) = self.mark_of(name) else {
+            self.refuse_query(committed(name));
             return;
         };
         if self.is_as_at(mark) {
@@ -306,6 +326,7 @@ impl Session {
 
     fn execute_roll_back(&mut self, name: &[u8], effect: &Effect) {
         let Some(mark) = self.mark_of(name) else {
+            self.refuse_parse(committed(name));
             return;
         };
         let mut answer = Vec::new();
@@ -346,7 +367,11 @@ impl Session {
         self.settings.apply(effect);
         match (effect, mark) {
             (Effect::Savepoint(name), Some(mark)) => self.savepoints.set(name, mark),
-            (Effect::Release(name), _) => self.savepoints.release(name),
+            (Effect::Release(name), _) => {
+                self.savepoints.release(name);
+                let depth = self.savepoints.depth();
+                self.lower_cursors(depth);
+            }
             (Effect::RollbackTo(name), _) => self.arrive_at(name),
             _ => {}
         }
@@ -358,14 +383,24 @@ impl Session {
             return;
         };
         self.savepoints.marks.truncate(at + 1);
-        if let (Some((_, mark)), Some(replay)) = (self.savepoints.marks.last_mut(), &self.replay) {
+        self.roll_back_cursors(at);
+        let mark = self.savepoints.marks.last_mut();
+        if let (Some((_, Some(mark))), Some(replay)) = (mark, &self.replay) {
             replay.renew(mark);
+        }
+    }
+
+    /// A transaction is over, or committed in the middle.
+    pub(super) fn end_savepoints(&mut self) {
+        match self.goes_on_behind_commit() {
+            true => self.savepoints.outlive(),
+            false => self.savepoints.clear(),
         }
     }
 
     fn mark_of(&self, name: &[u8]) -> Option<Mark> {
         let at = self.savepoints.find(name)?;
-        self.savepoints.marks.get(at).map(|(_, mark)| *mark)
+        self.savepoints.marks.get(at).and_then(|(_, mark)| *mark)
     }
 
     fn is_as_at(&self, mark: Mark) -> bool {
@@ -398,7 +433,10 @@ impl Session {
     /// is. Not those that bring a connection into line: behind them it would go back to the pool.
     /// `but_begin`: a BEGIN of the proxy's own is none.
     pub(super) fn waits_for_answers(&mut self, but_begin: bool) -> bool {
-        let is_ready = |own| own == Some(Own::Settings) || but_begin && own == Some(Own::Begin);
+        let is_ready = |own| {
+            matches!(own, Some(Own::Settings | Own::Refresh))
+                || but_begin && own == Some(Own::Begin)
+        };
         if self.owed_own().all(is_ready) {
             return false;
         }
@@ -528,6 +566,18 @@ fn rejected() -> ClientError {
         "Aurora DSQL has no savepoints. The proxy emulates them where databases.NAME.savepoints \
          says emulate.",
     )
+}
+
+fn committed(name: &[u8]) -> ClientError {
+    ClientError::error(
+        sqlstate::FEATURE_NOT_SUPPORTED,
+        format!(
+            "the transaction cannot be taken back to savepoint \"{}\"",
+            String::from_utf8_lossy(name)
+        ),
+    )
+    .detail("It was committed around a statement behind the savepoint, and is no longer atomic.")
+    .hint("Roll back what is left of it, or SET dsqlproxy.ddl_in_transaction = reject.")
 }
 
 fn diverged(name: &[u8]) -> ClientError {

@@ -12,7 +12,7 @@ use pg_query::protobuf::a_const;
 use crate::config::Dialect;
 use crate::policy::{
     self, Action, AdvisoryLock, Answer, Cache, Decision, Level, Month, Notice, Placement,
-    Procedure, Rules, SessionFacts, StepKind, TransactionFacts,
+    Procedure, Rules, SessionCommand, SessionFacts, StepKind, TransactionFacts,
 };
 use crate::sql::statement::ParseError;
 use crate::sql::{Class, Kind, Statement, classify};
@@ -220,6 +220,24 @@ impl Part {
         }
     }
 
+    /// The session itself has to know the parameters.
+    pub fn needs_values(&self) -> bool {
+        let setting = matches!(&self.decision.action, Action::Answer(Answer::Setting));
+        setting || self.declared().is_some()
+    }
+
+    /// It cannot be one of several statements of a Query.
+    fn stands_alone(&self) -> bool {
+        let cursor = match &self.decision.action {
+            Action::Answer(Answer::Session(command)) => matches!(
+                command,
+                SessionCommand::Declare | SessionCommand::Fetch | SessionCommand::Close(Some(_))
+            ),
+            _ => false,
+        };
+        cursor || self.is_procedure()
+    }
+
     fn passes(&self) -> bool {
         let goes_on = match &self.decision.action {
             Action::Forward => true,
@@ -337,7 +355,7 @@ impl Verdict {
     pub(super) fn cut(&self) -> Option<Cut<'_>> {
         let parts = self.parts()?;
         let at = (1..parts.len())
-            .find(|at| parts[*at].is_procedure() || parts[at - 1].is_procedure())?;
+            .find(|at| parts[*at].stands_alone() || parts[at - 1].stands_alone())?;
         // The rest is decided about again, and tells the same, unless only one statement is left or
         // what the next one had to be parted from is gone.
         let last = Some(&parts[at]).filter(|part| {
@@ -465,10 +483,10 @@ impl Session {
     pub(super) fn note_queried(&mut self, verdict: &Verdict) {
         self.changes_schema |= verdict.changes_schema;
         self.transaction = verdict.after;
-        self.note_transaction_end(verdict);
         if verdict.writes {
             self.read_only = Some(false);
         }
+        self.note_transaction_end(verdict);
     }
 
     /// A portal of a statement of this kind was executed, in the extended protocol.
@@ -515,7 +533,7 @@ impl Session {
             TransactionStatus::Idle => {
                 self.transaction = TransactionFacts::default();
                 self.read_only = None;
-                self.cursors.clear();
+                self.end_cursors(true);
             }
             _ => self.transaction.open = true,
         }

@@ -6,6 +6,7 @@ pub mod classify;
 mod dialect;
 pub mod fingerprint;
 mod reads;
+pub mod rerun;
 pub mod scan;
 pub mod script;
 pub mod statement;

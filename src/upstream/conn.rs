@@ -124,6 +124,8 @@ pub struct Conn {
     pub unnamed: Option<u64>,
     /// Its session holds state that is not in `label`: to be scrubbed before anyone else gets it.
     pub tainted: bool,
+    /// So many changes of the schema were known of when it was last brought up to date.
+    pub schema: u64,
     /// When it was opened.
     pub opened: Instant,
     /// Not to be used beyond this moment.

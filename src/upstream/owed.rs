@@ -176,6 +176,11 @@ impl<N> OwedQueue<N> {
         self.entries.front()
     }
 
+    /// All entries, oldest first.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Owed<N>> {
+        self.entries.iter_mut()
+    }
+
     /// The entry whose answer comes next.
     pub fn front_mut(&mut self) -> Option<&mut Owed<N>> {
         self.entries.front_mut()

@@ -80,15 +80,18 @@ start_proxy() {
     read -r -t 120 ready <&"$stdout" || true
     [ -n "${ready:-}" ] || { cat "$state/dev.log" >&2; fail "the emulator did not start"; }
     backing=$(member postgres)
+    # Beside the configuration of dev, whose files it names.
+    local config
+    config=$(dirname "$(member config)")/suites.yaml
     local entry='cluster: main, upstream_database: postgres, dialect: compat, ddl_in_transaction: split, large_dml: batch'
     (
         umask 077
         sed -e 's/^listen: .*/listen: {address: "127.0.0.1:0"}\nworkers: 1\nlog: {format: json}/' -e '/^admin: /d' \
             -e 's/^  main:$/&\n    pool: {size: 20, wait_timeout: 20s}/' \
-            -e "s/^databases:$/&\n  suite: {$entry}\n  suite2: {$entry}/" \
-            -e 's/{name: app, password: app, databases: \[/&suite, suite2, /' "$(member config)" >"$state/suites.yaml"
+            -e "s/^databases:$/&\n  suite: {$entry}\n  suite2: {$entry}\n  postgres: {$entry}/" \
+            -e 's/{name: app, password: app, databases: \[/&suite, suite2, postgres, /' "$(member config)" >"$config"
     )
-    "$binary" run --config "$state/suites.yaml" >/dev/null 2>"$state/proxy.log" &
+    "$binary" run --config "$config" >/dev/null 2>"$state/proxy.log" &
     proxy=$!
     proxy_port=''
     for _ in $(seq 200); do
@@ -127,7 +130,9 @@ try() {
     local name=$1
     shift
     count_of=$((count_of + 1))
-    if timeout -k 5 "${patience:-60}" "$@" >"$state/try" 2>&1 && ! { [ -z "${quiet:-}" ] && grep -q -E "(^|: )(ERROR|FATAL):" "$state/try"; }; then
+    local limit=(timeout -k 5 "${patience:-60}")
+    [ "$(type -t "$1")" != function ] || limit=()
+    if "${limit[@]}" "$@" >"$state/try" 2>&1 && ! { [ -z "${quiet:-}" ] && grep -q -E "(^|: )(ERROR|FATAL):" "$state/try"; }; then
         passed_of=$((passed_of + 1))
     else
         echo "--- $name"
@@ -158,28 +163,57 @@ suite_pgbench() {
     tried
 }
 
-# Of a plain server and of the proxy, and both into the side's second database.
+# What a plain server dumps of the shop goes into this side, as it is and as lint makes it, and must be the
+# same there; then this side is dumped.
 suite_dump() {
-    psql -Xq -f "$here/setup.sql"
-    try schema pg_dump --schema-only -f "$state/$side/schema.sql"
-    try data pg_dump --data-only -f "$state/$side/data.sql"
-    try custom pg_dump -Fc -f "$state/$side/dump"
-    if [ "$side" = proxy ]; then
-        # What a plain server dumped goes into an empty cluster.
-        psql -Xq -d "$backing" -f "$root/tests/corpus/empty.sql"
-        PGPORT=$plain_port PGDATABASE=postgres psql -Xq -c 'drop database if exists source' -c 'create database source'
-        PGPORT=$plain_port psql -Xq -d source -f "$here/setup.sql"
-        PGPORT=$plain_port pg_dump -d source -f "$state/source.sql"
-        PGPORT=$plain_port pg_dump -Fc -d source -f "$state/source.dump"
-        try psql psql -Xq -v ON_ERROR_STOP=1 -f "$state/source.sql"
-        psql -Xq -d "$backing" -f "$root/tests/corpus/empty.sql"
-        try restore pg_restore -d suite "$state/source.dump"
-    else
-        try psql psql -Xq -v ON_ERROR_STOP=1 -d suite2 -f "$state/plain/schema.sql"
-        psql -Xq -d postgres -c 'drop database suite2' -c 'create database suite2'
-        try restore pg_restore -d suite2 "$state/plain/dump"
-    fi
+    local source=$state/$side/source
+    PGPORT=$plain_port PGDATABASE=postgres psql -Xq -c 'drop database if exists source' -c 'create database source'
+    PGPORT=$plain_port psql -Xq -v ON_ERROR_STOP=1 -d source -f "$here/shop.sql"
+    PGPORT=$plain_port pg_dump -d source -s -f "$source.schema.sql"
+    PGPORT=$plain_port pg_dump -d source -f "$source.sql"
+    PGPORT=$plain_port pg_dump -Fc -d source -f "$source.dump"
+    contents "$plain_port" source >"$source.contents"
+    "$binary" lint --fix "$source.sql" >"$source.fixed.sql" || true
+    try 'schema with psql' psql -Xq -v ON_ERROR_STOP=1 -f "$source.schema.sql"
+    empty
+    try 'all with psql' psql -Xq -v ON_ERROR_STOP=1 -f "$source.sql"
+    try 'the same contents' same_contents
+    empty
+    try 'all with pg_restore' pg_restore --exit-on-error -d suite "$source.dump"
+    try 'the same contents' same_contents
+    empty
+    [ "$side" = proxy ] || cp "$source.sql" "$source.fixed.sql"
+    try 'as lint makes it' psql -Xq -v ON_ERROR_STOP=1 -f "$source.fixed.sql"
+    try 'the same contents' same_contents
+    try 'pg_dump of the schema' pg_dump --schema-only -f "$state/$side/schema.sql"
+    try 'pg_dump of the data' pg_dump --data-only -f "$state/$side/data.sql"
+    try 'pg_dump -Fc' pg_dump -Fc -f "$state/$side/dump"
+    try 'as many rows' test "$(grep -c . "$state/$side/data.sql")" -ge 38000
+    cp "$source".*sql "$kept/" 2>/dev/null || true
     tried
+}
+
+empty() {
+    if [ "$side" = plain ]; then
+        psql -Xq -d postgres -c 'drop database suite with (force)' -c 'create database suite'
+    else
+        psql -Xq -d "$backing" -f "$root/tests/corpus/empty.sql" 2>>"$state/empty.log"
+    fi
+}
+
+# contents PORT DATABASE: a line for each table, with its rows in one number.
+contents() {
+    local table
+    for table in regions countries cities addresses suppliers categories products warehouses stock sales.customers \
+        sales.employees sales.orders sales.lines sales.payments sales.reviews sales.log; do
+        PGTZ=UTC PGPORT=$1 psql -XAtq -d "$2" \
+            -c "select '$table', count(*), md5(string_agg(t::text, '|' order by t::text)) from $table t"
+    done
+}
+
+same_contents() {
+    contents "$PGPORT" suite >"$state/contents"
+    diff "$state/$side/source.contents" "$state/contents"
 }
 
 suite_jdbc() {
@@ -259,7 +293,7 @@ suite_asyncpg() {
     rm -rf "$cache/asyncpg-tests"
     mkdir "$cache/asyncpg-tests"
     cp -r "$source/tests" "$cache/asyncpg-tests/"
-    PGSSLMODE=disable timeout 900 env -C "$cache/asyncpg-tests" "$cache/venv/bin/pytest" -q tests --ignore tests/test__environment.py \
+    PGSSLMODE=disable timeout 900 env -C "$cache/asyncpg-tests" "$cache/venv/bin/pytest" -q --tb=native tests --ignore tests/test__environment.py \
         --ignore tests/test__sourcecode.py >"$kept/asyncpg-$side.log" 2>&1 || true
     pytest_counts "$kept/asyncpg-$side.log"
 }
@@ -294,7 +328,7 @@ suite_sqlalchemy() {
     local source
     source=$(sdist SQLAlchemy 2.0.58)
     psql -Xq -c 'create schema test_schema' -c 'create schema test_schema_2'
-    timeout 2400 env -C "$source" "$cache/venv/bin/python" -m pytest -q -p no:cacheprovider test/dialect/test_suite.py \
+    timeout 2400 env -C "$source" "$cache/venv/bin/python" -m pytest -q --tb=native -p no:cacheprovider test/dialect/test_suite.py \
         --dburi "postgresql+psycopg://$PGUSER:$PGPASSWORD@$PGHOST:$PGPORT/$PGDATABASE" \
         >"$kept/sqlalchemy-$side.log" 2>&1 || true
     pytest_counts "$kept/sqlalchemy-$side.log"

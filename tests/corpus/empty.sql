@@ -3,22 +3,23 @@ DO $$
 DECLARE
     command text;
 BEGIN
-    FOR command IN
+    -- All names at once: what is dropped takes other things along.
+    FOREACH command IN ARRAY ARRAY(
         SELECT format('DROP %s IF EXISTS %s CASCADE',
-            CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass)
+            CASE relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, c.oid::regclass)
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
-        WHERE relkind IN ('r', 'v') AND nspname = 'public' AND c.oid >= 16384
+        WHERE relkind IN ('r', 'v') AND nspname = 'public' AND c.oid >= 16384)
     LOOP
         EXECUTE command;
     END LOOP;
-    FOR command IN
+    FOREACH command IN ARRAY ARRAY(
         SELECT format('DROP SEQUENCE IF EXISTS %s CASCADE', c.oid::regclass)
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
-        WHERE relkind = 'S' AND nspname = 'public'
+        WHERE relkind = 'S' AND nspname = 'public')
     LOOP
         EXECUTE command;
     END LOOP;
-    FOR command IN
+    FOREACH command IN ARRAY ARRAY(
         SELECT format('DROP DOMAIN IF EXISTS %s CASCADE', t.oid::regtype)
         FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = typnamespace
         WHERE typtype = 'd' AND nspname = 'public'
@@ -28,7 +29,7 @@ BEGIN
         WHERE nspname = 'public'
         UNION ALL
         SELECT format('DROP SCHEMA IF EXISTS %I CASCADE', nspname) FROM pg_catalog.pg_namespace
-        WHERE oid >= 16384 AND nspname <> 'sys' AND nspname NOT LIKE 'pg\_%'
+        WHERE oid >= 16384 AND nspname <> 'sys' AND nspname NOT LIKE 'pg\_%')
     LOOP
         EXECUTE command;
     END LOOP;

@@ -184,7 +184,7 @@ fn decisions(case: &Case, rules: &Rules) -> (Vec<String>, Vec<Decision>) {
                     StepKind::Statement => "",
                     StepKind::Job => "[job] ",
                     StepKind::Batch => "[batch] ",
-                    StepKind::Condition => "[if] ",
+                    StepKind::Condition => "[condition] ",
                     StepKind::Rebuild => "[rebuild] ",
                 };
                 lines.push(format!("  {kind}{}", step.sql.replace('\n', " ")));

@@ -5,6 +5,8 @@ mod abandon;
 mod client;
 mod conflicts;
 mod console;
+mod copy_batches;
+mod cursors;
 mod deadlines;
 mod dialect;
 mod differential;

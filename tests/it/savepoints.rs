@@ -680,3 +680,107 @@ fn a_statement_that_was_evicted_behind_the_mark() {
     drop(client);
     proxy.wait_base();
 }
+
+/// A second run would draw other numbers: it gets those that the client knows.
+#[test]
+fn what_was_drawn_ahead_of_a_savepoint_stays() {
+    let (proxy, mut direct, name) = start();
+    direct.run(&format!(
+        "create table {name}_n (id int generated always as identity primary key, \
+         key uuid default gen_random_uuid(), made timestamptz default clock_timestamp(), note text);
+         create sequence {name}_s"
+    ));
+    let mut client = proxy.connect();
+    let insert = format!("insert into {name}_n (note) values");
+    let seen = |frames: &[Frame]| -> Vec<Vec<String>> {
+        let rows = frames.iter().filter(|frame| frame.tag == b'D');
+        let text = |value: Option<Vec<u8>>| String::from_utf8(value.unwrap()).unwrap();
+        rows.map(|row| row.values().into_iter().map(text).collect())
+            .collect()
+    };
+    client.run("begin");
+    let mut rows = seen(&client.run(&format!("{insert} ('a'), ('b') returning *")));
+    let all = [
+        parse(
+            "",
+            format!("{insert} ($1) returning id, key, made, note"),
+            &[],
+        ),
+        bind_text("", "", &["c"]),
+        crate::message::describe(b'P', ""),
+        execute("", 0),
+        sync(),
+    ];
+    client.send(&all.concat());
+    rows.extend(seen(&client.until_ready()));
+    rows.extend(seen(&client.run(&format!(
+        "insert into {name}_n (id, note) values (default, 'd') returning id, key, made, 'd'"
+    ))));
+    let drawn = seen(&client.run(&format!("select nextval('{name}_s')")));
+    client.run("savepoint a");
+    for _ in 0..2 {
+        let behind = client.run(&format!("{insert} ('x') returning id"));
+        assert_eq!(tags(&behind), "TDCZ");
+        assert_eq!(client.sqlstate("select 1/0"), "22012");
+        assert_eq!(tags(&client.run("rollback to a")), "CZ");
+    }
+    assert_eq!(
+        seen(&client.run(&format!("select nextval('{name}_s')")))[0][0],
+        "2"
+    );
+    assert_eq!(drawn, [["1"]]);
+    let there = format!("select * from {name}_n order by note");
+    assert_eq!(seen(&client.run(&there)), rows);
+    assert_eq!(tags(&client.run("commit")), "CZ");
+    assert_eq!(seen(&direct.run(&there)), rows);
+    drop(client);
+    proxy.wait_base();
+}
+
+/// pgjdbc with autosave sends the savepoint behind an extended BEGIN, without a Sync between them.
+#[test]
+fn a_savepoint_behind_a_begin_without_sync() {
+    let (proxy, mut direct, name) = start();
+    let mut client = proxy.connect();
+    client.exchange(&[parse("S_1", "BEGIN", &[]), sync()]);
+    for (end, left) in [("rollback", "0"), ("commit", "2")] {
+        let begin = [
+            bind_text("", "S_1", &[]),
+            execute("", 0),
+            query("savepoint a"),
+        ];
+        client.send(&begin.concat());
+        let frames = client.until_ready();
+        assert_eq!(tags(&frames), "2CCZ");
+        client.run(&format!("insert into {name} values (11, 1)"));
+        client.run("savepoint b");
+        assert_eq!(client.sqlstate("select 1/0"), "22012");
+        assert_eq!(tags(&client.run("rollback to b")), "CZ");
+        assert_eq!(tags(&client.run("rollback to a")), "CZ");
+        client.run(&format!("insert into {name} values (12, 2)"));
+        client.run(end);
+        assert_eq!(sum(&mut direct, &name), left);
+    }
+    drop(client);
+    proxy.wait_base();
+}
+
+/// What was read at random behind a savepoint is nobody's business when that is gone back to.
+#[test]
+fn reads_at_random_behind_a_savepoint() {
+    let (proxy, mut direct, name) = start();
+    let mut client = proxy.connect();
+    client.run("begin");
+    client.run(&format!("insert into {name} values (11, 1)"));
+    client.run("savepoint a");
+    client.run(&format!("select id from {name} order by random()"));
+    client.run(&format!("insert into {name} values (12, 1)"));
+    assert_eq!(tags(&client.run("rollback to a")), "CZ");
+    client.run(&format!("select clock_timestamp() from {name}"));
+    assert_eq!(client.sqlstate("select 1/0"), "22012");
+    assert_eq!(tags(&client.run("rollback to a")), "CZ");
+    client.run("commit");
+    assert_eq!(sum(&mut direct, &name), "1");
+    drop(client);
+    proxy.wait_base();
+}

@@ -177,6 +177,8 @@ impl<'a> Fixer<'a> {
     }
 
     fn steps(&mut self, steps: &[Step]) {
+        let conditions = steps.iter().filter(|step| step.kind == StepKind::Condition);
+        let conditions = conditions.count();
         for (at, step) in steps.iter().enumerate() {
             match step.kind {
                 StepKind::Statement => self.write(&format!("{};\n", step.sql)),
@@ -191,14 +193,11 @@ impl<'a> Fixer<'a> {
                         self.waiting.push(job);
                     }
                 }
-                // All steps behind it.
-                StepKind::Condition => {
-                    self.write(&format!("{} AS wanted \\gset\n\\if :wanted\n", step.sql));
-                }
-                StepKind::Rebuild => self.write(&format!(
-                    "-- DSQL has it in new tables only; the proxy makes the table anew:\n-- {};\n",
+                StepKind::Condition => self.write(&format!(
+                    "SELECT ({}) AS applies \\gset\n\\if :applies\n",
                     step.sql
                 )),
+                StepKind::Rebuild => self.comment(&step.sql, "the proxy makes the table anew"),
                 StepKind::Batch => {
                     let rows = self.rules.parameters.batch_rows.to_string();
                     let batch = step.sql.replace("{rows}", &rows);
@@ -213,9 +212,7 @@ impl<'a> Fixer<'a> {
                 }
             }
         }
-        if steps.iter().any(|step| step.kind == StepKind::Condition) {
-            self.write("\\endif\n");
-        }
+        self.write(&"\\endif\n".repeat(conditions));
     }
 }
 

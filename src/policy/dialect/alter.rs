@@ -267,6 +267,31 @@ pub(super) fn set_not_null(draft: &mut Draft, _: &Case<'_>) -> Changed {
     Ok(vec![column])
 }
 
+/// DROP NOT NULL, also of one that is a CHECK.
+pub(super) fn drop_not_null(draft: &mut Draft, _: &Case<'_>) -> Changed {
+    let Some((alter, command)) = command(&draft.tree) else {
+        return Ok(Vec::new());
+    };
+    if command.subtype() != AlterTableType::AtDropNotNull {
+        return Ok(Vec::new());
+    }
+    let column = command.name.clone();
+    let name = name::chosen(&table_of(alter).relname, Some(&column), "not_null");
+    let other = format!(
+        "ALTER TABLE t DROP CONSTRAINT IF EXISTS {}",
+        build::quoted(&name)
+    );
+    let read = crate::sql::Statement::read(&other).ok();
+    let tree = read.and_then(|mut read| read.pop()).map(|read| read.tree);
+    if let (NodeEnum::AlterTableStmt(alter), Some(crate::sql::Tree::Node(other))) =
+        (&mut draft.tree, tree)
+        && let NodeEnum::AlterTableStmt(other) = *other
+    {
+        alter.cmds.extend(other.cmds);
+    }
+    Ok(vec![column])
+}
+
 /// ADD CHECK without NOT VALID.
 pub(super) fn add_check(draft: &mut Draft, _: &Case<'_>) -> Changed {
     let Some((table, constraint)) = added(&draft.tree, ConstrType::ConstrCheck) else {

@@ -7,7 +7,7 @@ use pg_query::protobuf::{
 use pg_query::{Node, NodeEnum};
 
 use super::{Case, Changed, Draft, build};
-use crate::policy::{Batch, BatchKind, LargeDml, Procedure, TableName};
+use crate::policy::{Batch, BatchKind, CopyIn, DdlInTransaction, LargeDml, Procedure, TableName};
 use crate::sql::tree::{self, Ref, print};
 
 /// TRUNCATE.
@@ -124,6 +124,54 @@ pub(super) fn copy_freeze(draft: &mut Draft, _: &Case<'_>) -> Changed {
     }
     draft.tree = changed;
     Ok(vec![String::new()])
+}
+
+/// COPY FROM STDIN of rows as text. In a transaction only where that may be committed around it.
+pub(super) fn large_copy(tree: &NodeEnum, case: &Case<'_>) -> Option<(Procedure, String)> {
+    let NodeEnum::CopyStmt(copy) = tree else {
+        return None;
+    };
+    let splits = case.facts.switches.ddl_in_transaction == DdlInTransaction::Split;
+    let lines = copy.is_from && copy.filename.is_empty() && !copy.is_program;
+    if !lines || case.facts.transaction.open && !splits {
+        return None;
+    }
+    let option = |name: &str| {
+        let mut all = build::options(&copy.options);
+        all.find(|option| option.defname == name)
+    };
+    let byte = |name: &str, default: u8| match option(name) {
+        None => Some(default),
+        Some(option) => match build::word(option)?.as_bytes() {
+            [byte] => Some(*byte),
+            _ => None,
+        },
+    };
+    let csv = match option("format").and_then(build::word).as_deref() {
+        None | Some("text") => None,
+        Some("csv") => {
+            let quote = byte("quote", b'"')?;
+            Some((quote, byte("escape", quote)?))
+        }
+        Some(_) => return None,
+    };
+    let header = option("header").is_some_and(|option| {
+        let value = build::word(option).unwrap_or_default().to_ascii_lowercase();
+        !matches!(value.as_str(), "false" | "off" | "0")
+    });
+    let mut next = copy.clone();
+    next.options.retain(
+        |node| !matches!(&node.node, Some(NodeEnum::DefElem(option)) if option.defname == "header"),
+    );
+    let table = copy.relation.as_ref()?;
+    let procedure = Procedure::Copy(CopyIn {
+        table: TableName(build::relation(table)),
+        first: print(tree).ok()?,
+        next: print(&NodeEnum::CopyStmt(next)).ok()?,
+        csv,
+        header,
+    });
+    Some((procedure, table.relname.clone()))
 }
 
 /// UPDATE, DELETE and INSERT … SELECT over one table, outside a transaction. Those with other tables

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | a primary key's index that includes all other columns | `indkey`, `indnatts`, `pg_attribute`, `pg_get_indexdef`, `pg_get_constraintdef` of the key alone |
 //! | access method `btree_index` | `btree` |
+//! | NOT NULL that was added later as a CHECK | `attnotnull`, no such constraint |
 //! | schema `sys` and what is in it | nothing of it, unless they name it |
 //! | no `pg_authid` to look at | what `pg_roles` tells, no passwords |
 //! | no `pg_table_size()` | `pg_relation_size()` |
@@ -46,7 +47,7 @@ const fn hidden(schema: &'static str, relation: &'static str, query: &'static st
     }
 }
 
-const SHOWN: [Shown; 17] = [
+const SHOWN: [Shown; 20] = [
     shown(
         "pg_index",
         "SELECT {system} indexrelid, indrelid, \
@@ -59,9 +60,22 @@ const SHOWN: [Shown; 17] = [
     ),
     shown(
         "pg_attribute",
-        "SELECT {system} * FROM pg_catalog.pg_attribute a WHERE NOT EXISTS (SELECT 1 \
+        "SELECT {system} attrelid, attname, atttypid, attlen, attnum, attcacheoff, atttypmod, attndims, \
+         attbyval, attalign, attstorage, attcompression, attnotnull OR EXISTS (SELECT 1 \
+         FROM pg_catalog.pg_constraint c WHERE c.conrelid = a.attrelid AND c.contype = 'c' \
+         AND c.convalidated AND c.conkey = ARRAY[a.attnum] AND c.conname LIKE '%\\_not\\_null' \
+         AND pg_catalog.pg_get_constraintdef(c.oid) = format('CHECK ((%I IS NOT NULL))', a.attname)) \
+         AS attnotnull, atthasdef, atthasmissing, attidentity, attgenerated, attisdropped, attislocal, \
+         attinhcount, attstattarget, attcollation, attacl, attoptions, attfdwoptions, attmissingval \
+         FROM pg_catalog.pg_attribute a WHERE NOT EXISTS (SELECT 1 \
          FROM pg_catalog.pg_index i WHERE i.indexrelid = a.attrelid AND i.indisprimary \
          AND a.attnum > i.indnkeyatts)",
+    ),
+    shown(
+        "pg_constraint",
+        "SELECT {system} * FROM pg_catalog.pg_constraint c WHERE NOT (contype = 'c' AND convalidated \
+         AND conname LIKE '%\\_not\\_null' AND pg_catalog.pg_get_constraintdef(oid) ~ \
+         '^CHECK \\(\\((\"([^\"]|\"\")+\"|[^ \"]+) IS NOT NULL\\)\\)$')",
     ),
     shown(
         "pg_am",
@@ -102,6 +116,19 @@ const SHOWN: [Shown; 17] = [
         "pg_proc",
         "SELECT {system} * FROM pg_catalog.pg_proc WHERE pronamespace <> ALL (ARRAY(\
          SELECT s.oid FROM pg_catalog.pg_namespace s WHERE s.nspname = 'sys'))",
+    ),
+    hidden(
+        "pg_catalog",
+        "pg_type",
+        "SELECT {system} * FROM pg_catalog.pg_type WHERE typnamespace <> ALL (ARRAY(\
+         SELECT s.oid FROM pg_catalog.pg_namespace s WHERE s.nspname = 'sys'))",
+    ),
+    hidden(
+        "pg_catalog",
+        "pg_rewrite",
+        "SELECT {system} * FROM pg_catalog.pg_rewrite WHERE ev_class <> ALL (ARRAY(\
+         SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace \
+         WHERE s.nspname = 'sys'))",
     ),
     hidden(
         "pg_catalog",

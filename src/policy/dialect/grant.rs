@@ -27,6 +27,14 @@ pub(super) fn extension(tree: &NodeEnum, case: &Case<'_>) -> Vec<String> {
     }
 }
 
+/// CREATE EXTENSION IF NOT EXISTS of one that the rule names.
+pub(super) fn extension_if_missing(tree: &NodeEnum, case: &Case<'_>) -> Vec<String> {
+    match tree {
+        NodeEnum::CreateExtensionStmt(create) if create.if_not_exists => extension(tree, case),
+        _ => Vec::new(),
+    }
+}
+
 /// GRANT, REVOKE, COMMENT and ALTER … OWNER of schema public.
 pub(super) fn system_schema(tree: &NodeEnum, case: &Case<'_>) -> Vec<String> {
     let wanted = &case.rule.matches.name;

@@ -128,9 +128,11 @@ pub(super) fn setting_function(tree: &NodeEnum, case: &Case<'_>) -> Option<(Answ
     let NodeEnum::SelectStmt(select) = tree else {
         return None;
     };
-    let calls = case
-        .survey(tree)
-        .functions
+    let called = &case.survey(tree).functions;
+    if called.iter().any(|name| name == "pg_backend_pid") {
+        return Some((Answer::Setting, "pg_backend_pid".to_owned()));
+    }
+    let calls = called
         .iter()
         .any(|name| matches!(name.as_str(), "set_config" | "current_setting"));
     if !calls && !lists_settings(tree) {

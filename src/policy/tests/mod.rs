@@ -397,6 +397,7 @@ fn procedures_are_named() {
         ),
         ("SELECT a INTO x FROM t", "create_table_as"),
         ("DELETE FROM t", "batch"),
+        ("COPY t (a) FROM STDIN WITH (FORMAT csv, HEADER)", "copy"),
         ("SELECT pg_advisory_lock(1)", "advisory_lock"),
         ("CREATE TEMP TABLE x (a int)", "temporary_table"),
     ];
@@ -410,9 +411,36 @@ fn procedures_are_named() {
         if let Procedure::CreateTableAs { query, .. } = &procedure {
             assert_eq!(query, "SELECT a FROM t", "{sql}");
         }
+        if let Procedure::Copy(copy) = &procedure {
+            assert!(copy.first.contains("HEADER"), "{}", copy.first);
+            assert!(!copy.next.contains("HEADER"), "{}", copy.next);
+            assert_eq!((copy.csv, copy.header), (Some((b'"', b'"')), true));
+        }
     }
-    let decision = decide(&parse("INSERT INTO t VALUES (1)").unwrap()[0], &facts, &all);
-    assert_eq!(decision.action, Action::Forward);
+    for sql in [
+        "INSERT INTO t VALUES (1)",
+        "COPY t TO STDOUT",
+        "COPY t FROM STDIN (FORMAT csv, QUOTE 'ab')",
+    ] {
+        let decision = decide(&parse(sql).unwrap()[0], &facts, &all);
+        assert_eq!(decision.action, Action::Forward, "{sql}");
+    }
+    // In a transaction only where that may be committed around it.
+    facts.transaction.open = true;
+    let copy = parse("COPY t FROM STDIN").unwrap().remove(0);
+    assert_eq!(decide(&copy, &facts, &all).action, Action::Forward);
+    facts.switches.ddl_in_transaction = DdlInTransaction::Split;
+    let decision = decide(&copy, &facts, &all);
+    assert!(matches!(
+        decision.action,
+        Action::Emulate(Procedure::Copy(_))
+    ));
+    assert_eq!(decision.placement, Placement::Within);
+    facts.transaction.ddl = true;
+    assert_eq!(
+        decide(&copy, &facts, &all).placement,
+        Placement::AfterCommit
+    );
 }
 
 #[test]

@@ -18,6 +18,7 @@ const WRITE: Sent = Sent {
     executes: true,
     quiet: false,
     opts_out: false,
+    nobodys: false,
 };
 const READ: Sent = Sent {
     writes: false,

@@ -137,7 +137,7 @@ pub(super) struct Guarded {
 
 /// Rows on their way into another table.
 #[derive(Debug)]
-pub(super) struct Copying {
+pub(super) struct Moving {
     from: String,
     /// What the expressions call the table.
     alias: String,
@@ -768,7 +768,7 @@ impl Rebuilding {
                 ..Step::job(sql)
             })));
         }
-        tasks.push(Task::Copy(self.copy(&new)));
+        tasks.push(Task::Move(self.copy(&new)));
         self.swap(&mut tasks, &table, &new);
         tasks.extend(self.finish());
         let notice = format!(
@@ -863,7 +863,7 @@ impl Rebuilding {
         comments
     }
 
-    fn copy(&self, new: &str) -> Copying {
+    fn copy(&self, new: &str) -> Moving {
         let stored: Vec<&Column> = self
             .columns
             .iter()
@@ -871,7 +871,7 @@ impl Rebuilding {
             .collect();
         let columns: Vec<String> = stored.iter().map(|column| quoted(&column.name)).collect();
         let values: Vec<String> = stored.iter().map(|column| self.value(column)).collect();
-        Copying {
+        Moving {
             from: self.table(),
             alias: quoted(&self.names.table),
             into: new.to_owned(),
@@ -1110,7 +1110,7 @@ fn is_whole_number(kind: &str) -> bool {
     )
 }
 
-impl Copying {
+impl Moving {
     pub fn request(&self) -> Request {
         let insert = format!(
             "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} AS {}",

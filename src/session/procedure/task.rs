@@ -11,7 +11,8 @@ use crate::wire::reply::ClientError;
 use crate::wire::sqlstate::{self, SqlState};
 
 use super::catalog;
-use super::rebuild::{Comparing, Copying, Guarded, Rebuilding, Renaming};
+use super::copy::Copying;
+use super::rebuild::{Comparing, Guarded, Moving, Rebuilding, Renaming};
 use super::words;
 
 /// Characters of a statement that messages show.
@@ -62,6 +63,8 @@ pub(in crate::session) enum Request {
     Commit,
     /// What columns a query has.
     Describe(String),
+    /// A COPY that takes data.
+    Copy(String),
     /// A statement.
     Text {
         sql: String,
@@ -145,6 +148,8 @@ pub(in crate::session) enum Task {
     Job(Job),
     /// Changes in batches.
     Batches(Batches),
+    /// Rows that the client sends, in batches.
+    Copy(Copying),
     /// Finds the columns of a table that is made from a query.
     Columns(Making),
     /// Finds the tables that refer to those that are emptied.
@@ -155,8 +160,8 @@ pub(in crate::session) enum Task {
     Rebuild(Box<Rebuilding>),
     /// A statement of that.
     Guarded(Guarded),
-    /// Copies the rows.
-    Copy(Copying),
+    /// Copies the rows of that.
+    Move(Moving),
     /// Counts them.
     Compare(Comparing),
     /// Names a sequence.
@@ -259,6 +264,8 @@ pub(in crate::session) struct Manner {
     pub waits: bool,
     /// Rows of a batch.
     pub rows: u32,
+    /// The client is in a transaction.
+    pub open: bool,
 }
 
 impl Work {
@@ -268,6 +275,14 @@ impl Work {
         match action {
             Action::Rewrite(rewrite) => Some(Self::steps(rewrite, manner)),
             Action::Emulate(Procedure::Batch(batch)) => Some(Self::batch(batch, whole, manner)),
+            Action::Emulate(Procedure::Copy(copy)) => Some(Self {
+                tasks: vec![Task::Copy(Copying::new(
+                    copy.clone(),
+                    manner.rows,
+                    manner.open,
+                ))],
+                tag: Tag::Counted("COPY"),
+            }),
             Action::Emulate(Procedure::Truncate {
                 tables,
                 restart_identity,
@@ -385,10 +400,11 @@ impl Task {
                 Some(id) => Request::look(catalog::job(id)),
             },
             Self::Batches(batches) => batches.request(),
+            Self::Copy(copying) => Request::Copy(copying.sql().to_owned()),
             Self::Condition(sql) => Request::look(sql.clone()),
             Self::Rebuild(rebuilding) => rebuilding.request(),
             Self::Guarded(guarded) => guarded.request(),
-            Self::Copy(copying) => copying.request(),
+            Self::Move(moving) => moving.request(),
             Self::Compare(comparing) => comparing.request(),
             Self::Rename(renaming) => renaming.request(),
             Self::Columns(making) => making.request(),
@@ -407,11 +423,18 @@ impl Task {
             Self::Condition(_) if answer.first() == Some("t") => Next::Done,
             Self::Condition(_) => Next::Finish,
             Self::Rebuild(rebuilding) => rebuilding.answered(&answer),
-            Self::Copy(copying) => copying.answered(&answer),
+            Self::Move(moving) => moving.answered(&answer),
             Self::Compare(comparing) => comparing.answered(&answer),
             Self::Rename(renaming) => renaming.answered(&answer),
             Self::Job(job) => job.answered(&answer),
             Self::Batches(batches) => batches.answered(&answer),
+            Self::Copy(copying) => {
+                copying.note_copied(answer.count());
+                match copying.is_done() {
+                    true => Next::Done,
+                    false => Next::Again,
+                }
+            }
             Self::Columns(making) => making.answered(&answer),
             Self::Referring(truncation) => truncation.answered(&answer),
             Self::Numbered(table) => Next::Become(restarts(table, &answer)),
@@ -424,10 +447,10 @@ impl Task {
         match self {
             Self::Statement { step, .. } if step.tolerate.iter().any(is) => Next::Done,
             Self::Guarded(guarded) if guarded.tolerates_code(code) => Next::Done,
-            Self::Copy(copying)
-                if is(&sqlstate::PROGRAM_LIMIT_EXCEEDED) && copying.can_take_less() =>
+            Self::Move(moving)
+                if is(&sqlstate::PROGRAM_LIMIT_EXCEEDED) && moving.can_take_less() =>
             {
-                copying.take_less();
+                moving.take_less();
                 Next::Again
             }
             Self::Job(job) if job.id.is_none() && job.step.tolerate.iter().any(is) => Next::Done,
@@ -439,6 +462,13 @@ impl Task {
             Self::Batches(batches) if is(&sqlstate::PROGRAM_LIMIT_EXCEEDED) && batches.rows > 1 => {
                 batches.rows /= 2;
                 Next::Again
+            }
+            Self::Copy(copying) => {
+                let large = is(&sqlstate::PROGRAM_LIMIT_EXCEEDED) && !copying.within;
+                match large && copying.shrink() {
+                    true => Next::Again,
+                    false => Next::Fail(Failure::Server(copying.place(&error)), None),
+                }
             }
             Self::Statement { step, .. } => {
                 let undo = step.undo.take();
@@ -490,7 +520,8 @@ impl Task {
                 shown(&job.step.sql)
             )),
             Self::Batches(batches) if batches.runs > 0 => Some(batches.tale()),
-            Self::Copy(copying) => Some(copying.tale()),
+            Self::Copy(copying) if copying.runs > 0 => Some(copying.tale()),
+            Self::Move(moving) => Some(moving.tale()),
             _ => None,
         }
     }
@@ -505,6 +536,7 @@ impl Task {
                 Some(shown(guarded.sql()))
             }
             Self::Batches(batches) if batches.runs > 0 => Some(batches.tale()),
+            Self::Copy(copying) if copying.runs > 0 => Some(copying.tale()),
             _ => None,
         }
     }
@@ -516,8 +548,9 @@ impl Task {
             Self::Statement { step, .. } => shown(&step.sql),
             Self::Job(job) => shown(&job.step.sql),
             Self::Batches(batches) => format!("a batch of table {}", batches.table.0),
+            Self::Copy(copying) => format!("a batch copied into table {}", copying.table()),
             Self::Guarded(guarded) => shown(guarded.sql()),
-            Self::Copy(copying) => copying.tale(),
+            Self::Move(moving) => moving.tale(),
             Self::Columns(_)
             | Self::Referring(_)
             | Self::Numbered(_)
@@ -532,6 +565,7 @@ impl Task {
     pub fn changed(&self, tag: &str) -> u64 {
         match self {
             Self::Batches(batches) => batches.changed,
+            Self::Copy(copying) => copying.copied,
             Self::Statement { .. } => number_of(tag),
             _ => 0,
         }
@@ -922,6 +956,7 @@ mod tests {
         let manner = Manner {
             waits: true,
             rows: 10,
+            open: false,
         };
         let action = Action::Emulate(Procedure::Batch(batch));
         Work::of(&action, "whole", manner).unwrap().tasks.remove(0)

@@ -8,6 +8,7 @@ use crate::wire::reply::ClientError;
 use crate::wire::sqlstate::{self, SqlState};
 
 use super::task::Failure;
+use crate::session::hints;
 
 /// The name that a statement about an index or a constraint is about: the last word of VALIDATE
 /// CONSTRAINT name, the one ahead of ON of CREATE INDEX.
@@ -143,7 +144,11 @@ pub(super) fn put_failure(out: &mut Vec<u8>, failure: &Failure, deeds: &[String]
             error.detail = (!detail.is_empty()).then_some(detail);
             error.put(out);
         }
-        Failure::Server(body) => frontend::put(out, b'E', &[&told(body, deeds)]),
+        Failure::Server(body) => {
+            let told = told(body, deeds);
+            let told = hints::with_hint(&told).unwrap_or(told);
+            frontend::put(out, b'E', &[&told]);
+        }
     }
 }
 

@@ -1,0 +1,246 @@
+//! COPY FROM STDIN of more rows than a transaction may have, on an emulated DSQL cluster.
+
+use crate::client::{Client, tags};
+use crate::dsql::{Cluster, set_up};
+use crate::message::{
+    Frame, bind_text, copy_data, copy_done, copy_fail, execute, parse, query, sync,
+};
+use crate::proxy::{Proxy, plan};
+
+fn start() -> (Cluster, Proxy, Client) {
+    let cluster = Cluster::start();
+    let proxy = plan().size(3).dsql(&cluster).dialect("compat").start();
+    let mut client = proxy.connect();
+    set_up(
+        &mut client,
+        "create table t (id bigint primary key, n text not null)",
+    );
+    client.run("set dsqlproxy.large_dml = batch");
+    (cluster, proxy, client)
+}
+
+fn rows(from: u32, to: u32) -> Vec<u8> {
+    let rows = (from..=to).map(|id| format!("{id}\trow {id}\n"));
+    rows.collect::<String>().into_bytes()
+}
+
+/// Sends data in messages that end where they like.
+fn send(client: &mut Client, data: &[u8]) {
+    let frames: Vec<Vec<u8>> = data.chunks(10_007).map(copy_data).collect();
+    client.send(&frames.concat());
+}
+
+#[track_caller]
+fn copy(client: &mut Client, sql: &str, data: &[u8], end: &[u8]) -> Vec<Frame> {
+    client.send(&query(sql));
+    client.expect(b'G');
+    send(client, data);
+    client.send(end);
+    client.until_ready()
+}
+
+#[track_caller]
+fn tag(frames: &[Frame]) -> String {
+    let complete = frames.iter().find(|frame| frame.tag == b'C');
+    let complete = complete.unwrap_or_else(|| panic!("{:?}", crate::client::render(frames)));
+    complete.strings().remove(0)
+}
+
+#[track_caller]
+fn error(frames: &[Frame]) -> &Frame {
+    let found = frames.iter().find(|frame| frame.tag == b'E');
+    found.unwrap_or_else(|| panic!("no error: {}", tags(frames)))
+}
+
+fn count(client: &mut Client) -> String {
+    client.scalar("select count(*) from t")
+}
+
+#[test]
+fn many_rows_are_copied_in_batches() {
+    let (_cluster, proxy, mut client) = start();
+    let frames = copy(
+        &mut client,
+        "copy t from stdin",
+        &rows(1, 10_000),
+        &copy_done(),
+    );
+    assert_eq!(
+        (tag(&frames).as_str(), &*tags(&frames)),
+        ("COPY 10000", "CZ")
+    );
+    assert_eq!(count(&mut client), "10000");
+    assert_eq!(client.scalar("select n from t where id = 9999"), "row 9999");
+    // Without the switch the cluster has its limit.
+    client.run("set dsqlproxy.large_dml = refuse");
+    let frames = copy(
+        &mut client,
+        "copy t from stdin",
+        &rows(10_001, 13_002),
+        &copy_done(),
+    );
+    assert_eq!(error(&frames).sqlstate(), "54000");
+    assert_eq!(count(&mut client), "10000");
+    drop(client);
+    proxy.wait_base();
+}
+
+#[test]
+fn few_rows_are_one_transaction() {
+    let (_cluster, _proxy, mut client) = start();
+    // The last row of a batch that is not full.
+    let mut data = rows(1, 2499);
+    data.extend_from_slice(b"1\tagain\n");
+    let frames = copy(&mut client, "copy t from stdin", &data, &copy_done());
+    let refused = error(&frames);
+    assert_eq!(refused.sqlstate(), "23505");
+    assert_eq!(refused.field(b'D').unwrap(), "Key (id)=(1) already exists.");
+    assert_eq!(count(&mut client), "0");
+    let frames = copy(&mut client, "copy t from stdin", b"", &copy_done());
+    assert_eq!(tag(&frames), "COPY 0");
+    let text = "copy t (n, id) from stdin with (format csv, header, delimiter ';')";
+    let data = b"n;id\n\"a\nb\";1\n\"c;\"\"\";2\n";
+    let frames = copy(&mut client, text, data, &copy_done());
+    assert_eq!(tag(&frames), "COPY 2");
+    assert_eq!(client.scalar("select n from t where id = 1"), "a\nb");
+}
+
+#[test]
+fn a_failure_tells_how_much_is_done() {
+    let (_cluster, _proxy, mut client) = start();
+    let mut data = rows(1, 6000);
+    data.extend_from_slice(b"x\ty\n");
+    data.extend_from_slice(&rows(6001, 9000));
+    let frames = copy(&mut client, "copy t from stdin", &data, &copy_done());
+    let refused = error(&frames);
+    assert_eq!(refused.sqlstate(), "22P02");
+    let context = refused.field(b'W').unwrap();
+    assert!(context.contains("line 6001, column id"), "{context}");
+    let detail = refused.field(b'D').unwrap();
+    assert!(
+        detail.contains("the copy of 5000 rows into table \"t\" in 2 transactions"),
+        "{detail}"
+    );
+    assert_eq!(count(&mut client), "5000");
+
+    let frames = copy(
+        &mut client,
+        "copy t from stdin",
+        &rows(10_001, 13_000),
+        &copy_fail("no more"),
+    );
+    let refused = error(&frames);
+    assert_eq!(refused.sqlstate(), "57014");
+    assert!(
+        refused
+            .field(b'M')
+            .unwrap()
+            .contains("COPY from stdin failed: no more")
+    );
+    assert!(refused.field(b'D').unwrap().contains("2500 rows"));
+    assert_eq!(count(&mut client), "7500");
+    assert_eq!(client.sqlstate("copy missing from stdin"), "42P01");
+}
+
+#[test]
+fn a_transaction_stays_one_as_long_as_it_can() {
+    let (_cluster, _proxy, mut client) = start();
+    // Without leave to commit it, it goes on as it is.
+    client.run("begin");
+    let frames = copy(
+        &mut client,
+        "copy t from stdin",
+        &rows(1, 3001),
+        &copy_done(),
+    );
+    assert_eq!(error(&frames).sqlstate(), "54000");
+    client.run("rollback; set dsqlproxy.ddl_in_transaction = split");
+
+    client.run("begin");
+    let frames = copy(
+        &mut client,
+        "copy t from stdin",
+        &rows(1, 100),
+        &copy_done(),
+    );
+    assert_eq!((tag(&frames).as_str(), &*tags(&frames)), ("COPY 100", "CZ"));
+    assert_eq!(count(&mut client), "100");
+    client.run("rollback");
+    assert_eq!(count(&mut client), "0");
+
+    client.run("begin");
+    client.run("insert into t values (0, 'before')");
+    let frames = copy(
+        &mut client,
+        "copy t from stdin",
+        &rows(1, 6000),
+        &copy_done(),
+    );
+    assert_eq!(
+        (tag(&frames).as_str(), &*tags(&frames)),
+        ("COPY 6000", "NCZ")
+    );
+    assert!(frames[0].field(b'M').unwrap().contains("no longer atomic"));
+    assert_eq!(frames.last().unwrap().body, b"T");
+    client.run("insert into t values (9000, 'behind')");
+    client.run("rollback");
+    assert_eq!(count(&mut client), "6001");
+
+    client.run("begin");
+    let frames = copy(&mut client, "copy t from stdin", &rows(1, 2), &copy_done());
+    assert_eq!(error(&frames).sqlstate(), "23505");
+    assert_eq!(frames.last().unwrap().body, b"E");
+    assert_eq!(client.sqlstate("select 1"), "25P02");
+    client.run("rollback");
+}
+
+#[test]
+fn conflicts_are_met_batch_by_batch() {
+    let (cluster, _proxy, mut client) = start();
+    cluster.fault("abort_commit", 2, "");
+    let frames = copy(
+        &mut client,
+        "copy t from stdin",
+        &rows(1, 6000),
+        &copy_done(),
+    );
+    assert_eq!(tag(&frames), "COPY 6000");
+    assert_eq!(count(&mut client), "6000");
+}
+
+#[test]
+fn prepared_copies_too() {
+    let (_cluster, _proxy, mut client) = start();
+    let messages = [
+        parse("", "copy t from stdin", &[]),
+        bind_text("", "", &[]),
+        execute("", 0),
+        // The server ignores it while it waits for data.
+        sync(),
+    ];
+    client.send(&messages.concat());
+    client.expect(b'1');
+    client.expect(b'2');
+    client.expect(b'G');
+    send(&mut client, &rows(1, 5001));
+    client.send(&[copy_done(), sync()].concat());
+    let frames = client.until_ready();
+    assert_eq!(tag(&frames), "COPY 5001");
+    assert_eq!(count(&mut client), "5001");
+}
+
+#[test]
+fn a_copy_can_be_cancelled() {
+    let (_cluster, _proxy, mut client) = start();
+    client.send(&query("copy t from stdin"));
+    client.expect(b'G');
+    send(&mut client, &rows(1, 3000));
+    client.cancel();
+    let frames = client.until_ready();
+    assert_eq!(error(&frames).sqlstate(), "57014");
+    // What comes late is nobody's.
+    send(&mut client, &rows(3001, 3100));
+    client.send(&copy_done());
+    let done: u32 = count(&mut client).parse().unwrap();
+    assert!(done == 0 || done == 2500, "{done}");
+}
