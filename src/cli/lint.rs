@@ -15,8 +15,8 @@ use super::explain::{Report, parse_month, rules};
 use super::{Failure, LintArguments, print};
 use crate::config::schema::Dialect;
 use crate::policy::{
-    Action, DdlInTransaction, Decision, Month, Rules, SessionFacts, Switches, TransactionFacts,
-    decide,
+    Action, DdlInTransaction, Decision, Month, Rules, SessionFacts, Switches, TableRebuild,
+    TransactionFacts, decide,
 };
 use crate::sql::Statement;
 use crate::sql::script::{Part, parts};
@@ -102,6 +102,8 @@ pub fn run(arguments: &LintArguments) -> Result<(), Failure> {
                 true => DdlInTransaction::Split,
                 false => DdlInTransaction::Reject,
             },
+            // A table that only the proxy makes anew is no schema for DSQL.
+            table_rebuild: TableRebuild::Reject,
             ..Switches::default()
         },
         transaction: TransactionFacts::default(),

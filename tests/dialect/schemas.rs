@@ -352,7 +352,11 @@ fn schemas_do_what_lint_says() {
         .build()
         .unwrap();
     let cluster = Cluster::with_jobs_of(Duration::from_millis(1));
-    let proxy = plan().dsql(&cluster).dialect("compat").start();
+    let proxy = plan()
+        .dsql(&cluster)
+        .dialect("compat")
+        .entry("table_rebuild", "reject")
+        .start();
     let scratch = tempfile::tempdir().unwrap();
     let mut wrong = Vec::new();
     for schema in &SCHEMAS {
