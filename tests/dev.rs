@@ -136,7 +136,7 @@ fn a_dsql_connection_is_clean_for_the_next_client() {
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let dev = Dev::start(dir.path());
     let proxy = Second::start(&dev, dir.path());
-    let state = "SELECT concat_ws('|', pg_backend_pid(), current_setting('search_path'), \
+    let state = "SELECT concat_ws('|', current_setting('search_path'), \
                  current_setting('TimeZone'), current_user = session_user)";
     let before = proxy.session(&[state]);
     assert!(before.ends_with("|UTC|t"), "{before}");

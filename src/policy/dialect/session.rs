@@ -129,7 +129,9 @@ pub(super) fn setting_function(tree: &NodeEnum, case: &Case<'_>) -> Option<(Answ
         return None;
     };
     let called = &case.survey(tree).functions;
-    if called.iter().any(|name| name == "pg_backend_pid") {
+    // Beside a table it is compared with the server's own numbers.
+    let alone = || !any(tree, &mut |node| matches!(node, Ref::RangeVar(_)));
+    if called.iter().any(|name| name == "pg_backend_pid") && alone() {
         return Some((Answer::Setting, "pg_backend_pid".to_owned()));
     }
     let calls = called
