@@ -19,7 +19,7 @@ use crate::policy::tenancy::{self, Catalog, Policy, Refusal, Rule, SEARCH_PATH, 
 use crate::sql::statement::ParseError;
 use crate::sql::{Statement, classify};
 use crate::upstream::Settings;
-use crate::wire::backend::error_fields;
+use crate::wire::backend::{TransactionStatus, error_fields};
 use crate::wire::frame::HEADER;
 use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError};
@@ -29,7 +29,6 @@ use super::frontend::{MAX_PARSE, READ_QUERY, Taken};
 use super::limbo::aborted;
 use super::run::{End, Session};
 use super::script::{Piece, Script};
-use crate::wire::backend::TransactionStatus;
 
 /// Bytes of isolated texts that a worker keeps for a database entry, about.
 const KEPT_BYTES: usize = 16 * 1024 * 1024;

@@ -91,7 +91,7 @@ const CASES: &[(&str, &str)] = &[
     ("SELECT current_setting('work_mem')", "answer Setting"),
     ("SELECT set_config('work_mem', $1, false)", "answer Setting"),
     ("SELECT pg_backend_pid()", "answer Setting"),
-    ("SELECT a, pg_catalog.pg_backend_pid() FROM t", "answer Setting"),
+    ("SELECT a, pg_catalog.pg_backend_pid() FROM t", "forward"),
     ("DISCARD ALL", "answer Session(Discard)"),
     ("DECLARE c CURSOR FOR SELECT 1", "answer Session(Declare)"),
     ("FETCH 10 FROM c", "answer Session(Fetch)"),

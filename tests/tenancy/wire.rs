@@ -504,3 +504,54 @@ fn statements_of_others_on_the_same_connection_cannot_be_named() {
         "0"
     );
 }
+
+#[test]
+fn tools_see_what_is_declared() {
+    let file = policy_file();
+    std::fs::write(&file, format!("{POLICY}catalogs: declared\n")).expect("a file");
+    let _ground = ground::open();
+    let proxy = start(&file);
+    let mut client = login(&proxy, TENANT);
+    // As psql's \\d, pgJDBC's getTables and an information_schema browser ask.
+    let lists = [
+        "SELECT c.relname FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind IN ('r','v','') AND n.nspname <> 'pg_catalog' AND pg_catalog.pg_table_is_visible(c.oid) ORDER BY 1",
+        "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() UNION SELECT viewname FROM pg_views \
+         WHERE schemaname = 'app' ORDER BY 1",
+        "SELECT table_name FROM information_schema.tables WHERE table_schema NOT IN ('pg_catalog', 'information_schema') \
+         ORDER BY table_name",
+    ];
+    let declared = [
+        "Orders",
+        "accounts",
+        "countries",
+        "customers",
+        "docs_t",
+        "docs_u",
+        "items",
+        "orders",
+        "tree",
+        "v_orders",
+        "v_rank",
+        "v_totals",
+    ];
+    for text in lists {
+        let answer = Answer::of(&client.query(text));
+        let mut rows = answer.rows.clone();
+        rows.sort();
+        let expected = declared.map(|name| format!("'{name}'"));
+        assert_eq!(rows, expected, "{text} {:?}", answer.error);
+    }
+    let columns = "SELECT attname FROM pg_attribute WHERE attrelid = 'app.audit_log'::regclass AND attnum > 0";
+    assert_eq!(Answer::of(&client.query(columns)).rows, [""; 0]);
+    assert_eq!(client.scalar("SELECT current_schema()"), "app");
+    for text in [
+        "SELECT * FROM pg_stats",
+        "SELECT query FROM pg_stat_activity",
+        "SELECT relname FROM pg_class, orders",
+        "SELECT pg_get_viewdef('app.v_orders'::regclass)",
+    ] {
+        let refused = Answer::of(&client.query(text));
+        assert_eq!(refused.sqlstate.as_deref(), Some("42501"), "{text}");
+    }
+}
