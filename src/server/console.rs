@@ -148,7 +148,11 @@ fn run(text: &[u8], shared: &Arc<Shared>, out: &mut Vec<u8>) {
 }
 
 fn show(out: &mut Vec<u8>, columns: &[&str], rows: &[Vec<String>]) {
-    reply::put_rows(out, columns, rows);
+    let described = columns.iter().map(|name| (*name, reply::TEXT));
+    reply::put_row_description(out, described);
+    for row in rows {
+        reply::put_data_row(out, row.iter().map(|value| Some(value.as_str())));
+    }
     reply::put_command_complete(out, "SHOW");
 }
 

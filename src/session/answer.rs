@@ -22,7 +22,7 @@ use super::kept;
 use super::names::Prepared;
 use super::notify;
 use super::run::Session;
-use super::script::{FAILING, NOTHING, Reply, Rows, TEXT, Told};
+use super::script::{FAILING, NOTHING, Reply, Rows, Told};
 use super::verdict::{Part, Verdict};
 
 /// What the session does for a statement, when its turn comes.
@@ -186,7 +186,7 @@ impl Session {
             .map(|(name, value)| vec![Some(name), Some(value), Some(String::new())]);
         let rows = Rows {
             columns: ["name", "setting", "description"]
-                .map(|name| (name.to_owned(), TEXT))
+                .map(|name| (name.to_owned(), reply::TEXT))
                 .to_vec(),
             rows: rows.collect(),
             unlocks: false,

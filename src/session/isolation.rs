@@ -346,11 +346,11 @@ struct Admitted {
 }
 
 /// Why a text goes nowhere.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Denied {
     /// By the policy.
     Refused(Refusal),
-    /// It is no statement.
+    /// It is no statement, or nobody is served.
     Unreadable(ClientError),
 }
 
@@ -565,7 +565,14 @@ impl Session {
     ) -> Result<Taken, End> {
         let taken = match self.admit_frame(tag, total, bytes)? {
             Ok(frame) => self.take_admitted(tag, frame.len(), &frame)?,
-            Err(error) => self.refuse_guarded(tag, error)?,
+            Err(denied) => {
+                let taken = self.refuse_guarded(tag, denied.error())?;
+                // What has to wait comes here again.
+                if !matches!(taken, Taken::Wait) {
+                    self.note_denied(&denied);
+                }
+                taken
+            }
         };
         Ok(match taken {
             Taken::Wait => Taken::Wait,
@@ -580,10 +587,10 @@ impl Session {
         tag: u8,
         total: usize,
         bytes: &[u8],
-    ) -> Result<Result<Vec<u8>, ClientError>, End> {
-        let deny = |rule| Denied::Refused(Refusal::new(rule, ""));
+    ) -> Result<Result<Vec<u8>, Denied>, End> {
+        let deny = |rule| Ok(Err(Denied::Refused(Refusal::new(rule, ""))));
         if bytes.len() < total {
-            return Ok(Err(self.note_denied(&deny(Rule::TooLong))));
+            return deny(Rule::TooLong);
         }
         let (name, text, types): (&[u8], &[u8], &[u8]) = match tag {
             b'Q' => (b"", frontend::query(&bytes[HEADER..])?, b""),
@@ -591,7 +598,7 @@ impl Session {
                 let parse = frontend::parse(&bytes[HEADER..])?;
                 (parse.name, parse.text, parse.types)
             }
-            _ => return Ok(Err(self.note_denied(&deny(Rule::Function)))),
+            _ => return deny(Rule::Function),
         };
         // Only a dialect answers it without the server.
         let forwards_discard = self.env.policy.is_none();
@@ -601,24 +608,24 @@ impl Session {
         };
         let admission = match guard.admit(text) {
             Ok(admission) => admission,
-            Err(error) => return Ok(Err(error)),
+            Err(error) => return Ok(Err(Denied::Unreadable(error))),
         };
         let admitted = match admission.as_ref() {
             Ok(admitted) => admitted,
-            Err(denied) => return Ok(Err(self.note_denied(denied))),
+            Err(denied) => return Ok(Err(denied.clone())),
         };
         if admitted.discards && forwards_discard {
-            return Ok(Err(self.note_denied(&deny(Rule::StatementKind))));
+            return deny(Rule::StatementKind);
         }
         let mut frame = Vec::with_capacity(admitted.text.len() + HEADER + types.len() + 64);
         if tag == b'Q' {
             frontend::put_query(&mut frame, &admitted.text);
         } else {
             if admitted.statements > 1 {
-                return Ok(Err(ClientError::error(
+                return Ok(Err(Denied::Unreadable(ClientError::error(
                     "42601",
                     "cannot insert multiple commands into a prepared statement",
-                )));
+                ))));
             }
             // The count, then the types.
             let odd = types
@@ -630,7 +637,7 @@ impl Session {
                     !tenancy::takes_parameter(oid)
                 });
             if odd.is_some() {
-                return Ok(Err(self.note_denied(&deny(Rule::Type))));
+                return deny(Rule::Type);
             }
             frontend::put_parse(&mut frame, name, &admitted.text, types);
             if !name.is_empty() && names.get(name).is_none() {
@@ -648,7 +655,7 @@ impl Session {
         guard.stays_loud |= admitted.loud && (tag == b'P' || admitted.lasts);
         let limit = if tag == b'Q' { READ_QUERY } else { MAX_PARSE };
         match frame.len() > limit {
-            true => Ok(Err(self.note_denied(&deny(Rule::TooLong)))),
+            true => deny(Rule::TooLong),
             false => Ok(Ok(frame)),
         }
     }
@@ -685,7 +692,7 @@ impl Session {
     }
 
     /// Counts a refusal, and tells the operators what the client is not told.
-    fn note_denied(&self, denied: &Denied) -> ClientError {
+    fn note_denied(&self, denied: &Denied) {
         if let (Denied::Refused(refusal), Some(guard)) = (denied, &self.env.guard) {
             guard.isolation.count(refusal.rule);
             let alarm = matches!(refusal.rule, Rule::Unverified | Rule::Unprintable);
@@ -712,7 +719,6 @@ impl Session {
                 );
             }
         }
-        denied.error()
     }
 
     fn refuse_guarded(&mut self, tag: u8, error: ClientError) -> Result<Taken, End> {

@@ -10,7 +10,6 @@ use crate::policy::{Action, Answer, Level, Notice};
 use crate::sql::{Class, classify};
 use crate::upstream::Settings;
 use crate::wire::backend::{TransactionStatus, error_fields};
-use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError};
 
 use super::answer::{Act, Change};
@@ -497,7 +496,7 @@ impl Session {
                 if let Some(name) = asked.shown() {
                     let value = self.settings.kept(&name).unwrap_or_default().to_owned();
                     let rows = Rows {
-                        columns: vec![(name, TEXT)],
+                        columns: vec![(name, reply::TEXT)],
                         rows: vec![vec![Some(value)]],
                         unlocks: false,
                     };
@@ -624,37 +623,14 @@ fn fetched(moves: bool, rows: &str) -> String {
     }
 }
 
-/// OID of type text.
-pub(super) const TEXT: u32 = 25;
-
 impl Rows {
     fn put(&self, described: bool, out: &mut Vec<u8>) {
-        let count = |length: usize| u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
         if described {
-            let mut body = count(self.columns.len()).to_vec();
-            for (name, oid) in &self.columns {
-                body.extend_from_slice(name.as_bytes());
-                // No table, no column of it; any length, no modifier, text format.
-                body.extend_from_slice(b"\0\0\0\0\0\0\0");
-                body.extend_from_slice(&oid.to_be_bytes());
-                body.extend_from_slice(b"\xff\xff\xff\xff\xff\xff\0\0");
-            }
-            frontend::put(out, b'T', &[&body]);
+            let columns = self.columns.iter();
+            reply::put_row_description(out, columns.map(|(name, oid)| (name.as_str(), *oid)));
         }
         for row in &self.rows {
-            let mut body = count(row.len()).to_vec();
-            for value in row {
-                match value {
-                    None => body.extend_from_slice(&(-1i32).to_be_bytes()),
-                    Some(value) => {
-                        // Values are settings and names.
-                        let length = u32::try_from(value.len()).unwrap_or(0);
-                        body.extend_from_slice(&length.to_be_bytes());
-                        body.extend_from_slice(value.as_bytes());
-                    }
-                }
-            }
-            frontend::put(out, b'D', &[&body]);
+            reply::put_data_row(out, row.iter().map(Option::as_deref));
         }
     }
 

@@ -167,30 +167,44 @@ pub fn put_authentication_ok(out: &mut Vec<u8>) {
     put(out, b'R', &[&[0, 0, 0, 0]]);
 }
 
-/// Appends RowDescription and DataRows of text columns; every row has as many values as there are
-/// columns.
-pub fn put_rows(out: &mut Vec<u8>, columns: &[&str], rows: &[Vec<String>]) {
-    /// OID of type text.
-    const TEXT: u32 = 25;
-    let count = |length: usize| u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
+/// OID of type text.
+pub const TEXT: u32 = 25;
+
+/// Appends a RowDescription of columns that are of no table, in text format: names and type OIDs.
+pub fn put_row_description<'a>(
+    out: &mut Vec<u8>,
+    columns: impl ExactSizeIterator<Item = (&'a str, u32)>,
+) {
     let mut body = count(columns.len()).to_vec();
-    for name in columns {
+    for (name, oid) in columns {
         body.extend_from_slice(name.as_bytes());
         // No table, no column of it; any length, no modifier, text format.
         body.extend_from_slice(b"\0\0\0\0\0\0\0");
-        body.extend_from_slice(&TEXT.to_be_bytes());
+        body.extend_from_slice(&oid.to_be_bytes());
         body.extend_from_slice(b"\xff\xff\xff\xff\xff\xff\0\0");
     }
     put(out, b'T', &[&body]);
-    for row in rows {
-        let mut body = count(row.len()).to_vec();
-        for value in row {
-            let length = u32::try_from(value.len()).unwrap_or(0);
-            body.extend_from_slice(&length.to_be_bytes());
-            body.extend_from_slice(value.as_bytes());
+}
+
+/// Appends a DataRow of values in text format; `None` is NULL.
+pub fn put_data_row<'a>(out: &mut Vec<u8>, values: impl ExactSizeIterator<Item = Option<&'a str>>) {
+    let mut body = count(values.len()).to_vec();
+    for value in values {
+        match value {
+            None => body.extend_from_slice(&(-1i32).to_be_bytes()),
+            Some(value) => {
+                // Values are settings and names.
+                let length = u32::try_from(value.len()).unwrap_or(0);
+                body.extend_from_slice(&length.to_be_bytes());
+                body.extend_from_slice(value.as_bytes());
+            }
         }
-        put(out, b'D', &[&body]);
     }
+    put(out, b'D', &[&body]);
+}
+
+fn count(length: usize) -> [u8; 2] {
+    u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes()
 }
 
 /// Appends a CommandComplete.
