@@ -11,9 +11,22 @@ pub enum Method {
     ScramPlus,
     /// Cleartext password inside TLS.
     Cleartext,
+    /// JSON web token in place of a password.
+    Token,
+    /// Certificate of the client.
+    Certificate,
 }
 
 impl Method {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Scram,
+        Self::ScramPlus,
+        Self::Cleartext,
+        Self::Token,
+        Self::Certificate,
+    ];
+
     /// Name for logs and metric labels.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -21,6 +34,8 @@ impl Method {
             Self::Scram => "scram-sha-256",
             Self::ScramPlus => "scram-sha-256-plus",
             Self::Cleartext => "cleartext",
+            Self::Token => "token",
+            Self::Certificate => "certificate",
         }
     }
 }
@@ -28,8 +43,8 @@ impl Method {
 /// Counts since the start, and one gauge.
 #[derive(Debug, Default)]
 pub struct Counters {
-    ok: [AtomicU64; 3],
-    failed: [AtomicU64; 3],
+    ok: [AtomicU64; Method::ALL.len()],
+    failed: [AtomicU64; Method::ALL.len()],
     refused: AtomicU64,
     throttled: AtomicU64,
     over_limit: AtomicU64,

@@ -11,12 +11,15 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use super::certificate::Subject;
 use super::counters::{Event, Method};
 use super::parameters::{self, NEWEST_MINOR, Request};
 use super::scram::{self, ScramError};
 use super::tls::ALPN;
-use super::users::{Candidate, Standing, User};
+use super::token::Claims;
+use super::users::{ANYBODY, Candidate, Check, Standing, User};
 use super::{CONSOLE, Gate, Identity};
+use crate::config::verifier::Verifier;
 use crate::net::{Peer, Socket, Stream};
 use crate::wire::frontend::put;
 use crate::wire::reply::{ClientError, put_authentication_ok, put_negotiation};
@@ -34,6 +37,9 @@ const MAX_SASL: usize = 8 << 10;
 const MAX_PASSWORD: usize = (64 << 10) + 1;
 /// How long a client that is sent away may take to let go of the bytes that say why.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// For the log.
+const WRONG_PASSWORD: &str = "wrong password";
 
 /// What became of an accepted socket.
 #[derive(Debug)]
@@ -71,6 +77,7 @@ pub async fn receive(socket: Socket, peer: Peer, gate: &Gate) -> Arrival {
         gate,
         claim: Claim::default(),
         binding: None,
+        subject: None,
     };
     let Some(_place) = gate.counters.enter(gate.max_unauthenticated) else {
         return visit.send_away(over_limit()).await;
@@ -214,12 +221,16 @@ struct Visit<'a> {
     claim: Claim,
     /// What SCRAM can bind to: the certificate this connection's handshake showed.
     binding: Option<ScramServerAuth>,
+    /// Of the client's certificate, if it showed one.
+    subject: Option<Subject>,
 }
 
 /// A login that can go through once it has been allowed into its database.
 struct Proof {
     user: Arc<User>,
     method: Method,
+    /// Of the token that was shown.
+    claims: Option<Claims>,
     /// What goes out in front of AuthenticationOk.
     reply: Vec<u8>,
 }
@@ -329,7 +340,10 @@ impl Visit<'_> {
             .accept(socket)
             .await
             .map_err(|error| Refusal::silent(format!("TLS handshake: {error}")))?;
-        let ours = stream.get_ref().1.alpn_protocol() == Some(ALPN);
+        let session = stream.get_ref().1;
+        let ours = session.alpn_protocol() == Some(ALPN);
+        let shown = session.peer_certificates().and_then(<[_]>::first);
+        self.subject = shown.and_then(Subject::read);
         self.stream = Stream::Server(Box::new(stream));
         self.binding.clone_from(&credential.binding);
         Ok(ours)
@@ -390,18 +404,81 @@ impl Visit<'_> {
         if !self.gate.throttle.admits(self.peer, name, now) {
             return Err(throttled());
         }
-        let candidate = self.gate.users.load().find(name, SystemTime::now());
-        if self.gate.cleartext && self.stream.is_tls() {
-            self.check_cleartext(name, candidate, reply).await
-        } else {
-            self.check_scram(name, candidate, reply).await
+        let Candidate { check, standing } = self.gate.users.load().find(name, SystemTime::now());
+        match check {
+            Check::Password(verifier) if self.gate.cleartext && self.stream.is_tls() => {
+                self.check_cleartext(name, verifier, standing, reply).await
+            }
+            Check::Password(verifier) => self.check_scram(name, verifier, standing, reply).await,
+            Check::Token(issuer) => self.check_token(name, &issuer, standing, reply).await,
+            Check::Certificate(wanted) => self.check_certificate(name, &wanted, standing, reply),
         }
+    }
+
+    /// A token comes where a password would, as `PGPASSWORD` does; never outside TLS, for whoever
+    /// reads it could use it.
+    async fn check_token(
+        &mut self,
+        name: &str,
+        issuer: &str,
+        standing: Standing,
+        mut reply: Vec<u8>,
+    ) -> Result<Proof, Refusal> {
+        if !self.stream.is_tls() {
+            return Err(ClientError::fatal(
+                sqlstate::INVALID_AUTHORIZATION,
+                "this user logs in with a token, which requires TLS",
+            )
+            .hint("Connect with sslmode=require or stricter.")
+            .into());
+        }
+        put(&mut reply, b'R', &[&[0, 0, 0, 3]]);
+        self.send(&reply).await?;
+        let body = self.read_answer(MAX_PASSWORD, "password").await?;
+        let token = read_password(&body)?.unwrap_or_default();
+        self.admit_verdict(name)?;
+        match self.gate.issuers.load().verify(issuer, &token, name) {
+            Ok(claims) => {
+                let proof = self.judge(name, standing, Ok(()), Method::Token, Vec::new())?;
+                Ok(Proof {
+                    claims: Some(claims),
+                    ..proof
+                })
+            }
+            Err(reason) => {
+                let reason = format!("token of {issuer}: {reason}");
+                self.judge(name, standing, Err(reason), Method::Token, Vec::new())
+            }
+        }
+    }
+
+    fn check_certificate(
+        &self,
+        name: &str,
+        wanted: &str,
+        standing: Standing,
+        reply: Vec<u8>,
+    ) -> Result<Proof, Refusal> {
+        let right = match &self.subject {
+            Some(subject) if wanted == ANYBODY || subject.bears(wanted) => Ok(()),
+            Some(_) => Err("the certificate bears another name".to_owned()),
+            None => {
+                return Err(ClientError::fatal(
+                    sqlstate::INVALID_AUTHORIZATION,
+                    "connection requires a valid client certificate",
+                )
+                .hint("Connect with sslmode=require, sslcert and sslkey.")
+                .into());
+            }
+        };
+        self.judge(name, standing, right, Method::Certificate, reply)
     }
 
     async fn check_scram(
         &mut self,
         name: &str,
-        candidate: Candidate,
+        verifier: Arc<Verifier>,
+        standing: Standing,
         mut reply: Vec<u8>,
     ) -> Result<Proof, Refusal> {
         scram::put_offer(&mut reply, self.binding.is_some());
@@ -409,8 +486,7 @@ impl Visit<'_> {
         let body = self.read_answer(MAX_SASL, "SASL").await?;
         let (method, first) = scram::read_initial(&body).map_err(refuse_scram)?;
         let (exchange, text) =
-            scram::begin(self.binding.as_ref(), method, first, &candidate.verifier)
-                .map_err(refuse_scram)?;
+            scram::begin(self.binding.as_ref(), method, first, &verifier).map_err(refuse_scram)?;
         reply.clear();
         scram::put_continue(&mut reply, &text);
         self.send(&reply).await?;
@@ -421,18 +497,19 @@ impl Visit<'_> {
         let right = match exchange.finish(&body) {
             Ok(text) => {
                 scram::put_final(&mut reply, &text);
-                true
+                Ok(())
             }
-            Err(ScramError::Proof) => false,
+            Err(ScramError::Proof) => Err(WRONG_PASSWORD.to_owned()),
             Err(error) => return Err(refuse_scram(error)),
         };
-        self.judge(name, candidate.standing, right, method, reply)
+        self.judge(name, standing, right, method, reply)
     }
 
     async fn check_cleartext(
         &mut self,
         name: &str,
-        candidate: Candidate,
+        verifier: Arc<Verifier>,
+        standing: Standing,
         mut reply: Vec<u8>,
     ) -> Result<Proof, Refusal> {
         put(&mut reply, b'R', &[&[0, 0, 0, 3]]);
@@ -444,23 +521,20 @@ impl Visit<'_> {
         let work = self
             .gate
             .hashing
-            .check(candidate.verifier, password.unwrap_or_default());
+            .check(verifier, password.unwrap_or_default());
         let right = tokio::select! {
             biased;
-            right = work => right && usable,
+            right = work => match right && usable {
+                true => Ok(()),
+                false => Err(WRONG_PASSWORD.to_owned()),
+            },
             () = client_left(&mut self.stream) => {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
         };
         // Others may have failed while this one waited for its turn.
         self.admit_verdict(name)?;
-        self.judge(
-            name,
-            candidate.standing,
-            right,
-            Method::Cleartext,
-            Vec::new(),
-        )
+        self.judge(name, standing, right, Method::Cleartext, Vec::new())
     }
 
     fn admit_verdict(&self, name: &str) -> Result<(), Refusal> {
@@ -471,36 +545,43 @@ impl Visit<'_> {
         }
     }
 
-    /// The verdict on a password: one text for every way to be wrong.
+    /// The verdict: one text for every way to be wrong, the reason for the log alone.
     fn judge(
         &self,
         name: &str,
         standing: Standing,
-        right: bool,
+        right: Result<(), String>,
         method: Method,
         reply: Vec<u8>,
     ) -> Result<Proof, Refusal> {
-        let reason = match standing {
-            Standing::Known(user) if right => {
+        let reason = match (standing, right) {
+            (Standing::Known(user), Ok(())) => {
                 self.gate.throttle.succeed(self.peer, name);
                 return Ok(Proof {
                     user,
                     method,
+                    claims: None,
                     reply,
                 });
             }
-            Standing::Known(_) => "wrong password",
-            Standing::Unknown => "unknown user",
-            Standing::Expired => "user is past its valid_until",
+            (Standing::Known(_), Err(reason)) => reason,
+            (Standing::Unknown, _) => "unknown user".to_owned(),
+            (Standing::Expired, _) => "user is past its valid_until".to_owned(),
         };
         self.gate.throttle.fail(self.peer, name, Instant::now());
         Err(Refusal {
             cause: Cause::Failed(method),
             ..Refusal::told(
-                ClientError::fatal(
-                    sqlstate::INVALID_PASSWORD,
-                    format!("password authentication failed for user \"{name}\""),
-                ),
+                match method {
+                    Method::Certificate => ClientError::fatal(
+                        sqlstate::INVALID_AUTHORIZATION,
+                        format!("certificate authentication failed for user \"{name}\""),
+                    ),
+                    _ => ClientError::fatal(
+                        sqlstate::INVALID_PASSWORD,
+                        format!("password authentication failed for user \"{name}\""),
+                    ),
+                },
                 reason,
             )
         })
@@ -553,6 +634,12 @@ impl Visit<'_> {
             admin: proof.user.is_admin(),
             retry: proof.user.wants_retry(),
             binding: proof.user.binding().clone(),
+            claims: proof.claims,
+            certificate: match proof.method {
+                Method::Certificate => self.subject.take(),
+                _ => None,
+            },
+            selected: request.tenant,
             minor,
             parameters: request.settings,
         })

@@ -3,6 +3,7 @@
 //! [`receive`] reads exactly the bytes it needs, so that whatever a client sends after its login
 //! is still there for the session. [`Gate`] is what all logins share.
 
+mod certificate;
 mod cleartext;
 mod counters;
 mod login;
@@ -12,27 +13,31 @@ mod scram;
 mod testing;
 mod throttle;
 mod tls;
+mod token;
 mod users;
 mod verifier;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use thiserror::Error;
 
+pub use certificate::Subject;
 pub use counters::{Counters, Method};
 pub use login::{Arrival, receive};
 pub use tls::TlsError;
+pub use token::{Claims, TokenError};
 pub use users::UserError;
 pub use verifier::{DEFAULT_ITERATIONS, SALT_LENGTH};
 
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::net::Peer;
 use cleartext::Hashing;
 use throttle::Throttle;
 use tls::Tls;
+use token::Issuers;
 use users::Users;
 
 /// Name of the virtual database that is the operators' console.
@@ -50,6 +55,9 @@ pub struct Identity {
     admin: bool,
     retry: bool,
     binding: Binding,
+    claims: Option<Claims>,
+    certificate: Option<Subject>,
+    selected: Option<String>,
     minor: u16,
     parameters: Vec<(String, String)>,
 }
@@ -59,9 +67,11 @@ pub struct Identity {
 pub enum Binding {
     /// Those of this tenant alone.
     Tenant(String),
+    /// Those of one of these tenants, which the client chooses at its login.
+    OneOf(Vec<String>),
     /// Those of all tenants.
     Unrestricted,
-    /// Nothing: the policy file may name the tenant.
+    /// Nothing: the policy file, a token or a certificate may name the tenant.
     Unsaid,
 }
 
@@ -96,6 +106,30 @@ impl Identity {
         &self.binding
     }
 
+    /// What the token says that the client logged in with.
+    #[must_use]
+    pub fn claims(&self) -> Option<&Claims> {
+        self.claims.as_ref()
+    }
+
+    /// Whom the certificate speaks of that the client logged in with.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&Subject> {
+        self.certificate.as_ref()
+    }
+
+    /// The tenant that the client asks for. It proves nothing.
+    #[must_use]
+    pub fn selected(&self) -> Option<&str> {
+        self.selected.as_deref()
+    }
+
+    /// When the login no longer holds: the end of its token.
+    #[must_use]
+    pub fn until(&self) -> Option<SystemTime> {
+        self.claims.as_ref().map(Claims::until)
+    }
+
     /// Minor version of protocol 3 to speak: 2 has long cancel keys, 0 and 1 are the same.
     #[must_use]
     pub fn minor(&self) -> u16 {
@@ -118,8 +152,29 @@ impl Identity {
             admin,
             retry: true,
             binding: Binding::Unsaid,
+            claims: None,
+            certificate: None,
+            selected: None,
             minor,
             parameters: Vec::new(),
+        }
+    }
+
+    /// The same with what names its tenant.
+    #[cfg(test)]
+    pub(crate) fn assume_tenant(
+        self,
+        binding: Binding,
+        claims: Option<Claims>,
+        certificate: Option<Subject>,
+        selected: Option<&str>,
+    ) -> Self {
+        Self {
+            binding,
+            claims,
+            certificate,
+            selected: selected.map(str::to_owned),
+            ..self
         }
     }
 }
@@ -133,12 +188,16 @@ pub enum GateError {
     /// An entry of `users:`.
     #[error(transparent)]
     User(#[from] UserError),
+    /// An entry of `tokens:`.
+    #[error(transparent)]
+    Token(#[from] TokenError),
 }
 
 /// What all logins share: certificate, users, limits and counts.
 pub struct Gate {
     tls: Option<Tls>,
     users: ArcSwap<Users>,
+    issuers: ArcSwap<Issuers>,
     databases: HashSet<String>,
     throttle: Throttle,
     cancel_throttle: Throttle,
@@ -160,6 +219,7 @@ impl Gate {
         Ok(Self {
             tls: config.listen.tls.as_ref().map(Tls::load).transpose()?,
             users: ArcSwap::from_pointee(Users::load(&config.users, secret)?),
+            issuers: ArcSwap::from_pointee(Issuers::load(&config.tokens)?),
             databases: config.databases.keys().cloned().collect(),
             throttle: Throttle::new(config.auth.max_failures),
             cancel_throttle: Throttle::new(MAX_MISSED_CANCELS),
@@ -172,13 +232,16 @@ impl Gate {
         })
     }
 
-    /// Replaces the users; logins that are under way finish with the old ones.
-    /// Costs as much as [`Gate::new`].
+    /// Replaces the users and the issuers of tokens, whose key files are read again; logins that are
+    /// under way finish with the old ones. Costs as much as [`Gate::new`].
     ///
     /// # Errors
-    /// An entry that cannot be used; the old users stay then.
-    pub fn reload_users(&self, users: &[config::User]) -> Result<(), GateError> {
-        self.users.store(Arc::new(Users::load(users, self.secret)?));
+    /// An entry that cannot be used; the old ones stay then.
+    pub fn reload_users(&self, config: &Config) -> Result<(), GateError> {
+        let users = Users::load(&config.users, self.secret)?;
+        let issuers = Issuers::load(&config.tokens)?;
+        self.issuers.store(Arc::new(issuers));
+        self.users.store(Arc::new(users));
         Ok(())
     }
 

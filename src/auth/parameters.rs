@@ -6,11 +6,16 @@ use crate::wire::sqlstate;
 /// The newest minor version of protocol 3 that is spoken.
 pub(super) const NEWEST_MINOR: u16 = 2;
 
+/// Setting by which a client chooses among the tenants it may be. It goes no further.
+const TENANT: &str = "dsqlproxy.tenant";
+
 /// A StartupMessage, sorted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Request {
     pub(super) user: String,
     pub(super) database: String,
+    /// The tenant asked for: setting [`TENANT`].
+    pub(super) tenant: Option<String>,
     /// Settings, those of `options` first; a later one of the same name has replaced an earlier.
     pub(super) settings: Vec<(String, String)>,
 }
@@ -55,9 +60,14 @@ pub(super) fn read(parameters: Vec<(String, String)>) -> Result<Request, ClientE
         settings.retain(|(other, _): &(String, String)| !other.eq_ignore_ascii_case(&name));
         settings.push((name, value));
     }
+    let tenant = settings
+        .iter()
+        .position(|(name, _)| name.eq_ignore_ascii_case(TENANT))
+        .map(|at| settings.remove(at).1);
     Ok(Request {
         user,
         database,
+        tenant,
         settings,
     })
 }

@@ -2,12 +2,17 @@
 
 use std::path::PathBuf;
 
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair,
+};
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha2::{Digest, Sha256};
 
 use crate::config::{Config, ListenTls};
 
 pub(super) struct Certificate {
+    params: CertificateParams,
     certificate: rcgen::Certificate,
     key: KeyPair,
 }
@@ -23,12 +28,57 @@ impl Certificate {
 
     fn signed_by(key: KeyPair) -> Self {
         let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        Self::of(params, key)
+    }
+
+    /// One that can vouch for others.
+    pub(super) fn authority() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self::of(params, KeyPair::generate().unwrap())
+    }
+
+    fn of(params: CertificateParams, key: KeyPair) -> Self {
         let certificate = params.self_signed(&key).unwrap();
-        Self { certificate, key }
+        Self {
+            params,
+            certificate,
+            key,
+        }
     }
 
     pub(super) fn certificate_pem(&self) -> String {
         self.certificate.pem()
+    }
+
+    /// One that `self` vouches for: names of the subject.
+    pub(super) fn vouch(
+        &self,
+        common_names: &[&str],
+        dns: &[&str],
+        not_after: (i32, u8, u8),
+    ) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = dns.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        for name in common_names {
+            params.distinguished_name.push(DnType::CommonName, *name);
+        }
+        let (year, month, day) = not_after;
+        params.not_after = rcgen::date_time_ymd(year, month, day);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let issuer = Issuer::from_params(&self.params, &self.key);
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        Self {
+            params,
+            certificate,
+            key,
+        }
+    }
+
+    pub(super) fn private_key(&self) -> PrivateKeyDer<'static> {
+        PrivatePkcs8KeyDer::from(self.key.serialize_der()).into()
     }
 
     pub(super) fn der(&self) -> &rustls_pki_types::CertificateDer<'static> {
@@ -59,6 +109,7 @@ impl Folder {
             certificate: self.file("server.crt"),
             private_key: self.file("server.key"),
             required: false,
+            client_ca: None,
         };
         std::fs::write(&files.certificate, certificate.certificate_pem()).unwrap();
         std::fs::write(&files.private_key, certificate.key.serialize_pem()).unwrap();

@@ -6,9 +6,10 @@ use arc_swap::ArcSwap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use pgwire::api::auth::sasl::scram::ScramServerAuth;
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::CertificateDer;
 use thiserror::Error;
 
@@ -24,6 +25,9 @@ pub enum TlsError {
     /// The files hold none, or not two that belong together.
     #[error("listen.tls.{0}")]
     Files(#[from] PemError),
+    /// The file of those who vouch for clients cannot be used.
+    #[error("listen.tls.client_ca: {0}")]
+    ClientCa(String),
     /// The TLS library cannot work with them.
     #[error("listen.tls: {0}")]
     Library(#[from] rustls::Error),
@@ -71,20 +75,38 @@ fn load(files: &ListenTls) -> Result<Credential, TlsError> {
     let certified = pem::certified_key(files)?;
     let binding = certified.cert.first().and_then(|leaf| bind(leaf, files));
     Ok(Credential {
-        config: Arc::new(configure(certified)?),
+        config: Arc::new(configure(certified, files)?),
         binding,
     })
 }
 
-fn configure(certified: CertifiedKey) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+fn configure(certified: CertifiedKey, files: &ListenTls) -> Result<ServerConfig, TlsError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
+    let builder = match &files.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let mut roots = RootCertStore::empty();
+            pem::add_roots(&mut roots, path).map_err(TlsError::ClientCa)?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                .allow_unauthenticated()
+                .build()
+                .map_err(|error| TlsError::ClientCa(error.to_string()))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     config.alpn_protocols = vec![ALPN.to_vec()];
-    // Each load has its own ticket key: a session resumed over a reload would show the client no
-    // certificate, and it would bind to the one it saw before.
-    config.ticketer = aws_lc_rs::Ticketer::new()?;
+    if files.client_ca.is_some() {
+        // A resumed session would bring a certificate back that may have expired since.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    } else {
+        // Each load has its own ticket key: a session resumed over a reload would show the client no
+        // certificate, and it would bind to the one it saw before.
+        config.ticketer = aws_lc_rs::Ticketer::new()?;
+    }
     config.max_early_data_size = 0;
     Ok(config)
 }

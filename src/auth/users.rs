@@ -25,7 +25,7 @@ pub struct UserError {
 /// One login.
 #[derive(Debug)]
 pub(super) struct User {
-    verifier: Arc<Verifier>,
+    check: Check,
     databases: HashSet<String>,
     admin: bool,
     retry: bool,
@@ -59,12 +59,26 @@ pub(super) enum Standing {
     Expired,
 }
 
-/// A name with the verifier its login is run against.
+/// A name with what its login is run against.
 #[derive(Debug, Clone)]
 pub(super) struct Candidate {
-    pub(super) verifier: Arc<Verifier>,
+    pub(super) check: Check,
     pub(super) standing: Standing,
 }
+
+/// What a login has to pass.
+#[derive(Debug, Clone)]
+pub(super) enum Check {
+    /// The password of this verifier; nobody's, where the name is unknown.
+    Password(Arc<Verifier>),
+    /// A token of this issuer.
+    Token(String),
+    /// A certificate that bears this name, [`ANYBODY`] for any.
+    Certificate(String),
+}
+
+/// As the name in a certificate: whoever `listen.tls.client_ca` vouches for.
+pub(super) const ANYBODY: &str = "*";
 
 /// All logins.
 #[derive(Debug)]
@@ -129,14 +143,14 @@ impl Users {
 
     /// Looks a name up. Takes the same work whether there is one or not.
     pub(super) fn find(&self, name: &str, now: SystemTime) -> Candidate {
-        let disguise = Arc::new(self.disguise.verifier(name));
+        let disguise = Check::Password(Arc::new(self.disguise.verifier(name)));
         match self.entries.get(name) {
             None => Candidate {
-                verifier: disguise,
+                check: disguise,
                 standing: Standing::Unknown,
             },
             Some(user) => Candidate {
-                verifier: Arc::clone(&user.verifier),
+                check: user.check.clone(),
                 standing: match user.valid_until {
                     Some(end) if now >= end => Standing::Expired,
                     _ => Standing::Known(Arc::clone(user)),
@@ -147,14 +161,7 @@ impl Users {
 }
 
 fn load_user(user: &config::User, disguise: &Disguise) -> Result<User, String> {
-    let password = &user.password.0;
-    let verifier = if password.is_empty() {
-        return Err("the password is empty".to_owned());
-    } else if password.starts_with(PREFIX) {
-        password.parse()?
-    } else {
-        Verifier::derive(password, &disguise.salt(&user.name.0), DEFAULT_ITERATIONS)
-    };
+    let check = load_check(user, disguise)?;
     let valid_until = match &user.valid_until {
         None => None,
         Some(text) => {
@@ -163,24 +170,49 @@ fn load_user(user: &config::User, disguise: &Disguise) -> Result<User, String> {
         }
     };
     Ok(User {
-        verifier: Arc::new(verifier),
+        check,
         databases: user.databases.iter().cloned().collect(),
         admin: user.admin,
         retry: user.retry,
         binding: match &user.tenant {
             Some(tenant) => Binding::Tenant(tenant.0.clone()),
             None if user.unrestricted => Binding::Unrestricted,
+            None if !user.tenants.is_empty() => Binding::OneOf(user.tenants.clone()),
             None => Binding::Unsaid,
         },
         valid_until,
     })
 }
 
+fn load_check(user: &config::User, disguise: &Disguise) -> Result<Check, String> {
+    match (&user.password, &user.token, &user.certificate) {
+        (Some(password), None, None) => {
+            let verifier = if password.0.is_empty() {
+                return Err("the password is empty".to_owned());
+            } else if password.0.starts_with(PREFIX) {
+                password.0.parse()?
+            } else {
+                Verifier::derive(
+                    &password.0,
+                    &disguise.salt(&user.name.0),
+                    DEFAULT_ITERATIONS,
+                )
+            };
+            Ok(Check::Password(Arc::new(verifier)))
+        }
+        (None, Some(issuer), None) => Ok(Check::Token(issuer.0.clone())),
+        (None, None, Some(name)) => Ok(Check::Certificate(name.0.clone())),
+        _ => Err("has not exactly one of password, token and certificate".to_owned()),
+    }
+}
+
 /// The count most users have, since that is what an unknown name should show.
 fn usual_iterations<'a>(users: impl Iterator<Item = &'a Arc<User>>) -> u32 {
     let mut counts: HashMap<u32, usize> = HashMap::new();
     for user in users {
-        *counts.entry(user.verifier.iterations).or_default() += 1;
+        if let Check::Password(verifier) = &user.check {
+            *counts.entry(verifier.iterations).or_default() += 1;
+        }
     }
     counts
         .into_iter()
@@ -197,7 +229,10 @@ mod tests {
     fn user(name: &str, password: &str) -> config::User {
         config::User {
             name: Text(name.into()),
-            password: Secret(password.into()),
+            password: Some(Secret(password.into())),
+            token: None,
+            certificate: None,
+            tenants: Vec::new(),
             databases: vec!["app".into()],
             admin: false,
             retry: true,
@@ -207,9 +242,15 @@ mod tests {
         }
     }
 
+    fn verifier(candidate: &Candidate) -> &Verifier {
+        match &candidate.check {
+            Check::Password(verifier) => verifier,
+            other => panic!("no password: {other:?}"),
+        }
+    }
+
     fn salt_of(candidate: &Candidate) -> String {
-        candidate
-            .verifier
+        verifier(candidate)
             .to_string()
             .split('$')
             .nth(1)
@@ -228,7 +269,7 @@ mod tests {
         let now = SystemTime::now();
         let ghost = users.find("ghost", now);
         assert!(matches!(ghost.standing, Standing::Unknown));
-        assert_eq!(ghost.verifier.iterations, 5000);
+        assert_eq!(verifier(&ghost).iterations, 5000);
         assert_eq!(salt_of(&ghost), salt_of(&users.find("ghost", now)));
         assert_ne!(salt_of(&ghost), salt_of(&users.find("ghost2", now)));
 

@@ -184,7 +184,12 @@ pub fn run(arguments: &ExplainArguments) -> Result<(), Failure> {
         switches: switches(database),
         transaction: TransactionFacts::default(),
     };
-    let view = view(&config, &arguments.user, arguments.database.as_deref())?;
+    let view = view(
+        &config,
+        &arguments.user,
+        arguments.database.as_deref(),
+        arguments.tenant.as_deref(),
+    )?;
     let reports = match &view {
         None => reports(&arguments.sql, &mut facts, &rules),
         Some(view) => isolated_reports(&arguments.sql, view, &mut facts, &rules),
@@ -281,9 +286,10 @@ pub(super) fn view(
     config: &Config,
     name: &str,
     database: Option<&str>,
+    tenant: Option<&str>,
 ) -> Result<Option<TenantView>, Failure> {
     let (user, database) = entry(config, name, database)?;
-    tenant_view(config, user, database).map_err(Failure::Start)
+    tenant_view(config, user, database, tenant).map_err(Failure::Start)
 }
 
 /// Reports on all statements of one query string of a tenant: what the policy makes of it, and then

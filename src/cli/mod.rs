@@ -169,6 +169,9 @@ pub struct ExplainArguments {
     /// Database the user is connected to; may be left out if there is one only
     #[arg(long, value_name = "D")]
     pub database: Option<String>,
+    /// Tenant, for a user who is one of several, or names it by a token or certificate
+    #[arg(long, value_name = "NAME")]
+    pub tenant: Option<String>,
     /// Profile to use in place of the database's: strict, compat or off
     #[arg(long, value_name = "P")]
     pub profile: Option<String>,
@@ -235,6 +238,9 @@ pub struct TenantsCheckArguments {
     /// Database entry; needed when the user has several
     #[arg(long, value_name = "NAME")]
     pub database: Option<String>,
+    /// Tenant, for a user who is one of several, or names it by a token or certificate
+    #[arg(long, value_name = "NAME")]
+    pub tenant: Option<String>,
     /// Statements: a file of SQL, or a PostgreSQL server's log with log_statement
     #[arg(long, value_name = "FILE")]
     pub log: PathBuf,

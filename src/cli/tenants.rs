@@ -37,7 +37,12 @@ pub fn run(command: &TenantsCommand) -> Result<(), Failure> {
 
 fn check(arguments: &TenantsCheckArguments) -> Result<(), Failure> {
     let config = Config::load(&arguments.config)?;
-    let view = explain::view(&config, &arguments.user, arguments.database.as_deref())?;
+    let view = explain::view(
+        &config,
+        &arguments.user,
+        arguments.database.as_deref(),
+        arguments.tenant.as_deref(),
+    )?;
     let view = view.ok_or_else(|| {
         Failure::Wrong(format!(
             "user {} is bound to no tenant there",

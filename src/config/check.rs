@@ -11,7 +11,7 @@ use super::endpoint::{Endpoint, dsql_region};
 use super::schema::{Cluster, ClusterKind, Config, Database, Dialect, Pool, UpstreamTls, User};
 use super::units::parse_moment;
 use super::verifier::{PREFIX, Verifier};
-use super::{Problem, pem};
+use super::{Problem, jwks, pem};
 
 /// Name of the console among the databases.
 const CONSOLE: &str = "dsqlproxy";
@@ -36,6 +36,7 @@ pub(super) fn check(config: &Config, document: &Document, problems: &mut Vec<Pro
     for (name, database) in &config.databases {
         check.database(name, database);
     }
+    check.tokens();
     check.users();
 }
 
@@ -110,6 +111,12 @@ impl Check<'_> {
             && let Err(error) = pem::certified_key(tls)
         {
             self.wrong(path!["listen", "tls", error.key], error.message);
+        }
+        let client_ca = listen.tls.as_ref().and_then(|tls| tls.client_ca.as_ref());
+        if let Some(path) = client_ca
+            && let Err(message) = pem::add_roots(&mut RootCertStore::empty(), path)
+        {
+            self.wrong(path!["listen", "tls", "client_ca"], message);
         }
         self.refuse_if(
             config.auth.cleartext && listen.tls.is_none(),
@@ -380,6 +387,22 @@ impl Check<'_> {
         }
     }
 
+    fn tokens(&mut self) {
+        self.refuse_if(
+            !self.config.tokens.is_empty() && self.config.listen.tls.is_none(),
+            path!["tokens"],
+            "tokens are taken inside TLS only; write listen.tls",
+        );
+        for (name, issuer) in &self.config.tokens {
+            let at = |key: &str| [Step::from("tokens"), name.as_str().into(), key.into()];
+            if let Err(message) = jwks::read(&issuer.keys_file) {
+                self.wrong(&at("keys_file"), message);
+            }
+            self.refuse_if(issuer.issuer.0.is_empty(), &at("issuer"), "empty");
+            self.refuse_if(issuer.audience.0.is_empty(), &at("audience"), "empty");
+        }
+    }
+
     fn users(&mut self) {
         let config = self.config;
         let positions = self.document.kept("users");
@@ -402,9 +425,7 @@ impl Check<'_> {
         let at = |key: &str| [Step::from("users"), index.into(), key.into()];
         let bad_name = user.name.0.is_empty() || user.name.0.contains('\0');
         self.refuse_if(bad_name, &at("name"), "empty, or has a NUL byte");
-        if let Err(message) = password(&user.password.0) {
-            self.wrong(&at("password"), message);
-        }
+        self.login(index, user);
         for (position, name) in user.databases.iter().enumerate() {
             let path = path!["users", index, "databases", position];
             if name == CONSOLE {
@@ -419,6 +440,40 @@ impl Check<'_> {
         self.tenant(index, user);
     }
 
+    /// How the user logs in: in one way.
+    fn login(&mut self, index: usize, user: &User) {
+        let at = |key: &str| [Step::from("users"), index.into(), key.into()];
+        // As written: a value that was found wrong is a way too.
+        let ways = ["password", "token", "certificate"];
+        let given = ways
+            .into_iter()
+            .filter(|key| self.document.contains(&at(key)));
+        let message = match given.count() {
+            1 => None,
+            0 => Some("needs one of password, token and certificate"),
+            _ => Some("has more than one of password, token and certificate"),
+        };
+        if let Some(message) = message {
+            self.wrong(path!["users", index], message);
+            return;
+        }
+        if let Some(Err(message)) = user.password.as_ref().map(|text| password(&text.0)) {
+            self.wrong(&at("password"), message);
+        }
+        let tls = self.config.listen.tls.as_ref();
+        if let Some(name) = &user.token {
+            self.known(&at("token"), "tokens", &name.0);
+        }
+        if let Some(name) = &user.certificate {
+            self.refuse_if(name.0.is_empty(), &at("certificate"), "empty");
+            self.refuse_if(
+                tls.is_none_or(|tls| tls.client_ca.is_none()),
+                &at("certificate"),
+                "nobody vouches for clients' certificates; write listen.tls.client_ca",
+            );
+        }
+    }
+
     /// A tenant without a policy would be bound by nothing.
     fn tenant(&mut self, index: usize, user: &User) {
         let at = |key: &str| [Step::from("users"), index.into(), key.into()];
@@ -428,6 +483,19 @@ impl Check<'_> {
             "the user is bound to a tenant; remove one of the two",
         );
         self.refuse_if(
+            !user.tenants.is_empty() && (user.tenant.is_some() || user.unrestricted),
+            &at("tenants"),
+            "the user has tenant or unrestricted besides; write one of the three",
+        );
+        for (position, name) in user.tenants.iter().enumerate() {
+            let again = user.tenants[..position].contains(name);
+            self.refuse_if(
+                name.is_empty() || again,
+                path!["users", index, "tenants", position],
+                "empty, or there twice",
+            );
+        }
+        self.refuse_if(
             user.tenant.as_ref().is_some_and(|name| name.0.is_empty()),
             &at("tenant"),
             "empty",
@@ -436,7 +504,7 @@ impl Check<'_> {
             let database = self.config.databases.get(name);
             let free = database.is_some_and(|database| database.tenancy.is_none());
             self.refuse_if(
-                user.tenant.is_some() && free,
+                (user.tenant.is_some() || !user.tenants.is_empty()) && free,
                 path!["users", index, "databases", position],
                 "this database has no tenancy, which would bind the user to its tenant",
             );

@@ -96,11 +96,17 @@ impl Config {
 
 fn join_paths(config: &mut Config, folder: &Path) {
     let tls = config.listen.tls.iter_mut();
-    let listen = tls.flat_map(|tls| [&mut tls.certificate, &mut tls.private_key]);
+    let listen = tls.flat_map(|tls| {
+        [&mut tls.certificate, &mut tls.private_key]
+            .into_iter()
+            .chain(&mut tls.client_ca)
+    });
     let clusters = config.clusters.values_mut();
     let roots = clusters.filter_map(|cluster| cluster.ca_file.as_mut());
     let policies = config.tenancy.values_mut().map(|policy| &mut policy.file);
-    for path in listen.chain(roots).chain(policies) {
+    let tokens = config.tokens.values_mut();
+    let keys = tokens.map(|issuer| &mut issuer.keys_file);
+    for path in listen.chain(roots).chain(policies).chain(keys) {
         *path = folder.join(&path);
     }
 }

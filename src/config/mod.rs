@@ -5,6 +5,7 @@
 mod check;
 mod document;
 pub mod endpoint;
+pub mod jwks;
 mod load;
 pub mod pem;
 pub mod reload;

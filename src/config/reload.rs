@@ -1,7 +1,8 @@
 //! From a running configuration to a new one: what can change under way, and what cannot.
 //!
-//! Live: users, the contents of certificate files, the log level, the rules of the dialect, tenant policies. The rest has sockets, threads,
-//! pools and sessions behind it and needs a restart.
+//! Live: users, issuers of tokens, the contents of certificate and key files, the log level, the rules
+//! of the dialect, tenant policies. The rest has sockets, threads, pools and sessions behind it and
+//! needs a restart.
 
 use std::collections::BTreeMap;
 
@@ -40,6 +41,7 @@ pub fn compare(old: &Config, new: &Config) -> Changes {
         log: Log { format, level },
         dialect,
         tenancy,
+        tokens,
     } = old;
     let mut changes = Changes::default();
     compare_users(users, &new.users, &mut changes.live);
@@ -47,6 +49,7 @@ pub fn compare(old: &Config, new: &Config) -> Changes {
         ("log.level", *level == new.log.level),
         ("dialect", *dialect == new.dialect),
         ("tenancy", *tenancy == new.tenancy),
+        ("tokens", *tokens == new.tokens),
     ];
     note(&live, &mut changes.live);
     let restart = [
@@ -103,6 +106,7 @@ pub fn merge(old: &Config, new: &Config) -> Config {
     merged.users.clone_from(&new.users);
     merged.dialect.clone_from(&new.dialect);
     merged.tenancy.clone_from(&new.tenancy);
+    merged.tokens.clone_from(&new.tokens);
     merged.log = Log {
         format: old.log.format,
         level: new.log.level.clone(),

@@ -73,6 +73,9 @@ pub struct Config {
     /// Tenant policies by name.
     #[serde(default)]
     pub tenancy: BTreeMap<String, TenantPolicy>,
+    /// Issuers of tokens that users log in with, by name.
+    #[serde(default)]
+    pub tokens: BTreeMap<String, TokenIssuer>,
 }
 
 /// Where a tenant policy is written.
@@ -114,6 +117,25 @@ pub struct ListenTls {
     /// Refuse clients that do not ask for TLS.
     #[serde(default)]
     pub required: bool,
+    /// PEM file of those who vouch for clients' certificates. Clients need none, but what they show
+    /// has to be good.
+    #[serde(default)]
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Whose tokens are taken for passwords (RFC 7519, JSON web tokens).
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct TokenIssuer {
+    /// Claim `iss` has to be this.
+    pub issuer: Text,
+    /// Claim `aud` has to have this.
+    pub audience: Text,
+    /// The issuer's public keys: a JSON web key set (RFC 7517). Read again at a reload.
+    pub keys_file: PathBuf,
+    /// Claim that has to be the login name. Without it a token is good for every user of this issuer.
+    #[serde(default)]
+    pub user_claim: Option<Text>,
 }
 
 /// The HTTP endpoint for operators.
@@ -231,6 +253,8 @@ pub struct Pool {
     pub connect_timeout: Duration,
     /// Prepared statements kept on each upstream connection.
     pub prepared_statements: usize,
+    /// Never lend a connection to one tenant that has served another.
+    pub per_tenant: bool,
 }
 
 impl Default for Pool {
@@ -246,6 +270,7 @@ impl Default for Pool {
             max_waiters: 10_000,
             connect_timeout: Duration::from_secs(10),
             prepared_statements: 500,
+            per_tenant: false,
         }
     }
 }
@@ -438,8 +463,17 @@ impl Retry {
 pub struct User {
     /// Login name.
     pub name: Text,
-    /// Password, or its verifier `SCRAM-SHA-256$…`.
-    pub password: Secret,
+    /// Password, or its verifier `SCRAM-SHA-256$…`. A user has exactly one of `password`, `token` and
+    /// `certificate`.
+    #[serde(default, deserialize_with = "present")]
+    pub password: Option<Secret>,
+    /// Entry of `tokens`: the user logs in with a JSON web token in place of a password.
+    #[serde(default, deserialize_with = "present")]
+    pub token: Option<Text>,
+    /// Name that the client's certificate has to bear (common name, or DNS name of the subject), `*`
+    /// for any that `listen.tls.client_ca` vouches for.
+    #[serde(default, deserialize_with = "present")]
+    pub certificate: Option<Text>,
     /// Database entries this user may connect to.
     #[serde(default)]
     pub databases: Vec<String>,
@@ -455,6 +489,9 @@ pub struct User {
     /// Tenant this user is bound to.
     #[serde(default, deserialize_with = "present")]
     pub tenant: Option<Text>,
+    /// Tenants of which this user chooses one with each login: `options=-c dsqlproxy.tenant=NAME`.
+    #[serde(default)]
+    pub tenants: Vec<String>,
     /// Sees the rows of every tenant: no policy applies.
     #[serde(default)]
     pub unrestricted: bool,

@@ -21,6 +21,13 @@ users:
   - {name: app, password: hunter2, databases: [app, bench]}
 ";
 
+fn password_of(config: &Config) -> &str {
+    config.users[0]
+        .password
+        .as_ref()
+        .map_or("", |password| &password.0)
+}
+
 fn parse(text: &str) -> Result<Config, Vec<String>> {
     Config::parse(Path::new("/nowhere/p.yaml"), text).map_err(|problems| {
         let lines = problems.iter().map(ToString::to_string);
@@ -56,7 +63,8 @@ fn a_good_file_is_read_with_defaults() {
     assert_eq!(config.clusters["main"].user, Text("admin".to_owned()));
     assert_eq!(config.clusters["main"].pool, Pool::default());
     assert_eq!(config.databases["app"].dialect, Dialect::Compat);
-    assert_eq!(config.users[0].password, Secret("hunter2".to_owned()));
+    let secret = Secret("hunter2".to_owned());
+    assert_eq!(config.users[0].password, Some(secret));
     assert_eq!(config.listen.login_timeout, Duration::from_secs(15));
     assert_eq!(config.admin, None);
     assert!(config.users[0].retry && Retry::default().insight_keys);
@@ -206,7 +214,7 @@ fn wrong_values_are_named_with_line_column_and_key() {
         ),
         (
             with("hunter2", "hunter2, x"),
-            "p.yaml:13:36: users[0]: unknown key; known here: name, password, databases, admin, valid_until, retry, tenant, unrestricted",
+            "p.yaml:13:36: users[0]: unknown key; known here: name, password, token, certificate, databases, admin, valid_until, retry, tenant, tenants, unrestricted",
         ),
     ];
     for (text, expected) in cases {
@@ -321,6 +329,26 @@ fn rules_across_keys() {
         (
             user("databases: [dsqlproxy]"),
             "13:48: users[0].databases[0]: the console is for users with admin: true; remove it",
+        ),
+        (
+            with("password: hunter2", "admin: true"),
+            "13:5: users[0]: needs one of password, token and certificate",
+        ),
+        (
+            user("databases: [app], token: idp"),
+            "13:5: users[0]: has more than one of password, token and certificate",
+        ),
+        (
+            with("password: hunter2", "token: idp"),
+            "13:24: users[0].token: not one of tokens",
+        ),
+        (
+            with("password: hunter2", "certificate: app"),
+            "13:30: users[0].certificate: nobody vouches for clients' certificates; write listen.tls.client_ca",
+        ),
+        (
+            user("tenants: [a, a]"),
+            "13:49: users[0].tenants[1]: empty, or there twice",
         ),
         (
             format!("{GOOD}  - {{name: app, password: x, admin: true}}\n"),
@@ -474,7 +502,7 @@ fn text_from_files_and_the_environment() {
         );
     let path = write(&folder, "p.yaml", &text);
     let config = Config::load(&path).expect("right");
-    assert_eq!(config.users[0].password.0, "from a file ");
+    assert_eq!(password_of(&config), "from a file ");
     assert_eq!(config.databases["bench"].upstream_database.0, "dsql-proxy");
     let password = config.clusters["plain"].password.clone();
     assert_eq!(password, Some(Secret("two\nlines".to_owned())));
@@ -493,10 +521,10 @@ fn text_from_files_and_the_environment() {
 fn scalars_stay_as_they_are_written() {
     for password in ["007", "1e5", "no", "0x1F", "1.50", "2027-01-01"] {
         let config = parse(&with("hunter2", password)).expect("right");
-        assert_eq!(config.users[0].password.0, password);
+        assert_eq!(password_of(&config), password);
     }
     let config = parse(&with("hunter2", "'null'")).expect("right");
-    assert_eq!(config.users[0].password.0, "null");
+    assert_eq!(password_of(&config), "null");
 }
 
 #[test]
@@ -700,6 +728,7 @@ fn tls_keys_need_a_restart() {
         certificate: certificate.into(),
         private_key: "key".into(),
         required: false,
+        client_ca: None,
     };
     new.listen.tls = Some(tls("a"));
     assert_eq!(compare(&old, &new).restart, ["listen.tls changed"]);

@@ -65,10 +65,10 @@ impl Pool {
     }
 
     async fn borrow_one(self: &Rc<Self>) -> Result<Lease, ClientError> {
-        if let Some(lease) = self.take() {
+        if let Some(lease) = self.take(None) {
             return Ok(lease);
         }
-        let mut ticket = self.wait()?;
+        let mut ticket = self.wait(None)?;
         poll_fn(|cx| ticket.poll(cx)).await
     }
 }

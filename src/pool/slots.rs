@@ -11,7 +11,9 @@ use rand::Rng;
 
 use crate::config::ClusterKind;
 use crate::telemetry::tally::WorkerTally;
-use crate::upstream::{self, Backend, Backoff, Conn, ConnectError, PreparedSet, Settings, Target};
+use crate::upstream::{
+    self, Backend, Backoff, Conn, ConnectError, Owner, PreparedSet, Settings, Target,
+};
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
 
@@ -132,14 +134,27 @@ impl Pool {
             .publish_waiters(self.worker, waiters.len(), oldest);
     }
 
-    /// An idle connection, unless others wait for one already.
-    pub fn take(self: &Rc<Self>) -> Option<Lease> {
+    /// Whether tenants never share a connection.
+    #[must_use]
+    pub fn is_per_tenant(&self) -> bool {
+        self.shared.limits.per_tenant
+    }
+
+    /// An idle connection, unless others wait for one already. With an owner: one that has served
+    /// nobody else; when there is none, another's makes room for a new one.
+    pub fn take(self: &Rc<Self>, owner: Option<&Owner>) -> Option<Lease> {
         if self.waiters.borrow().len() > 0 {
             return None;
         }
         loop {
-            let mut conn = self.idle.borrow_mut().pop()?;
+            let Some(mut conn) = self.pop_idle(owner) else {
+                self.make_room();
+                return None;
+            };
             if is_usable(&mut conn) {
+                if owner.is_some() {
+                    conn.owner = owner.cloned();
+                }
                 self.count(|counts| {
                     counts.idle -= 1;
                     counts.leased += 1;
@@ -154,11 +169,29 @@ impl Pool {
         }
     }
 
-    /// Joins the queue.
+    fn pop_idle(&self, owner: Option<&Owner>) -> Option<Box<Conn>> {
+        let mut idle = self.idle.borrow_mut();
+        let position = idle.iter().rposition(|conn| is_for(conn, owner))?;
+        Some(idle.remove(position))
+    }
+
+    /// Closes the connection that has been idle longest, when every slot has one.
+    fn make_room(&self) {
+        if self.counts.get().free > 0 || self.idle.borrow().is_empty() {
+            return;
+        }
+        drop(self.idle.borrow_mut().remove(0));
+        self.count(|counts| {
+            counts.idle -= 1;
+            counts.free += 1;
+        });
+    }
+
+    /// Joins the queue, for a connection of this owner.
     ///
     /// # Errors
     /// 53300 when the queue is full; what the upstream said when there is no hope.
-    pub fn wait(self: &Rc<Self>) -> Result<Ticket, ClientError> {
+    pub fn wait(self: &Rc<Self>, owner: Option<&Owner>) -> Result<Ticket, ClientError> {
         if self.waiters.borrow().len() >= self.shared.limits.max_waiters {
             return Err(ClientError::error(
                 sqlstate::TOO_MANY_CONNECTIONS,
@@ -169,7 +202,10 @@ impl Pool {
         if let Some(error) = self.hopeless() {
             return Err(error);
         }
-        let place = self.waiters.borrow_mut().push(Instant::now());
+        let place = self
+            .waiters
+            .borrow_mut()
+            .push(Instant::now(), owner.cloned());
         self.publish_waiters();
         self.pump();
         self.ask_others();
@@ -235,6 +271,7 @@ impl Pool {
             unnamed: None,
             tainted: false,
             schema: self.schema(),
+            owner: None,
             opened: now,
             expires: now + jittered(self.shared.limits.max_age),
             idle_since: now,
@@ -303,8 +340,18 @@ impl Pool {
             self.send_conn(other, conn);
             return;
         }
+        let next = self.waiters.borrow_mut().oldest().cloned();
+        if next.is_some_and(|place| !is_for(&conn, place.owner.as_ref())) {
+            // The slot goes to whoever waits, with a connection of its own.
+            drop(conn);
+            self.lose();
+            return;
+        }
         if let Some(place) = self.pop_waiter() {
             self.tally.wait.observe(now - place.since);
+            if place.owner.is_some() {
+                conn.owner.clone_from(&place.owner);
+            }
             place.give(Ok(conn));
             return;
         }
@@ -413,6 +460,11 @@ impl Pool {
 /// `max_age` less up to a tenth, so that connections opened together do not end together.
 fn jittered(max_age: Duration) -> Duration {
     max_age.mul_f64(1.0 - rand::rng().random_range(0.0..0.1))
+}
+
+/// Whether a connection may serve this owner; without one it does not matter whom it has served.
+fn is_for(conn: &Conn, owner: Option<&Owner>) -> bool {
+    conn.owner.is_none() || owner.is_none() || conn.owner.as_ref() == owner
 }
 
 /// Whether an idle connection can be lent: not expired, and nothing but harmless messages arrived.

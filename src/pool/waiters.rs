@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use crate::upstream::Conn;
+use crate::upstream::{Conn, Owner};
 use crate::wire::reply::ClientError;
 
 use super::lease::Lease;
@@ -24,6 +24,8 @@ pub(super) enum Told {
 #[derive(Debug)]
 pub(super) struct Place {
     pub since: Instant,
+    /// Whom the connection may have served before, besides nobody.
+    pub owner: Option<Owner>,
     pub told: Cell<Told>,
     gone: Cell<bool>,
     given: RefCell<Option<Result<Box<Conn>, ClientError>>>,
@@ -56,9 +58,10 @@ impl Waiters {
         self.live
     }
 
-    pub fn push(&mut self, now: Instant) -> Rc<Place> {
+    pub fn push(&mut self, now: Instant, owner: Option<Owner>) -> Rc<Place> {
         let place = Rc::new(Place {
             since: now,
+            owner,
             told: Cell::new(Told::No),
             gone: Cell::new(false),
             given: RefCell::new(None),

@@ -12,7 +12,6 @@ use tokio::time::timeout;
 
 use crate::config::{Config, User};
 use crate::net::Stream;
-use crate::policy::tenancy::rules::Source;
 use crate::policy::tenancy::{Catalog, Policy, Tenant, check, snapshot};
 use crate::pool::PoolShared;
 use crate::session::{Isolation, Standing};
@@ -103,16 +102,25 @@ fn read_policy(file: &std::path::Path) -> Result<Policy, String> {
         return Err("larger than 4 MiB".to_owned());
     }
     let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
-    let policy = Policy::parse(&text).map_err(|error| error.to_string())?;
-    match policy.tenant.resolve.as_slice() {
-        [Source::UserMap] => Ok(policy),
-        _ => Err("tenant.resolve: this version knows user_map alone".to_owned()),
-    }
+    Policy::parse(&text).map_err(|error| error.to_string())
 }
 
 fn unbound(user: &User, database: &str, policy: &Policy) -> Option<String> {
     let mapped = policy.tenant.user_map.get(&user.name.0);
+    let token = policy.tenant.jwt.as_ref();
+    let claims = token.is_some_and(|rule| {
+        let issuer = user.token.as_ref().map(|name| &name.0);
+        issuer == Some(&rule.issuer)
+    });
+    let certified = user.certificate.is_some() && policy.tenant.certificate.is_some();
     let name = match (&user.tenant, mapped) {
+        _ if !user.tenants.is_empty() => {
+            let mut unknown = user.tenants.iter().filter_map(|name| {
+                let error = policy.tenant_named(name).err()?;
+                Some(format!("tenants: {name}: {error}"))
+            });
+            return unknown.next();
+        }
         _ if user.unrestricted => {
             return mapped.map(|_| {
                 format!("unrestricted, but the policy of database {database} maps it to a tenant")
@@ -125,6 +133,7 @@ fn unbound(user: &User, database: &str, policy: &Policy) -> Option<String> {
         }
         (Some(own), _) => &own.0,
         (None, Some(mapped)) => mapped,
+        (None, None) if claims || certified => return None,
         (None, None) => {
             return Some(format!(
                 "database {database} has a tenant policy: write tenant, or unrestricted: true"
@@ -292,7 +301,14 @@ pub struct TenantView {
     pub reasons: Vec<String>,
 }
 
+/// Whether a login of this user could be this tenant's.
+fn may_be(user: &User, tenant: &str) -> bool {
+    let shown = user.token.is_some() || user.certificate.is_some();
+    user.tenants.iter().any(|name| name == tenant) || (shown && user.tenants.is_empty())
+}
+
 /// What a user of a configuration may see of a database; `None`: all of it. Connects to the database.
+/// `tenant` is for users whose entry does not name theirs.
 ///
 /// # Errors
 /// A policy is wrong, or the catalog cannot be read: one sentence.
@@ -300,19 +316,29 @@ pub fn tenant_view(
     config: &Config,
     user: &User,
     database: &str,
+    tenant: Option<&str>,
 ) -> Result<Option<TenantView>, String> {
     let policies = policies_of(config).map_err(|error| error.to_string())?;
     let Some(policy) = policies.get(database).filter(|_| !user.unrestricted) else {
         return Ok(None);
     };
-    let own = user.tenant.as_ref().map(|tenant| &tenant.0);
-    let mapped = policy.tenant.user_map.get(&user.name.0);
-    let tenant = match own.or(mapped) {
-        Some(name) => policy
-            .tenant_named(name)
-            .map_err(|error| error.to_string())?,
-        None => return Err(format!("user {} has no tenant", user.name.0)),
+    let own = user.tenant.as_ref().map(|tenant| tenant.0.as_str());
+    let mapped = policy.tenant.user_map.get(&user.name.0).map(String::as_str);
+    let name = match (own.or(mapped), tenant) {
+        (Some(name), None) => name,
+        (Some(name), Some(asked)) if name == asked => name,
+        (None, Some(asked)) if may_be(user, asked) => asked,
+        (None, None) => {
+            return Err(format!(
+                "the entry of user {} names no tenant: say which with --tenant",
+                user.name.0
+            ));
+        }
+        (_, Some(asked)) => return Err(format!("user {} is not tenant {asked}", user.name.0)),
     };
+    let tenant = policy
+        .tenant_named(name)
+        .map_err(|error| error.to_string())?;
     let entry = config.databases.get(database);
     let cluster = entry.and_then(|entry| config.clusters.get(&entry.cluster));
     let (Some(entry), Some(cluster)) = (entry, cluster) else {

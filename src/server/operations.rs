@@ -79,7 +79,7 @@ impl Operations {
         let policies = policies_of(config).map_err(|error| error.to_string())?;
         let gate = self.shared.gate();
         gate.reload_tls().map_err(|error| error.to_string())?;
-        gate.reload_users(&config.users)
+        gate.reload_users(&config)
             .map_err(|error| error.to_string())?;
         self.shared.ruling().put(rules, as_of);
         for (isolation, _) in self.shared.isolations() {
@@ -280,7 +280,7 @@ impl Operations {
 
     fn login_metrics(&self) -> Vec<MetricFamily> {
         let counters = self.shared.gate().counters();
-        let methods = [Method::Scram, Method::ScramPlus, Method::Cleartext];
+        let methods = Method::ALL;
         let rows: Vec<([(&str, &str); 2], u64)> = methods
             .iter()
             .flat_map(|method| {

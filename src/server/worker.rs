@@ -3,9 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::TcpStream;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
@@ -19,6 +20,7 @@ use crate::session::{
     Session, SessionEnv, Verdicts,
 };
 use crate::telemetry::tally::WorkerTally;
+use crate::upstream::Owner;
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
 
@@ -34,6 +36,9 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 /// A cancel request is held open for at most this long.
 const CANCEL_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a transaction may go on whose session has no more right to be.
+const EXPIRY_GRACE: Duration = Duration::from_secs(60);
 
 /// What a worker is told to do.
 pub(super) enum Errand {
@@ -284,13 +289,8 @@ impl Worker {
         let Some(isolation) = &entry.isolation else {
             return match identity.binding() {
                 // A reload may have given a tenant to a user of this database.
-                Binding::Tenant(_) => Err(ClientError::fatal(
-                    sqlstate::INVALID_AUTHORIZATION,
-                    "this database has no tenants",
-                )
-                .hint(
-                    "The user is bound to a tenant: connect to a database with a tenant policy.",
-                )),
+                _ if identity.selected().is_some() => Err(no_tenants()),
+                Binding::Tenant(_) | Binding::OneOf(_) => Err(no_tenants()),
                 Binding::Unrestricted | Binding::Unsaid => Ok(None),
             };
         };
@@ -315,7 +315,14 @@ impl Worker {
                 return;
             }
         };
+        let owner = self.pools[entry.pool]
+            .is_per_tenant()
+            .then(|| match &guard {
+                Some(guard) => Owner::Tenant(guard.tenant().into()),
+                None => Owner::Unrestricted,
+            });
         let env = SessionEnv {
+            owner,
             pool: Rc::clone(&self.pools[entry.pool]),
             pool_index: entry.pool,
             mode: entry.mode,
@@ -358,7 +365,9 @@ impl Worker {
             since: Instant::now(),
         };
         self.shared.welcome(pid, client);
-        Session::new(stream, identity, key, control, env).await;
+        let until = identity.until();
+        let talk = Session::new(stream, identity, key, Rc::clone(&control), env);
+        converse_until(talk, until, &control).await;
         self.shared.cancels().forget(pid);
         self.shared.farewell(pid);
         self.sessions.borrow_mut().remove(&session);
@@ -381,6 +390,43 @@ impl Worker {
         }
         drop(stream);
     }
+}
+
+/// Runs a session, and ends it when its login no longer holds: as soon as it is at rest, or after
+/// [`EXPIRY_GRACE`].
+async fn converse_until(
+    session: impl Future<Output = ()>,
+    until: Option<SystemTime>,
+    control: &Control,
+) {
+    let mut session = pin!(session);
+    let Some(until) = until else {
+        return session.await;
+    };
+    let left = until.duration_since(SystemTime::now()).unwrap_or_default();
+    if timeout(left, &mut session).await.is_ok() {
+        return;
+    }
+    let error = || {
+        ClientError::fatal(
+            sqlstate::INVALID_AUTHORIZATION,
+            "the token that the session logged in with has expired",
+        )
+        .hint("Reconnect with a new token.")
+    };
+    control.end_at_rest(error());
+    if timeout(EXPIRY_GRACE, &mut session).await.is_err() {
+        control.end(error());
+        session.await;
+    }
+}
+
+fn no_tenants() -> ClientError {
+    ClientError::fatal(
+        sqlstate::INVALID_AUTHORIZATION,
+        "this database has no tenants",
+    )
+    .hint("The login is for a tenant: connect to a database with a tenant policy.")
 }
 
 /// Ends a login that led nowhere.

@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use crate::wire::reply::ClientError;
+use crate::wire::sqlstate;
 
 /// Called (dropped) when a cancel request has been dealt with.
 pub type CancelDone = oneshot::Sender<()>;
@@ -17,7 +18,8 @@ pub struct Control {
     waker: RefCell<Option<Waker>>,
     cancels: RefCell<Vec<CancelDone>>,
     end: RefCell<Option<ClientError>>,
-    draining: Cell<bool>,
+    /// With this the session ends as soon as it is outside a transaction.
+    farewell: RefCell<Option<ClientError>>,
     /// Nothing is under way: no transaction, no request, no wait.
     idle: Cell<bool>,
     /// Only what is buffered is still written.
@@ -39,9 +41,21 @@ impl Control {
         self.wake();
     }
 
-    /// Ends the session as soon as it is outside a transaction.
+    /// Ends the session as soon as it is outside a transaction, because the proxy goes.
     pub fn drain(&self) {
-        self.draining.set(true);
+        self.end_at_rest(
+            ClientError::fatal(
+                sqlstate::ADMIN_SHUTDOWN,
+                "terminating connection due to administrator command",
+            )
+            .hint("Reconnect: the proxy is shutting down or being replaced."),
+        );
+    }
+
+    /// Ends the session with this error as soon as it is outside a transaction. The first that is
+    /// given counts.
+    pub fn end_at_rest(&self, error: ClientError) {
+        self.farewell.borrow_mut().get_or_insert(error);
         self.wake();
     }
 
@@ -83,8 +97,9 @@ impl Control {
         self.idle.set(idle);
     }
 
-    pub(super) fn is_draining(&self) -> bool {
-        self.draining.get()
+    /// What a session ends with that is outside a transaction.
+    pub(super) fn farewell(&self) -> Option<ClientError> {
+        self.farewell.borrow().clone()
     }
 
     pub(super) fn take_end(&self) -> Option<ClientError> {

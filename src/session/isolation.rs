@@ -29,6 +29,7 @@ use super::frontend::{MAX_PARSE, READ_QUERY, Taken};
 use super::limbo::aborted;
 use super::run::{End, Session};
 use super::script::{Piece, Script};
+use super::tenant;
 
 /// Bytes of isolated texts that a worker keeps for a database entry, about.
 const KEPT_BYTES: usize = 16 * 1024 * 1024;
@@ -251,25 +252,15 @@ impl Isolation {
 
     fn tenant_name(&self, identity: &Identity) -> Result<String, ClientError> {
         let standing = self.standing();
-        let mapped = standing.policy().tenant.user_map.get(identity.user());
-        let name = match (identity.binding(), mapped) {
-            (Binding::Tenant(own), Some(other)) if own != other => None,
-            (Binding::Tenant(name), _) => Some(name),
-            (Binding::Unsaid, mapped) => mapped,
-            (Binding::Unrestricted, _) => None,
-        };
-        name.cloned().ok_or_else(|| {
+        tenant::resolve(identity, standing.policy()).map_err(|unresolved| {
             tracing::warn!(
                 target: "audit",
                 user = identity.user(),
                 database = %self.database,
-                "login refused: the user has no tenant, or two"
+                reason = unresolved.reason(),
+                "login refused: the session has no tenant"
             );
-            ClientError::fatal(
-                sqlstate::INVALID_AUTHORIZATION,
-                "the user has no tenant in this database",
-            )
-            .hint("Ask the operator of the proxy for one.")
+            unresolved.error()
         })
     }
 }
@@ -417,6 +408,12 @@ impl Guard {
                 })
             }
         };
+    }
+
+    /// Name of the tenant.
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        &self.name
     }
 
     fn scope(&self) -> Result<&Scope, ClientError> {

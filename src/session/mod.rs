@@ -31,6 +31,7 @@ mod script;
 mod spool;
 mod state;
 mod temporary;
+mod tenant;
 mod tentative;
 mod value;
 mod verdict;

@@ -16,7 +16,7 @@ use crate::pool::{Lease, Pool, Ticket};
 use crate::retry::{Mark, Replay};
 use crate::sql::{Effect, PinReason};
 use crate::telemetry::tally::WorkerTally;
-use crate::upstream::{Expect, OwedQueue, Settings, SharedSettings, same};
+use crate::upstream::{Expect, OwedQueue, Owner, Settings, SharedSettings, same};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frame::{self, FrameError};
 use crate::wire::frontend;
@@ -59,6 +59,8 @@ const SAMPLE: u64 = 16;
 pub struct SessionEnv {
     /// The pool of its database entry.
     pub pool: Rc<Pool>,
+    /// Whose connections it uses, where the pool keeps tenants apart.
+    pub owner: Option<Owner>,
     /// Index of that pool.
     pub pool_index: usize,
     /// How long it keeps a connection.
@@ -613,14 +615,10 @@ impl Session {
         if let Some(error) = self.control.take_end() {
             return Err(self.end_with(error));
         }
-        if self.control.is_draining() && self.is_at_rest() {
-            return Err(End::Refuse(
-                ClientError::fatal(
-                    sqlstate::ADMIN_SHUTDOWN,
-                    "terminating connection due to administrator command",
-                )
-                .hint("Reconnect: the proxy is shutting down or being replaced."),
-            ));
+        if let Some(error) = self.control.farewell()
+            && self.is_at_rest()
+        {
+            return Err(End::Refuse(error));
         }
         if self.control.has_cancels() {
             self.obey_cancels();
@@ -728,13 +726,18 @@ impl Session {
         if self.ticket.is_some() {
             return Ok(false);
         }
-        if let Some(lease) = self.env.pool.take() {
+        if let Some(lease) = self.env.pool.take(self.owner()) {
             self.begin_lease(lease);
             return Ok(true);
         }
-        self.ticket = Some(self.env.pool.wait()?);
+        self.ticket = Some(self.env.pool.wait(self.owner())?);
         self.env.tally.waiting.add(1);
         Ok(false)
+    }
+
+    /// Whose connections the session uses, where the pool keeps tenants apart.
+    fn owner(&self) -> Option<&Owner> {
+        self.env.owner.as_ref()
     }
 
     fn begin_lease(&mut self, lease: Lease) {

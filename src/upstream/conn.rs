@@ -100,6 +100,15 @@ impl PreparedSet {
     }
 }
 
+/// Whose sessions a connection serves, where a pool keeps tenants apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// Those of this tenant.
+    Tenant(Arc<str>),
+    /// Those of users without a tenant.
+    Unrestricted,
+}
+
 /// An established upstream connection. It is Send, so that an idle one can move to the worker that
 /// needs it.
 #[derive(Debug)]
@@ -126,6 +135,8 @@ pub struct Conn {
     pub tainted: bool,
     /// So many changes of the schema were known of when it was last brought up to date.
     pub schema: u64,
+    /// Whose sessions it has served, where that matters.
+    pub owner: Option<Owner>,
     /// When it was opened.
     pub opened: Instant,
     /// Not to be used beyond this moment.

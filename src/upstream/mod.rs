@@ -21,7 +21,7 @@ pub mod token;
 mod tests;
 
 pub use cancel::cancel;
-pub use conn::{Conn, PreparedSet, STATEMENT_PREFIX, next_statement_id, statement_name};
+pub use conn::{Conn, Owner, PreparedSet, STATEMENT_PREFIX, next_statement_id, statement_name};
 pub use connect::{Backend, connect};
 pub use error::{Backoff, ConnectError, Refusal, Stage};
 pub use owed::{Expect, Owed, OwedQueue, Settled};

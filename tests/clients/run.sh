@@ -149,15 +149,17 @@ psql_script() {
 
 check_psql() {
     if ! command -v psql >/dev/null; then
-        skip 'psql is missing (apt-get install postgresql-client)' psql psql-dsql
+        skip 'psql is missing (apt-get install postgresql-client)' psql psql-dsql psql-tenant
         return
     fi
     check psql bash -euo pipefail -c "$(declare -f psql_script); here=$here state=$state; psql_script bench"
     PGDATABASE=app check psql-dsql bash -euo pipefail -c "$(declare -f psql_script); here=$here state=$state; psql_script app"
+    PGDATABASE=app PGUSER=acme PGPASSWORD=acme \
+        check psql-tenant bash -euo pipefail -c "$(declare -f psql_script); here=$here state=$state; psql_script tenant"
 }
 
 check_python() {
-    local all=(psycopg psycopg-dsql psycopg2 asyncpg)
+    local all=(psycopg psycopg-dsql psycopg2 asyncpg django-tenants)
     if ! command -v python3 >/dev/null; then
         skip 'python3 is missing' "${all[@]}"
     elif ! install_into python "$here/python/requirements.txt" install_python; then
@@ -168,6 +170,7 @@ check_python() {
         PGDATABASE=app check psycopg-dsql "$python" "$here/python/psycopg3_dsql.py"
         check psycopg2 "$python" "$here/python/psycopg2_driver.py"
         check asyncpg "$python" "$here/python/asyncpg_driver.py"
+        PGDATABASE=app check django-tenants "$python" "$here/python/django_tenants.py"
     fi
 }
 

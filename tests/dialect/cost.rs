@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dsql_proxy::config::schema::Dialect;
 use dsql_proxy::policy::{
@@ -11,7 +11,8 @@ use dsql_proxy::policy::{
 };
 use dsql_proxy::sql::{Statement, classify};
 
-const BATCHES: usize = 41;
+use crate::stopwatch::{least, verdict};
+
 const HIT_TARGET: Duration = Duration::from_nanos(500);
 const COLD_TARGET: Duration = Duration::from_micros(60);
 /// Other texts in the cache.
@@ -60,23 +61,6 @@ fn decision(text: &str, facts: &SessionFacts, rules: &Rules) -> Rc<Decision> {
     black_box(classify(text.as_bytes()));
     let statement = Statement::read(text).unwrap().remove(0);
     Rc::new(decide(&statement, facts, rules))
-}
-
-/// The least time of one turn over all batches: the machine does other things as well.
-fn least(turns: u32, mut turn: impl FnMut()) -> Duration {
-    turn();
-    let batch = |_| {
-        let begin = Instant::now();
-        for _ in 0..turns {
-            turn();
-        }
-        begin.elapsed() / turns
-    };
-    (0..BATCHES).map(batch).min().unwrap()
-}
-
-fn verdict(took: Duration, target: Duration) -> &'static str {
-    if took <= target { "met" } else { "**MISS**" }
 }
 
 #[test]

@@ -23,6 +23,8 @@ mod postgres;
 mod proxy;
 mod schemas;
 mod sessions;
+#[path = "../it/stopwatch.rs"]
+mod stopwatch;
 
 use dsql_proxy::config::schema::Dialect;
 use dsql_proxy::emulator::rules::{Facts, Rules as Cluster, ServerVersion};

@@ -23,11 +23,15 @@ mod postgres;
 #[path = "../it/proxy.rs"]
 #[allow(dead_code, reason = "each test binary uses its own part of it")]
 mod proxy;
+#[path = "../it/stopwatch.rs"]
+mod stopwatch;
 
 mod answer;
 mod cases;
+mod cost;
 mod generator;
 mod ground;
+mod login;
 mod random;
 mod snapshot;
 mod wire;

@@ -30,7 +30,7 @@ const WAYS: [Way; 5] = [
     Way::Pipelined,
 ];
 
-fn policy_file() -> PathBuf {
+pub fn policy_file() -> PathBuf {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = format!("dsql-proxy-policy-{}-{count}.yaml", std::process::id());

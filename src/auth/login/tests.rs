@@ -1,3 +1,5 @@
+mod shown;
+
 use super::*;
 use crate::auth::testing::{Certificate, Folder, config};
 use crate::config::verifier::Verifier;
@@ -84,14 +86,29 @@ struct Client(Stream);
 
 impl Client {
     async fn encrypt(self, certificate: &Certificate, alpn: &[&[u8]]) -> io::Result<Self> {
+        self.encrypt_as(certificate, alpn, None).await
+    }
+
+    /// With a certificate of the client's own.
+    async fn encrypt_as(
+        self,
+        certificate: &Certificate,
+        alpn: &[&[u8]],
+        own: Option<&Certificate>,
+    ) -> io::Result<Self> {
         let mut roots = RootCertStore::empty();
         roots.add(certificate.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let mut config = match own {
+            None => builder.with_no_client_auth(),
+            Some(own) => builder
+                .with_client_auth_cert(vec![own.der().clone()], own.private_key())
+                .unwrap(),
+        };
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let Stream::Plain(socket) = self.0 else {
             unreachable!()
@@ -671,9 +688,9 @@ async fn a9_long_cleartext_passwords() {
     let longer = "q".repeat(60 << 10);
     let host = Host::tls(|config| {
         config.auth.cleartext = true;
-        config.users[0].password = Secret(long.clone());
+        config.users[0].password = Some(Secret(long.clone()));
         config.users.push(ConfigUser {
-            password: Secret(longer.clone()),
+            password: Some(Secret(longer.clone())),
             admin: true,
             ..config.users[1].clone()
         });
@@ -718,7 +735,7 @@ async fn cleartext_is_never_asked_for_without_tls() {
 async fn the_verifier_of_an_empty_password_lets_nobody_in() {
     let host = Host::tls(|config| {
         config.auth.cleartext = true;
-        config.users[0].password = Secret(Verifier::generate("", 16).to_string());
+        config.users[0].password = Some(Secret(Verifier::generate("", 16).to_string()));
     })
     .await;
     for password in [&b""[..], b"\xff"] {
@@ -781,7 +798,7 @@ async fn a11_hashing_ends_with_its_client() {
         .replacen("$1:", "$8000000:", 1);
     let host = Host::tls(|config| {
         config.auth.cleartext = true;
-        config.users[0].password = Secret(slow);
+        config.users[0].password = Some(Secret(slow));
     })
     .await;
     // More than can be hashed at once: some are still in the queue when they leave.
@@ -998,15 +1015,15 @@ async fn a_client_that_leaves_is_no_failure() {
 #[tokio::test]
 async fn users_are_reloaded_whole_or_not_at_all() {
     let host = Host::plain(|_| {}).await;
-    let mut users = config().users;
-    users[0].password = Secret("changed".into());
-    host.gate.reload_users(&users).unwrap();
+    let mut config = config();
+    config.users[0].password = Some(Secret("changed".into()));
+    host.gate.reload_users(&config).unwrap();
     let (mut client, arrival) = host.visit().await;
     client.log_in("app", "app", "changed").await;
     identity(arrival).await;
-    users[1].password = Secret(String::new());
-    users[0].password = Secret("again".into());
-    assert!(host.gate.reload_users(&users).is_err());
+    config.users[1].password = Some(Secret(String::new()));
+    config.users[0].password = Some(Secret("again".into()));
+    assert!(host.gate.reload_users(&config).is_err());
     let (mut client, arrival) = host.visit().await;
     client.log_in("app", "app", "changed").await;
     identity(arrival).await;

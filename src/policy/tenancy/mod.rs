@@ -215,6 +215,9 @@ impl Refusal {
             Rule::LoudLock => error.hint(
                 "find the rows with a SELECT without a locking clause, then lock them by their key",
             ),
+            Rule::HoldableCursor => error.hint(
+                "open it in a transaction without WITH HOLD (for Django: DISABLE_SERVER_SIDE_CURSORS)",
+            ),
             Rule::StatementKind => error.hint("log in as a user without a tenant to do this"),
             _ => error,
         }

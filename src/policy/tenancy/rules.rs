@@ -46,18 +46,24 @@ pub enum Source {
     Certificate,
 }
 
-/// A claim of a JSON web token.
+/// A claim of the token that a client logs in with.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Jwt {
+    /// Entry of `tokens:` of the proxy's configuration that must have vouched for it.
+    pub issuer: String,
     /// The claim that names the tenant.
     pub claim: String,
-    /// Who must have signed it.
-    pub issuer: String,
-    /// Whom it must be meant for.
-    pub audience: String,
-    /// File with the issuer's keys (JWKS).
-    pub keys_file: String,
+}
+
+/// Which name of a client's certificate is the tenant's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CertificateName {
+    /// The only common name of the subject.
+    CommonName,
+    /// The only DNS name.
+    Dns,
 }
 
 /// Section `tenant`.
@@ -79,6 +85,9 @@ pub struct TenantRules {
     /// The token to trust.
     #[serde(default)]
     pub jwt: Option<Jwt>,
+    /// The name to trust.
+    #[serde(default)]
+    pub certificate: Option<CertificateName>,
     /// Further spellings of a tenant in columns of other types, by its name.
     #[serde(default)]
     pub values: BTreeMap<String, BTreeMap<TenantType, String>>,
@@ -417,6 +426,13 @@ impl Policy {
             return Err(wrong(
                 "tenant.jwt".to_owned(),
                 "is given exactly when resolve names jwt",
+            ));
+        }
+        let certificate = self.tenant.resolve.contains(&Source::Certificate);
+        if certificate != self.tenant.certificate.is_some() {
+            return Err(wrong(
+                "tenant.certificate".to_owned(),
+                "is given exactly when resolve names certificate",
             ));
         }
         Ok(())

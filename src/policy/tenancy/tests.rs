@@ -197,6 +197,14 @@ fn accepted_statements_read_like_this() {
             "SELECT pg_catalog.lower(note) FROM W1.orders orders",
         ),
         (
+            "SELECT * FROM unnest($1, $2) WITH ORDINALITY u(a, b)",
+            "SELECT * FROM ROWS FROM (pg_catalog.unnest($1) , pg_catalog.unnest($2) ) WITH ORDINALITY u(a, b)",
+        ),
+        (
+            "SELECT * FROM ROWS FROM (unnest($1, $2), generate_series(1, 2)) u",
+            "SELECT * FROM ROWS FROM (pg_catalog.unnest($1) , pg_catalog.unnest($2) , pg_catalog.generate_series(1, 2) ) u",
+        ),
+        (
             "SELECT '1'::int8, x::text FROM (SELECT 1) t(x)",
             "SELECT '1'::bigint, x::pg_catalog.text FROM (SELECT 1) t(x)",
         ),

@@ -292,12 +292,16 @@ impl Rewriter<'_> {
         let RangeFunction {
             lateral: _,
             ordinality: _,
-            is_rowsfrom: _,
+            is_rowsfrom,
             functions,
             alias,
             coldeflist,
         } = function;
         own_alias(alias)?;
+        if let Some(calls) = single_unnests(functions).filter(|_| coldeflist.is_empty()) {
+            *functions = calls;
+            *is_rowsfrom = true;
+        }
         for function in functions {
             let Some(NodeEnum::List(parts)) = &mut function.node else {
                 return refuse(Rule::Construct, "function in FROM");
@@ -631,4 +635,47 @@ fn qualify(condition: &mut Node, relation: &str, name: &str) {
     if let Some(NodeEnum::AExpr(expression)) = &mut condition.node {
         expression.lexpr = Some(Box::new(build::column(relation, name)));
     }
+}
+
+/// `unnest(a, b)` in FROM, as one call for each array: the grammar has no such function, PostgreSQL's
+/// analysis takes the bare name apart (transformRangeFunction), and would not with a schema.
+fn single_unnests(functions: &[Node]) -> Option<Vec<Node>> {
+    let mut calls = Vec::new();
+    let mut apart = false;
+    for function in functions {
+        let Some(NodeEnum::List(parts)) = &function.node else {
+            return None;
+        };
+        let Some(NodeEnum::FuncCall(call)) =
+            parts.items.first().and_then(|call| call.node.as_ref())
+        else {
+            calls.push(function.clone());
+            continue;
+        };
+        let bare = matches!(call.funcname.as_slice(), [name] if text(name) == Some("unnest"));
+        let plain = call.agg_order.is_empty()
+            && call.agg_filter.is_none()
+            && call.over.is_none()
+            && !(call.agg_star || call.agg_distinct || call.func_variadic);
+        let typed = parts
+            .items
+            .iter()
+            .skip(1)
+            .any(|column| column.node.is_some());
+        if !bare || !plain || typed || call.args.len() < 2 {
+            calls.push(function.clone());
+            continue;
+        }
+        apart = true;
+        for argument in &call.args {
+            let mut single = call.clone();
+            single.args = vec![argument.clone()];
+            let mut parts = parts.clone();
+            parts.items[0].node = Some(NodeEnum::FuncCall(single));
+            calls.push(Node {
+                node: Some(NodeEnum::List(parts)),
+            });
+        }
+    }
+    apart.then_some(calls)
 }
