@@ -58,7 +58,7 @@ impl AtCommit {
     }
 }
 
-fn is_temporary(relation: &RangeVar) -> bool {
+pub(super) fn is_temporary(relation: &RangeVar) -> bool {
     relation.relpersistence == "t" || relation.schemaname.starts_with("pg_temp")
 }
 

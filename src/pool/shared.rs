@@ -119,6 +119,8 @@ pub struct PoolShared {
     refused: AtomicU64,
     /// Changes of the schema by sessions of this process.
     pub schema: AtomicU64,
+    /// Rolled back transactions whose committed parts are being undone.
+    pub undoing: AtomicUsize,
     mail: Mail,
     made: Instant,
 }
@@ -164,6 +166,7 @@ impl PoolShared {
             transit: AtomicUsize::new(0),
             moves: AtomicU64::new(0),
             schema: AtomicU64::new(0),
+            undoing: AtomicUsize::new(0),
             needy: AtomicUsize::new(0),
             bucket: Mutex::new(Bucket::new(limits.connect_rate, limits.connect_burst, now)),
             trouble: Mutex::new(None),

@@ -102,6 +102,20 @@ impl Pool {
         self.shared.schema.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether what rolled back transactions have committed is being undone there.
+    #[must_use]
+    pub fn is_undoing(&self) -> bool {
+        self.shared.undoing.load(Ordering::Acquire) > 0
+    }
+
+    /// It is being undone from now on, or is no more.
+    pub fn note_undoing(&self, begins: bool) {
+        match begins {
+            true => self.shared.undoing.fetch_add(1, Ordering::AcqRel),
+            false => self.shared.undoing.fetch_sub(1, Ordering::AcqRel),
+        };
+    }
+
     /// Prepared statements kept on each connection.
     #[must_use]
     pub fn prepared_limit(&self) -> usize {

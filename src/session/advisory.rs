@@ -9,6 +9,7 @@
 
 mod ledger;
 mod tables;
+mod undoing;
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;

@@ -87,6 +87,7 @@ impl Session {
                 .is_some_and(|lease| lease.output.len() > HIGH_WATER)
                 || self.cout.len() > HIGH_WATER
                 || self.is_repeating()
+                || self.creations.is_undoing()
                 || self.procedure.is_some() && !self.takes_data()
                 || self.more.is_some() && !self.takes_data()
             {
@@ -844,6 +845,9 @@ impl Session {
         };
         if status == TransactionStatus::Idle {
             self.begin = None;
+            if matches!(effect, Effect::Commit { .. }) {
+                self.creations.forget();
+            }
             self.settings.apply(effect);
             self.obey_switches();
             self.read_only = None;
@@ -863,6 +867,7 @@ impl Session {
             return Ok(without_rest(taken, total, bytes.len()));
         }
         self.pin_to(PinReason::LongText);
+        self.creations.fail();
         self.env.tally.requests.add(1);
         let alone = !self.owed.may_skip();
         let (forgets, unnamed) = self.forget_unnamed(alone);

@@ -10,6 +10,7 @@ mod answer;
 mod backend;
 mod conflict;
 mod control;
+mod creations;
 mod cursor;
 mod deadline;
 mod deallocate;

@@ -27,6 +27,7 @@ use super::abandon::Loss;
 use super::advisory;
 use super::conflict::RetryEnv;
 use super::control::Control;
+use super::creations::Creations;
 use super::cursor::Cursor;
 use super::deadline::{Alarm, Deadlines};
 use super::isolation::{Guard, Isolation};
@@ -402,6 +403,8 @@ pub struct Session {
     pub(super) listening: Listening,
     /// Its temporary tables.
     pub(super) temporary: Temporary,
+    /// What its transaction has made and committed in the middle.
+    pub(super) creations: Creations,
     /// What is left of the text of the Query at hand.
     pub(super) more: Option<Vec<u8>>,
     /// The client gets this error for the conflict that is not repeated any more.
@@ -427,6 +430,7 @@ impl Session {
         let asked = super::welcome::startup_settings(&identity, env.guard.is_some());
         let (defaults, kept) = super::kept::divide(&asked, &env.kept);
         let temporary = Temporary::new(Rc::clone(&env.locks));
+        let creations = Creations::new(Rc::clone(&env.locks));
         let listening = Listening::new(Arc::clone(&env.hub), identity.database(), key.0);
         let advisory = advisory::Own::new(Rc::clone(&env.locks));
         let replay = env
@@ -502,6 +506,7 @@ impl Session {
             procedure: None,
             advisory,
             temporary,
+            creations,
             listening,
             more: None,
             stopped: None,
@@ -527,6 +532,9 @@ impl Session {
                 Ok(true) => {}
                 Ok(false) => {
                     self.settle_locks();
+                    if self.creations.take_begun() {
+                        continue;
+                    }
                     self.control.set_idle(self.is_at_rest());
                     self.arm();
                     return Poll::Pending;
@@ -548,6 +556,9 @@ impl Session {
             return Err(End::Refuse(error));
         }
         self.read_startup().map_err(End::Refuse)?;
+        if self.waits_for_undoing(cx) {
+            return self.read_client(cx);
+        }
         if self.welcome()? {
             self.phase = Phase::Serving;
             return Ok(true);
@@ -576,6 +587,7 @@ impl Session {
         progress |= self.relay()?;
         self.refuse_interruption()?;
         progress |= self.run_procedure(cx)?;
+        progress |= self.run_undoing(cx);
         progress |= self.take_notifications(cx)?;
         progress |= self.write_client(cx)?;
         if self.terminating {
@@ -683,6 +695,7 @@ impl Session {
             && !self.owed.is_unsynced()
             && self.begin.is_none()
             && self.procedure.is_none()
+            && !self.creations.is_undoing()
             && self.status == TransactionStatus::Idle
             && self.cin.is_empty()
             && self.phase == Phase::Serving

@@ -35,6 +35,8 @@ pub(super) struct Table {
     /// It was made in the transaction under way.
     pub fresh: bool,
     pub at_commit: AtCommit,
+    /// It was named in the transaction under way.
+    pub touched: bool,
 }
 
 /// What is to be done for a CREATE TEMP TABLE.
@@ -71,13 +73,17 @@ impl Temporary {
     }
 
     /// A text with the tables by their real names.
-    pub fn translate(&self, text: &[u8]) -> Option<Vec<u8>> {
+    pub fn translate(&mut self, text: &[u8]) -> Option<Vec<u8>> {
         if self.tables.is_empty() {
             return None;
         }
         let text = std::str::from_utf8(text).ok()?;
         let real = |name: &str| self.find(name).map(|table| table.real.clone());
-        temporary::translate(text, &real).map(String::into_bytes)
+        let text = temporary::translate(text, &real)?;
+        for table in &mut self.tables {
+            table.touched |= text.contains(&table.real);
+        }
+        Some(text.into_bytes())
     }
 
     /// An ErrorResponse in which the tables have their names again; `None` when it names none.
@@ -104,10 +110,15 @@ impl Temporary {
         std::mem::take(&mut self.rolls_back)
     }
 
-    /// A transaction is over.
-    pub fn settle(&mut self, rolled_back: bool) {
+    /// A transaction is over. Gives the tables whose rows go with it.
+    pub fn settle(&mut self, rolled_back: bool) -> Vec<String> {
         let locks = Rc::clone(&self.locks);
+        let mut emptied = Vec::new();
         self.tables.retain_mut(|table| {
+            let touched = std::mem::take(&mut table.touched);
+            if touched && !rolled_back && table.at_commit == AtCommit::Empty {
+                emptied.push(table.real.clone());
+            }
             let goes = match rolled_back {
                 true => table.fresh,
                 false => table.at_commit == AtCommit::Drop,
@@ -118,6 +129,7 @@ impl Temporary {
             }
             !goes
         });
+        emptied
     }
 
     /// All of them go.
@@ -192,12 +204,6 @@ impl Session {
                 )),
             };
         }
-        if creation.at_commit == AtCommit::Empty {
-            return Err(not_available(
-                "temporary tables with ON COMMIT DELETE ROWS are not available",
-            )
-            .hint("DELETE the rows before COMMIT, or use ON COMMIT DROP."));
-        }
         let (text, notices, filling) = match creation.filling {
             None => {
                 let (text, notices) = self.text_of(&creation.text)?;
@@ -221,6 +227,7 @@ impl Session {
                 real,
                 fresh: true,
                 at_commit: creation.at_commit,
+                touched: filling.is_some(),
             },
             steps: text,
             filling,

@@ -11,7 +11,7 @@ use pg_query::protobuf::a_const;
 
 use crate::config::Dialect;
 use crate::policy::{
-    self, Action, AdvisoryLock, Answer, Cache, Decision, Level, Month, Notice, Placement,
+    self, Action, AdvisoryLock, Answer, Cache, Creation, DdlInTransaction, Decision, Level, Month, Notice, Placement,
     Procedure, Rules, SessionCommand, SessionFacts, StepKind, TransactionFacts,
 };
 use crate::sql::statement::ParseError;
@@ -130,6 +130,8 @@ pub struct Verdict {
     after: TransactionFacts,
     /// One of its statements is DDL.
     changes_schema: bool,
+    /// What its statements make in the transaction that they are part of.
+    creations: Vec<Creation>,
 }
 
 #[derive(Debug)]
@@ -159,6 +161,8 @@ pub(super) struct Part {
     /// What it is, when the session itself has to look at it.
     pub statement: Option<Box<Statement>>,
     pub decision: Decision,
+    /// What it makes.
+    pub creation: Option<Creation>,
 }
 
 impl Part {
@@ -238,6 +242,15 @@ impl Part {
         cursor || self.is_procedure()
     }
 
+    /// It is done as part of the transaction that the client sees.
+    fn goes_within(&self) -> bool {
+        let goes_on = matches!(
+            self.decision.action,
+            Action::Forward | Action::Rewrite(_)
+        );
+        goes_on && !self.is_procedure()
+    }
+
     fn passes(&self) -> bool {
         let goes_on = match &self.decision.action {
             Action::Forward => true,
@@ -282,6 +295,7 @@ impl Verdict {
             outcome: Outcome::Pass,
             after: facts.transaction,
             changes_schema: false,
+            creations: Vec::new(),
         };
         match read(text) {
             Ok(statements) => verdict.judge(statements, rules),
@@ -315,10 +329,13 @@ impl Verdict {
             );
             parts.push(Part {
                 span: statement.span.clone(),
+                creation: policy::creation(&statement),
                 statement: looked_at.then(|| Box::new(statement)),
                 decision,
             });
         }
+        let within = parts.iter().filter(|part| part.goes_within());
+        self.creations = within.filter_map(|part| part.creation.clone()).collect();
         self.after = match block {
             true => TransactionFacts {
                 open: true,
@@ -482,6 +499,7 @@ impl Session {
     /// A Query of this verdict was taken.
     pub(super) fn note_queried(&mut self, verdict: &Verdict) {
         self.changes_schema |= verdict.changes_schema;
+        self.note_creations(verdict);
         self.transaction = verdict.after;
         if verdict.writes {
             self.read_only = Some(false);
@@ -494,6 +512,7 @@ impl Session {
         use pg_query::protobuf::TransactionStmtKind as Control;
         self.note_transaction_end(verdict);
         self.changes_schema |= verdict.changes_schema;
+        self.note_creations(verdict);
         match verdict.kind {
             Some(Kind::Ddl) => self.transaction.ddl = true,
             Some(Kind::Write | Kind::Lock) => self.transaction.wrote = true,
@@ -507,6 +526,13 @@ impl Session {
                 self.transaction = TransactionFacts::default()
             }
             _ => {}
+        }
+    }
+
+    /// What is made in a transaction block may have to go again.
+    fn note_creations(&mut self, verdict: &Verdict) {
+        if self.switches.ddl_in_transaction == DdlInTransaction::Split {
+            self.creations.expect(&verdict.creations);
         }
     }
 

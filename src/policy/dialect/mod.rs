@@ -136,6 +136,10 @@ impl Draft {
                 steps
             }
         };
+        let mut steps = steps;
+        if let NodeEnum::AlterTableStmt(alter) = &self.tree {
+            alter::if_exists(alter, &mut steps);
+        }
         if steps.is_empty() {
             let tag = self.tag.unwrap_or_default();
             return Ok(Action::Answer(Answer::Tag(tag)));

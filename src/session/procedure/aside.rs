@@ -452,8 +452,13 @@ impl Session {
             self.advisory.free_of_transaction();
             let rolled_back = self.temporary.take_end();
             self.temporary.forget_gone();
-            self.temporary.settle(rolled_back);
+            let emptied = self.temporary.settle(rolled_back);
+            if !emptied.is_empty() {
+                let done = self.env.locks.empty_tables(emptied);
+                self.creations.wait_for(done);
+            }
             self.listening.settle(rolled_back);
+            self.creations.settle();
         } else {
             if self.owed.is_empty() && self.procedure.is_none() {
                 self.temporary.forget_gone();

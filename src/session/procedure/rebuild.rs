@@ -412,7 +412,7 @@ impl Rebuilding {
             let relation = &self.plan.name;
             if self.plan.if_exists {
                 let notice = format!("relation \"{relation}\" does not exist, skipping");
-                return Next::Skip("ALTER TABLE", notice);
+                return Next::Skip("ALTER TABLE", "00000", notice);
             }
             return fail(error(
                 "42P01",
