@@ -25,7 +25,9 @@ pub use facts::{
     DdlInTransaction, LargeDml, Month, NotAMonth, SessionFacts, Switches, TableRebuild,
     TransactionFacts,
 };
-pub use locks::{AdvisoryLock, LockArgument, LockCall, LockWish, NotifyCall, TextArgument};
+pub use locks::{
+    AdvisoryLock, LockArgument, LockCall, LockWish, NotifyCall, SignalCall, SignalTarget, TextArgument,
+};
 pub use rebuild::{Rebuild, Reshape};
 pub use rules::{ActionKind, Rules, RulesError};
 pub use transaction::RULE as SPLIT;
@@ -294,6 +296,8 @@ pub enum Procedure {
     },
     /// pg_notify().
     Notify(NotifyCall),
+    /// pg_terminate_backend() and pg_cancel_backend().
+    Signal(SignalCall),
     /// CREATE TEMP TABLE.
     TemporaryTable,
 }
@@ -351,6 +355,7 @@ impl Procedure {
             | Self::AdvisoryLock(_)
             | Self::LockTable { .. }
             | Self::Notify(_)
+            | Self::Signal(_)
             | Self::TemporaryTable => false,
         }
     }
@@ -367,6 +372,7 @@ impl Procedure {
             Self::AdvisoryLock(_) => "advisory_lock",
             Self::LockTable { .. } => "lock_table",
             Self::Notify(_) => "notify",
+            Self::Signal(_) => "signal",
             Self::TemporaryTable => "temporary_table",
         }
     }

@@ -851,6 +851,7 @@ impl Session {
             self.settings.apply(effect);
             self.obey_switches();
             self.read_only = None;
+            self.deferrable = None;
         }
         self.names.forget_unnamed();
         self.status = status;

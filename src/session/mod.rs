@@ -29,6 +29,7 @@ mod reset;
 mod run;
 mod savepoint;
 mod script;
+mod signal;
 mod spool;
 mod state;
 mod temporary;

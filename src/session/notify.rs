@@ -14,6 +14,7 @@ use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
 
 use super::run::{End, Session};
+use super::signal::Directory;
 
 /// Notifications that a listener may leave unread.
 const UNREAD: usize = 8192;
@@ -28,6 +29,8 @@ const CHANNEL: usize = 63;
 #[derive(Debug, Default)]
 pub struct Hub {
     next: AtomicU64,
+    /// Who can be reached by process id.
+    pub(super) directory: Directory,
     /// By database entry and channel.
     listeners: Mutex<HashMap<(String, String), Vec<Listener>>>,
 }

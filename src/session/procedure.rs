@@ -226,6 +226,7 @@ pub(super) fn refusal(decision: &Decision) -> Option<ClientError> {
             | Procedure::CreateTableAs { .. }
             | Procedure::AdvisoryLock(_)
             | Procedure::Notify(_)
+            | Procedure::Signal(_)
             | Procedure::TemporaryTable
             | Procedure::LockTable { .. },
         ) => true,

@@ -40,6 +40,7 @@ use super::recent::Recent;
 use super::reset::Inserted;
 use super::savepoint::Savepoints;
 use super::script::{Places, ToldOf};
+use super::signal::Listed;
 use super::state::SettingsState;
 use super::temporary::Temporary;
 use super::tentative::Tentative;
@@ -354,6 +355,8 @@ pub struct Session {
     pub(super) transaction: TransactionFacts,
     /// Its transaction only reads, or does not, as SET TRANSACTION said.
     pub(super) read_only: Option<bool>,
+    /// Its transaction is DEFERRABLE, or is not, as BEGIN said: the server is not told.
+    pub(super) deferrable: Option<bool>,
     /// Formats and values of the portal that is executed, if its statement needs them.
     pub(super) executing: Option<Rc<[u8]>>,
     /// Its SQL cursors.
@@ -401,6 +404,8 @@ pub struct Session {
     pub(super) advisory: advisory::Own,
     /// Notifications.
     pub(super) listening: Listening,
+    /// Where other sessions find it.
+    pub(super) listed: Listed,
     /// Its temporary tables.
     pub(super) temporary: Temporary,
     /// What its transaction has made and committed in the middle.
@@ -432,6 +437,7 @@ impl Session {
         let temporary = Temporary::new(Rc::clone(&env.locks));
         let creations = Creations::new(Rc::clone(&env.locks));
         let listening = Listening::new(Arc::clone(&env.hub), identity.database(), key.0);
+        let listed = Listed::new(Arc::clone(&env.hub), identity.user(), key.0);
         let advisory = advisory::Own::new(Rc::clone(&env.locks));
         let replay = env
             .retry
@@ -442,6 +448,7 @@ impl Session {
             switches: Switches::default(),
             transaction: TransactionFacts::default(),
             read_only: None,
+            deferrable: None,
             executing: None,
             cursors: Vec::new(),
             greeted: Rc::default(),
@@ -508,6 +515,7 @@ impl Session {
             temporary,
             creations,
             listening,
+            listed,
             more: None,
             stopped: None,
             changes_schema: false,
@@ -574,6 +582,7 @@ impl Session {
     }
 
     fn step(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        self.obey_signals(cx)?;
         self.obey()?;
         let mut progress = self.read_client(cx)?;
         progress |= self.take_frames()?;

@@ -125,6 +125,8 @@ pub struct Verdict {
     pub(super) kind: Option<Kind>,
     /// A BEGIN says that its transaction may write, whatever holds for others.
     writes: bool,
+    /// A BEGIN says that its transaction is, or is not, DEFERRABLE.
+    deferrable: Option<bool>,
     pub(super) outcome: Outcome,
     /// What holds of the transaction behind the text.
     after: TransactionFacts,
@@ -195,7 +197,9 @@ impl Part {
     pub fn is_aside(&self) -> bool {
         matches!(
             self.decision.action,
-            Action::Emulate(Procedure::AdvisoryLock(_) | Procedure::Notify(_))
+            Action::Emulate(
+                Procedure::AdvisoryLock(_) | Procedure::Notify(_) | Procedure::Signal(_)
+            )
         )
     }
 
@@ -218,6 +222,7 @@ impl Part {
             (Action::Forward, Placement::AfterCommit) => None,
             (Action::Emulate(Procedure::AdvisoryLock(lock)), _) => Some(&lock.prepared),
             (Action::Emulate(Procedure::Notify(call)), _) => Some(&call.prepared),
+            (Action::Emulate(Procedure::Signal(call)), _) => Some(&call.prepared),
             // It may have parameters.
             (Action::Emulate(Procedure::Batch(_)), _) => None,
             _ => Some(""),
@@ -261,18 +266,18 @@ impl Part {
     }
 }
 
-/// BEGIN READ WRITE.
-fn says_read_write(statement: &Statement) -> bool {
+/// What BEGIN says of a mode that is on or off.
+fn says(statement: &Statement, mode: &str) -> Option<bool> {
     let Some(NodeEnum::TransactionStmt(begin)) = statement.node() else {
-        return false;
+        return None;
     };
-    begin.options.iter().any(|option| match &option.node {
-        Some(NodeEnum::DefElem(option)) if option.defname == "transaction_read_only" => {
+    begin.options.iter().find_map(|option| match &option.node {
+        Some(NodeEnum::DefElem(option)) if option.defname == mode => {
             let value = option.arg.as_ref().and_then(|value| value.node.as_ref());
-            matches!(value, Some(NodeEnum::AConst(value))
-                if matches!(&value.val, Some(a_const::Val::Ival(number)) if number.ival == 0))
+            Some(!matches!(value, Some(NodeEnum::AConst(value))
+                if matches!(&value.val, Some(a_const::Val::Ival(number)) if number.ival == 0)))
         }
-        _ => false,
+        _ => None,
     })
 }
 
@@ -292,6 +297,7 @@ impl Verdict {
             class: classify(text),
             kind: None,
             writes: false,
+            deferrable: None,
             outcome: Outcome::Pass,
             after: facts.transaction,
             changes_schema: false,
@@ -308,7 +314,11 @@ impl Verdict {
 
     fn judge(&mut self, statements: Vec<Statement>, rules: &Rules) {
         self.kind = statements.first().map(Statement::kind);
-        self.writes = statements.iter().any(says_read_write);
+        let says_off = |statement: &Statement| says(statement, "transaction_read_only") == Some(false);
+        self.writes = statements.iter().any(says_off);
+        self.deferrable = statements
+            .iter()
+            .find_map(|statement| says(statement, "transaction_deferrable"));
         let ddl = |statement: &Statement| statement.kind() == Kind::Ddl;
         self.changes_schema = statements.iter().any(ddl);
         let several = statements.len() > 1;
@@ -504,6 +514,7 @@ impl Session {
         if verdict.writes {
             self.read_only = Some(false);
         }
+        self.deferrable = verdict.deferrable.or(self.deferrable);
         self.note_transaction_end(verdict);
     }
 
@@ -521,6 +532,7 @@ impl Session {
                 if verdict.writes {
                     self.read_only = Some(false);
                 }
+                self.deferrable = verdict.deferrable;
             }
             Some(Kind::Transaction(Control::TransStmtCommit | Control::TransStmtRollback)) => {
                 self.transaction = TransactionFacts::default()
@@ -559,6 +571,7 @@ impl Session {
             TransactionStatus::Idle => {
                 self.transaction = TransactionFacts::default();
                 self.read_only = None;
+                self.deferrable = None;
                 self.end_cursors(true);
             }
             _ => self.transaction.open = true,

@@ -5,7 +5,8 @@ use std::task::{Context, Poll};
 
 use crate::policy::settings;
 use crate::policy::{
-    Action, AdvisoryLock, LockArgument, LockWish, NotifyCall, Procedure, TableName, TextArgument,
+    Action, AdvisoryLock, Level, LockArgument, LockWish, Notice, NotifyCall, Procedure, SignalCall,
+    SignalTarget, TableName, TextArgument,
 };
 use crate::session::advisory::{Given, Part, Waiting, Wish};
 use crate::session::frontend::Taken;
@@ -155,6 +156,7 @@ impl Session {
         match procedure {
             Procedure::AdvisoryLock(lock) => Some(self.begin_locking(lock, reply, bind)),
             Procedure::Notify(call) => Some(self.begin_notify(call, reply, bind)),
+            Procedure::Signal(call) => Some(self.begin_signal(call, reply, bind)),
             Procedure::TemporaryTable => Some(self.begin_temporary(part, reply)),
             Procedure::LockTable {
                 tables,
@@ -253,6 +255,48 @@ impl Session {
         };
         self.begin_aside(aside, "SELECT 1", reply);
         Taken::All
+    }
+
+    /// pg_terminate_backend() and pg_cancel_backend(), of sessions of this proxy.
+    fn begin_signal(&mut self, call: &SignalCall, reply: Reply, bind: &[u8]) -> Taken {
+        let bound = Bound::read(bind).unwrap_or_default();
+        let pid = match call.target {
+            SignalTarget::Constant(pid) => Ok(pid),
+            SignalTarget::Parameter(number) => bound.number(number),
+            SignalTarget::Own => Ok(Some(self.key.0.into())),
+        };
+        let given = pid.and_then(|pid| match pid {
+            None => Ok(Given::Null),
+            Some(pid) => self.listed.send(pid, call.terminate).map(|there| {
+                if !there {
+                    let message = format!("PID {pid} is not a PostgreSQL server process");
+                    self.warn(message);
+                }
+                Given::Truth(there)
+            }),
+        });
+        let aside = Aside {
+            columns: vec![(call.column.clone(), BOOL)],
+            formats: bound.formats,
+            shared: vec![false],
+            makes: None,
+            waiting: Box::pin(async move { given.map(|given| vec![given]) }),
+        };
+        self.begin_aside(aside, "SELECT 1", reply);
+        Taken::All
+    }
+
+    fn warn(&mut self, message: String) {
+        let warning = Notice {
+            level: Level::Warning,
+            code: "01000",
+            message,
+            hint: None,
+            once: false,
+            rule: "signal".into(),
+        };
+        let notices = self.notices(&[warning]);
+        self.answers().extend_from_slice(&notices);
     }
 
     /// Begins to lock tables, for others who lock them by the proxy.
