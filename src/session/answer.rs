@@ -514,7 +514,10 @@ impl Session {
                 self.listening.leave_all();
                 self.reset_all(out);
             }
-            Act::Tell(change) => self.tell(change.clone()),
+            Act::Tell(change) => {
+                self.tell(change.clone());
+                self.hear_own(out);
+            }
             Act::DiscardTemporary => self.temporary.drop_all(),
             Act::Deallocate(None) => {
                 let change = self.names.clear();

@@ -583,9 +583,9 @@ impl Session {
         let prepares = matches!(own, Some(Own::Settings | Own::Refresh));
         if status == TransactionStatus::Idle && !prepares {
             self.end_savepoints();
+            self.creations.fail();
         }
         if status == TransactionStatus::Idle {
-            self.creations.fail();
             self.portals.retain(|portal| !portal.spent);
             if self.owed.is_empty() && !self.owed.is_unsynced() {
                 self.hush_guard();

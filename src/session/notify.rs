@@ -50,6 +50,14 @@ struct Notification {
     payload: String,
 }
 
+impl Notification {
+    fn put(&self, out: &mut Vec<u8>) {
+        let pid = self.pid.to_be_bytes();
+        let (channel, payload) = (self.channel.as_bytes(), self.payload.as_bytes());
+        frontend::put(out, b'A', &[&pid, channel, b"\0", payload, b"\0"]);
+    }
+}
+
 /// What a session asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Change {
@@ -217,6 +225,21 @@ impl Session {
         }
     }
 
+    /// What the session has told itself just now comes with the answer, outside of transactions.
+    pub(super) fn hear_own(&mut self, out: &mut Vec<u8>) {
+        let open =
+            self.transaction.open || self.begin.is_some() || self.status != TransactionStatus::Idle;
+        if open {
+            return;
+        }
+        while let Ok(told) = self.listening.receiver.try_recv() {
+            self.listening.arrived.push(told);
+        }
+        for told in std::mem::take(&mut self.listening.arrived) {
+            told.put(out);
+        }
+    }
+
     /// Takes notifications, and tells them when no transaction is open.
     pub(super) fn take_notifications(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         if self.listening.channels.is_empty() && self.listening.arrived.is_empty() {
@@ -248,13 +271,7 @@ impl Session {
         }
         self.take_passing_of_lease();
         for told in std::mem::take(&mut self.listening.arrived) {
-            let pid = told.pid.to_be_bytes();
-            let (channel, payload) = (told.channel.as_bytes(), told.payload.as_bytes());
-            frontend::put(
-                self.cout.tail(),
-                b'A',
-                &[&pid, channel, b"\0", payload, b"\0"],
-            );
+            told.put(self.cout.tail());
         }
         Ok(true)
     }

@@ -3,6 +3,8 @@
 
 use std::rc::Rc;
 
+use pg_query::NodeEnum;
+
 use crate::policy::temporary::{self, AtCommit, Filling, SCHEMA};
 use crate::policy::{Action, Decision};
 use crate::sql::Statement;
@@ -11,7 +13,7 @@ use crate::wire::frontend;
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
 
-use super::advisory::Locks;
+use super::advisory::{Locks, VIEW};
 use super::run::Session;
 use super::verdict::Part;
 
@@ -132,6 +134,18 @@ impl Temporary {
         emptied
     }
 
+    /// One that is a view goes, since another takes its place.
+    fn drop_view(&mut self, name: &str) {
+        let locks = Rc::clone(&self.locks);
+        self.tables.retain(|table| {
+            let goes = table.name == name && table.real.ends_with(VIEW);
+            if goes {
+                locks.drop_table(&table.real);
+            }
+            !goes
+        });
+    }
+
     /// All of them go.
     pub fn drop_all(&mut self) {
         for table in self.tables.drain(..) {
@@ -177,6 +191,7 @@ impl Session {
     fn forget_dropped(&mut self, text: &[u8]) {
         let text = String::from_utf8_lossy(text);
         let drops = text
+            .trim_start()
             .get(..4)
             .is_some_and(|word| word.eq_ignore_ascii_case("drop"));
         if drops {
@@ -192,9 +207,13 @@ impl Session {
         let Some(statement) = part.statement.as_deref() else {
             return Err(not_available("this temporary table cannot be made"));
         };
-        let real = self.env.locks.table_name();
+        let view = matches!(statement.node(), Some(NodeEnum::ViewStmt(_)));
+        let real = self.env.locks.table_name(view);
         let creation = temporary::creation(statement, &real)
             .ok_or_else(|| not_available("this temporary table cannot be made"))?;
+        if creation.replaces {
+            self.temporary.drop_view(&creation.name);
+        }
         if self.temporary.find(&creation.name).is_some() {
             return match creation.if_not_exists {
                 true => Ok(None),

@@ -26,7 +26,7 @@ stop() {
     local pid
     [ -z "$plain" ] || kill -INT "$plain" 2>/dev/null || true
     for pid in $proxy $dev; do
-        kill -INT "$pid" 2>/dev/null || true
+        kill -TERM "$pid" 2>/dev/null || true
     done
     for pid in $proxy $dev $plain; do
         wait "$pid" 2>/dev/null || timeout 20 tail --pid="$pid" -f /dev/null || kill -KILL "$pid" 2>/dev/null || true
@@ -91,6 +91,7 @@ start_proxy() {
             -e "s/^databases:$/&\n  suite: {$entry}\n  suite2: {$entry}\n  postgres: {$entry}/" \
             -e 's/{name: app, password: app, databases: \[/&suite, suite2, postgres, /' "$(member config)" >"$config"
     )
+    : >"$state/proxy.log"
     "$binary" run --config "$config" >/dev/null 2>"$state/proxy.log" &
     proxy=$!
     proxy_port=''

@@ -3,6 +3,8 @@
 
 use std::task::{Context, Poll};
 
+use pg_query::NodeEnum;
+
 use crate::policy::settings;
 use crate::policy::{
     Action, AdvisoryLock, Level, LockArgument, LockWish, Notice, NotifyCall, Procedure, SignalCall,
@@ -15,6 +17,7 @@ use crate::session::limbo::Limbo;
 use crate::session::notify;
 use crate::session::run::Session;
 use crate::session::temporary::Table;
+use crate::sql::Statement;
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError};
@@ -202,7 +205,10 @@ impl Session {
         part: &crate::session::verdict::Part,
         reply: Reply,
     ) -> Taken {
-        const TAG: &str = "CREATE TABLE";
+        let tag = match part.statement.as_deref().and_then(Statement::node) {
+            Some(NodeEnum::ViewStmt(_)) => "CREATE VIEW",
+            _ => "CREATE TABLE",
+        };
         self.take_passing_of_lease();
         match self.making_of(part) {
             Ok(Some(making)) => {
@@ -222,10 +228,10 @@ impl Session {
                         Ok(rows.map(Given::Rows).into_iter().collect())
                     }),
                 };
-                self.begin_aside(aside, TAG, reply);
+                self.begin_aside(aside, tag, reply);
             }
-            Ok(None) => self.end_aside(None, TAG, reply, Ok(Vec::new())),
-            Err(error) => self.end_aside(None, TAG, reply, Err(error)),
+            Ok(None) => self.end_aside(None, tag, reply, Ok(Vec::new())),
+            Err(error) => self.end_aside(None, tag, reply, Err(error)),
         }
         Taken::All
     }
@@ -265,6 +271,10 @@ impl Session {
             SignalTarget::Parameter(number) => bound.number(number),
             SignalTarget::Own => Ok(Some(self.key.0.into())),
         };
+        let pid_of_own = pid
+            .as_ref()
+            .map(|pid| *pid == Some(i64::from(self.key.0)))
+            .map_err(|_| ());
         let given = pid.and_then(|pid| match pid {
             None => Ok(Given::Null),
             Some(pid) => self.listed.send(pid, call.terminate).map(|there| {
@@ -275,12 +285,19 @@ impl Session {
                 Given::Truth(there)
             }),
         });
+        // Whoever ends itself gets no answer but that.
+        let ends = call.terminate && matches!(pid_of_own, Ok(true));
         let aside = Aside {
             columns: vec![(call.column.clone(), BOOL)],
             formats: bound.formats,
             shared: vec![false],
             makes: None,
-            waiting: Box::pin(async move { given.map(|given| vec![given]) }),
+            waiting: Box::pin(async move {
+                if ends {
+                    std::future::pending::<()>().await;
+                }
+                given.map(|given| vec![given])
+            }),
         };
         self.begin_aside(aside, "SELECT 1", reply);
         Taken::All
