@@ -240,6 +240,7 @@ impl Session {
         input.drop_unread(count);
         self.from_client.reduce(count);
         if self.from_client.left() == 0 {
+            self.refuse_dropped();
             // The answer may have come before the end of the frame.
             self.release_if_settled();
         }
@@ -1764,12 +1765,30 @@ impl Session {
             format!("message of {total} bytes exceeds the limit of {limit} bytes"),
         )
         .hint("Send the data in smaller statements, as parameters, or with COPY.");
-        if simple {
-            self.refuse_query(error);
-        } else {
-            self.refuse_parse(error);
+        self.refusing = Some((simple, error));
+        if total == there {
+            self.refuse_dropped();
         }
         Ok(Taken::Head(there, Rest::Drop(total - there)))
+    }
+
+    /// The last of a message that is refused was dropped. Not earlier: a client that has not sent all of
+    /// it may not look at answers.
+    fn refuse_dropped(&mut self) {
+        let Some((simple, error)) = self.refusing.take() else {
+            return;
+        };
+        match (simple, self.lease.is_some()) {
+            (true, true) => self.refuse_query(error),
+            (false, true) => self.refuse_parse(error),
+            (true, false) => {
+                error.put(self.answers());
+                self.request_answered();
+                let status = self.status;
+                reply::put_ready(self.answers(), status);
+            }
+            (false, false) => self.refuse_extended(error),
+        }
     }
 
     /// Has the server refuse a Query in place of the client's, so that its transaction fails too.

@@ -320,6 +320,8 @@ pub struct Session {
     pub(super) status: TransactionStatus,
     /// A BEGIN that was answered and not yet sent.
     pub(super) begin: Option<Vec<u8>>,
+    /// A message that is too long is refused when all of it has come: whether it is a Query, and why.
+    pub(super) refusing: Option<(bool, ClientError)>,
     /// The session answered an error itself and discards up to the next Sync.
     pub(super) discarding: bool,
     pub(super) pin: Option<PinReason>,
@@ -487,6 +489,7 @@ impl Session {
             unnamed_portal: Doing::UNKNOWN,
             status: TransactionStatus::Idle,
             begin: None,
+            refusing: None,
             discarding: false,
             pin: None,
             copying_in: false,
