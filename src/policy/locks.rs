@@ -39,6 +39,30 @@ pub struct NotifyCall {
     pub prepared: String,
 }
 
+/// SELECT pg_terminate_backend(…) or pg_cancel_backend(…).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignalCall {
+    /// The session ends; else its statement.
+    pub terminate: bool,
+    /// Which session.
+    pub target: SignalTarget,
+    /// Name of the column.
+    pub column: String,
+    /// What the server prepares in its place.
+    pub prepared: String,
+}
+
+/// The session that is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignalTarget {
+    /// By its process id, or NULL.
+    Constant(Option<i64>),
+    /// The same as a parameter, counted from 1.
+    Parameter(usize),
+    /// Itself.
+    Own,
+}
+
 /// An argument of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TextArgument {

@@ -5,6 +5,7 @@
 //! is in [`dialect`].
 
 mod cache;
+mod creation;
 pub mod dialect;
 pub mod facts;
 mod locks;
@@ -19,11 +20,14 @@ mod transaction;
 use std::sync::Arc;
 
 pub use cache::Cache;
+pub use creation::{Creation, creation};
 pub use facts::{
     DdlInTransaction, LargeDml, Month, NotAMonth, SessionFacts, Switches, TableRebuild,
     TransactionFacts,
 };
-pub use locks::{AdvisoryLock, LockArgument, LockCall, LockWish, NotifyCall, TextArgument};
+pub use locks::{
+    AdvisoryLock, LockArgument, LockCall, LockWish, NotifyCall, SignalCall, SignalTarget, TextArgument,
+};
 pub use rebuild::{Rebuild, Reshape};
 pub use rules::{ActionKind, Rules, RulesError};
 pub use transaction::RULE as SPLIT;
@@ -105,6 +109,10 @@ pub struct Step {
     pub failure: Option<SqlState>,
     /// What is different about a table that is made anew.
     pub rebuild: Option<Box<Rebuild>>,
+    /// The NOTICE when the condition does not hold.
+    pub otherwise: Option<String>,
+    /// A name that the proxy has chosen, as PostgreSQL does: where it is taken, the steps get another.
+    pub chosen: Option<String>,
 }
 
 impl Step {
@@ -117,6 +125,8 @@ impl Step {
             undo: None,
             failure: None,
             rebuild: None,
+            otherwise: None,
+            chosen: None,
         }
     }
 
@@ -130,6 +140,19 @@ impl Step {
     #[must_use]
     pub fn job(sql: String) -> Self {
         Self::new(StepKind::Job, sql)
+    }
+
+    /// What is behind it is done only if the table is there.
+    #[must_use]
+    pub fn if_exists(table: &TableName, name: &str) -> Self {
+        let literal = table.0.replace('\'', "''");
+        Self {
+            otherwise: Some(format!("relation \"{name}\" does not exist, skipping")),
+            ..Self::new(
+                StepKind::Condition,
+                format!("SELECT pg_catalog.to_regclass('{literal}') IS NOT NULL"),
+            )
+        }
     }
 
     /// The text of a batch for all rows at once, as a table without a primary key needs it.
@@ -273,6 +296,8 @@ pub enum Procedure {
     },
     /// pg_notify().
     Notify(NotifyCall),
+    /// pg_terminate_backend() and pg_cancel_backend().
+    Signal(SignalCall),
     /// CREATE TEMP TABLE.
     TemporaryTable,
 }
@@ -330,6 +355,7 @@ impl Procedure {
             | Self::AdvisoryLock(_)
             | Self::LockTable { .. }
             | Self::Notify(_)
+            | Self::Signal(_)
             | Self::TemporaryTable => false,
         }
     }
@@ -346,6 +372,7 @@ impl Procedure {
             Self::AdvisoryLock(_) => "advisory_lock",
             Self::LockTable { .. } => "lock_table",
             Self::Notify(_) => "notify",
+            Self::Signal(_) => "signal",
             Self::TemporaryTable => "temporary_table",
         }
     }

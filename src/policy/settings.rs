@@ -86,6 +86,8 @@ pub const INDEX_WAIT: &str = "dsqlproxy.index_wait";
 pub const CLIENT_MIN_MESSAGES: &str = "client_min_messages";
 /// Transactions are READ ONLY unless they say otherwise.
 pub const DEFAULT_READ_ONLY: &str = "default_transaction_read_only";
+/// Transactions are DEFERRABLE unless they say otherwise.
+pub const DEFAULT_DEFERRABLE: &str = "default_transaction_deferrable";
 /// The isolation level of transactions that name none.
 pub const DEFAULT_ISOLATION: &str = "default_transaction_isolation";
 

@@ -24,6 +24,10 @@ pub struct Creation {
     pub at_commit: AtCommit,
     /// The query that fills it.
     pub filling: Option<Filling>,
+    /// It is a view.
+    pub view: bool,
+    /// It takes the place of one of the same name.
+    pub replaces: bool,
 }
 
 /// A query that makes and fills a table.
@@ -58,7 +62,7 @@ impl AtCommit {
     }
 }
 
-fn is_temporary(relation: &RangeVar) -> bool {
+pub(super) fn is_temporary(relation: &RangeVar) -> bool {
     relation.relpersistence == "t" || relation.schemaname.starts_with("pg_temp")
 }
 
@@ -68,6 +72,8 @@ fn is_temporary(relation: &RangeVar) -> bool {
 pub fn creation(statement: &Statement, real: &str) -> Option<Creation> {
     let mut tree = statement.node()?.clone();
     let plain = OnCommitAction::OncommitNoop as i32;
+    let view = matches!(tree, NodeEnum::ViewStmt(_));
+    let mut replaces = false;
     let (relation, if_not_exists, at_commit, filling) = match &mut tree {
         NodeEnum::CreateStmt(create) => {
             let at_commit = AtCommit::of(create.oncommit());
@@ -96,6 +102,10 @@ pub fn creation(statement: &Statement, real: &str) -> Option<Creation> {
             into.on_commit = plain;
             (into.rel.as_mut()?, false, at_commit, Some(filling))
         }
+        NodeEnum::ViewStmt(create) => {
+            replaces = std::mem::take(&mut create.replace);
+            (create.view.as_mut()?, false, AtCommit::Stay, None)
+        }
         _ => return None,
     };
     if !is_temporary(relation) {
@@ -111,6 +121,8 @@ pub fn creation(statement: &Statement, real: &str) -> Option<Creation> {
         if_not_exists,
         at_commit,
         filling,
+        view,
+        replaces,
     })
 }
 
@@ -359,6 +371,11 @@ mod tests {
                 "CREATE TEMPORARY TABLE x ON COMMIT DELETE ROWS AS SELECT 1 AS a",
                 "CREATE TABLE dsqlproxy_temp.r AS SELECT 1 AS a",
                 (AtCommit::Empty, false, true),
+            ),
+            (
+                "CREATE OR REPLACE TEMP VIEW x AS SELECT 1 AS a",
+                "CREATE VIEW dsqlproxy_temp.r AS SELECT 1 AS a",
+                (AtCommit::Stay, false, false),
             ),
             (
                 "SELECT 1 AS a INTO TEMP x",

@@ -13,9 +13,11 @@ mod shared;
 mod slots;
 mod upkeep;
 mod waiters;
+mod waits;
 
 pub use ask::{AskError, Asked};
 pub use lease::Lease;
 pub use shared::{Census, PoolShared, Transfer};
 pub use slots::Pool;
 pub use waiters::Ticket;
+pub use waits::Waits;

@@ -9,6 +9,7 @@ use crate::net::Stream;
 use crate::upstream::{Conn, Target};
 
 use super::bucket::Bucket;
+use super::waits::Waits;
 
 /// What one worker sends another about a pool.
 #[derive(Debug)]
@@ -119,6 +120,10 @@ pub struct PoolShared {
     refused: AtomicU64,
     /// Changes of the schema by sessions of this process.
     pub schema: AtomicU64,
+    /// Who waits for whose advisory locks.
+    pub waits: Waits,
+    /// Rolled back transactions whose committed parts are being undone.
+    pub undoing: AtomicUsize,
     mail: Mail,
     made: Instant,
 }
@@ -164,6 +169,8 @@ impl PoolShared {
             transit: AtomicUsize::new(0),
             moves: AtomicU64::new(0),
             schema: AtomicU64::new(0),
+            undoing: AtomicUsize::new(0),
+            waits: Waits::default(),
             needy: AtomicUsize::new(0),
             bucket: Mutex::new(Bucket::new(limits.connect_rate, limits.connect_burst, now)),
             trouble: Mutex::new(None),

@@ -19,6 +19,7 @@ use crate::wire::sqlstate;
 
 use super::lease::Lease;
 use super::shared::{Counts, PoolShared, Transfer, detach};
+use super::waits::Waits;
 use super::waiters::{Ticket, Waiters};
 
 /// A client at another worker is served first when it waits longer than ours by this much.
@@ -102,6 +103,26 @@ impl Pool {
     /// A session has changed the schema: to other connections that is news.
     pub fn note_schema_change(&self) {
         self.shared.schema.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Who waits for whose advisory locks there.
+    #[must_use]
+    pub fn waits(&self) -> &Waits {
+        &self.shared.waits
+    }
+
+    /// Whether what rolled back transactions have committed is being undone there.
+    #[must_use]
+    pub fn is_undoing(&self) -> bool {
+        self.shared.undoing.load(Ordering::Acquire) > 0
+    }
+
+    /// It is being undone from now on, or is no more.
+    pub fn note_undoing(&self, begins: bool) {
+        match begins {
+            true => self.shared.undoing.fetch_add(1, Ordering::AcqRel),
+            false => self.shared.undoing.fetch_sub(1, Ordering::AcqRel),
+        };
     }
 
     /// Prepared statements kept on each connection.

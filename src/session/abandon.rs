@@ -86,6 +86,7 @@ impl Session {
         };
         if fate == Fate::Unknown {
             self.env.tally.commit_unknown.add(1);
+            self.creations.forget();
         }
         let mut error = error_of(fate, &loss);
         if self.is_welcoming() && self.reruns < RERUNS && loss.repeatable {

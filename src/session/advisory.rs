@@ -9,6 +9,7 @@
 
 mod ledger;
 mod tables;
+mod undoing;
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -25,6 +26,7 @@ use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
 
 use self::ledger::Ledger;
+pub(super) use self::tables::VIEW;
 
 /// A lease lasts so long.
 const LEASE: Duration = Duration::from_secs(30);
@@ -148,6 +150,31 @@ pub(super) enum Given {
     Rows(u64),
 }
 
+/// What becomes of a wish for a lock.
+enum Taken {
+    /// It is held until then.
+    Until(Instant),
+    /// These sessions hold it.
+    By(Vec<String>),
+}
+
+/// A session, without the number of its request.
+fn base(session: &str) -> String {
+    session.split('.').next().unwrap_or_default().to_owned()
+}
+
+/// One that is noted as waiting.
+struct Waiter<'a> {
+    pool: &'a Pool,
+    session: &'a str,
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.pool.waits().end(self.session);
+    }
+}
+
 /// A row of the table.
 struct Row {
     /// Milliseconds of the database's clock.
@@ -253,13 +280,13 @@ impl Locks {
 
     // ---- taking ------------------------------------------------------------------------------
 
-    /// Takes a lock once; `None` when others hold it.
+    /// Takes a lock once, unless others hold it.
     async fn take(
         &self,
         key: &str,
         session: &str,
         shared: bool,
-    ) -> Result<Option<Instant>, ClientError> {
+    ) -> Result<Taken, ClientError> {
         let length = i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX);
         for attempt in 0..SWAPS {
             let row = match self.read(key).await {
@@ -272,10 +299,14 @@ impl Locks {
             };
             let taken = row.ledger.take(session, shared, row.now, row.now + length);
             let Some(taken) = taken else {
-                return Ok(None);
+                let holders = row.ledger.0.iter();
+                let others = holders.filter(|holder| holder.until > row.now);
+                return Ok(Taken::By(
+                    others.map(|holder| base(&holder.session)).collect(),
+                ));
             };
             match self.swap(key, &row, &taken).await {
-                Ok(true) => return Ok(Some(row.before + LEASE)),
+                Ok(true) => return Ok(Taken::Until(row.before + LEASE)),
                 // Should it have been done, the next look shows it.
                 Ok(false) => sleep(pause(attempt)).await,
                 Err(error) if is_passing(&error) => sleep(pause(attempt)).await,
@@ -582,24 +613,35 @@ impl Asking {
             // What a request that was given up may have left is given back as its own.
             let number: u32 = rand::rng().random();
             let id = format!("{}.{number:08x}", self.session);
+            let waiter = Waiter {
+                pool: &self.locks.pool,
+                session: &self.session,
+            };
             let held = loop {
                 let mut doubt = Doubt {
                     locks: &self.locks,
                     held: Some(Held::new(key.to_owned(), id.clone(), wish.shared)),
                 };
                 let taken = self.locks.take(key, &id, wish.shared).await?;
-                if let (Some(until), Some(held)) = (taken, doubt.held.take()) {
-                    held.until.set(until);
-                    break Rc::new(held);
-                }
-                doubt.held = None;
+                let others = match (taken, doubt.held.take()) {
+                    (Taken::Until(until), Some(held)) => {
+                        held.until.set(until);
+                        break Rc::new(held);
+                    }
+                    (Taken::By(others), _) => others,
+                    (Taken::Until(_), None) => Vec::new(),
+                };
                 drop(doubt);
                 if !waits {
                     return Ok(false);
                 }
+                if !waiter.pool.waits().begin(waiter.session, others) {
+                    return Err(deadlock());
+                }
                 sleep(look.mul_f64(rand::rng().random_range(0.5..1.0))).await;
                 look = (look * 2).min(LONGEST_LOOK);
             };
+            drop(waiter);
             self.locks.held.borrow_mut().push(Rc::clone(&held));
             self.held.borrow_mut().push(Claim {
                 held,
@@ -696,6 +738,13 @@ impl Asking {
             doubt.held = None;
         }
     }
+}
+
+/// Of sessions that wait for each other one is told.
+fn deadlock() -> ClientError {
+    ClientError::error("40P01", "deadlock detected")
+        .detail("This session waits for a lock of one that waits for a lock of this session.")
+        .hint("Take locks in the same order everywhere, and run the transaction again.")
 }
 
 /// What a session is told that must not go on as if it held a lock.

@@ -7,7 +7,7 @@ use pg_query::protobuf::{
 use pg_query::{Node, NodeEnum};
 
 use crate::policy::lookup::{self, Call, Found, Given, Wish};
-use crate::policy::settings::{self, DEFAULT_ISOLATION, DEFAULT_READ_ONLY, Setting};
+use crate::policy::settings::{self, DEFAULT_DEFERRABLE, DEFAULT_ISOLATION, DEFAULT_READ_ONLY, Setting};
 use crate::policy::tenancy::scrub;
 use crate::policy::{Answer, SessionCommand};
 use crate::sql::tree::{self, Descent, Mut, walk_mut};
@@ -74,6 +74,17 @@ fn done(act: Act, tag: &str) -> Answered {
     (Some(NOTHING.to_owned()), Some(told))
 }
 
+fn shown(name: String, value: &str) -> Answered {
+    let rows = Rows {
+        columns: vec![(name, reply::TEXT)],
+        rows: vec![vec![Some(value.to_owned())]],
+        unlocks: false,
+    };
+    let sent = rows.query();
+    let told = Told::quietly(Reply::Rows(rows, "SHOW".to_owned()));
+    (Some(sent), Some(told))
+}
+
 fn unrecognized(name: &str) -> ClientError {
     ClientError::error(
         "42704",
@@ -115,6 +126,9 @@ impl Session {
             Some(NodeEnum::VariableShowStmt(show)) if show.name == "all" => self.show_all(),
             Some(NodeEnum::VariableShowStmt(show)) => {
                 let name = show.name.to_lowercase();
+                if let Some(value) = self.transaction_setting(&name) {
+                    return shown(name, value);
+                }
                 let custom = name.contains('.');
                 if custom && !values.contains_key(&name) && self.settings.kept(&name).is_none() {
                     return refused(unrecognized(&show.name));
@@ -227,8 +241,30 @@ impl Session {
         }
     }
 
+    /// What holds of the transaction, where the server does not know it.
+    fn transaction_setting(&self, name: &str) -> Option<&'static str> {
+        let is_on = |name: &str| self.settings.kept(name) == Some("on");
+        let on = match name {
+            "transaction_read_only" => match self.read_only {
+                Some(said) => said,
+                None if is_on(DEFAULT_READ_ONLY) => true,
+                None => return None,
+            },
+            "transaction_deferrable" => self
+                .deferrable
+                .unwrap_or_else(|| is_on(DEFAULT_DEFERRABLE)),
+            _ => return None,
+        };
+        Some(if on { "on" } else { "off" })
+    }
+
     fn ask(&self, call: Call, changes: &mut Vec<Change>) -> Result<Found, ClientError> {
         let name = call.name;
+        if matches!(call.wish, Wish::Show { .. })
+            && let Some(value) = self.transaction_setting(&name)
+        {
+            return Ok(Found::Value(Some(value.to_owned())));
+        }
         let Some(setting) = settings::find(&name, self.settings.scope()) else {
             return match call.wish {
                 // It says so itself, if there is none.
@@ -478,7 +514,10 @@ impl Session {
                 self.listening.leave_all();
                 self.reset_all(out);
             }
-            Act::Tell(change) => self.tell(change.clone()),
+            Act::Tell(change) => {
+                self.tell(change.clone());
+                self.hear_own(out);
+            }
             Act::DiscardTemporary => self.temporary.drop_all(),
             Act::Deallocate(None) => {
                 let change = self.names.clear();
@@ -629,7 +668,7 @@ fn characteristics(set: &VariableSetStmt) -> Vec<Change> {
                 "transaction_isolation" => Some(change(DEFAULT_ISOLATION, value)),
                 "transaction_read_only" => Some(change(DEFAULT_READ_ONLY, on(&value))),
                 "transaction_deferrable" => {
-                    Some(change("default_transaction_deferrable", on(&value)))
+                    Some(change(DEFAULT_DEFERRABLE, on(&value)))
                 }
                 _ => None,
             }

@@ -457,9 +457,13 @@ impl Session {
                 self.end_cursors(false);
                 self.left_block = true;
                 self.unsettled_writes = false;
+                self.creations.fail();
                 self.settings.apply(&Effect::Rollback { plain: true });
             }
             Effect::Commit { .. } => {
+                if self.procedure.is_none() {
+                    self.creations.forget();
+                }
                 self.unsettled_commit = true;
                 self.settings.apply(effect);
             }
@@ -467,6 +471,7 @@ impl Session {
                 self.end_cursors(false);
                 self.left_block = true;
                 self.unsettled_writes = false;
+                self.creations.fail();
                 self.settings.apply(effect);
             }
             // ROLLBACK TO outside its transaction is an error; inside, its tag is ROLLBACK too.
@@ -578,6 +583,7 @@ impl Session {
         let prepares = matches!(own, Some(Own::Settings | Own::Refresh));
         if status == TransactionStatus::Idle && !prepares {
             self.end_savepoints();
+            self.creations.fail();
         }
         if status == TransactionStatus::Idle {
             self.portals.retain(|portal| !portal.spent);
@@ -726,6 +732,7 @@ impl Session {
             .or_else(|| self.hinted(told))
             .or(renamed);
         self.settings.fail();
+        self.creations.fail();
         if extended {
             self.fail_batch();
         } else {
@@ -756,12 +763,13 @@ impl Session {
 
     /// The cluster failed where the request at the head of the queue may have been committed: the
     /// client is told that, though the connection goes on.
-    fn note_unknown(&self, fields: &ErrorFields<'_>) -> Option<ClientError> {
+    fn note_unknown(&mut self, fields: &ErrorFields<'_>) -> Option<ClientError> {
         let dsql = self.env.pool.kind() == ClusterKind::Dsql;
         if !is_failure_of_server(fields, dsql) || !self.may_be_committed() {
             return None;
         }
         self.env.tally.commit_unknown.add(1);
+        self.creations.forget();
         tracing::warn!(
             pool = self.env.pool.name(),
             user = self.identity.user(),

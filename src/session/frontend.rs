@@ -87,6 +87,7 @@ impl Session {
                 .is_some_and(|lease| lease.output.len() > HIGH_WATER)
                 || self.cout.len() > HIGH_WATER
                 || self.is_repeating()
+                || self.creations.is_undoing()
                 || self.procedure.is_some() && !self.takes_data()
                 || self.more.is_some() && !self.takes_data()
             {
@@ -239,6 +240,7 @@ impl Session {
         input.drop_unread(count);
         self.from_client.reduce(count);
         if self.from_client.left() == 0 {
+            self.refuse_dropped();
             // The answer may have come before the end of the frame.
             self.release_if_settled();
         }
@@ -844,9 +846,13 @@ impl Session {
         };
         if status == TransactionStatus::Idle {
             self.begin = None;
+            if matches!(effect, Effect::Commit { .. }) {
+                self.creations.forget();
+            }
             self.settings.apply(effect);
             self.obey_switches();
             self.read_only = None;
+            self.deferrable = None;
         }
         self.names.forget_unnamed();
         self.status = status;
@@ -863,6 +869,7 @@ impl Session {
             return Ok(without_rest(taken, total, bytes.len()));
         }
         self.pin_to(PinReason::LongText);
+        self.creations.fail();
         self.env.tally.requests.add(1);
         let alone = !self.owed.may_skip();
         let (forgets, unnamed) = self.forget_unnamed(alone);
@@ -1758,12 +1765,30 @@ impl Session {
             format!("message of {total} bytes exceeds the limit of {limit} bytes"),
         )
         .hint("Send the data in smaller statements, as parameters, or with COPY.");
-        if simple {
-            self.refuse_query(error);
-        } else {
-            self.refuse_parse(error);
+        self.refusing = Some((simple, error));
+        if total == there {
+            self.refuse_dropped();
         }
         Ok(Taken::Head(there, Rest::Drop(total - there)))
+    }
+
+    /// The last of a message that is refused was dropped. Not earlier: a client that has not sent all of
+    /// it may not look at answers.
+    fn refuse_dropped(&mut self) {
+        let Some((simple, error)) = self.refusing.take() else {
+            return;
+        };
+        match (simple, self.lease.is_some()) {
+            (true, true) => self.refuse_query(error),
+            (false, true) => self.refuse_parse(error),
+            (true, false) => {
+                error.put(self.answers());
+                self.request_answered();
+                let status = self.status;
+                reply::put_ready(self.answers(), status);
+            }
+            (false, false) => self.refuse_extended(error),
+        }
     }
 
     /// Has the server refuse a Query in place of the client's, so that its transaction fails too.

@@ -14,6 +14,7 @@ use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
 
 use super::run::{End, Session};
+use super::signal::Directory;
 
 /// Notifications that a listener may leave unread.
 const UNREAD: usize = 8192;
@@ -28,6 +29,8 @@ const CHANNEL: usize = 63;
 #[derive(Debug, Default)]
 pub struct Hub {
     next: AtomicU64,
+    /// Who can be reached by process id.
+    pub(super) directory: Directory,
     /// By database entry and channel.
     listeners: Mutex<HashMap<(String, String), Vec<Listener>>>,
 }
@@ -45,6 +48,14 @@ struct Notification {
     pid: u32,
     channel: String,
     payload: String,
+}
+
+impl Notification {
+    fn put(&self, out: &mut Vec<u8>) {
+        let pid = self.pid.to_be_bytes();
+        let (channel, payload) = (self.channel.as_bytes(), self.payload.as_bytes());
+        frontend::put(out, b'A', &[&pid, channel, b"\0", payload, b"\0"]);
+    }
 }
 
 /// What a session asks for.
@@ -214,6 +225,21 @@ impl Session {
         }
     }
 
+    /// What the session has told itself just now comes with the answer, outside of transactions.
+    pub(super) fn hear_own(&mut self, out: &mut Vec<u8>) {
+        let open =
+            self.transaction.open || self.begin.is_some() || self.status != TransactionStatus::Idle;
+        if open {
+            return;
+        }
+        while let Ok(told) = self.listening.receiver.try_recv() {
+            self.listening.arrived.push(told);
+        }
+        for told in std::mem::take(&mut self.listening.arrived) {
+            told.put(out);
+        }
+    }
+
     /// Takes notifications, and tells them when no transaction is open.
     pub(super) fn take_notifications(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         if self.listening.channels.is_empty() && self.listening.arrived.is_empty() {
@@ -245,13 +271,7 @@ impl Session {
         }
         self.take_passing_of_lease();
         for told in std::mem::take(&mut self.listening.arrived) {
-            let pid = told.pid.to_be_bytes();
-            let (channel, payload) = (told.channel.as_bytes(), told.payload.as_bytes());
-            frontend::put(
-                self.cout.tail(),
-                b'A',
-                &[&pid, channel, b"\0", payload, b"\0"],
-            );
+            told.put(self.cout.tail());
         }
         Ok(true)
     }

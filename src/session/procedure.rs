@@ -23,7 +23,7 @@ use rand::Rng;
 use tokio::time::Sleep;
 
 use crate::policy::{
-    Action, Decision, Level, LockWish, Notice, Placement, Procedure, TransactionFacts,
+    Action, Creation, Decision, Level, LockWish, Notice, Placement, Procedure, TransactionFacts,
 };
 use crate::sql::Effect;
 use crate::upstream::Expect;
@@ -226,6 +226,7 @@ pub(super) fn refusal(decision: &Decision) -> Option<ClientError> {
             | Procedure::CreateTableAs { .. }
             | Procedure::AdvisoryLock(_)
             | Procedure::Notify(_)
+            | Procedure::Signal(_)
             | Procedure::TemporaryTable
             | Procedure::LockTable { .. },
         ) => true,
@@ -344,7 +345,7 @@ impl Session {
                 tasks: Vec::new(),
                 tag: Tag::Last,
             };
-            self.begin_procedure(work, Reply::Nothing, None);
+            self.begin_procedure(work, Reply::Nothing, None, None);
             return Taken::Wait;
         }
         let whole = text.get(part.span.clone()).unwrap_or_default();
@@ -359,14 +360,17 @@ impl Session {
             open: self.transaction.open,
         };
         match Work::of(&part.decision.action, &whole, manner) {
-            Some(work) => self.begin_procedure(work, reply, parameters),
+            Some(work) => {
+                let creation = part.creation.clone();
+                self.begin_procedure(work, reply, parameters, creation);
+            }
             // Refused before it comes to this.
             None => {
                 let work = Work {
                     tasks: Vec::new(),
                     tag: Tag::Last,
                 };
-                self.begin_procedure(work, reply, None);
+                self.begin_procedure(work, reply, None, None);
                 self.fail_procedure(Failure::Own(alone()), None);
             }
         }
@@ -374,7 +378,13 @@ impl Session {
     }
 
     /// Begins to do a statement's work. Nothing may be owed; the client's next frames wait.
-    fn begin_procedure(&mut self, work: Work, reply: Reply, parameters: Option<Parameters>) {
+    fn begin_procedure(
+        &mut self,
+        work: Work,
+        reply: Reply,
+        parameters: Option<Parameters>,
+        creation: Option<Creation>,
+    ) {
         self.take_passing_of_lease();
         let mut running = Running::new(work, reply, parameters);
         running.within = running.copying().is_some_and(|copying| copying.within);
@@ -385,7 +395,14 @@ impl Session {
         } else if self.lease.is_some() && self.block() == TransactionStatus::Open {
             let begin = self.begin_sent.clone();
             running.block = Some(begin.unwrap_or_else(|| b"BEGIN".to_vec()));
+            let made = self.creations.take_expected();
+            if !made.is_empty() {
+                running.tasks.push_front(Task::Find(made));
+            }
             running.tasks.push_front(Task::Commit);
+        }
+        if let Some(made) = creation.filter(|_| running.block.is_some()) {
+            running.tasks.push_back(Task::Find(vec![made]));
         }
         if self.owed.is_unsynced() {
             running.tasks.push_front(Task::Sync);
@@ -692,6 +709,10 @@ impl Session {
                 }
                 running.tasks.pop_front();
             }
+            Next::Found(made) => {
+                running.tasks.pop_front();
+                self.creations.add(made);
+            }
             Next::Finish => running.tasks.clear(),
             Next::Guard(name) => {
                 if let Task::Rebuild(rebuilding) = task {
@@ -699,11 +720,16 @@ impl Session {
                 }
                 self.guard_rebuild(name);
             }
-            Next::Skip(tag, notice) => {
+            Next::Skip(tag, code, notice) => {
                 running.tag = Tag::Fixed(tag.to_owned());
-                running.tasks.pop_front();
-                self.take_passing_of_lease();
-                reply::put_notice(self.cout.tail(), "42P07", &notice);
+                running.tasks.clear();
+                self.tell_notice(code, notice);
+            }
+            Next::Rename(old) => {
+                let new = task::next_name(&old);
+                for task in &mut running.tasks {
+                    task.rename(&old, &new);
+                }
             }
             Next::Become(tasks) => {
                 running.tasks.pop_front();
@@ -716,7 +742,7 @@ impl Session {
                 for task in tasks.into_iter().rev() {
                     running.tasks.push_front(task);
                 }
-                self.tell_notice(notice);
+                self.tell_notice("00000", notice);
             }
             Next::Fail(failure, _) if undoing => {
                 let left = String::from_utf8_lossy(failure.code()).into_owned();
@@ -779,10 +805,10 @@ impl Session {
         }
     }
 
-    fn tell_notice(&mut self, message: String) {
+    fn tell_notice(&mut self, code: sqlstate::SqlState, message: String) {
         let notice = Notice {
             level: Level::Notice,
-            code: "00000",
+            code,
             message,
             hint: None,
             once: false,

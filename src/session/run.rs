@@ -27,6 +27,7 @@ use super::abandon::Loss;
 use super::advisory;
 use super::conflict::RetryEnv;
 use super::control::Control;
+use super::creations::Creations;
 use super::cursor::Cursor;
 use super::deadline::{Alarm, Deadlines};
 use super::isolation::{Guard, Isolation};
@@ -39,6 +40,7 @@ use super::recent::Recent;
 use super::reset::Inserted;
 use super::savepoint::Savepoints;
 use super::script::{Places, ToldOf};
+use super::signal::Listed;
 use super::state::SettingsState;
 use super::temporary::Temporary;
 use super::tentative::Tentative;
@@ -320,6 +322,8 @@ pub struct Session {
     pub(super) status: TransactionStatus,
     /// A BEGIN that was answered and not yet sent.
     pub(super) begin: Option<Vec<u8>>,
+    /// A message that is too long is refused when all of it has come: whether it is a Query, and why.
+    pub(super) refusing: Option<(bool, ClientError)>,
     /// The session answered an error itself and discards up to the next Sync.
     pub(super) discarding: bool,
     pub(super) pin: Option<PinReason>,
@@ -355,6 +359,8 @@ pub struct Session {
     pub(super) transaction: TransactionFacts,
     /// Its transaction only reads, or does not, as SET TRANSACTION said.
     pub(super) read_only: Option<bool>,
+    /// Its transaction is DEFERRABLE, or is not, as BEGIN said: the server is not told.
+    pub(super) deferrable: Option<bool>,
     /// Formats and values of the portal that is executed, if its statement needs them.
     pub(super) executing: Option<Rc<[u8]>>,
     /// Its SQL cursors.
@@ -402,8 +408,12 @@ pub struct Session {
     pub(super) advisory: advisory::Own,
     /// Notifications.
     pub(super) listening: Listening,
+    /// Where other sessions find it.
+    pub(super) listed: Listed,
     /// Its temporary tables.
     pub(super) temporary: Temporary,
+    /// What its transaction has made and committed in the middle.
+    pub(super) creations: Creations,
     /// What is left of the text of the Query at hand.
     pub(super) more: Option<Vec<u8>>,
     /// The client gets this error for the conflict that is not repeated any more.
@@ -429,7 +439,9 @@ impl Session {
         let asked = super::welcome::startup_settings(&identity, env.guard.is_some());
         let (defaults, kept) = super::kept::divide(&asked, &env.kept);
         let temporary = Temporary::new(Rc::clone(&env.locks));
+        let creations = Creations::new(Rc::clone(&env.locks));
         let listening = Listening::new(Arc::clone(&env.hub), identity.database(), key.0);
+        let listed = Listed::new(Arc::clone(&env.hub), identity.user(), key.0);
         let advisory = advisory::Own::new(Rc::clone(&env.locks));
         let replay = env
             .retry
@@ -440,6 +452,7 @@ impl Session {
             switches: Switches::default(),
             transaction: TransactionFacts::default(),
             read_only: None,
+            deferrable: None,
             executing: None,
             cursors: Vec::new(),
             greeted: Rc::default(),
@@ -478,6 +491,7 @@ impl Session {
             unnamed_portal: Doing::UNKNOWN,
             status: TransactionStatus::Idle,
             begin: None,
+            refusing: None,
             discarding: false,
             pin: None,
             copying_in: false,
@@ -504,7 +518,9 @@ impl Session {
             procedure: None,
             advisory,
             temporary,
+            creations,
             listening,
+            listed,
             more: None,
             stopped: None,
             changes_schema: false,
@@ -529,6 +545,9 @@ impl Session {
                 Ok(true) => {}
                 Ok(false) => {
                     self.settle_locks();
+                    if self.creations.take_begun() {
+                        continue;
+                    }
                     self.control.set_idle(self.is_at_rest());
                     self.arm();
                     return Poll::Pending;
@@ -550,6 +569,9 @@ impl Session {
             return Err(End::Refuse(error));
         }
         self.read_startup().map_err(End::Refuse)?;
+        if self.waits_for_undoing(cx) {
+            return self.read_client(cx);
+        }
         if self.welcome()? {
             self.phase = Phase::Serving;
             return Ok(true);
@@ -565,6 +587,7 @@ impl Session {
     }
 
     fn step(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        self.obey_signals(cx)?;
         self.obey()?;
         let mut progress = self.read_client(cx)?;
         progress |= self.take_frames()?;
@@ -578,6 +601,7 @@ impl Session {
         progress |= self.relay()?;
         self.refuse_interruption()?;
         progress |= self.run_procedure(cx)?;
+        progress |= self.run_undoing(cx);
         progress |= self.take_notifications(cx)?;
         progress |= self.write_client(cx)?;
         if self.terminating {
@@ -681,6 +705,7 @@ impl Session {
             && !self.owed.is_unsynced()
             && self.begin.is_none()
             && self.procedure.is_none()
+            && !self.creations.is_undoing()
             && self.status == TransactionStatus::Idle
             && self.cin.is_empty()
             && self.phase == Phase::Serving

@@ -383,6 +383,7 @@ impl Session {
             return;
         };
         self.savepoints.marks.truncate(at + 1);
+        self.creations.fail();
         self.roll_back_cursors(at);
         let mark = self.savepoints.marks.last_mut();
         if let (Some((_, Some(mark))), Some(replay)) = (mark, &self.replay) {

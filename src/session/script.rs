@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use crate::policy::{Action, Answer, Level, Notice};
 use crate::sql::{Class, classify};
-use crate::upstream::Settings;
+use crate::upstream::{Expect, Settings};
 use crate::wire::backend::{TransactionStatus, error_fields};
 use crate::wire::reply::{self, ClientError};
 
@@ -397,7 +397,22 @@ impl Session {
 
     /// Whether the client wants a NoticeResponse of the server with this body.
     pub(super) fn wants_of_server(&self, body: &[u8]) -> bool {
-        self.wants_severity(error_fields(body).severity)
+        let fields = error_fields(body);
+        self.wants_severity(fields.severity) && !self.is_about_rewriting(fields.message)
+    }
+
+    /// DROP NOT NULL drops a CHECK too that SET NOT NULL may have made: that there is none is nothing
+    /// that the client has asked for.
+    fn is_about_rewriting(&self, message: &[u8]) -> bool {
+        let rewritten = self.owed.front().is_some_and(|entry| {
+            let note = entry.note.as_deref();
+            entry.expect == Expect::Execute
+                || note.is_some_and(|note| note.places.is_some() || note.own.is_some())
+        });
+        rewritten
+            && message.starts_with(b"constraint \"")
+            && message.ends_with(b"does not exist, skipping")
+            && memchr::memmem::find(message, b"_not_null\" of relation").is_some()
     }
 
     fn wants(&mut self, notice: &Notice) -> bool {

@@ -3,6 +3,8 @@
 
 use std::rc::Rc;
 
+use pg_query::NodeEnum;
+
 use crate::policy::temporary::{self, AtCommit, Filling, SCHEMA};
 use crate::policy::{Action, Decision};
 use crate::sql::Statement;
@@ -11,7 +13,7 @@ use crate::wire::frontend;
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
 
-use super::advisory::Locks;
+use super::advisory::{Locks, VIEW};
 use super::run::Session;
 use super::verdict::Part;
 
@@ -35,6 +37,8 @@ pub(super) struct Table {
     /// It was made in the transaction under way.
     pub fresh: bool,
     pub at_commit: AtCommit,
+    /// It was named in the transaction under way.
+    pub touched: bool,
 }
 
 /// What is to be done for a CREATE TEMP TABLE.
@@ -71,13 +75,17 @@ impl Temporary {
     }
 
     /// A text with the tables by their real names.
-    pub fn translate(&self, text: &[u8]) -> Option<Vec<u8>> {
+    pub fn translate(&mut self, text: &[u8]) -> Option<Vec<u8>> {
         if self.tables.is_empty() {
             return None;
         }
         let text = std::str::from_utf8(text).ok()?;
         let real = |name: &str| self.find(name).map(|table| table.real.clone());
-        temporary::translate(text, &real).map(String::into_bytes)
+        let text = temporary::translate(text, &real)?;
+        for table in &mut self.tables {
+            table.touched |= text.contains(&table.real);
+        }
+        Some(text.into_bytes())
     }
 
     /// An ErrorResponse in which the tables have their names again; `None` when it names none.
@@ -104,15 +112,33 @@ impl Temporary {
         std::mem::take(&mut self.rolls_back)
     }
 
-    /// A transaction is over.
-    pub fn settle(&mut self, rolled_back: bool) {
+    /// A transaction is over. Gives the tables whose rows go with it.
+    pub fn settle(&mut self, rolled_back: bool) -> Vec<String> {
         let locks = Rc::clone(&self.locks);
+        let mut emptied = Vec::new();
         self.tables.retain_mut(|table| {
+            let touched = std::mem::take(&mut table.touched);
+            if touched && !rolled_back && table.at_commit == AtCommit::Empty {
+                emptied.push(table.real.clone());
+            }
             let goes = match rolled_back {
                 true => table.fresh,
                 false => table.at_commit == AtCommit::Drop,
             };
             table.fresh = false;
+            if goes {
+                locks.drop_table(&table.real);
+            }
+            !goes
+        });
+        emptied
+    }
+
+    /// One that is a view goes, since another takes its place.
+    fn drop_view(&mut self, name: &str) {
+        let locks = Rc::clone(&self.locks);
+        self.tables.retain(|table| {
+            let goes = table.name == name && table.real.ends_with(VIEW);
             if goes {
                 locks.drop_table(&table.real);
             }
@@ -165,6 +191,7 @@ impl Session {
     fn forget_dropped(&mut self, text: &[u8]) {
         let text = String::from_utf8_lossy(text);
         let drops = text
+            .trim_start()
             .get(..4)
             .is_some_and(|word| word.eq_ignore_ascii_case("drop"));
         if drops {
@@ -180,9 +207,13 @@ impl Session {
         let Some(statement) = part.statement.as_deref() else {
             return Err(not_available("this temporary table cannot be made"));
         };
-        let real = self.env.locks.table_name();
+        let view = matches!(statement.node(), Some(NodeEnum::ViewStmt(_)));
+        let real = self.env.locks.table_name(view);
         let creation = temporary::creation(statement, &real)
             .ok_or_else(|| not_available("this temporary table cannot be made"))?;
+        if creation.replaces {
+            self.temporary.drop_view(&creation.name);
+        }
         if self.temporary.find(&creation.name).is_some() {
             return match creation.if_not_exists {
                 true => Ok(None),
@@ -191,12 +222,6 @@ impl Session {
                     format!("relation \"{}\" already exists", creation.name),
                 )),
             };
-        }
-        if creation.at_commit == AtCommit::Empty {
-            return Err(not_available(
-                "temporary tables with ON COMMIT DELETE ROWS are not available",
-            )
-            .hint("DELETE the rows before COMMIT, or use ON COMMIT DROP."));
         }
         let (text, notices, filling) = match creation.filling {
             None => {
@@ -221,6 +246,7 @@ impl Session {
                 real,
                 fresh: true,
                 at_commit: creation.at_commit,
+                touched: filling.is_some(),
             },
             steps: text,
             filling,

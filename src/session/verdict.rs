@@ -11,7 +11,7 @@ use pg_query::protobuf::a_const;
 
 use crate::config::Dialect;
 use crate::policy::{
-    self, Action, AdvisoryLock, Answer, Cache, Decision, Level, Month, Notice, Placement,
+    self, Action, AdvisoryLock, Answer, Cache, Creation, DdlInTransaction, Decision, Level, Month, Notice, Placement,
     Procedure, Rules, SessionCommand, SessionFacts, StepKind, TransactionFacts,
 };
 use crate::sql::statement::ParseError;
@@ -125,11 +125,15 @@ pub struct Verdict {
     pub(super) kind: Option<Kind>,
     /// A BEGIN says that its transaction may write, whatever holds for others.
     writes: bool,
+    /// A BEGIN says that its transaction is, or is not, DEFERRABLE.
+    deferrable: Option<bool>,
     pub(super) outcome: Outcome,
     /// What holds of the transaction behind the text.
     after: TransactionFacts,
     /// One of its statements is DDL.
     changes_schema: bool,
+    /// What its statements make in the transaction that they are part of.
+    creations: Vec<Creation>,
 }
 
 #[derive(Debug)]
@@ -159,6 +163,8 @@ pub(super) struct Part {
     /// What it is, when the session itself has to look at it.
     pub statement: Option<Box<Statement>>,
     pub decision: Decision,
+    /// What it makes.
+    pub creation: Option<Creation>,
 }
 
 impl Part {
@@ -191,7 +197,9 @@ impl Part {
     pub fn is_aside(&self) -> bool {
         matches!(
             self.decision.action,
-            Action::Emulate(Procedure::AdvisoryLock(_) | Procedure::Notify(_))
+            Action::Emulate(
+                Procedure::AdvisoryLock(_) | Procedure::Notify(_) | Procedure::Signal(_)
+            )
         )
     }
 
@@ -214,6 +222,7 @@ impl Part {
             (Action::Forward, Placement::AfterCommit) => None,
             (Action::Emulate(Procedure::AdvisoryLock(lock)), _) => Some(&lock.prepared),
             (Action::Emulate(Procedure::Notify(call)), _) => Some(&call.prepared),
+            (Action::Emulate(Procedure::Signal(call)), _) => Some(&call.prepared),
             // It may have parameters.
             (Action::Emulate(Procedure::Batch(_)), _) => None,
             _ => Some(""),
@@ -238,6 +247,15 @@ impl Part {
         cursor || self.is_procedure()
     }
 
+    /// It is done as part of the transaction that the client sees.
+    fn goes_within(&self) -> bool {
+        let goes_on = matches!(
+            self.decision.action,
+            Action::Forward | Action::Rewrite(_)
+        );
+        goes_on && !self.is_procedure()
+    }
+
     fn passes(&self) -> bool {
         let goes_on = match &self.decision.action {
             Action::Forward => true,
@@ -248,18 +266,18 @@ impl Part {
     }
 }
 
-/// BEGIN READ WRITE.
-fn says_read_write(statement: &Statement) -> bool {
+/// What BEGIN says of a mode that is on or off.
+fn says(statement: &Statement, mode: &str) -> Option<bool> {
     let Some(NodeEnum::TransactionStmt(begin)) = statement.node() else {
-        return false;
+        return None;
     };
-    begin.options.iter().any(|option| match &option.node {
-        Some(NodeEnum::DefElem(option)) if option.defname == "transaction_read_only" => {
+    begin.options.iter().find_map(|option| match &option.node {
+        Some(NodeEnum::DefElem(option)) if option.defname == mode => {
             let value = option.arg.as_ref().and_then(|value| value.node.as_ref());
-            matches!(value, Some(NodeEnum::AConst(value))
-                if matches!(&value.val, Some(a_const::Val::Ival(number)) if number.ival == 0))
+            Some(!matches!(value, Some(NodeEnum::AConst(value))
+                if matches!(&value.val, Some(a_const::Val::Ival(number)) if number.ival == 0)))
         }
-        _ => false,
+        _ => None,
     })
 }
 
@@ -279,9 +297,11 @@ impl Verdict {
             class: classify(text),
             kind: None,
             writes: false,
+            deferrable: None,
             outcome: Outcome::Pass,
             after: facts.transaction,
             changes_schema: false,
+            creations: Vec::new(),
         };
         match read(text) {
             Ok(statements) => verdict.judge(statements, rules),
@@ -294,7 +314,11 @@ impl Verdict {
 
     fn judge(&mut self, statements: Vec<Statement>, rules: &Rules) {
         self.kind = statements.first().map(Statement::kind);
-        self.writes = statements.iter().any(says_read_write);
+        let says_off = |statement: &Statement| says(statement, "transaction_read_only") == Some(false);
+        self.writes = statements.iter().any(says_off);
+        self.deferrable = statements
+            .iter()
+            .find_map(|statement| says(statement, "transaction_deferrable"));
         let ddl = |statement: &Statement| statement.kind() == Kind::Ddl;
         self.changes_schema = statements.iter().any(ddl);
         let several = statements.len() > 1;
@@ -315,10 +339,13 @@ impl Verdict {
             );
             parts.push(Part {
                 span: statement.span.clone(),
+                creation: policy::creation(&statement),
                 statement: looked_at.then(|| Box::new(statement)),
                 decision,
             });
         }
+        let within = parts.iter().filter(|part| part.goes_within());
+        self.creations = within.filter_map(|part| part.creation.clone()).collect();
         self.after = match block {
             true => TransactionFacts {
                 open: true,
@@ -482,10 +509,12 @@ impl Session {
     /// A Query of this verdict was taken.
     pub(super) fn note_queried(&mut self, verdict: &Verdict) {
         self.changes_schema |= verdict.changes_schema;
+        self.note_creations(verdict);
         self.transaction = verdict.after;
         if verdict.writes {
             self.read_only = Some(false);
         }
+        self.deferrable = verdict.deferrable.or(self.deferrable);
         self.note_transaction_end(verdict);
     }
 
@@ -494,6 +523,7 @@ impl Session {
         use pg_query::protobuf::TransactionStmtKind as Control;
         self.note_transaction_end(verdict);
         self.changes_schema |= verdict.changes_schema;
+        self.note_creations(verdict);
         match verdict.kind {
             Some(Kind::Ddl) => self.transaction.ddl = true,
             Some(Kind::Write | Kind::Lock) => self.transaction.wrote = true,
@@ -502,11 +532,19 @@ impl Session {
                 if verdict.writes {
                     self.read_only = Some(false);
                 }
+                self.deferrable = verdict.deferrable;
             }
             Some(Kind::Transaction(Control::TransStmtCommit | Control::TransStmtRollback)) => {
                 self.transaction = TransactionFacts::default()
             }
             _ => {}
+        }
+    }
+
+    /// What is made in a transaction block may have to go again.
+    fn note_creations(&mut self, verdict: &Verdict) {
+        if self.switches.ddl_in_transaction == DdlInTransaction::Split {
+            self.creations.expect(&verdict.creations);
         }
     }
 
@@ -533,6 +571,7 @@ impl Session {
             TransactionStatus::Idle => {
                 self.transaction = TransactionFacts::default();
                 self.read_only = None;
+                self.deferrable = None;
                 self.end_cursors(true);
             }
             _ => self.transaction.open = true,

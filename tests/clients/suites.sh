@@ -26,7 +26,7 @@ stop() {
     local pid
     [ -z "$plain" ] || kill -INT "$plain" 2>/dev/null || true
     for pid in $proxy $dev; do
-        kill -INT "$pid" 2>/dev/null || true
+        kill -TERM "$pid" 2>/dev/null || true
     done
     for pid in $proxy $dev $plain; do
         wait "$pid" 2>/dev/null || timeout 20 tail --pid="$pid" -f /dev/null || kill -KILL "$pid" 2>/dev/null || true
@@ -83,7 +83,7 @@ start_proxy() {
     # Beside the configuration of dev, whose files it names.
     local config
     config=$(dirname "$(member config)")/suites.yaml
-    local entry='cluster: main, upstream_database: postgres, dialect: compat, ddl_in_transaction: split, large_dml: batch'
+    local entry='cluster: main, upstream_database: postgres, dialect: compat, ddl_in_transaction: split, large_dml: batch, table_rebuild: rebuild'
     (
         umask 077
         sed -e 's/^listen: .*/listen: {address: "127.0.0.1:0"}\nworkers: 1\nlog: {format: json}/' -e '/^admin: /d' \
@@ -91,6 +91,7 @@ start_proxy() {
             -e "s/^databases:$/&\n  suite: {$entry}\n  suite2: {$entry}\n  postgres: {$entry}/" \
             -e 's/{name: app, password: app, databases: \[/&suite, suite2, postgres, /' "$(member config)" >"$config"
     )
+    : >"$state/proxy.log"
     "$binary" run --config "$config" >/dev/null 2>"$state/proxy.log" &
     proxy=$!
     proxy_port=''

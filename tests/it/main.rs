@@ -34,6 +34,7 @@ mod postgres;
 mod procedures;
 mod proxy;
 mod rebuilds;
+mod rollbacks;
 mod savepoints;
 mod temporaries;
 mod upstream;

@@ -197,6 +197,38 @@ fn what_fails_is_undone() {
     altered(&mut client, "alter table t alter a type varchar(9)");
 }
 
+#[test]
+fn views_read_the_table_that_takes_the_name() {
+    let cluster = Cluster::start();
+    let (_proxy, mut client) = start(&cluster);
+    for sql in [
+        "create table t (a int not null, b varchar(5), c int, d int)",
+        "create view v as select a, b as \"B\", count(*) over () as n from t as x where c is null",
+        "create view w as select v.\"B\" from v join t on t.a = v.a",
+        "comment on view w is 'kept'",
+    ] {
+        set_up(&mut client, sql);
+    }
+    client.run("insert into t values (1, 'one', null, 0), (2, 'two', null, 0)");
+    let oid = client.scalar("select 'w'::regclass::oid");
+    altered(&mut client, "alter table t add primary key (a)");
+    altered(&mut client, "alter table t alter d type bigint");
+    // What a view reads keeps its type, as in PostgreSQL.
+    assert_eq!(client.sqlstate("alter table t alter c type bigint"), "0A000");
+    assert_eq!(
+        client.scalar("select string_agg(\"B\" || n, ' ' order by 1) from v"),
+        "one2 two2"
+    );
+    client.run("update t set b = 'drei' where a = 2");
+    assert_eq!(
+        client.scalar("select string_agg(\"B\", ' ' order by \"B\") from w"),
+        "drei one"
+    );
+    assert_eq!(client.scalar("select 'w'::regclass::oid"), oid);
+    assert_eq!(client.scalar("select obj_description('w'::regclass)"), "kept");
+    assert_eq!(scalar(&mut client, LEFT), "0");
+}
+
 /// The connection is lost under each of its statements in turn, before or after it was done.
 #[test]
 fn lost_connections_leave_no_doubt() {

@@ -99,11 +99,30 @@ fn temporary_tables_live_and_die_with_transactions() {
     a.run("insert into x values (1)");
     a.run("rollback");
     assert_eq!(a.scalar("select count(*) from x"), "0");
-    assert_eq!(
-        a.sqlstate("create temp table y (a int) on commit delete rows"),
-        "0A000"
-    );
+    // Rows that go with their transaction.
+    a.run("create temp table y (a int) on commit delete rows");
+    a.run("begin");
+    a.run("insert into y values (1), (2)");
+    assert_eq!(a.scalar("select count(*) from y"), "2");
+    a.run("commit");
+    assert_eq!(a.scalar("select count(*) from y"), "0");
+    a.run("insert into y values (1)");
+    assert_eq!(a.scalar("select count(*) from y"), "0");
+    // Views, also over other temporary ones.
+    a.run("insert into x values (7)");
+    let frames = a.run("create temp view w as select a as b from x");
+    assert_eq!(tags(&frames), "CZ");
+    assert_eq!(a.scalar("select w.b from w"), "7");
+    assert_eq!(a.sqlstate("create temp view w as select 1"), "42P07");
+    a.run("create or replace temp view w as select a * 2 as b from x");
+    assert_eq!(a.scalar("select b from w"), "14");
+    a.run("drop view w");
+    a.run("create temp table z (c int); drop table z; select 1");
+    a.run("create temp table z (c int); drop table z; select 1");
+    assert_eq!(a.sqlstate("select 1 from w"), "42P01");
+    a.run("create temp view w as select 1 as one");
     a.run("discard all");
+    assert_eq!(a.sqlstate("select 1 from w"), "42P01");
     assert_eq!(a.sqlstate("select 1 from x"), "42P01");
     // From queries.
     set_up(&mut a, "create table t (id int primary key, v varchar(5))");

@@ -173,7 +173,7 @@ fn call_of(call: &FuncCall) -> Option<LockCall> {
     })
 }
 
-fn argument(node: &Node) -> Option<LockArgument> {
+pub(super) fn argument(node: &Node) -> Option<LockArgument> {
     match node.node.as_ref()? {
         NodeEnum::AConst(constant) if constant.isnull => Some(LockArgument::Constant(None)),
         NodeEnum::AConst(constant) => match constant.val.as_ref()? {

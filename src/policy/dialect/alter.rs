@@ -7,7 +7,7 @@ use pg_query::protobuf::{
 };
 
 use super::{Case, Changed, Draft, Job, build, column, name};
-use crate::policy::{Step, TableName};
+use crate::policy::{Step, StepKind, TableName};
 use crate::sql::tree::{Descent, Ref, walk};
 use crate::wire::reply::ClientError;
 
@@ -103,10 +103,12 @@ pub(super) fn added(tree: &NodeEnum, kind: ConstrType) -> Option<(RangeVar, &Con
     (constraint.contype() == kind).then(|| (table_of(alter), constraint))
 }
 
-/// Adds a constraint without looking at the rows, then has DSQL look at them as a job.
+/// Adds a constraint without looking at the rows, then has DSQL look at them as a job. `chosen`: the
+/// client has not named it.
 fn validated(
     table: &RangeVar,
     name: &str,
+    chosen: bool,
     definition: &str,
     failure: &'static str,
 ) -> Result<Vec<Step>, ClientError> {
@@ -116,7 +118,10 @@ fn validated(
     let validate = format!("ALTER TABLE ASYNC {relation} VALIDATE CONSTRAINT {quoted}");
     let drop = format!("ALTER TABLE {relation} DROP CONSTRAINT {quoted}");
     Ok(vec![
-        Step::statement(build::normal(&add)?),
+        Step {
+            chosen: chosen.then(|| name.to_owned()),
+            ..Step::statement(build::normal(&add)?)
+        },
         Step {
             undo: Some(build::normal(&drop)?),
             failure: Some(failure),
@@ -128,7 +133,12 @@ fn validated(
 fn not_null_steps(table: &RangeVar, column: &str) -> Result<Vec<Step>, ClientError> {
     let name = name::chosen(&table.relname, Some(column), "not_null");
     let definition = format!("CHECK ({} IS NOT NULL)", build::quoted(column));
-    validated(table, &name, &definition, "23502")
+    let mut steps = validated(table, &name, false, &definition, "23502")?;
+    if let Some(add) = steps.first_mut() {
+        // It is NOT NULL already.
+        add.tolerate.push("42710");
+    }
+    Ok(steps)
 }
 
 fn unique_steps(
@@ -166,12 +176,25 @@ fn unique_steps(
     let add = format!("ALTER TABLE {relation} ADD CONSTRAINT {quoted} UNIQUE USING INDEX {quoted}");
     Ok(vec![
         Step {
+            chosen: constraint.conname.is_empty().then(|| name.to_owned()),
             undo: Some(build::normal(&format!("DROP INDEX {schema}{quoted}"))?),
             failure: Some("23505"),
             ..Step::job(build::normal(&create)?)
         },
         Step::statement(build::normal(&add)?),
     ])
+}
+
+/// The steps of ALTER TABLE IF EXISTS, in front of which stands the question whether it does; steps that
+/// ask themselves are left alone.
+pub(super) fn if_exists(alter: &AlterTableStmt, steps: &mut Vec<Step>) {
+    let asks = |step: &Step| step.rebuild.is_some() || step.otherwise.is_some();
+    let plain = matches!(steps.as_slice(), [step] if step.kind == StepKind::Statement);
+    if alter.missing_ok && !plain && !steps.iter().any(asks) {
+        let table = table_of(alter);
+        let name = TableName(build::relation(&table));
+        steps.insert(0, Step::if_exists(&name, &table.relname));
+    }
 }
 
 fn owned(strings: Vec<&str>) -> Vec<String> {
@@ -301,7 +324,8 @@ pub(super) fn add_check(draft: &mut Draft, _: &Case<'_>) -> Changed {
         return Ok(Vec::new());
     }
     let name = check_name(&table, constraint);
-    let steps = validated(&table, &name, &definition(constraint)?, "23514")?;
+    let chosen = constraint.conname.is_empty();
+    let steps = validated(&table, &name, chosen, &definition(constraint)?, "23514")?;
     set(draft, steps);
     Ok(vec![name])
 }
@@ -316,7 +340,8 @@ pub(super) fn add_foreign_key(draft: &mut Draft, _: &Case<'_>) -> Changed {
     }
     let columns = owned(build::strings(&constraint.fk_attrs));
     let name = key_name(&table, constraint, &columns, "fkey");
-    let steps = validated(&table, &name, &definition(constraint)?, "23503")?;
+    let chosen = constraint.conname.is_empty();
+    let steps = validated(&table, &name, chosen, &definition(constraint)?, "23503")?;
     set(draft, steps);
     Ok(vec![name])
 }
@@ -495,6 +520,7 @@ fn column_steps(table: &RangeVar, column: &ColumnDef) -> Result<Vec<Step>, Clien
                 rest.extend(validated(
                     table,
                     &check,
+                    constraint.conname.is_empty(),
                     &self::definition(constraint)?,
                     "23514",
                 )?);
@@ -525,7 +551,8 @@ fn column_steps(table: &RangeVar, column: &ColumnDef) -> Result<Vec<Step>, Clien
     steps.extend(rest);
     if let Some(foreign) = foreign {
         let key = key_name(table, &foreign, std::slice::from_ref(name), "fkey");
-        steps.extend(validated(table, &key, &definition(&foreign)?, "23503")?);
+        let chosen = foreign.conname.is_empty();
+        steps.extend(validated(table, &key, chosen, &definition(&foreign)?, "23503")?);
     }
     Ok(steps)
 }

@@ -136,6 +136,9 @@ fn actions(alter: &AlterTableStmt, facts: &SessionFacts, rules: &Rules) -> Optio
     if let Err(refused) = flush(alter, &mut together, &mut parts) {
         return Some(*refused);
     }
+    // Asked once, ahead of all.
+    parts.steps.retain(|step| step.otherwise.is_none());
+    super::alter::if_exists(alter, &mut parts.steps);
     Some(parts.finish("ALTER TABLE"))
 }
 

@@ -20,6 +20,7 @@ mod role;
 mod select;
 mod sequence;
 mod session;
+mod signal;
 mod survey;
 mod table;
 mod transaction;
@@ -136,6 +137,10 @@ impl Draft {
                 steps
             }
         };
+        let mut steps = steps;
+        if let NodeEnum::AlterTableStmt(alter) = &self.tree {
+            alter::if_exists(alter, &mut steps);
+        }
         if steps.is_empty() {
             let tag = self.tag.unwrap_or_default();
             return Ok(Action::Answer(Answer::Tag(tag)));
@@ -584,6 +589,7 @@ constructs! {
     "unlisten" => Code::Answer(notify::statements),
     "notify" => Code::Answer(notify::statements),
     "notify_call" => Code::Emulate(notify::call),
+    "signal" => Code::Emulate(signal::call),
     "discard" => Code::Answer(session::discard),
     "weaker_isolation" => Code::Change(transaction::weaker),
     "serializable" => Code::Change(transaction::serializable),

@@ -91,6 +91,7 @@ pub(super) fn temporary(tree: &NodeEnum, _: &Case<'_>) -> Option<(Procedure, Str
         NodeEnum::CreateStmt(create) => create.relation.as_ref()?,
         NodeEnum::CreateTableAsStmt(create) => create.into.as_ref()?.rel.as_ref()?,
         NodeEnum::SelectStmt(select) => select.into_clause.as_ref()?.rel.as_ref()?,
+        NodeEnum::ViewStmt(create) => create.view.as_ref()?,
         _ => return None,
     };
     is_temporary(relation).then(|| (Procedure::TemporaryTable, relation.relname.clone()))
@@ -100,10 +101,9 @@ fn is_temporary(relation: &pg_query::protobuf::RangeVar) -> bool {
     relation.relpersistence == "t" || relation.schemaname.starts_with("pg_temp")
 }
 
-/// Temporary views and sequences.
+/// Temporary sequences.
 pub(super) fn temporary_other(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
     let relation = match tree {
-        NodeEnum::ViewStmt(view) => view.view.as_ref(),
         NodeEnum::CreateSeqStmt(create) => create.sequence.as_ref(),
         _ => None,
     };

@@ -13,15 +13,19 @@ use crate::session::temporary::schema_text;
 use crate::wire::reply::ClientError;
 
 use super::{
-    Chore, Held, Locks, SWAPS, Waiting, is_conflict, is_missing, is_passing, is_there, literal,
+    Chore, Held, Locks, SWAPS, Taken, Waiting, is_conflict, is_missing, is_passing, is_there, literal,
     pause, refusal,
 };
 
+/// Names of views end so.
+pub(in crate::session) const VIEW: &str = "v";
+
 impl Locks {
-    /// A name that no other temporary table has: of the worker, and a number.
-    pub fn table_name(&self) -> String {
+    /// A name that no other temporary table or view has: of the worker, and a number.
+    pub fn table_name(&self, view: bool) -> String {
         let number: u32 = rand::rng().random();
-        format!("t{}_{number:08x}", self.instance)
+        let kind = if view { VIEW } else { "" };
+        format!("t{}_{number:08x}{kind}", self.instance)
     }
 
     /// Runs the statements that make a table, each by itself.
@@ -145,14 +149,14 @@ impl Locks {
         }
         let key = format!("worker/{}", self.instance);
         match self.take(&key, &self.instance, false).await {
-            Ok(Some(until)) => {
+            Ok(Taken::Until(until)) => {
                 let held = Held::new(key, self.instance.clone(), false);
                 held.until.set(until);
                 self.held.borrow_mut().push(Rc::new(held));
                 self.leave(Chore::Reap);
                 Ok(())
             }
-            Ok(None) => Ok(()),
+            Ok(Taken::By(_)) => Ok(()),
             Err(error) => {
                 self.alive.set(false);
                 Err(error)
@@ -165,7 +169,7 @@ impl Locks {
         let sql = format!(
             "SELECT c.relname FROM pg_catalog.pg_class c \
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-             WHERE n.nspname = {} AND c.relkind = 'r' ORDER BY 1 LIMIT 1000",
+             WHERE n.nspname = {} AND c.relkind IN ('r', 'v') ORDER BY 1 LIMIT 1000",
             literal(SCHEMA)
         );
         let Ok(asked) = self.again(&sql).await else {
@@ -211,7 +215,12 @@ impl Locks {
 
     pub(super) async fn drop_now(&self, real: &str) {
         let real = real.replace('"', "\"\"");
-        let sql = format!("DROP TABLE IF EXISTS {SCHEMA}.\"{real}\" CASCADE");
+        let kind = if real.ends_with(VIEW) {
+            "VIEW"
+        } else {
+            "TABLE"
+        };
+        let sql = format!("DROP {kind} IF EXISTS {SCHEMA}.\"{real}\" CASCADE");
         if let Err(error) = self.run_ddl(&sql).await {
             let cause = refusal(error).message;
             tracing::warn!(

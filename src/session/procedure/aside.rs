@@ -3,9 +3,12 @@
 
 use std::task::{Context, Poll};
 
+use pg_query::NodeEnum;
+
 use crate::policy::settings;
 use crate::policy::{
-    Action, AdvisoryLock, LockArgument, LockWish, NotifyCall, Procedure, TableName, TextArgument,
+    Action, AdvisoryLock, Level, LockArgument, LockWish, Notice, NotifyCall, Procedure, SignalCall,
+    SignalTarget, TableName, TextArgument,
 };
 use crate::session::advisory::{Given, Part, Waiting, Wish};
 use crate::session::frontend::Taken;
@@ -14,6 +17,7 @@ use crate::session::limbo::Limbo;
 use crate::session::notify;
 use crate::session::run::Session;
 use crate::session::temporary::Table;
+use crate::sql::Statement;
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError};
@@ -155,6 +159,7 @@ impl Session {
         match procedure {
             Procedure::AdvisoryLock(lock) => Some(self.begin_locking(lock, reply, bind)),
             Procedure::Notify(call) => Some(self.begin_notify(call, reply, bind)),
+            Procedure::Signal(call) => Some(self.begin_signal(call, reply, bind)),
             Procedure::TemporaryTable => Some(self.begin_temporary(part, reply)),
             Procedure::LockTable {
                 tables,
@@ -200,7 +205,10 @@ impl Session {
         part: &crate::session::verdict::Part,
         reply: Reply,
     ) -> Taken {
-        const TAG: &str = "CREATE TABLE";
+        let tag = match part.statement.as_deref().and_then(Statement::node) {
+            Some(NodeEnum::ViewStmt(_)) => "CREATE VIEW",
+            _ => "CREATE TABLE",
+        };
         self.take_passing_of_lease();
         match self.making_of(part) {
             Ok(Some(making)) => {
@@ -220,10 +228,10 @@ impl Session {
                         Ok(rows.map(Given::Rows).into_iter().collect())
                     }),
                 };
-                self.begin_aside(aside, TAG, reply);
+                self.begin_aside(aside, tag, reply);
             }
-            Ok(None) => self.end_aside(None, TAG, reply, Ok(Vec::new())),
-            Err(error) => self.end_aside(None, TAG, reply, Err(error)),
+            Ok(None) => self.end_aside(None, tag, reply, Ok(Vec::new())),
+            Err(error) => self.end_aside(None, tag, reply, Err(error)),
         }
         Taken::All
     }
@@ -253,6 +261,59 @@ impl Session {
         };
         self.begin_aside(aside, "SELECT 1", reply);
         Taken::All
+    }
+
+    /// pg_terminate_backend() and pg_cancel_backend(), of sessions of this proxy.
+    fn begin_signal(&mut self, call: &SignalCall, reply: Reply, bind: &[u8]) -> Taken {
+        let bound = Bound::read(bind).unwrap_or_default();
+        let pid = match call.target {
+            SignalTarget::Constant(pid) => Ok(pid),
+            SignalTarget::Parameter(number) => bound.number(number),
+            SignalTarget::Own => Ok(Some(self.key.0.into())),
+        };
+        let pid_of_own = pid
+            .as_ref()
+            .map(|pid| *pid == Some(i64::from(self.key.0)))
+            .map_err(|_| ());
+        let given = pid.and_then(|pid| match pid {
+            None => Ok(Given::Null),
+            Some(pid) => self.listed.send(pid, call.terminate).map(|there| {
+                if !there {
+                    let message = format!("PID {pid} is not a PostgreSQL server process");
+                    self.warn(message);
+                }
+                Given::Truth(there)
+            }),
+        });
+        // Whoever ends itself gets no answer but that.
+        let ends = call.terminate && matches!(pid_of_own, Ok(true));
+        let aside = Aside {
+            columns: vec![(call.column.clone(), BOOL)],
+            formats: bound.formats,
+            shared: vec![false],
+            makes: None,
+            waiting: Box::pin(async move {
+                if ends {
+                    std::future::pending::<()>().await;
+                }
+                given.map(|given| vec![given])
+            }),
+        };
+        self.begin_aside(aside, "SELECT 1", reply);
+        Taken::All
+    }
+
+    fn warn(&mut self, message: String) {
+        let warning = Notice {
+            level: Level::Warning,
+            code: "01000",
+            message,
+            hint: None,
+            once: false,
+            rule: "signal".into(),
+        };
+        let notices = self.notices(&[warning]);
+        self.answers().extend_from_slice(&notices);
     }
 
     /// Begins to lock tables, for others who lock them by the proxy.
@@ -452,8 +513,13 @@ impl Session {
             self.advisory.free_of_transaction();
             let rolled_back = self.temporary.take_end();
             self.temporary.forget_gone();
-            self.temporary.settle(rolled_back);
+            let emptied = self.temporary.settle(rolled_back);
+            if !emptied.is_empty() {
+                let done = self.env.locks.empty_tables(emptied);
+                self.creations.wait_for(done);
+            }
             self.listening.settle(rolled_back);
+            self.creations.settle();
         } else {
             if self.owed.is_empty() && self.procedure.is_none() {
                 self.temporary.forget_gone();

@@ -43,8 +43,19 @@ pub(super) struct Rebuilding {
     columns: Vec<Column>,
     constraints: Vec<Constraint>,
     indexes: Vec<Index>,
+    views: Vec<View>,
     rights: Vec<String>,
     count: u32,
+}
+
+/// A view that reads the table.
+#[derive(Debug, Clone)]
+struct View {
+    /// As text may name it.
+    name: String,
+    definition: String,
+    /// Behind WITH.
+    options: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +64,7 @@ enum Stage {
     Columns,
     Constraints,
     Indexes,
+    Views,
     Types,
     Obstacles,
     Rights,
@@ -260,6 +272,7 @@ impl Rebuilding {
             columns: Vec::new(),
             constraints: Vec::new(),
             indexes: Vec::new(),
+            views: Vec::new(),
             rights: Vec::new(),
             count: 0,
         }
@@ -306,7 +319,8 @@ impl Rebuilding {
             Stage::Constraints => Request::look(constraints_query(oid)),
             Stage::Indexes => Request::look(indexes_query(oid)),
             Stage::Types => Request::Describe(self.types_query()),
-            Stage::Obstacles => Request::look(obstacles_query(oid)),
+            Stage::Views => Request::look(views_query(oid)),
+            Stage::Obstacles => Request::look(self.obstacles_query()),
             Stage::Rights => Request::look(rights_query(oid)),
             Stage::Rows => Request::look(format!(
                 "SELECT count(*) FROM (SELECT 1 FROM {} LIMIT {}) AS some_rows",
@@ -331,6 +345,13 @@ impl Rebuilding {
             }
             Stage::Indexes => {
                 self.indexes = answer.rows.iter().map(|row| index(row)).collect();
+                Stage::Views
+            }
+            Stage::Views => {
+                let Some(views) = views(&answer.rows) else {
+                    return fail(self.obstacle("a view with a long definition"));
+                };
+                self.views = views;
                 if self.finishes {
                     let mut tasks = self.finish();
                     tasks.push(self.afresh());
@@ -412,7 +433,7 @@ impl Rebuilding {
             let relation = &self.plan.name;
             if self.plan.if_exists {
                 let notice = format!("relation \"{relation}\" does not exist, skipping");
-                return Next::Skip("ALTER TABLE", notice);
+                return Next::Skip("ALTER TABLE", "00000", notice);
             }
             return fail(error(
                 "42P01",
@@ -627,6 +648,37 @@ impl Rebuilding {
             ),
         )
         .hint("Drop what depends on the table, change the table, and make it again.")
+    }
+
+    /// What else depends on the table, in words: not a view that can read another one in its place.
+    fn obstacles_query(&self) -> String {
+        let oid = &self.names.oid;
+        let retyped: Vec<String> = self
+            .retyped()
+            .map(|(column, ..)| literal(&column.name))
+            .collect();
+        let retyped = match retyped.is_empty() {
+            true => "false".to_owned(),
+            false => format!(
+                "EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a WHERE a.attrelid = {oid} \
+                 AND a.attnum = d.refobjsubid AND a.attname IN ({}))",
+                retyped.join(", ")
+            ),
+        };
+        let drops = self.constraints.iter().any(|found| self.drops(found));
+        format!(
+            "SELECT CASE d.classid WHEN 2618 THEN 'view ' || (SELECT r.ev_class::pg_catalog.regclass::text \
+             FROM pg_catalog.pg_rewrite r WHERE r.oid = d.objid) WHEN 1255 THEN 'function ' || \
+             d.objid::pg_catalog.regprocedure::text ELSE 'a statistics object' END \
+             FROM pg_catalog.pg_depend d WHERE d.classid IN (1255, 2618, 3381) AND \
+             (d.refclassid = 1259 AND d.refobjid = {oid} AND (d.classid <> 2618 OR {retyped} OR \
+             EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_class v ON v.oid = r.ev_class \
+             WHERE r.oid = d.objid AND (v.relkind <> 'v' OR pg_catalog.pg_get_userbyid(v.relowner) <> current_user))) \
+             OR {drops} AND d.refclassid = 2606 AND d.refobjid IN \
+             (SELECT k.oid FROM pg_catalog.pg_constraint k WHERE k.conrelid = {oid} AND k.contype = 'p') \
+             OR d.refclassid = 1247 AND d.refobjid IN \
+             (SELECT reltype FROM pg_catalog.pg_class WHERE oid = {oid})) LIMIT 1"
+        )
     }
 
     fn fits(&self) -> Result<(), ClientError> {
@@ -963,6 +1015,10 @@ impl Rebuilding {
                 )));
             }
         }
+        // They read the old table, by whatever name; from here on the one that has its name.
+        for view in &self.views {
+            statements.push(Guarded::task(self.view(view)));
+        }
         let old = self.in_schema(&self.old_name());
         statements.push(Guarded::task(format!("DROP TABLE IF EXISTS {old}")));
         self.rename_keys(&table, &mut statements);
@@ -1009,6 +1065,20 @@ impl Rebuilding {
         }
         tasks.extend(jobs);
         tasks
+    }
+
+    fn view(&self, view: &View) -> String {
+        let mut definition = view.definition.trim_end().trim_end_matches(';').to_owned();
+        if self.finishes {
+            let (old, name) = (self.old_name(), quoted(&self.names.table));
+            definition = definition.replace(&quoted(&old), &name).replace(&old, &name);
+        }
+        let options = view.options.as_ref();
+        let options = options.map_or_else(String::new, |options| format!(" WITH ({options})"));
+        format!(
+            "CREATE OR REPLACE VIEW {}{options} AS {definition}",
+            view.name
+        )
     }
 
     fn rename_keys(&self, table: &str, statements: &mut Vec<Guarded>) {
@@ -1380,14 +1450,32 @@ fn index(row: &[Option<String>]) -> Index {
 
 /// Views, functions and statistics that know the table by more than its name (numbers of catalogs:
 /// pg_type 1247, pg_proc 1255, pg_class 1259, pg_rewrite 2618, pg_statistic_ext 3381).
-fn obstacles_query(oid: &str) -> String {
+/// Views that read the table: their number, then name, definition and options of each.
+fn views_query(oid: &str) -> String {
+    let views = format!(
+        "(SELECT DISTINCT r.ev_class FROM pg_catalog.pg_depend d \
+         JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid \
+         WHERE d.classid = 2618 AND d.refclassid = 1259 AND d.refobjid = {oid} \
+         AND r.ev_class <> {oid}) AS w"
+    );
     format!(
-        "SELECT CASE d.classid WHEN 2618 THEN 'a view' WHEN 1255 THEN 'function ' || \
-         d.objid::pg_catalog.regprocedure::text ELSE 'a statistics object' END \
-         FROM pg_catalog.pg_depend d WHERE d.classid IN (1255, 2618, 3381) AND \
-         (d.refclassid = 1259 AND d.refobjid = {oid} OR d.refclassid = 1247 AND d.refobjid IN \
-         (SELECT reltype FROM pg_catalog.pg_class WHERE oid = {oid})) LIMIT 1"
+        "SELECT NULL, count(*)::text, NULL FROM {views} UNION ALL \
+         SELECT v.oid::pg_catalog.regclass::text, pg_catalog.pg_get_viewdef(v.oid), \
+         pg_catalog.array_to_string(v.reloptions, ', ') \
+         FROM {views} JOIN pg_catalog.pg_class v ON v.oid = w.ev_class"
     )
+}
+
+/// The answer to that; `None` when one was too long to be kept.
+fn views(rows: &[Vec<Option<String>>]) -> Option<Vec<View>> {
+    let (count, rows) = rows.split_first()?;
+    let view = |row: &Vec<Option<String>>| View {
+        name: text(row, 0).to_owned(),
+        definition: text(row, 1).to_owned(),
+        options: some(row, 2).filter(|options| !options.is_empty()),
+    };
+    let views: Vec<View> = rows.iter().map(view).collect();
+    (text(count, 1) == views.len().to_string()).then_some(views)
 }
 
 fn rights_query(oid: &str) -> String {

@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use crate::policy::{Action, Batch, BatchKind, Procedure, Rewrite, Step, StepKind, TableName};
+use crate::policy::{Action, Batch, BatchKind, Creation, Procedure, Rewrite, Step, StepKind, TableName};
+use crate::session::creations::{self, Made};
 use crate::sql::redact;
 use crate::wire::backend::error_fields;
 use crate::wire::reply::ClientError;
@@ -22,6 +23,8 @@ const SHOWN: usize = 120;
 const FIRST_LOOK: Duration = Duration::from_millis(20);
 /// At least so often.
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
+/// So many names are tried, should the chosen one be taken.
+const CHOICES: u32 = 20;
 /// A job that is not listed is looked for so often.
 const MISSING_LOOKS: u32 = 10;
 
@@ -125,8 +128,12 @@ pub(in crate::session) enum Next {
     Finish,
     /// It goes on when nobody else makes a table of this name anew.
     Guard(String),
-    /// There is nothing to do: the tag, and a NOTICE why.
-    Skip(&'static str, String),
+    /// What the transaction has made was looked up.
+    Found(Vec<Made>),
+    /// There is nothing to do: the tag, and a NOTICE why, with its SQLSTATE.
+    Skip(&'static str, SqlState, String),
+    /// A name that was chosen is taken: what is left of the steps gets the next one.
+    Rename(String),
     /// Others take its place.
     Become(Vec<Task>),
     /// The same, and a NOTICE says what is going on.
@@ -154,8 +161,8 @@ pub(in crate::session) enum Task {
     Columns(Making),
     /// Finds the tables that refer to those that are emptied.
     Referring(Truncation),
-    /// Whether what comes behind it is done.
-    Condition(String),
+    /// Whether what comes behind it is done; the NOTICE if not.
+    Condition(String, Option<String>),
     /// Finds out how a table is made anew.
     Rebuild(Box<Rebuilding>),
     /// A statement of that.
@@ -168,6 +175,8 @@ pub(in crate::session) enum Task {
     Rename(Renaming),
     /// Finds the numbered columns of a table, to number them from the start.
     Numbered(TableName),
+    /// Finds what the client's transaction has made and committed.
+    Find(Vec<Creation>),
 }
 
 /// A job, from its statement to its end.
@@ -351,7 +360,9 @@ impl Work {
                 looks: 0,
                 status: String::new(),
             }),
-            (StepKind::Condition, _) => Task::Condition(step.sql.clone()),
+            (StepKind::Condition, _) => {
+                Task::Condition(step.sql.clone(), step.otherwise.clone())
+            }
             (StepKind::Batch, Some(table)) => Task::Batches(Batches {
                 whole: step.without_batches(),
                 ..Batches::new(Form::Text(step.sql.clone()), table.clone(), manner.rows)
@@ -401,7 +412,7 @@ impl Task {
             },
             Self::Batches(batches) => batches.request(),
             Self::Copy(copying) => Request::Copy(copying.sql().to_owned()),
-            Self::Condition(sql) => Request::look(sql.clone()),
+            Self::Condition(sql, _) => Request::look(sql.clone()),
             Self::Rebuild(rebuilding) => rebuilding.request(),
             Self::Guarded(guarded) => guarded.request(),
             Self::Move(moving) => moving.request(),
@@ -410,6 +421,7 @@ impl Task {
             Self::Columns(making) => making.request(),
             Self::Referring(truncation) => Request::look(catalog::referring(&truncation.tables)),
             Self::Numbered(table) => Request::look(catalog::numbered(table)),
+            Self::Find(made) => Request::look(creations::look_up(made)),
         }
     }
 
@@ -420,8 +432,11 @@ impl Task {
         }
         match self {
             Self::Sync | Self::Commit | Self::Statement { .. } | Self::Guarded(_) => Next::Done,
-            Self::Condition(_) if answer.first() == Some("t") => Next::Done,
-            Self::Condition(_) => Next::Finish,
+            Self::Condition(..) if answer.first() == Some("t") => Next::Done,
+            Self::Condition(_, Some(notice)) => {
+                Next::Skip("ALTER TABLE", "00000", std::mem::take(notice))
+            }
+            Self::Condition(_, None) => Next::Finish,
             Self::Rebuild(rebuilding) => rebuilding.answered(&answer),
             Self::Move(moving) => moving.answered(&answer),
             Self::Compare(comparing) => comparing.answered(&answer),
@@ -438,6 +453,7 @@ impl Task {
             Self::Columns(making) => making.answered(&answer),
             Self::Referring(truncation) => truncation.answered(&answer),
             Self::Numbered(table) => Next::Become(restarts(table, &answer)),
+            Self::Find(_) => Next::Found(creations::found(&answer.rows)),
         }
     }
 
@@ -447,6 +463,8 @@ impl Task {
         match self {
             Self::Statement { step, .. } if step.tolerate.iter().any(is) => Next::Done,
             Self::Guarded(guarded) if guarded.tolerates_code(code) => Next::Done,
+            // It stays, should the client roll back.
+            Self::Find(_) => Next::Found(Vec::new()),
             Self::Move(moving)
                 if is(&sqlstate::PROGRAM_LIMIT_EXCEEDED) && moving.can_take_less() =>
             {
@@ -454,6 +472,14 @@ impl Task {
                 Next::Again
             }
             Self::Job(job) if job.id.is_none() && job.step.tolerate.iter().any(is) => Next::Done,
+            Self::Statement { step, .. } | Self::Job(Job { step, id: None, .. })
+                if step.chosen.is_some() && (code == b"42P07" || code == b"42710") =>
+            {
+                match step.chosen.clone().filter(|name| numbered(name).1 < CHOICES) {
+                    Some(name) => Next::Rename(name),
+                    None => Next::Fail(Failure::Server(error), None),
+                }
+            }
             Self::Job(job) if job.id.is_some() => {
                 let undo = job.step.undo.take();
                 Next::Fail(Failure::Server(error), undo)
@@ -479,6 +505,19 @@ impl Task {
                 Next::Fail(Failure::Server(error), undo)
             }
             _ => Next::Fail(Failure::Server(error), None),
+        }
+    }
+
+    /// The steps that name what was to be called `old` call it `new`.
+    pub fn rename(&mut self, old: &str, new: &str) {
+        let step = match self {
+            Self::Statement { step, .. } | Self::Job(Job { step, .. }) => step,
+            _ => return,
+        };
+        step.sql = renamed(&step.sql, old, new);
+        step.undo = step.undo.as_deref().map(|undo| renamed(undo, old, new));
+        if step.chosen.as_deref() == Some(old) {
+            step.chosen = Some(new.to_owned());
         }
     }
 
@@ -554,7 +593,8 @@ impl Task {
             Self::Columns(_)
             | Self::Referring(_)
             | Self::Numbered(_)
-            | Self::Condition(_)
+            | Self::Find(_)
+            | Self::Condition(..)
             | Self::Rebuild(_)
             | Self::Compare(_)
             | Self::Rename(_) => "a look into the catalog".to_owned(),
@@ -570,6 +610,41 @@ impl Task {
             _ => 0,
         }
     }
+}
+
+/// A chosen name without the number behind it, and the number.
+fn numbered(name: &str) -> (&str, u32) {
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    (stem, name[stem.len()..].parse().unwrap_or(0))
+}
+
+/// The name that PostgreSQL would try next.
+pub(in crate::session) fn next_name(name: &str) -> String {
+    let (stem, number) = numbered(name);
+    let number = (number + 1).to_string();
+    // Names have 63 bytes; PostgreSQL shortens what is in front of the label, here the whole.
+    let mut end = stem.len().min(63 - number.len());
+    while !stem.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{number}", &stem[..end])
+}
+
+/// The text with another name in place of one, where that stands as an identifier.
+fn renamed(sql: &str, old: &str, new: &str) -> String {
+    let part = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+    let mut out = String::with_capacity(sql.len() + 2);
+    let mut rest = sql;
+    while let Some(at) = rest.find(old) {
+        let (before, from) = rest.split_at(at);
+        let behind = &from[old.len()..];
+        let alone = !before.ends_with(part) && !behind.starts_with(part);
+        out.push_str(before);
+        out.push_str(if alone { new } else { old });
+        rest = behind;
+    }
+    out.push_str(rest);
+    out
 }
 
 /// A statement without its constants, as long as a message may show.
@@ -816,7 +891,7 @@ impl Making {
         };
         if self.if_not_exists && there.is_some() {
             let notice = format!("relation {} already exists, skipping", self.table.0);
-            return Next::Skip("CREATE TABLE AS", notice);
+            return Next::Skip("CREATE TABLE AS", "42P07", notice);
         }
         let given = self.columns.iter().map(String::as_str);
         let rest = self.found.iter().skip(self.columns.len());
@@ -1017,6 +1092,31 @@ mod tests {
             };
             assert_eq!(sql(&tasks[0]), "whole");
         }
+    }
+
+    #[test]
+    fn a_chosen_name_that_is_taken_gets_a_number() {
+        let step = Step {
+            undo: Some("DROP INDEX t_a_key".to_owned()),
+            chosen: Some("t_a_key".to_owned()),
+            ..Step::job("CREATE UNIQUE INDEX ASYNC t_a_key ON t (t_a_key_x)".to_owned())
+        };
+        let mut task = Task::Job(Job::waited_for(step));
+        assert!(matches!(task.answered(refused("42P07")), Next::Rename(name) if name == "t_a_key"));
+        task.rename("t_a_key", &next_name("t_a_key"));
+        assert_eq!(
+            sql(&task),
+            "CREATE UNIQUE INDEX ASYNC t_a_key1 ON t (t_a_key_x)"
+        );
+        assert!(matches!(task.answered(refused("42P07")), Next::Rename(name) if name == "t_a_key1"));
+        assert_eq!(next_name("t_a_key9"), "t_a_key10");
+        let long = "x".repeat(63);
+        assert_eq!(next_name(&long), format!("{}1", &long[..62]));
+        let mut own = Task::Statement {
+            step: Step::statement("ALTER TABLE t ADD CONSTRAINT mine CHECK (true)".to_owned()),
+            bound: false,
+        };
+        assert!(matches!(own.answered(refused("42710")), Next::Fail(..)));
     }
 
     #[test]

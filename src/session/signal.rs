@@ -1,0 +1,146 @@
+//! `pg_terminate_backend()` and `pg_cancel_backend()` among the sessions of one proxy: clients know each
+//! other by the process ids that the proxy has given them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use crate::wire::reply::ClientError;
+use crate::wire::sqlstate;
+
+use super::notify::Hub;
+use super::run::{End, Session};
+
+/// What a session may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Signal {
+    Cancel,
+    Terminate,
+}
+
+/// Sessions of all workers by process id.
+#[derive(Debug, Default)]
+pub(super) struct Directory(Mutex<HashMap<u32, Entry>>);
+
+#[derive(Debug)]
+struct Entry {
+    user: String,
+    sender: Sender<Signal>,
+}
+
+/// A session in the directory.
+#[derive(Debug)]
+pub(super) struct Listed {
+    hub: Arc<Hub>,
+    pid: u32,
+    user: String,
+    receiver: Receiver<Signal>,
+}
+
+impl Directory {
+    fn with<T>(&self, act: impl FnOnce(&mut HashMap<u32, Entry>) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Listed {
+    pub fn new(hub: Arc<Hub>, user: &str, pid: u32) -> Self {
+        // One that waits for its turn means the same as many.
+        let (sender, receiver) = channel(4);
+        let entry = Entry {
+            user: user.to_owned(),
+            sender,
+        };
+        hub.directory.with(|all| all.insert(pid, entry));
+        Self {
+            hub,
+            pid,
+            user: user.to_owned(),
+            receiver,
+        }
+    }
+
+    /// Sends one to a session of the same user; tells whether there is such a session.
+    ///
+    /// # Errors
+    /// It is another user's.
+    pub fn send(&self, pid: i64, terminate: bool) -> Result<bool, ClientError> {
+        let signal = match terminate {
+            true => Signal::Terminate,
+            false => Signal::Cancel,
+        };
+        self.hub.directory.with(|all| {
+            let entry = u32::try_from(pid).ok().and_then(|pid| all.get(&pid));
+            let Some(entry) = entry else {
+                return Ok(false);
+            };
+            if entry.user != self.user {
+                let message = match terminate {
+                    true => "must be a member of the role whose process is being terminated",
+                    false => "must be a member of the role whose query is being canceled",
+                };
+                return Err(ClientError::error("42501", message)
+                    .hint("A session ends those of its own user; the proxy's console ends all."));
+            }
+            // Full: one is on its way.
+            let _ = entry.sender.try_send(signal);
+            Ok(true)
+        })
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.hub.directory.with(|all| all.remove(&self.pid));
+    }
+}
+
+impl Session {
+    /// Obeys what other sessions have sent.
+    ///
+    /// # Errors
+    /// The session is to end.
+    pub(super) fn obey_signals(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        while let Poll::Ready(Some(signal)) = self.listed.receiver.poll_recv(cx) {
+            match signal {
+                Signal::Cancel => {
+                    let (done, _) = tokio::sync::oneshot::channel();
+                    self.control.cancel(done);
+                }
+                Signal::Terminate => {
+                    return Err(self.end_with(ClientError::fatal(
+                        sqlstate::ADMIN_SHUTDOWN,
+                        "terminating connection due to administrator command",
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_of_one_user_reach_each_other() {
+        let hub = Arc::new(Hub::default());
+        let mut a = Listed::new(Arc::clone(&hub), "app", 1);
+        let b = Listed::new(Arc::clone(&hub), "app", 2);
+        let other = Listed::new(Arc::clone(&hub), "other", 3);
+        assert_eq!(b.send(1, true).unwrap(), true);
+        assert_eq!(a.receiver.try_recv(), Ok(Signal::Terminate));
+        assert_eq!(b.send(1, false).unwrap(), true);
+        assert_eq!(a.receiver.try_recv(), Ok(Signal::Cancel));
+        assert_eq!(b.send(-1, true).unwrap(), false);
+        assert_eq!(other.send(1, true).unwrap_err().code, "42501");
+        assert!(a.receiver.try_recv().is_err());
+        drop(a);
+        assert_eq!(b.send(1, true).unwrap(), false);
+        drop((b, other));
+        assert!(hub.directory.with(|all| all.is_empty()));
+    }
+}
