@@ -47,6 +47,7 @@ const MAX_MISSED_CANCELS: u32 = 1000;
 pub struct Identity {
     user: String,
     database: String,
+    entries: Vec<String>,
     admin: bool,
     retry: bool,
     binding: Binding,
@@ -72,10 +73,17 @@ impl Identity {
         &self.user
     }
 
-    /// Name of the entry in `databases:`, or [`CONSOLE`] (then [`Identity::admin`] is true).
+    /// Name of the entry in `databases:`, or [`CONSOLE`] (then [`Identity::admin`] is true), or any other
+    /// name, of a database that was created from one of [`Identity::entries`] or does not exist.
     #[must_use]
     pub fn database(&self) -> &str {
         &self.database
+    }
+
+    /// Names of the entries that the user may connect to, as the configuration lists them.
+    #[must_use]
+    pub fn entries(&self) -> &[String] {
+        &self.entries
     }
 
     /// Whether the user is an operator.
@@ -115,6 +123,7 @@ impl Identity {
         Self {
             user: user.to_owned(),
             database: database.to_owned(),
+            entries: vec![database.to_owned()],
             admin,
             retry: true,
             binding: Binding::Unsaid,
@@ -140,6 +149,8 @@ pub struct Gate {
     tls: Option<Tls>,
     users: ArcSwap<Users>,
     databases: HashSet<String>,
+    /// Entries from which databases may be created.
+    origins: HashSet<String>,
     throttle: Throttle,
     cancel_throttle: Throttle,
     hashing: Hashing,
@@ -161,6 +172,12 @@ impl Gate {
             tls: config.listen.tls.as_ref().map(Tls::load).transpose()?,
             users: ArcSwap::from_pointee(Users::load(&config.users, secret)?),
             databases: config.databases.keys().cloned().collect(),
+            origins: config
+                .databases
+                .iter()
+                .filter(|(_, database)| config.creates_databases(database))
+                .map(|(name, _)| name.clone())
+                .collect(),
             throttle: Throttle::new(config.auth.max_failures),
             cancel_throttle: Throttle::new(MAX_MISSED_CANCELS),
             hashing: Hashing::new(),

@@ -5,6 +5,7 @@
 //! is in [`dialect`].
 
 mod cache;
+pub mod databases;
 pub mod dialect;
 pub mod facts;
 mod locks;
@@ -19,6 +20,7 @@ mod transaction;
 use std::sync::Arc;
 
 pub use cache::Cache;
+pub use databases::DatabaseChange;
 pub use facts::{
     DdlInTransaction, LargeDml, Month, NotAMonth, SessionFacts, Switches, TableRebuild,
     TransactionFacts,
@@ -275,6 +277,8 @@ pub enum Procedure {
     Notify(NotifyCall),
     /// CREATE TEMP TABLE.
     TemporaryTable,
+    /// CREATE, DROP and ALTER DATABASE.
+    Database(DatabaseChange),
 }
 
 /// A change of many rows, for which the server takes several transactions.
@@ -330,7 +334,8 @@ impl Procedure {
             | Self::AdvisoryLock(_)
             | Self::LockTable { .. }
             | Self::Notify(_)
-            | Self::TemporaryTable => false,
+            | Self::TemporaryTable
+            | Self::Database(_) => false,
         }
     }
 
@@ -347,6 +352,7 @@ impl Procedure {
             Self::LockTable { .. } => "lock_table",
             Self::Notify(_) => "notify",
             Self::TemporaryTable => "temporary_table",
+            Self::Database(_) => "database",
         }
     }
 }

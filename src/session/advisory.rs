@@ -7,6 +7,7 @@
 //! two that take a lock at the same time one is told of a conflict and looks again. Nobody waits inside
 //! a transaction of the database.
 
+mod databases;
 mod ledger;
 mod tables;
 
@@ -24,6 +25,8 @@ use crate::pool::{AskError, Asked, Pool};
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
 
+pub use self::databases::Occupancy;
+pub(super) use self::databases::Evict;
 use self::ledger::Ledger;
 
 /// A lease lasts so long.

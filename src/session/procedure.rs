@@ -227,6 +227,7 @@ pub(super) fn refusal(decision: &Decision) -> Option<ClientError> {
             | Procedure::AdvisoryLock(_)
             | Procedure::Notify(_)
             | Procedure::TemporaryTable
+            | Procedure::Database(_)
             | Procedure::LockTable { .. },
         ) => true,
         _ => decision.placement == Placement::AfterCommit,

@@ -399,7 +399,10 @@ impl Verdict {
 
     /// Whether other facts may make another verdict of it.
     fn holds_for(&self, facts: &SessionFacts, epoch: u64) -> bool {
-        if self.epoch != epoch || self.facts.switches != facts.switches {
+        if self.epoch != epoch
+            || self.facts.switches != facts.switches
+            || self.facts.created != facts.created
+        {
             return false;
         }
         let (then, now) = (self.facts.transaction, facts.transaction);
@@ -465,6 +468,7 @@ impl Session {
                 open: transaction.open || transaction.ddl || transaction.wrote,
                 ..transaction
             },
+            created: self.is_in_created(),
         }
     }
 

@@ -51,6 +51,7 @@ fn facts(profile: Dialect, month: &str) -> SessionFacts {
         as_of: month.parse().unwrap(),
         switches: Switches::default(),
         transaction: TransactionFacts::default(),
+        created: false,
     }
 }
 
