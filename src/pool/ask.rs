@@ -61,11 +61,7 @@ impl Pool {
     ///
     /// # Errors
     /// See [`AskError`].
-    pub async fn ask_in(
-        self: &Rc<Self>,
-        path: Option<&str>,
-        sql: &str,
-    ) -> Result<Asked, AskError> {
+    pub async fn ask_in(self: &Rc<Self>, path: Option<&str>, sql: &str) -> Result<Asked, AskError> {
         let mut lease = self.borrow_one().await.map_err(AskError::Without)?;
         if lease.label.get(SEARCH_PATH).map(String::as_str) != path {
             let mut wanted = Settings::clone(&lease.label);

@@ -275,14 +275,12 @@ impl Worker {
     /// What the sessions of a database entry need to repeat transactions.
     fn retry(&self, identity: &Identity, name: &str, entry: &Entry) -> RetryEnv {
         let mut retries = self.retries.borrow_mut();
-        let shared = retries
-            .entry(name.to_owned())
-            .or_insert_with(|| RetryEnv {
-                limits: entry.retry,
-                budget: Rc::new(entry.budget.share(self.index, entry.budget_percent)),
-                user: true,
-                insight: Rc::new(Insight::new(Arc::clone(&entry.conflicts))),
-            });
+        let shared = retries.entry(name.to_owned()).or_insert_with(|| RetryEnv {
+            limits: entry.retry,
+            budget: Rc::new(entry.budget.share(self.index, entry.budget_percent)),
+            user: true,
+            insight: Rc::new(Insight::new(Arc::clone(&entry.conflicts))),
+        });
         RetryEnv {
             user: identity.retry(),
             ..shared.clone()

@@ -25,8 +25,8 @@ use crate::pool::{AskError, Asked, Pool};
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
 
-pub use self::databases::Occupancy;
 pub(super) use self::databases::Evict;
+pub use self::databases::Occupancy;
 use self::ledger::Ledger;
 
 /// A lease lasts so long.

@@ -114,10 +114,7 @@ impl Session {
         if known.len() >= LIMIT {
             known.clear();
         }
-        let (asked, _) = divide(
-            &startup_settings(&self.identity, &self.env),
-            &self.env.kept,
-        );
+        let (asked, _) = divide(&startup_settings(&self.identity, &self.env), &self.env.kept);
         known.insert(
             (self.env.pool_index, asked),
             Rc::new(Profile {

@@ -59,13 +59,19 @@ fn a_database_is_created_used_and_dropped() {
     let mut base = proxy.connect();
     set_up(&mut base, "create table t (a text)");
     base.run("insert into t values ('base')");
-    assert_eq!(tag(&base.run("create database test_app")), "CREATE DATABASE");
+    assert_eq!(
+        tag(&base.run("create database test_app")),
+        "CREATE DATABASE"
+    );
     assert_eq!(base.sqlstate("create database test_app"), "42P04");
 
     let mut test = enter(&proxy, "test_app");
     assert_eq!(test.sqlstate("select 1 from t"), "42P01");
     assert_eq!(test.sqlstate("select 1 from public.t"), "42P01");
-    set_up(&mut test, "create table public.t (id serial primary key, a text)");
+    set_up(
+        &mut test,
+        "create table public.t (id serial primary key, a text)",
+    );
     test.run("insert into t (a) values ('test')");
     assert_eq!(test.scalar("select public.t.a from public.t"), "test");
     assert_eq!(test.scalar("select count(*) from \"public\".\"t\""), "1");
@@ -117,7 +123,10 @@ fn catalogs_show_the_schema_as_public() {
         ("select current_catalog", "My-App"),
         ("select current_schema()", "public"),
         ("select current_schema", "public"),
-        ("select array_to_string(current_schemas(false), ' ')", "public"),
+        (
+            "select array_to_string(current_schemas(false), ' ')",
+            "public",
+        ),
         ("show search_path", "\"$user\", public"),
         (
             "select table_catalog || '.' || table_schema || '.' || table_name from information_schema.tables \
@@ -200,13 +209,19 @@ fn databases_are_listed_by_who_may_use_them() {
     assert_eq!(base.scalar("select current_database()"), "app");
     let cases = [
         ("select has_database_privilege('made', 'CONNECT')", "t"),
-        ("select has_database_privilege(current_user, 'none', 'CONNECT')", "f"),
+        (
+            "select has_database_privilege(current_user, 'none', 'CONNECT')",
+            "f",
+        ),
         (
             "select count(*) from pg_catalog.pg_database d where d.datname = 'made' \
              and pg_encoding_to_char(d.encoding) = 'UTF8' and pg_get_userbyid(d.datdba) = current_user",
             "1",
         ),
-        ("select catalog_name from information_schema.information_schema_catalog_name", "app"),
+        (
+            "select catalog_name from information_schema.information_schema_catalog_name",
+            "app",
+        ),
     ];
     for (sql, expected) in cases {
         assert_eq!(base.scalar(sql), expected, "{sql}");
@@ -218,7 +233,8 @@ fn databases_are_listed_by_who_may_use_them() {
         tool.run(&format!("create database of_{name}"));
     }
     assert_eq!(refused(&proxy, ROLE, "template0"), "55000");
-    let notices = notices(&base.run("create database sorted lc_collate 'de_DE.UTF-8' template template0"));
+    let notices =
+        notices(&base.run("create database sorted lc_collate 'de_DE.UTF-8' template template0"));
     assert_eq!(notices, ["LC_COLLATE of the database is C on Aurora DSQL"]);
     for (sql, state) in [
         ("create database copied template made", "0A000"),
@@ -249,7 +265,10 @@ fn a_database_is_renamed_and_dropped_by_force() {
     set_up(&mut one, "create table t (a int)");
     one.run("insert into t values (7)");
     one.terminate();
-    assert_eq!(tag(&base.run("alter database one rename to two")), "ALTER DATABASE");
+    assert_eq!(
+        tag(&base.run("alter database one rename to two")),
+        "ALTER DATABASE"
+    );
     assert_eq!(refused(&proxy, ROLE, "one"), "3D000");
     let mut two = enter(&proxy, "two");
     assert_eq!(two.scalar("select a from public.t"), "7");
@@ -299,7 +318,10 @@ fn only_users_of_its_entry_may_use_it() {
     assert_eq!(refused(&proxy, "guest", "x"), "42501");
     let mut guest = enter_as(&proxy, "guest", "direct").expect("their own");
     assert_eq!(
-        column(&mut guest, "select datname from pg_database where not datistemplate order by 1"),
+        column(
+            &mut guest,
+            "select datname from pg_database where not datistemplate order by 1"
+        ),
         "direct postgres"
     );
     assert_eq!(guest.sqlstate("drop database x"), "42501");
@@ -310,7 +332,7 @@ fn only_users_of_its_entry_may_use_it() {
 #[test]
 fn temporary_tables_and_rebuilds_stay_inside() {
     let cluster = Cluster::start();
-    let proxy = compat(&cluster).start();
+    let proxy = compat(&cluster).entry("large_dml", "batch").start();
     let mut base = proxy.connect();
     set_up(&mut base, "create table t (a int)");
     base.run("insert into t values (1)");

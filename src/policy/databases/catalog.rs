@@ -115,8 +115,11 @@ fn databases(naming: &Naming) -> String {
         })
         .collect();
     if naming.creates {
-        let line =
-            |at: u32| format!("split_part(pg_catalog.obj_description({OWN_ALIAS}n.oid, 'pg_namespace'), E'\\n', {at})");
+        let line = |at: u32| {
+            format!(
+                "split_part(pg_catalog.obj_description({OWN_ALIAS}n.oid, 'pg_namespace'), E'\\n', {at})"
+            )
+        };
         let entries: Vec<String> = naming.entries.iter().map(|name| literal(name)).collect();
         rows.push(format!(
             "SELECT {OWN_ALIAS}n.oid, {}::name, false, true FROM pg_catalog.pg_namespace {OWN_ALIAS}n \

@@ -32,7 +32,10 @@ fn schemas_have_names_of_their_databases() {
     assert_eq!(schema_name("test_x", 1), "dsqlproxy_db_test_x_2");
     let long = "ä".repeat(31);
     let (one, two) = (schema_name(&long, 0), schema_name(&long, 1));
-    assert!(one.len() <= 63 && two.len() <= 63 && one != two, "{one} {two}");
+    assert!(
+        one.len() <= 63 && two.len() <= 63 && one != two,
+        "{one} {two}"
+    );
     assert_ne!(one, schema_name(&format!("{long}b"), 0));
 }
 
@@ -52,7 +55,10 @@ fn public_is_the_schema_of_the_database() {
             Some("CREATE TABLE s.t (a s.d REFERENCES s.u)"),
         ),
         ("DROP TABLE public.t, u", Some("DROP TABLE s.t, u")),
-        ("ALTER TABLE x.t SET SCHEMA public", Some("ALTER TABLE x.t SET SCHEMA s")),
+        (
+            "ALTER TABLE x.t SET SCHEMA public",
+            Some("ALTER TABLE x.t SET SCHEMA s"),
+        ),
         ("DROP SCHEMA public CASCADE", None),
         ("CREATE SCHEMA public", None),
         (
@@ -71,12 +77,15 @@ fn public_is_the_schema_of_the_database() {
             "GRANT SELECT ON ALL TABLES IN SCHEMA public TO r",
             Some("GRANT select ON ALL TABLES IN SCHEMA s TO r"),
         ),
-        ("CREATE INDEX ASYNC i ON public.t (a)", Some("CREATE INDEX ASYNC i ON s.t (a)")),
+        (
+            "CREATE INDEX ASYNC i ON public.t (a)",
+            Some("CREATE INDEX ASYNC i ON s.t (a)"),
+        ),
         (
             "SELECT current_schema",
             Some(
-                "SELECT CASE pg_catalog.current_schema() WHEN 's' THEN 'public'::name \
-                 ELSE pg_catalog.current_schema() END AS current_schema",
+                "SELECT CASE pg_catalog.\"current_schema\"() WHEN 's' THEN 'public'::name \
+                 ELSE pg_catalog.\"current_schema\"() END AS \"current_schema\"",
             ),
         ),
         (
@@ -119,9 +128,13 @@ fn the_database_has_the_name_that_was_connected_to() {
             assert_eq!(translated.as_deref(), expected, "{text}");
         }
     }
-    let text = "SELECT datname FROM pg_database d WHERE has_database_privilege(d.datname, 'CONNECT')";
+    let text =
+        "SELECT datname FROM pg_database d WHERE has_database_privilege(d.datname, 'CONNECT')";
     let translated = translate(text, &naming(None)).unwrap().unwrap();
-    assert!(translated.contains("'template1'") && translated.contains("EXISTS"), "{translated}");
+    assert!(
+        translated.contains("'template1'") && translated.contains("EXISTS"),
+        "{translated}"
+    );
 }
 
 #[test]

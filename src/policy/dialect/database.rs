@@ -96,7 +96,7 @@ pub(super) fn copy(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
             let word = value(option)?;
             match option.defname.as_str() {
                 "template" => (!matches!(word.as_str(), "template1" | CLOSED))
-                    .then(|| format!("made from \"{word}\"")),
+                    .then(|| format!("created from \"{word}\"")),
                 "encoding" => {
                     let plain: String = word
                         .chars()
@@ -104,11 +104,11 @@ pub(super) fn copy(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
                         .collect::<String>()
                         .to_ascii_lowercase();
                     (!matches!(plain.as_str(), "utf8" | "unicode" | "6"))
-                        .then(|| format!("with encoding {word}"))
+                        .then(|| format!("created with encoding {word}"))
                 }
-                "is_template" => is_on(&word).then(|| "a template".to_owned()),
+                "is_template" => is_on(&word).then(|| "created as a template".to_owned()),
                 "allow_connections" => {
-                    (!is_on(&word)).then(|| "closed to connections".to_owned())
+                    (!is_on(&word)).then(|| "created closed to connections".to_owned())
                 }
                 _ => None,
             }
@@ -146,5 +146,8 @@ fn value(option: &DefElem) -> Option<String> {
 }
 
 fn is_on(word: &str) -> bool {
-    matches!(word.to_ascii_lowercase().as_str(), "true" | "on" | "1" | "yes")
+    matches!(
+        word.to_ascii_lowercase().as_str(),
+        "true" | "on" | "1" | "yes"
+    )
 }

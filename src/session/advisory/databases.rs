@@ -246,9 +246,7 @@ impl Locks {
 }
 
 async fn lock(own: &Own, name: &str) -> Result<(), ClientError> {
-    let locked = own
-        .carry_out(vec![wish(name, LockWish::Lock, false)])
-        .await;
+    let locked = own.carry_out(vec![wish(name, LockWish::Lock, false)]).await;
     match locked {
         Ok(_) => Ok(()),
         Err(error) if error.code == "55P03" => Err(ClientError::error(

@@ -44,10 +44,7 @@ impl Locks {
                     .map_err(passed_on)?;
             }
             match &filling {
-                Some(filling) => locks
-                    .fill(&real, filling, path.as_deref())
-                    .await
-                    .map(Some),
+                Some(filling) => locks.fill(&real, filling, path.as_deref()).await.map(Some),
                 None => Ok(None),
             }
         })
@@ -91,9 +88,7 @@ impl Locks {
             .collect();
         let table = format!("{SCHEMA}.{real}");
         let create = format!("CREATE TABLE {table} ({})", columns.join(", "));
-        self.run_ddl(path, &create)
-            .await
-            .map_err(passed_on)?;
+        self.run_ddl(path, &create).await.map_err(passed_on)?;
         if !filling.with_data {
             return Ok(0);
         }

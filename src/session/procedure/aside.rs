@@ -257,7 +257,10 @@ impl Session {
         };
         let naming = Rc::clone(&env.naming);
         let evict = env.evict();
-        let changed = self.env.locks.change_database(change.clone(), naming, evict);
+        let changed = self
+            .env
+            .locks
+            .change_database(change.clone(), naming, evict);
         let aside = Aside {
             columns: Vec::new(),
             formats: Vec::new(),
