@@ -26,6 +26,9 @@ pub const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
 /// The one that nobody connects to.
 pub const CLOSED: &str = "template0";
 
+/// The operators' console.
+pub const CONSOLE: &str = "dsqlproxy";
+
 /// First line of the comment on the schema of a created database; name, entry and owner follow.
 const MARK: &str = "dsql-proxy database";
 

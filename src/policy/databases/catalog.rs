@@ -134,12 +134,12 @@ fn databases(naming: &Naming) -> String {
         ));
     }
     format!(
-        "SELECT {OWN_ALIAS}d.oid, {OWN_ALIAS}d.datname, \
+        "SELECT {{system}}{OWN_ALIAS}d.oid, {OWN_ALIAS}d.datname, \
          (SELECT {OWN_ALIAS}r.oid FROM pg_catalog.pg_roles {OWN_ALIAS}r WHERE {OWN_ALIAS}r.rolname = current_user) AS datdba, \
          6 AS encoding, 'c'::\"char\" AS datlocprovider, {OWN_ALIAS}d.datistemplate, {OWN_ALIAS}d.datallowconn, \
-         -1 AS datconnlimit, 1663::oid AS dattablespace, 'C'::text AS datcollate, 'C'::text AS datctype, \
+         -1 AS datconnlimit, '0'::xid AS datfrozenxid, '1'::xid AS datminmxid, 1663::oid AS dattablespace, 'C'::text AS datcollate, 'C'::text AS datctype, \
          NULL::text AS daticulocale, NULL::text AS daticurules, NULL::text AS datcollversion, \
-         NULL::text[] AS datacl \
+         NULL::aclitem[] AS datacl \
          FROM ({}) AS {OWN_ALIAS}d (oid, datname, datistemplate, datallowconn)",
         rows.join(" UNION ALL ")
     )
@@ -245,7 +245,7 @@ fn replacement(slot: &Node, naming: &Naming, seen: &Seen<'_>) -> Option<(String,
             format!(
                 "EXISTS (SELECT 1 FROM ({}) {OWN_ALIAS}p WHERE ({OWN_ALIAS}p.datname = (${at})::text \
                  OR {OWN_ALIAS}p.oid::text = (${at})::text) AND {OWN_ALIAS}p.datallowconn)",
-                databases(naming)
+                databases(naming).replace("{system}", "")
             )
         }
         ("current_schema", Some(schema)) => format!(

@@ -392,6 +392,10 @@ impl Use {
         }
         let other = seen.other.and_then(|other| other(relation, self.sys));
         if let Some(query) = other {
+            // Of pg_database, whose rows are not the server's.
+            let table = self.system.iter().any(|column| column == "tableoid");
+            let system = if table { "1262::oid AS tableoid, " } else { "" };
+            let query = query.replace("{system}", system);
             let schema = match unqualified {
                 true => "pg_catalog",
                 false => &relation.schemaname,

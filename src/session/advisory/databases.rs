@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use crate::policy::LockWish;
 use crate::policy::databases::{
-    CLOSED, Created, DatabaseChange, MAINTENANCE, Naming, PREFIX, schema_name,
+    CLOSED, CONSOLE, Created, DatabaseChange, MAINTENANCE, Naming, PREFIX, schema_name,
 };
 use crate::pool::AskError;
 use crate::wire::reply::ClientError;
@@ -18,6 +18,9 @@ use super::{Locks, Own, Part, SWAPS, Waiting, Wish, is_passing, literal, pause, 
 
 /// Sessions that are about to end are waited for, as by PostgreSQL.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The only database that a cluster has.
+const CLUSTERS: &str = "postgres";
 
 /// Names that are tried for the schema of one database.
 const ATTEMPTS: u32 = 10;
@@ -284,10 +287,7 @@ fn check_name(name: &str) -> Result<(), ClientError> {
 
 /// The configuration, or PostgreSQL, has a database of this name.
 fn is_given(name: &str, by: &Naming) -> bool {
-    name == CLOSED
-        || name == crate::auth::CONSOLE
-        || MAINTENANCE.contains(&name)
-        || by.is_entry(name)
+    name == CLOSED || name == CONSOLE || MAINTENANCE.contains(&name) || by.is_entry(name)
 }
 
 fn check_change(
@@ -304,6 +304,10 @@ fn check_change(
                 "current database cannot be renamed",
             ),
         });
+    }
+    if name == CLUSTERS {
+        let message = format!("database \"{name}\" is the cluster's own");
+        return Err(ClientError::error("42501", message));
     }
     if name == CLOSED || MAINTENANCE.contains(&name) {
         let message = format!("cannot {word} a template database");
