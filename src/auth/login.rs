@@ -593,6 +593,11 @@ impl Visit<'_> {
             (true, user.is_admin())
         } else {
             let exists = self.gate.databases.contains(database);
+            // Whether it was created, and from which, is for the cluster to say.
+            let origin = |name: &String| self.gate.origins.contains(name);
+            if !exists && user.databases().iter().any(origin) {
+                return Ok(());
+            }
             (exists, user.may_use(database))
         };
         match (exists, allowed) {
@@ -631,6 +636,7 @@ impl Visit<'_> {
         Ok(Identity {
             user: request.user,
             database: request.database,
+            entries: proof.user.databases().to_vec(),
             admin: proof.user.is_admin(),
             retry: proof.user.wants_retry(),
             binding: proof.user.binding().clone(),

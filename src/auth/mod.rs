@@ -52,6 +52,7 @@ const MAX_MISSED_CANCELS: u32 = 1000;
 pub struct Identity {
     user: String,
     database: String,
+    entries: Vec<String>,
     admin: bool,
     retry: bool,
     binding: Binding,
@@ -82,10 +83,17 @@ impl Identity {
         &self.user
     }
 
-    /// Name of the entry in `databases:`, or [`CONSOLE`] (then [`Identity::admin`] is true).
+    /// Name of the entry in `databases:`, or [`CONSOLE`] (then [`Identity::admin`] is true), or any other
+    /// name, of a database that was created from one of [`Identity::entries`] or does not exist.
     #[must_use]
     pub fn database(&self) -> &str {
         &self.database
+    }
+
+    /// Names of the entries that the user may connect to, as the configuration lists them.
+    #[must_use]
+    pub fn entries(&self) -> &[String] {
+        &self.entries
     }
 
     /// Whether the user is an operator.
@@ -149,6 +157,7 @@ impl Identity {
         Self {
             user: user.to_owned(),
             database: database.to_owned(),
+            entries: vec![database.to_owned()],
             admin,
             retry: true,
             binding: Binding::Unsaid,
@@ -199,6 +208,8 @@ pub struct Gate {
     users: ArcSwap<Users>,
     issuers: ArcSwap<Issuers>,
     databases: HashSet<String>,
+    /// Entries from which databases may be created.
+    origins: HashSet<String>,
     throttle: Throttle,
     cancel_throttle: Throttle,
     hashing: Hashing,
@@ -221,6 +232,12 @@ impl Gate {
             users: ArcSwap::from_pointee(Users::load(&config.users, secret)?),
             issuers: ArcSwap::from_pointee(Issuers::load(&config.tokens)?),
             databases: config.databases.keys().cloned().collect(),
+            origins: config
+                .databases
+                .iter()
+                .filter(|(_, database)| config.creates_databases(database))
+                .map(|(name, _)| name.clone())
+                .collect(),
             throttle: Throttle::new(config.auth.max_failures),
             cancel_throttle: Throttle::new(MAX_MISSED_CANCELS),
             hashing: Hashing::new(),

@@ -1,6 +1,6 @@
 //! Who may log in, and how an unknown name is made to look like a known one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -26,7 +26,7 @@ pub struct UserError {
 #[derive(Debug)]
 pub(super) struct User {
     check: Check,
-    databases: HashSet<String>,
+    databases: Vec<String>,
     admin: bool,
     retry: bool,
     binding: Binding,
@@ -35,7 +35,11 @@ pub(super) struct User {
 
 impl User {
     pub(super) fn may_use(&self, database: &str) -> bool {
-        self.databases.contains(database)
+        self.databases.iter().any(|name| name == database)
+    }
+
+    pub(super) fn databases(&self) -> &[String] {
+        &self.databases
     }
 
     pub(super) fn is_admin(&self) -> bool {
@@ -171,7 +175,7 @@ fn load_user(user: &config::User, disguise: &Disguise) -> Result<User, String> {
     };
     Ok(User {
         check,
-        databases: user.databases.iter().cloned().collect(),
+        databases: user.databases.clone(),
         admin: user.admin,
         retry: user.retry,
         binding: match &user.tenant {

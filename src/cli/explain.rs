@@ -183,6 +183,7 @@ pub fn run(arguments: &ExplainArguments) -> Result<(), Failure> {
         },
         switches: switches(database),
         transaction: TransactionFacts::default(),
+        created: false,
     };
     let view = view(
         &config,

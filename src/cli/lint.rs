@@ -107,6 +107,7 @@ pub fn run(arguments: &LintArguments) -> Result<(), Failure> {
             ..Switches::default()
         },
         transaction: TransactionFacts::default(),
+        created: false,
     };
     let mut findings = Vec::new();
     let mut missing = Missing::default();

@@ -357,6 +357,12 @@ impl Check<'_> {
             "empty",
         );
         self.refuse_timeouts(name, database);
+        let creates = self.config.creates_databases(database);
+        self.refuse_if(
+            database.created_databases == Some(true) && !creates,
+            &at("created_databases"),
+            "only for a dsql cluster with dialect: compat, and without tenancy",
+        );
         if let Some(policy) = &database.tenancy
             && !self.config.tenancy.contains_key(policy)
         {

@@ -366,6 +366,18 @@ pub enum Savepoints {
     Forward,
 }
 
+impl Config {
+    /// Whether databases may be created from an entry.
+    #[must_use]
+    pub fn creates_databases(&self, database: &Database) -> bool {
+        let cluster = self.clusters.get(&database.cluster);
+        let can = cluster.is_some_and(|cluster| cluster.kind == ClusterKind::Dsql)
+            && database.dialect == Dialect::Compat
+            && database.tenancy.is_none();
+        can && database.created_databases != Some(false)
+    }
+}
+
 /// One database as clients see it.
 #[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
@@ -393,6 +405,10 @@ pub struct Database {
     /// `dsqlproxy.table_rebuild` of sessions that set none; default `small`.
     #[serde(default)]
     pub table_rebuild: Option<TableRebuild>,
+    /// CREATE DATABASE makes schemas of the cluster that are connected to as databases; default `true` on
+    /// `dsql` clusters with `dialect: compat` and without `tenancy`, else `false`.
+    #[serde(default)]
+    pub created_databases: Option<bool>,
     /// Savepoints; default `emulate` on `dsql` clusters with `dialect: compat`, else `forward`.
     #[serde(default)]
     pub savepoints: Option<Savepoints>,

@@ -193,6 +193,7 @@ mod tests {
             as_of: "2026-09".parse().unwrap(),
             switches: Switches::default(),
             transaction: TransactionFacts::default(),
+            created: false,
         }
     }
 

@@ -133,6 +133,8 @@ pub struct SessionFacts {
     pub switches: Switches,
     /// Its transaction.
     pub transaction: TransactionFacts,
+    /// It is connected to a created database, of whose names its texts are free already.
+    pub created: bool,
 }
 
 #[cfg(test)]

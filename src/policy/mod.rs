@@ -6,6 +6,7 @@
 
 mod cache;
 mod creation;
+pub mod databases;
 pub mod dialect;
 pub mod facts;
 mod locks;
@@ -21,12 +22,14 @@ use std::sync::Arc;
 
 pub use cache::Cache;
 pub use creation::{Creation, creation};
+pub use databases::DatabaseChange;
 pub use facts::{
     DdlInTransaction, LargeDml, Month, NotAMonth, SessionFacts, Switches, TableRebuild,
     TransactionFacts,
 };
 pub use locks::{
-    AdvisoryLock, LockArgument, LockCall, LockWish, NotifyCall, SignalCall, SignalTarget, TextArgument,
+    AdvisoryLock, LockArgument, LockCall, LockWish, NotifyCall, SignalCall, SignalTarget,
+    TextArgument,
 };
 pub use rebuild::{Rebuild, Reshape};
 pub use rules::{ActionKind, Rules, RulesError};
@@ -300,6 +303,8 @@ pub enum Procedure {
     Signal(SignalCall),
     /// CREATE TEMP TABLE.
     TemporaryTable,
+    /// CREATE, DROP and ALTER DATABASE.
+    Database(DatabaseChange),
 }
 
 /// A change of many rows, for which the server takes several transactions.
@@ -356,7 +361,8 @@ impl Procedure {
             | Self::LockTable { .. }
             | Self::Notify(_)
             | Self::Signal(_)
-            | Self::TemporaryTable => false,
+            | Self::TemporaryTable
+            | Self::Database(_) => false,
         }
     }
 
@@ -374,6 +380,7 @@ impl Procedure {
             Self::Notify(_) => "notify",
             Self::Signal(_) => "signal",
             Self::TemporaryTable => "temporary_table",
+            Self::Database(_) => "database",
         }
     }
 }

@@ -3,11 +3,12 @@
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::upstream::OwedQueue;
+use crate::upstream::{OwedQueue, Settings, difference};
 use crate::wire::backend::{TransactionStatus, command_tag, error_fields, row_values};
 use crate::wire::reply::ClientError;
 use crate::wire::{frame, frontend};
@@ -17,6 +18,8 @@ use super::slots::Pool;
 
 /// A statement takes at most this; a slower connection is closed.
 const LIMIT: Duration = Duration::from_secs(20);
+
+const SEARCH_PATH: &str = "search_path";
 
 /// What the server answered.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -48,19 +51,34 @@ impl Pool {
     /// See [`AskError`].
     pub async fn ask(self: &Rc<Self>, sql: &str) -> Result<Asked, AskError> {
         let mut lease = self.borrow_one().await.map_err(AskError::Without)?;
-        frontend::put_query(lease.output.tail(), sql.as_bytes());
-        // A Query destroys the unnamed statement.
-        lease.unnamed = None;
-        let outcome = match timeout(LIMIT, exchange(&mut lease)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
-        };
-        let outcome = outcome.map_err(|error| AskError::Lost(error.to_string()))?;
-        lease.input.set_gate(false);
-        lease.input.release();
-        if let Some(settled) = OwedQueue::<()>::default().settle() {
-            lease.give_back(settled);
+        let outcome = run(&mut lease, sql).await?;
+        give_back(lease);
+        outcome
+    }
+
+    /// The same for a statement of a client, with the `search_path` of its session; `None` is the
+    /// server's own.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn ask_in(self: &Rc<Self>, path: Option<&str>, sql: &str) -> Result<Asked, AskError> {
+        let mut lease = self.borrow_one().await.map_err(AskError::Without)?;
+        if lease.label.get(SEARCH_PATH).map(String::as_str) != path {
+            let mut wanted = Settings::clone(&lease.label);
+            match path {
+                Some(path) => wanted.insert(SEARCH_PATH.to_owned(), path.to_owned()),
+                None => wanted.remove(SEARCH_PATH),
+            };
+            let sql = difference(&lease.label, &wanted);
+            let outcome = run(&mut lease, &sql).await?;
+            if outcome.is_err() {
+                give_back(lease);
+                return outcome;
+            }
+            lease.label = Arc::new(wanted);
         }
+        let outcome = run(&mut lease, sql).await?;
+        give_back(lease);
         outcome
     }
 
@@ -70,6 +88,26 @@ impl Pool {
         }
         let mut ticket = self.wait(None)?;
         poll_fn(|cx| ticket.poll(cx)).await
+    }
+}
+
+/// Runs one text; an error of the first kind ends the connection.
+async fn run(lease: &mut Lease, sql: &str) -> Result<Result<Asked, AskError>, AskError> {
+    frontend::put_query(lease.output.tail(), sql.as_bytes());
+    // A Query destroys the unnamed statement.
+    lease.unnamed = None;
+    let outcome = match timeout(LIMIT, exchange(lease)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    };
+    outcome.map_err(|error| AskError::Lost(error.to_string()))
+}
+
+fn give_back(mut lease: Lease) {
+    lease.input.set_gate(false);
+    lease.input.release();
+    if let Some(settled) = OwedQueue::<()>::default().settle() {
+        lease.give_back(settled);
     }
 }
 

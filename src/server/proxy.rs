@@ -92,6 +92,8 @@ pub(super) struct Entry {
     pub profile: Option<Dialect>,
     /// What tenants may see of it.
     pub isolation: Option<Arc<Isolation>>,
+    /// Databases may be created from it.
+    pub creates: bool,
 }
 
 struct WorkerHandle {
@@ -276,7 +278,7 @@ impl Shared {
         let _ = self.workers[worker].errands.send(errand);
     }
 
-    fn broadcast(&self, errand: impl Fn() -> Errand) {
+    pub fn broadcast(&self, errand: impl Fn() -> Errand) {
         for worker in 0..self.workers.len() {
             self.send(worker, errand());
         }
@@ -475,6 +477,7 @@ fn make_pools(
                 conflicts: Arc::new(ConflictLog::new(retry.insight_keys, start)),
                 kept: kept_of(database, cluster.kind),
                 profile: profile_of(database, cluster.kind),
+                creates: config.creates_databases(database),
                 isolation: policies
                     .get(name)
                     .map(|policy| Arc::new(Isolation::new(name, Arc::clone(policy)))),

@@ -13,15 +13,17 @@ use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::auth::{self, Arrival, Binding, Identity};
+use crate::config::Dialect;
 use crate::net::{Peer, Socket, Stream};
+use crate::policy::databases::{CLOSED, Created, MAINTENANCE, Naming};
 use crate::pool::{Pool, Transfer};
 use crate::session::{
-    Admissions, Alarm, Control, Guard, Insight, Locks, PolicyEnv, Profiles, Registry, RetryEnv,
-    Session, SessionEnv, Verdicts,
+    Admissions, Alarm, Control, DatabaseEnv, Guard, Insight, Locks, Occupancy, PolicyEnv, Profiles,
+    Registry, RetryEnv, Session, SessionEnv, Translations, Verdicts,
 };
 use crate::telemetry::tally::WorkerTally;
 use crate::upstream::Owner;
-use crate::wire::reply::ClientError;
+use crate::wire::reply::{ClientError, Severity};
 use crate::wire::sqlstate;
 
 use super::cancels::Address;
@@ -53,6 +55,8 @@ pub(super) enum Errand {
     },
     /// End sessions as they come to rest.
     Drain,
+    /// End the sessions in a database that was created in a pool's cluster.
+    Evict { pool: usize, database: String },
     /// End all sessions now.
     Kill,
     /// End the thread.
@@ -77,11 +81,15 @@ struct Worker {
     verdicts: Rc<Verdicts>,
     /// Advisory locks, of each pool's database.
     locks: Vec<Rc<Locks>>,
+    /// Texts as they are said in created databases.
+    translations: Rc<Translations>,
 }
 
 /// A session as the worker watches it.
 struct Watched {
     control: Rc<Control>,
+    /// The created database that it is in, and its pool.
+    created: Option<(usize, String)>,
     /// Since when it has been seen idle at every look.
     idle_since: Cell<Option<Instant>>,
     /// Since when it only waits for its client to take the last bytes.
@@ -116,6 +124,7 @@ pub(super) async fn run(
         draining: Cell::new(false),
         alarm: Rc::default(),
         verdicts,
+        translations: Rc::default(),
     });
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -157,7 +166,20 @@ impl Worker {
                     "terminating connection due to administrator command",
                 ));
             }),
+            Errand::Evict { pool, database } => self.evict(pool, &database),
             Errand::Stop => {}
+        }
+    }
+
+    fn evict(&self, pool: usize, database: &str) {
+        for watched in self.sessions.borrow().values() {
+            let created = watched.created.as_ref();
+            if created.is_some_and(|(of, name)| *of == pool && name == database) {
+                watched.control.end(ClientError::fatal(
+                    sqlstate::ADMIN_SHUTDOWN,
+                    "terminating connection due to administrator command",
+                ));
+            }
         }
     }
 
@@ -256,16 +278,14 @@ impl Worker {
     }
 
     /// What the sessions of a database entry need to repeat transactions.
-    fn retry(&self, identity: &Identity, entry: &Entry) -> RetryEnv {
+    fn retry(&self, identity: &Identity, name: &str, entry: &Entry) -> RetryEnv {
         let mut retries = self.retries.borrow_mut();
-        let shared = retries
-            .entry(identity.database().to_owned())
-            .or_insert_with(|| RetryEnv {
-                limits: entry.retry,
-                budget: Rc::new(entry.budget.share(self.index, entry.budget_percent)),
-                user: true,
-                insight: Rc::new(Insight::new(Arc::clone(&entry.conflicts))),
-            });
+        let shared = retries.entry(name.to_owned()).or_insert_with(|| RetryEnv {
+            limits: entry.retry,
+            budget: Rc::new(entry.budget.share(self.index, entry.budget_percent)),
+            user: true,
+            insight: Rc::new(Insight::new(Arc::clone(&entry.conflicts))),
+        });
         RetryEnv {
             user: identity.retry(),
             ..shared.clone()
@@ -303,10 +323,113 @@ impl Worker {
         isolation.guard(identity, &kept).await
     }
 
+    /// The database entry behind the name that a client connects to, and the created database if it is
+    /// one.
+    async fn find<'s>(
+        &'s self,
+        identity: &'s Identity,
+    ) -> Result<(&'s str, &'s Entry, Option<Created>, Option<Occupancy>), ClientError> {
+        let wanted = identity.database();
+        if let Some(entry) = self.shared.database(wanted) {
+            return Ok((wanted, entry, None, None));
+        }
+        if wanted == CLOSED {
+            let message = format!("database \"{wanted}\" is not currently accepting connections");
+            return Err(ClientError::fatal("55000", message));
+        }
+        let origins: Vec<(&str, &Entry)> = identity
+            .entries()
+            .iter()
+            .filter_map(|name| Some((name.as_str(), self.shared.database(name)?)))
+            .filter(|(_, entry)| entry.creates)
+            .collect();
+        if MAINTENANCE.contains(&wanted)
+            && let Some((name, entry)) = origins.first()
+        {
+            return Ok((name, entry, None, None));
+        }
+        let mut pools: Vec<usize> = Vec::new();
+        for (_, entry) in &origins {
+            if pools.contains(&entry.pool) {
+                continue;
+            }
+            pools.push(entry.pool);
+            let locks = &self.locks[entry.pool];
+            if locks.find_database(wanted).await.map_err(fatal)?.is_none() {
+                continue;
+            }
+            let occupancy = locks.occupy(wanted).await.map_err(in_change)?;
+            // Nobody changes it from here on.
+            let Some(created) = locks.find_database(wanted).await.map_err(fatal)? else {
+                continue;
+            };
+            let beside = origins.iter().filter(|(_, other)| other.pool == entry.pool);
+            let origin = beside
+                .clone()
+                .find(|(name, _)| *name == created.entry)
+                // Whoever made it may use it as long as there is any entry for that.
+                .or_else(|| beside.clone().find(|_| created.owner == identity.user()));
+            return match origin {
+                Some((name, entry)) => Ok((name, entry, Some(created), Some(occupancy))),
+                None => Err(ClientError::fatal(
+                    "42501",
+                    format!("permission denied for database \"{wanted}\""),
+                )
+                .detail("The user may not use the entry of the proxy's configuration that it was created from.")),
+            };
+        }
+        Err(ClientError::fatal(
+            sqlstate::INVALID_CATALOG_NAME,
+            format!("database \"{wanted}\" does not exist"),
+        ))
+    }
+
+    /// What a session knows of databases; nothing where no dialect makes others, and in tenants' sessions.
+    fn databases(
+        &self,
+        identity: &Identity,
+        name: &str,
+        entry: &Entry,
+        schema: Option<String>,
+        guarded: bool,
+        occupancy: Option<Occupancy>,
+    ) -> Option<DatabaseEnv> {
+        if guarded || entry.profile != Some(Dialect::Compat) {
+            return None;
+        }
+        let naming = Naming {
+            database: identity.database().to_owned(),
+            schema,
+            entries: identity.entries().to_vec(),
+            entry: name.to_owned(),
+            user: identity.user().to_owned(),
+            creates: entry.creates,
+        };
+        let (shared, pool) = (Arc::clone(&self.shared), entry.pool);
+        Some(DatabaseEnv {
+            naming: Rc::new(naming),
+            translations: Rc::clone(&self.translations),
+            occupancy,
+            evict: Rc::new(move |database: &str| {
+                shared.broadcast(|| Errand::Evict {
+                    pool,
+                    database: database.to_owned(),
+                });
+            }),
+        })
+    }
+
     async fn converse(self: &Rc<Self>, stream: Stream, identity: Identity) {
-        let Some(entry) = self.shared.database(identity.database()) else {
+        if identity.database() == auth::CONSOLE {
             super::console::converse(stream, &identity, &self.shared).await;
             return;
+        }
+        let (name, entry, created, occupancy) = match self.find(&identity).await {
+            Ok(found) => found,
+            Err(error) => {
+                refuse(stream, &error).await;
+                return;
+            }
         };
         let guard = match self.guard(&identity, entry).await {
             Ok(guard) => guard,
@@ -321,6 +444,10 @@ impl Worker {
                 Some(guard) => Owner::Tenant(guard.tenant().into()),
                 None => Owner::Unrestricted,
             });
+        let schema = created.map(|created| created.schema);
+        let watched_database = schema
+            .is_some()
+            .then(|| (entry.pool, identity.database().to_owned()));
         let env = SessionEnv {
             owner,
             pool: Rc::clone(&self.pools[entry.pool]),
@@ -331,12 +458,13 @@ impl Worker {
             profiles: Rc::clone(&self.profiles),
             tally: Arc::clone(&self.tally),
             savepoints: entry.savepoints,
-            retry: self.retry(&identity, entry),
+            retry: self.retry(&identity, name, entry),
             kept: entry.kept.clone(),
             alarm: Rc::clone(&self.alarm),
             policy: self.policy(entry),
             locks: Rc::clone(&self.locks[entry.pool]),
             hub: Arc::clone(self.shared.hub()),
+            databases: self.databases(&identity, name, entry, schema, guard.is_some(), occupancy),
             guard,
             isolation: entry.isolation.clone(),
         };
@@ -348,6 +476,7 @@ impl Worker {
         }
         let watched = Watched {
             control: Rc::clone(&control),
+            created: watched_database,
             idle_since: Cell::new(None),
             closing_since: Cell::new(None),
         };
@@ -427,6 +556,23 @@ fn no_tenants() -> ClientError {
         "this database has no tenants",
     )
     .hint("The login is for a tenant: connect to a database with a tenant policy.")
+}
+
+fn fatal(error: ClientError) -> ClientError {
+    ClientError {
+        severity: Severity::Fatal,
+        ..error
+    }
+}
+
+fn in_change(error: ClientError) -> ClientError {
+    match error.code {
+        "55P03" => ClientError::fatal(
+            sqlstate::CANNOT_CONNECT_NOW,
+            "the database is being dropped or renamed",
+        ),
+        _ => fatal(error),
+    }
 }
 
 /// Ends a login that led nowhere.

@@ -7,6 +7,7 @@
 //! two that take a lock at the same time one is told of a conflict and looks again. Nobody waits inside
 //! a transaction of the database.
 
+mod databases;
 mod ledger;
 mod tables;
 mod undoing;
@@ -25,6 +26,8 @@ use crate::pool::{AskError, Asked, Pool};
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
 
+pub(super) use self::databases::Evict;
+pub use self::databases::Occupancy;
 use self::ledger::Ledger;
 pub(super) use self::tables::VIEW;
 
@@ -281,12 +284,7 @@ impl Locks {
     // ---- taking ------------------------------------------------------------------------------
 
     /// Takes a lock once, unless others hold it.
-    async fn take(
-        &self,
-        key: &str,
-        session: &str,
-        shared: bool,
-    ) -> Result<Taken, ClientError> {
+    async fn take(&self, key: &str, session: &str, shared: bool) -> Result<Taken, ClientError> {
         let length = i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX);
         for attempt in 0..SWAPS {
             let row = match self.read(key).await {

@@ -724,6 +724,8 @@ impl Session {
             .temporary
             .in_clients_words(renamed.as_deref().unwrap_or(body));
         let renamed = told.or(renamed);
+        let told = self.in_words_of_database(renamed.as_deref().unwrap_or(body));
+        let renamed = told.or(renamed);
         let placed = self.place(header, renamed.as_deref().unwrap_or(body));
         let renamed = placed.or(renamed);
         let told = renamed.as_deref().unwrap_or(body);
@@ -1104,8 +1106,9 @@ fn is_failure_of_server(fields: &ErrorFields<'_>, dsql: bool) -> bool {
 /// Whether a statement that changes settings can have ended with this tag.
 fn is_tag_of(effect: &Effect, tag: &[u8]) -> bool {
     match effect {
+        // The last one is that of set_config().
         Effect::Set { .. } | Effect::Reset(_) | Effect::ResetAll => {
-            matches!(tag, b"SET" | b"RESET")
+            matches!(tag, b"SET" | b"RESET" | b"SELECT 1")
         }
         Effect::DiscardAll => tag == b"DISCARD ALL",
         _ => true,

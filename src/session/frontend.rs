@@ -284,7 +284,14 @@ impl Session {
             {
                 self.take_guarded(tag, header.total, bytes)
             }
-            tag => self.take_admitted(tag, header.total, bytes),
+            tag => {
+                if matches!(tag, b'Q' | b'P')
+                    && let Some(taken) = self.take_named(tag, header.total, bytes)?
+                {
+                    return Ok(taken);
+                }
+                self.take_admitted(tag, header.total, bytes)
+            }
         }
     }
 

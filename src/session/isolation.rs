@@ -563,7 +563,7 @@ impl Session {
         let taken = match self.admit_frame(tag, total, bytes)? {
             Ok(frame) => self.take_admitted(tag, frame.len(), &frame)?,
             Err(denied) => {
-                let taken = self.refuse_guarded(tag, denied.error())?;
+                let taken = self.refuse_text(tag, denied.error())?;
                 // What has to wait comes here again.
                 if !matches!(taken, Taken::Wait) {
                     self.note_denied(&denied);
@@ -718,7 +718,8 @@ impl Session {
         }
     }
 
-    fn refuse_guarded(&mut self, tag: u8, error: ClientError) -> Result<Taken, End> {
+    /// Answers a text that goes nowhere.
+    pub(super) fn refuse_text(&mut self, tag: u8, error: ClientError) -> Result<Taken, End> {
         if self.limbo.is_some() {
             // As of a frame that is too long to be read.
             self.take_in_limbo(tag, usize::MAX, &[0; HEADER])?;

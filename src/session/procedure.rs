@@ -228,6 +228,7 @@ pub(super) fn refusal(decision: &Decision) -> Option<ClientError> {
             | Procedure::Notify(_)
             | Procedure::Signal(_)
             | Procedure::TemporaryTable
+            | Procedure::Database(_)
             | Procedure::LockTable { .. },
         ) => true,
         _ => decision.placement == Placement::AfterCommit,

@@ -29,6 +29,7 @@ use super::conflict::RetryEnv;
 use super::control::Control;
 use super::creations::Creations;
 use super::cursor::Cursor;
+use super::databases::DatabaseEnv;
 use super::deadline::{Alarm, Deadlines};
 use super::isolation::{Guard, Isolation};
 use super::kept::KeptEnv;
@@ -89,6 +90,8 @@ pub struct SessionEnv {
     pub locks: Rc<advisory::Locks>,
     /// Who listens to notifications.
     pub hub: Arc<Hub>,
+    /// Names of databases; `None` where no dialect keeps them.
+    pub databases: Option<DatabaseEnv>,
     /// What binds the session to its tenant; `None` in sessions that see all.
     pub guard: Option<Guard>,
     /// The tenant policy of its database entry, whoever the user is.
@@ -422,6 +425,8 @@ pub struct Session {
     pub(super) interrupted: bool,
     /// DDL was sent since nothing was last under way.
     pub(super) changes_schema: bool,
+    /// A text was sent that is not the client's.
+    pub(super) reworded: bool,
     turns: u64,
 }
 
@@ -436,7 +441,7 @@ impl Session {
         env: SessionEnv,
     ) -> Self {
         env.tally.clients.add(1);
-        let asked = super::welcome::startup_settings(&identity, env.guard.is_some());
+        let asked = super::welcome::startup_settings(&identity, &env);
         let (defaults, kept) = super::kept::divide(&asked, &env.kept);
         let temporary = Temporary::new(Rc::clone(&env.locks));
         let creations = Creations::new(Rc::clone(&env.locks));
@@ -524,6 +529,7 @@ impl Session {
             more: None,
             stopped: None,
             changes_schema: false,
+            reworded: false,
             interrupted: false,
             turns: 0,
         }

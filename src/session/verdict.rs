@@ -11,8 +11,8 @@ use pg_query::protobuf::a_const;
 
 use crate::config::Dialect;
 use crate::policy::{
-    self, Action, AdvisoryLock, Answer, Cache, Creation, DdlInTransaction, Decision, Level, Month, Notice, Placement,
-    Procedure, Rules, SessionCommand, SessionFacts, StepKind, TransactionFacts,
+    self, Action, AdvisoryLock, Answer, Cache, Creation, DdlInTransaction, Decision, Level, Month,
+    Notice, Placement, Procedure, Rules, SessionCommand, SessionFacts, StepKind, TransactionFacts,
 };
 use crate::sql::statement::ParseError;
 use crate::sql::{Class, Kind, Statement, classify};
@@ -249,10 +249,7 @@ impl Part {
 
     /// It is done as part of the transaction that the client sees.
     fn goes_within(&self) -> bool {
-        let goes_on = matches!(
-            self.decision.action,
-            Action::Forward | Action::Rewrite(_)
-        );
+        let goes_on = matches!(self.decision.action, Action::Forward | Action::Rewrite(_));
         goes_on && !self.is_procedure()
     }
 
@@ -314,7 +311,8 @@ impl Verdict {
 
     fn judge(&mut self, statements: Vec<Statement>, rules: &Rules) {
         self.kind = statements.first().map(Statement::kind);
-        let says_off = |statement: &Statement| says(statement, "transaction_read_only") == Some(false);
+        let says_off =
+            |statement: &Statement| says(statement, "transaction_read_only") == Some(false);
         self.writes = statements.iter().any(says_off);
         self.deferrable = statements
             .iter()
@@ -426,7 +424,10 @@ impl Verdict {
 
     /// Whether other facts may make another verdict of it.
     fn holds_for(&self, facts: &SessionFacts, epoch: u64) -> bool {
-        if self.epoch != epoch || self.facts.switches != facts.switches {
+        if self.epoch != epoch
+            || self.facts.switches != facts.switches
+            || self.facts.created != facts.created
+        {
             return false;
         }
         let (then, now) = (self.facts.transaction, facts.transaction);
@@ -492,6 +493,7 @@ impl Session {
                 open: transaction.open || transaction.ddl || transaction.wrote,
                 ..transaction
             },
+            created: self.is_in_created(),
         }
     }
 

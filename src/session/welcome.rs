@@ -11,8 +11,9 @@ use crate::sql::{PinReason, reads_otherwise};
 use crate::upstream::{Settings, SharedSettings};
 use crate::wire::reply;
 
+use super::databases::put_search_path;
 use super::kept::divide;
-use super::run::{End, Session};
+use super::run::{End, Session, SessionEnv};
 use super::value::value_of;
 
 /// Start-up parameters that are not settings.
@@ -30,8 +31,7 @@ fn dumps(identity: &Identity) -> bool {
 }
 
 /// The settings a client asked for at start-up.
-/// `guarded`: those of a tenant's session.
-pub(super) fn startup_settings(identity: &Identity, guarded: bool) -> SharedSettings {
+pub(super) fn startup_settings(identity: &Identity, env: &SessionEnv) -> SharedSettings {
     let mut settings: Settings = identity
         .parameters()
         .iter()
@@ -42,8 +42,10 @@ pub(super) fn startup_settings(identity: &Identity, guarded: bool) -> SharedSett
             (name, value)
         })
         .collect();
-    if guarded {
+    if env.guard.is_some() {
         super::isolation::pin_search_path(&mut settings);
+    } else if let Some(databases) = &env.databases {
+        put_search_path(&mut settings, &databases.naming);
     }
     Arc::new(settings)
 }
@@ -112,10 +114,7 @@ impl Session {
         if known.len() >= LIMIT {
             known.clear();
         }
-        let (asked, _) = divide(
-            &startup_settings(&self.identity, self.is_guarded()),
-            &self.env.kept,
-        );
+        let (asked, _) = divide(&startup_settings(&self.identity, &self.env), &self.env.kept);
         known.insert(
             (self.env.pool_index, asked),
             Rc::new(Profile {

@@ -214,6 +214,9 @@ impl<'a> Statement<'a> {
             statement.words += 1;
             before = std::mem::replace(&mut previous, token);
         }
+        if statement.configured().is_some() {
+            statement.pin = None;
+        }
         statement.may_write = !statement.is_reading();
         statement
     }
@@ -320,13 +323,67 @@ impl<'a> Statement<'a> {
             b"prepare" => Effect::Pin(PinReason::Prepare),
             b"declare" if self.hold => Effect::Pin(PinReason::HoldCursor),
             b"do" => code_block(head),
+            b"select" => self.configured().unwrap_or_else(|| self.otherwise()),
             _ => self.otherwise(),
+        }
+    }
+
+    /// `SELECT set_config('name', 'value', false)` of constants and nothing else is a SET.
+    fn configured(&self) -> Option<Effect> {
+        if self.words != self.kept {
+            return None;
+        }
+        let call = match &self.head[..self.kept] {
+            [select, call @ ..] if select.is("select") => call,
+            _ => return None,
+        };
+        let call = match call {
+            [schema, Token::Symbol(b'.'), call @ ..] if schema.is("pg_catalog") => call,
+            call => call,
+        };
+        let [
+            function,
+            Token::Symbol(b'('),
+            Token::Text(name),
+            Token::Symbol(b','),
+            value @ Token::Text(text),
+            Token::Symbol(b','),
+            local,
+            Token::Symbol(b')'),
+        ] = call
+        else {
+            return None;
+        };
+        let local = match (local.is("true"), local.is("false")) {
+            (true, _) => true,
+            (_, true) => false,
+            _ => return None,
+        };
+        let name = plain_text(name)?.to_ascii_lowercase();
+        // Of SET each name of a list is a constant of its own.
+        let is_list = matches!(name.as_str(), "search_path" | "temp_tablespaces");
+        let whole = !is_list || plain_text(text)?.is_empty();
+        let role = matches!(name.as_str(), "role" | "session_authorization" | "seed");
+        let known = function.is("set_config") && whole && !role && !is_of_transaction(&name);
+        if !known {
+            return None;
+        }
+        match set_to(name, std::slice::from_ref(value), local) {
+            effect @ Effect::Set { .. } => Some(effect),
+            _ => None,
         }
     }
 
     fn otherwise(&self) -> Effect {
         self.pin.map_or(Effect::None, Effect::Pin)
     }
+}
+
+/// The inside of a string constant without escapes.
+fn plain_text(constant: &[u8]) -> Option<&str> {
+    let inner = constant.strip_prefix(b"'")?.strip_suffix(b"'")?;
+    let plain = !inner.contains(&b'\'') && !inner.contains(&b'\\');
+    plain.then(|| std::str::from_utf8(inner).ok()).flatten()
 }
 
 /// Whether what stands before a parenthesis is a call of a function that may write. `AS alias (`
@@ -732,14 +789,34 @@ mod tests {
             ("SELECT 'create temp'", vec![E::None]),
             (
                 "SELECT set_config('a', 'b', false)",
-                vec![E::Pin(P::Setting)],
+                vec![set("a", "'b'", false)],
             ),
             (
                 "SELECT pg_catalog.SET_CONFIG('a', 'b', false)",
-                vec![E::Pin(P::Setting)],
+                vec![set("a", "'b'", false)],
             ),
             (
                 "SELECT \"set_config\"('a', 'b', false)",
+                vec![E::Pin(P::Setting)],
+            ),
+            (
+                "SELECT set_config('TimeZone', 'UTC', true)",
+                vec![set("timezone", "'UTC'", true)],
+            ),
+            (
+                "SELECT set_config('a', 'b', false), 1",
+                vec![E::Pin(P::Setting)],
+            ),
+            (
+                "SELECT set_config('search_path', 'a, b', false)",
+                vec![E::Pin(P::Setting)],
+            ),
+            (
+                "SELECT set_config('search_path', '', false)",
+                vec![set("search_path", "''", false)],
+            ),
+            (
+                "SELECT set_config('role', 'b', false)",
                 vec![E::Pin(P::Setting)],
             ),
             (

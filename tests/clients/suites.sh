@@ -16,7 +16,7 @@ cd "$root"
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/dsql-proxy/suites
 jdbc=/usr/share/java/postgresql.jar
-binary=${CARGO_TARGET_DIR:-target}/debug/dsql-proxy
+binary=${SUITE_BINARY:-${CARGO_TARGET_DIR:-target}/debug/dsql-proxy}
 all=(psql pgbench dump jdbc node psycopg2 asyncpg pgcli libpq wagtail django sqlalchemy)
 modules=(transactions queries migrations schema backends introspection inspectdb bulk_create get_or_create
     constraints indexes expressions aggregation lookup basic update many_to_many foreign_object ordering)
@@ -317,7 +317,7 @@ suite_django() {
     for module in ${DJANGO_MODULES:-${modules[@]}}; do
         turn_to "$side"
         timeout 1200 env -C "$source/tests" "$cache/venv/bin/python" runtests.py --settings=suite_settings --parallel=1 \
-            --noinput --keepdb "$module" >"$kept/django-$module-$side.log" 2>&1 || true
+            --noinput "$module" >"$kept/django-$module-$side.log" 2>&1 || true
         counts=$(unittest_counts "$kept/django-$module-$side.log")
         echo "$module $counts"
         passed=$((passed + ${counts% *})) total=$((total + ${counts#* }))

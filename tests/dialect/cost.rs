@@ -54,6 +54,7 @@ fn facts(rules: &Rules) -> SessionFacts {
         as_of: rules.newest,
         switches: Switches::default(),
         transaction: TransactionFacts::default(),
+        created: false,
     }
 }
 

@@ -53,6 +53,7 @@ fn facts(profile: Dialect, month: &str) -> SessionFacts {
         as_of: month.parse().unwrap(),
         switches: Switches::default(),
         transaction: TransactionFacts::default(),
+        created: false,
     }
 }
 

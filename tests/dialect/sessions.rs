@@ -139,6 +139,7 @@ fn facts(case: &Case, rules: &Rules) -> SessionFacts {
         as_of: rules.newest,
         switches: Switches::default(),
         transaction: TransactionFacts::default(),
+        created: false,
     };
     for text in &case.before {
         match text.to_ascii_lowercase().as_str() {

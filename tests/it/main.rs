@@ -6,6 +6,7 @@ mod client;
 mod conflicts;
 mod console;
 mod copy_batches;
+mod created_databases;
 mod cursors;
 mod deadlines;
 mod dialect;

@@ -56,6 +56,7 @@ pub(super) fn facts() -> SessionFacts {
         as_of: "2026-09".parse().unwrap(),
         switches: Switches::default(),
         transaction: TransactionFacts::default(),
+        created: false,
     }
 }
 

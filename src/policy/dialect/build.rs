@@ -8,7 +8,7 @@ use crate::sql::Statement;
 use crate::wire::reply::ClientError;
 
 /// A node where the grammar allows several kinds.
-pub(super) fn node(node: NodeEnum) -> Node {
+pub(in crate::policy) fn node(node: NodeEnum) -> Node {
     Node { node: Some(node) }
 }
 
@@ -57,7 +57,7 @@ pub(super) fn plain_type(name: &str) -> TypeName {
 }
 
 /// The strings of a list.
-pub(super) fn strings(nodes: &[Node]) -> Vec<&str> {
+pub(in crate::policy) fn strings(nodes: &[Node]) -> Vec<&str> {
     nodes
         .iter()
         .filter_map(|node| match &node.node {
@@ -68,7 +68,7 @@ pub(super) fn strings(nodes: &[Node]) -> Vec<&str> {
 }
 
 /// The last of the strings, the name itself of a qualified one.
-pub(super) fn last(nodes: &[Node]) -> &str {
+pub(in crate::policy) fn last(nodes: &[Node]) -> &str {
     strings(nodes).last().copied().unwrap_or_default()
 }
 

@@ -5,11 +5,12 @@
 //! | a primary key's index that includes all other columns | `indkey`, `indnatts`, `pg_attribute`, `pg_get_indexdef`, `pg_get_constraintdef` of the key alone |
 //! | access method `btree_index` | `btree` |
 //! | NOT NULL that was added later as a CHECK | `attnotnull`, no such constraint |
-//! | schema `sys` and what is in it | nothing of it, unless they name it |
+//! | schema `sys` and those of the proxy, and what is in them | nothing of it, unless they name it |
 //! | no `pg_authid` to look at | what `pg_roles` tells, no passwords |
 //! | no `pg_table_size()` | `pg_relation_size()` |
 //!
-//! A catalog in FROM becomes a sub-select of the same columns under the same alias.
+//! A catalog in FROM becomes a sub-select of the same columns under the same alias. In a created database
+//! ([`crate::policy::databases`]) the sub-select has its schema as `public`, and nothing of `public` itself.
 
 use std::sync::LazyLock;
 
@@ -20,12 +21,14 @@ use super::{Case, Changed, Draft, build};
 use crate::sql::Statement;
 use crate::sql::tree::{Descent, Mut, Ref, walk, walk_mut};
 
-/// A catalog and its sub-select; `{system}` is where system columns go that are asked for.
+/// A catalog and its sub-select. In its text `{system}` is where system columns go that are asked for,
+/// `{name:column}` a column with names of schemas, `{seen:column}` whether what is in such a schema is shown,
+/// `{hidden}` the contrary for `s.nspname`, `{def}` column `indexdef`.
 struct Shown {
     schema: &'static str,
     relation: &'static str,
     query: &'static str,
-    /// Only there to hide schema `sys`.
+    /// Only there to hide schemas, unless they are named.
     hides: bool,
 }
 
@@ -90,90 +93,95 @@ const SHOWN: [Shown; 20] = [
     ),
     shown(
         "pg_indexes",
-        "SELECT schemaname, tablename, indexname, tablespace, \
+        "SELECT {name:schemaname}, tablename, indexname, tablespace, \
          CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_index p \
          JOIN pg_catalog.pg_class pc ON pc.oid = p.indexrelid \
          JOIN pg_catalog.pg_namespace pn ON pn.oid = pc.relnamespace \
          WHERE p.indisprimary AND pc.relname = x.indexname AND pn.nspname = x.schemaname) \
-         THEN regexp_replace(replace(indexdef, ' USING btree_index (', ' USING btree ('), \
+         THEN regexp_replace(replace({def}, ' USING btree_index (', ' USING btree ('), \
          ' INCLUDE \\((\"[^\"]*\"|[^\")])*\\)', '') \
-         ELSE replace(indexdef, ' USING btree_index (', ' USING btree (') END AS indexdef \
-         FROM pg_catalog.pg_indexes x",
+         ELSE replace({def}, ' USING btree_index (', ' USING btree (') END AS indexdef \
+         FROM pg_catalog.pg_indexes x WHERE {seen:schemaname}",
     ),
     hidden(
         "pg_catalog",
         "pg_namespace",
-        "SELECT {system} * FROM pg_catalog.pg_namespace WHERE nspname <> 'sys'",
+        "SELECT {system} oid, {name:nspname}, nspowner, nspacl FROM pg_catalog.pg_namespace \
+         WHERE {seen:nspname}",
     ),
     hidden(
         "pg_catalog",
         "pg_class",
         "SELECT {system} * FROM pg_catalog.pg_class WHERE relnamespace <> ALL (ARRAY(\
-         SELECT s.oid FROM pg_catalog.pg_namespace s WHERE s.nspname = 'sys'))",
+         SELECT s.oid FROM pg_catalog.pg_namespace s WHERE {hidden}))",
     ),
     hidden(
         "pg_catalog",
         "pg_proc",
         "SELECT {system} * FROM pg_catalog.pg_proc WHERE pronamespace <> ALL (ARRAY(\
-         SELECT s.oid FROM pg_catalog.pg_namespace s WHERE s.nspname = 'sys'))",
+         SELECT s.oid FROM pg_catalog.pg_namespace s WHERE {hidden}))",
     ),
     hidden(
         "pg_catalog",
         "pg_type",
         "SELECT {system} * FROM pg_catalog.pg_type WHERE typnamespace <> ALL (ARRAY(\
-         SELECT s.oid FROM pg_catalog.pg_namespace s WHERE s.nspname = 'sys'))",
+         SELECT s.oid FROM pg_catalog.pg_namespace s WHERE {hidden}))",
     ),
     hidden(
         "pg_catalog",
         "pg_rewrite",
         "SELECT {system} * FROM pg_catalog.pg_rewrite WHERE ev_class <> ALL (ARRAY(\
          SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace \
-         WHERE s.nspname = 'sys'))",
+         WHERE {hidden}))",
     ),
     hidden(
         "pg_catalog",
         "pg_tables",
-        "SELECT * FROM pg_catalog.pg_tables WHERE schemaname <> 'sys'",
+        "SELECT {name:schemaname}, tablename, tableowner, tablespace, hasindexes, hasrules, hastriggers, \
+         rowsecurity FROM pg_catalog.pg_tables WHERE {seen:schemaname}",
     ),
     hidden(
         "pg_catalog",
         "pg_sequences",
-        "SELECT * FROM pg_catalog.pg_sequences WHERE schemaname <> 'sys'",
+        "SELECT {name:schemaname}, sequencename, sequenceowner, data_type, start_value, min_value, \
+         max_value, increment_by, cycle, cache_size, last_value \
+         FROM pg_catalog.pg_sequences WHERE {seen:schemaname}",
     ),
     hidden(
         "pg_catalog",
         "pg_views",
-        "SELECT * FROM pg_catalog.pg_views WHERE schemaname <> 'sys'",
+        "SELECT {name:schemaname}, viewname, viewowner, definition \
+         FROM pg_catalog.pg_views WHERE {seen:schemaname}",
     ),
     hidden(
         "information_schema",
         "sequences",
-        "SELECT * FROM information_schema.sequences WHERE sequence_schema <> 'sys'",
+        "SELECT * FROM information_schema.sequences WHERE {seen:sequence_schema}",
     ),
     hidden(
         "information_schema",
         "table_constraints",
-        "SELECT * FROM information_schema.table_constraints WHERE table_schema <> 'sys'",
+        "SELECT * FROM information_schema.table_constraints WHERE {seen:table_schema}",
     ),
     hidden(
         "information_schema",
         "schemata",
-        "SELECT * FROM information_schema.schemata WHERE schema_name <> 'sys'",
+        "SELECT * FROM information_schema.schemata WHERE {seen:schema_name}",
     ),
     hidden(
         "information_schema",
         "tables",
-        "SELECT * FROM information_schema.tables WHERE table_schema <> 'sys'",
+        "SELECT * FROM information_schema.tables WHERE {seen:table_schema}",
     ),
     hidden(
         "information_schema",
         "columns",
-        "SELECT * FROM information_schema.columns WHERE table_schema <> 'sys'",
+        "SELECT * FROM information_schema.columns WHERE {seen:table_schema}",
     ),
     hidden(
         "information_schema",
         "views",
-        "SELECT * FROM information_schema.views WHERE table_schema <> 'sys'",
+        "SELECT * FROM information_schema.views WHERE {seen:table_schema}",
     ),
 ];
 
@@ -221,13 +229,100 @@ pub(super) fn catalog(draft: &mut Draft, case: &Case<'_>) -> Changed {
     if !may_ask(case.text) {
         return Ok(Vec::new());
     }
-    let use_of = Use::of(&draft.tree);
     let mut found = Vec::new();
-    if !use_of.stars || use_of.system.is_empty() {
-        relations(&mut draft.tree, &use_of, &mut found);
+    // In a created database catalogs were put right ahead of all rules.
+    if !case.facts.created {
+        show(&mut draft.tree, &Seen::default(), &mut found);
     }
     functions(&mut draft.tree, &mut found);
     Ok(found)
+}
+
+/// Where catalogs are looked at from.
+#[derive(Default)]
+pub(in crate::policy) struct Seen<'s> {
+    /// The schema that is `public` to the session.
+    pub public: Option<&'s str>,
+    /// Sub-selects for other relations, or in place of those here.
+    pub other: Option<&'s dyn Fn(&RangeVar, bool) -> Option<String>>,
+}
+
+/// What a sub-select of the proxy's own looks into has an alias that begins so.
+pub(in crate::policy) const OWN_ALIAS: &str = "dsqlproxy_";
+
+/// Puts sub-selects in the place of catalogs; `found`: their names.
+pub(in crate::policy) fn show(tree: &mut NodeEnum, seen: &Seen<'_>, found: &mut Vec<String>) {
+    let use_of = Use::of(tree);
+    if !use_of.stars || use_of.system.is_empty() {
+        relations(tree, &use_of, seen, found);
+    }
+}
+
+impl Seen<'_> {
+    /// A sub-select's text; `all`: the statement names what is hidden otherwise.
+    fn fill(&self, query: &str, system: &str, all: bool) -> String {
+        let mut text = String::with_capacity(query.len() + 128);
+        let mut rest = query;
+        while let Some(start) = rest.find('{') {
+            let (before, behind) = rest.split_at(start);
+            text.push_str(before);
+            let Some((word, tail)) = behind[1..].split_once('}') else {
+                break;
+            };
+            rest = tail;
+            match word.split_once(':').unwrap_or((word, "")) {
+                ("system", _) => text.push_str(system),
+                ("def", _) => text.push_str(&self.definition("indexdef")),
+                ("hidden", _) => text.push_str(&self.hides("s.nspname", all)),
+                ("seen", column) => text.push_str(&self.shows(column, all)),
+                (_, column) => text.push_str(&self.name(column)),
+            }
+        }
+        text + rest
+    }
+
+    /// Whether what is in a schema is shown.
+    pub fn shows(&self, column: &str, all: bool) -> String {
+        match (self.public, all) {
+            (None, true) => "true".to_owned(),
+            (None, false) => format!("{column} <> 'sys' AND {column} NOT LIKE 'dsqlproxy%'"),
+            (Some(_), true) => format!("({column} <> 'public')"),
+            (Some(own), false) => format!(
+                "({column} = {} OR {column} NOT IN ('sys', 'public') AND {column} NOT LIKE 'dsqlproxy%')",
+                build::literal(own)
+            ),
+        }
+    }
+
+    fn hides(&self, column: &str, all: bool) -> String {
+        match (self.public, all) {
+            (None, false) => format!("{column} = 'sys' OR {column} LIKE 'dsqlproxy%'"),
+            _ => format!("NOT {}", self.shows(column, all)),
+        }
+    }
+
+    /// A column of schemas.
+    pub fn name(&self, column: &str) -> String {
+        match self.public {
+            None => column.to_owned(),
+            Some(own) => format!(
+                "CASE {column} WHEN {} THEN 'public' ELSE {column} END AS {column}",
+                build::literal(own)
+            ),
+        }
+    }
+
+    /// A text with qualified names.
+    pub fn definition(&self, expression: &str) -> String {
+        match self.public {
+            None => expression.to_owned(),
+            Some(own) => format!(
+                "replace(replace({expression}, {}, 'public.'), {}, 'public.')",
+                build::literal(&format!("\"{own}\".")),
+                build::literal(&format!("{own}."))
+            ),
+        }
+    }
 }
 
 /// A quick look: most statements name no catalog.
@@ -250,7 +345,7 @@ struct Use {
     system: Vec<String>,
     /// It says `*`.
     stars: bool,
-    /// It names schema `sys`.
+    /// It names schema `sys`, or one of the proxy.
     sys: bool,
     /// Names of its WITH queries.
     with: Vec<String>,
@@ -265,10 +360,10 @@ impl Use {
                 Ref::CommonTableExpr(with) => found.with.push(with.ctename.clone()),
                 Ref::AConst(constant) => {
                     if let Some(pg_query::protobuf::a_const::Val::Sval(text)) = &constant.val {
-                        found.sys |= text.sval == "sys";
+                        found.sys |= is_hidden(&text.sval);
                     }
                 }
-                Ref::RangeVar(relation) => found.sys |= relation.schemaname == "sys",
+                Ref::RangeVar(relation) => found.sys |= is_hidden(&relation.schemaname),
                 _ => {}
             }
             Descent::Into
@@ -288,21 +383,43 @@ impl Use {
         }
     }
 
-    fn shows(&self, relation: &RangeVar) -> Option<&'static Shown> {
+    /// The sub-select for a relation.
+    fn shows(&self, relation: &RangeVar, seen: &Seen<'_>) -> Option<(String, Node)> {
         let unqualified = relation.schemaname.is_empty();
-        if unqualified && self.with.contains(&relation.relname) {
+        let own = relation.alias.as_ref().map_or("", |alias| &alias.aliasname);
+        if unqualified && self.with.contains(&relation.relname) || own.starts_with(OWN_ALIAS) {
             return None;
         }
-        SHOWN.iter().find(|shown| {
+        let other = seen.other.and_then(|other| other(relation, self.sys));
+        if let Some(query) = other {
+            // Of pg_database, whose rows are not the server's.
+            let table = self.system.iter().any(|column| column == "tableoid");
+            let system = if table { "1262::oid AS tableoid, " } else { "" };
+            let query = query.replace("{system}", system);
+            let schema = match unqualified {
+                true => "pg_catalog",
+                false => &relation.schemaname,
+            };
+            return Some((schema.to_owned(), parse(&query).map(build::node)?));
+        }
+        let shown = SHOWN.iter().find(|shown| {
             shown.relation == relation.relname
                 && (shown.schema == relation.schemaname
                     || unqualified && shown.schema == "pg_catalog")
-                && !(shown.hides && self.sys)
-        })
+                && !(shown.hides && self.sys && seen.public.is_none())
+        })?;
+        // Without a created database only the dialect's own rule shows them.
+        let rule = seen.public.is_some() || seen.other.is_none();
+        let select = rule.then(|| sub_select(shown, &self.system, seen, self.sys));
+        Some((shown.schema.to_owned(), select.flatten()?))
     }
 }
 
-fn relations(tree: &mut NodeEnum, use_of: &Use, found: &mut Vec<String>) {
+fn is_hidden(schema: &str) -> bool {
+    schema == "sys" || schema.starts_with("dsqlproxy")
+}
+
+fn relations(tree: &mut NodeEnum, use_of: &Use, seen: &Seen<'_>, found: &mut Vec<String>) {
     let mut replaced = Vec::new();
     walk_mut(Mut::of(tree), &mut |node| {
         let Mut::Slot(slot) = node else {
@@ -311,17 +428,14 @@ fn relations(tree: &mut NodeEnum, use_of: &Use, found: &mut Vec<String>) {
         let Some(NodeEnum::RangeVar(relation)) = &slot.node else {
             return Descent::Into;
         };
-        let Some(shown) = use_of.shows(relation) else {
-            return Descent::Into;
-        };
-        let Some(select) = sub_select(shown, &use_of.system) else {
+        let Some((schema, select)) = use_of.shows(relation, seen) else {
             return Descent::Into;
         };
         let alias = relation.alias.clone().unwrap_or_else(|| Alias {
             aliasname: relation.relname.clone(),
             colnames: Vec::new(),
         });
-        replaced.push((shown.schema, shown.relation));
+        replaced.push((schema, relation.relname.clone()));
         **slot = build::node(NodeEnum::RangeSubselect(Box::new(RangeSubselect {
             lateral: false,
             subquery: Some(Box::new(select)),
@@ -332,14 +446,19 @@ fn relations(tree: &mut NodeEnum, use_of: &Use, found: &mut Vec<String>) {
     if replaced.is_empty() {
         return;
     }
-    found.extend(replaced.iter().map(|(_, name)| (*name).to_owned()));
+    found.extend(replaced.iter().map(|(_, name)| name.clone()));
     // `pg_catalog.pg_class.relname`: a sub-select has no schema.
     walk_mut(Mut::of(tree), &mut |node| {
         if let Mut::ColumnRef(column) = node
             && column.fields.len() == 3
         {
             let names = build::strings(&column.fields);
-            let qualified = matches!(names.as_slice(), [schema, table, ..] if replaced.contains(&(schema, table)));
+            let qualified = match names.as_slice() {
+                [schema, table, ..] => replaced
+                    .iter()
+                    .any(|known| known.0 == **schema && known.1 == **table),
+                _ => false,
+            };
             if qualified {
                 column.fields.remove(0);
             }
@@ -348,12 +467,12 @@ fn relations(tree: &mut NodeEnum, use_of: &Use, found: &mut Vec<String>) {
     });
 }
 
-fn sub_select(shown: &Shown, system: &[String]) -> Option<Node> {
+fn sub_select(shown: &Shown, system: &[String], seen: &Seen<'_>, all: bool) -> Option<Node> {
     let mut columns = system.join(", ");
     if !columns.is_empty() {
         columns.push(',');
     }
-    parse(&shown.query.replace("{system}", &columns)).map(build::node)
+    parse(&seen.fill(shown.query, &columns, all)).map(build::node)
 }
 
 fn functions(tree: &mut NodeEnum, found: &mut Vec<String>) {
@@ -460,10 +579,18 @@ mod tests {
 
     #[test]
     fn every_text_can_be_read() {
-        for shown in &SHOWN {
-            let system = ["tableoid".to_owned(), "xmin".to_owned()];
-            assert!(sub_select(shown, &[]).is_some(), "{}", shown.relation);
-            assert!(sub_select(shown, &system).is_some(), "{}", shown.relation);
+        let system = ["tableoid".to_owned(), "xmin".to_owned()];
+        for public in [None, Some("it's \"one\"")] {
+            let seen = Seen {
+                public,
+                ..Seen::default()
+            };
+            for (shown, all) in SHOWN.iter().zip([false, true].into_iter().cycle()) {
+                for system in [&[][..], &system] {
+                    let select = sub_select(shown, system, &seen, all);
+                    assert!(select.is_some(), "{}", shown.relation);
+                }
+            }
         }
         for (name, count, text) in &FUNCTIONS {
             assert!(parse(&format!("SELECT {text}")).is_some(), "{name} {count}");

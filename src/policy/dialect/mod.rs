@@ -2,12 +2,13 @@
 
 mod advisory;
 mod alter;
-mod build;
+pub(super) mod build;
 mod bulk;
-mod catalog;
+pub(super) mod catalog;
 mod column;
 mod compound;
 mod conditional;
+mod database;
 mod drop;
 mod enumeration;
 mod function;
@@ -585,6 +586,12 @@ constructs! {
     "session_transaction" => Code::Answer(session::transaction_modes),
     "cursor" => Code::Answer(session::cursor),
     "prepared" => Code::Answer(session::prepared),
+    "create_database" => Code::Emulate(database::create),
+    "database_options" => Code::Change(database::options),
+    "database_copy" => Code::Find(database::copy),
+    "drop_database" => Code::Emulate(database::drop),
+    "rename_database" => Code::Emulate(database::rename),
+    "database_in_transaction" => Code::Find(database::in_transaction),
     "listen" => Code::Answer(notify::statements),
     "unlisten" => Code::Answer(notify::statements),
     "notify" => Code::Answer(notify::statements),

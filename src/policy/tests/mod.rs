@@ -16,6 +16,7 @@ fn facts() -> SessionFacts {
         as_of: "2026-09".parse().unwrap(),
         switches: Switches::default(),
         transaction: TransactionFacts::default(),
+        created: false,
     }
 }
 

@@ -13,8 +13,8 @@ use crate::session::temporary::schema_text;
 use crate::wire::reply::ClientError;
 
 use super::{
-    Chore, Held, Locks, SWAPS, Taken, Waiting, is_conflict, is_missing, is_passing, is_there, literal,
-    pause, refusal,
+    Chore, Held, Locks, SWAPS, Taken, Waiting, is_conflict, is_missing, is_passing, is_there,
+    literal, pause, refusal,
 };
 
 /// Names of views end so.
@@ -29,32 +29,41 @@ impl Locks {
     }
 
     /// Runs the statements that make a table, each by itself.
-    /// Gives the rows that a query put into it, if one did.
+    /// Gives the rows that a query put into it, if one did. `path`: the session's `search_path`.
     pub fn make_table(
         self: &Rc<Self>,
         real: String,
         steps: Vec<String>,
         filling: Option<Filling>,
+        path: Option<String>,
     ) -> Waiting<Result<Option<u64>, ClientError>> {
         self.keep();
         let locks = Rc::clone(self);
         Box::pin(async move {
             locks.come_alive().await?;
             for sql in &steps {
-                locks.run_ddl(sql).await.map_err(passed_on)?;
+                locks
+                    .run_ddl(path.as_deref(), sql)
+                    .await
+                    .map_err(passed_on)?;
             }
             match &filling {
-                Some(filling) => locks.fill(&real, filling).await.map(Some),
+                Some(filling) => locks.fill(&real, filling, path.as_deref()).await.map(Some),
                 None => Ok(None),
             }
         })
     }
 
     /// Makes a table with the columns of a query, and puts its rows into it.
-    async fn fill(&self, real: &str, filling: &Filling) -> Result<u64, ClientError> {
+    async fn fill(
+        &self,
+        real: &str,
+        filling: &Filling,
+        path: Option<&str>,
+    ) -> Result<u64, ClientError> {
         let query = &filling.query;
         let asked = self
-            .again(&format!("SELECT * FROM ({query}) AS query LIMIT 0"))
+            .again(path, &format!("SELECT * FROM ({query}) AS query LIMIT 0"))
             .await?;
         let found = columns(&asked.columns);
         let types: Vec<String> = found
@@ -67,7 +76,9 @@ impl Locks {
                 "a temporary table cannot be made from this query",
             ));
         }
-        let asked = self.again(&format!("SELECT {}", types.join(", "))).await?;
+        let asked = self
+            .again(path, &format!("SELECT {}", types.join(", ")))
+            .await?;
         let types = asked.rows.first().cloned().unwrap_or_default();
         let given = filling.columns.iter();
         let rest = found
@@ -80,21 +91,22 @@ impl Locks {
             .map(|(name, of)| format!("{} {}", quoted(name), storable(of)))
             .collect();
         let table = format!("{SCHEMA}.{real}");
-        self.run_ddl(&format!("CREATE TABLE {table} ({})", columns.join(", ")))
-            .await
-            .map_err(passed_on)?;
+        let create = format!("CREATE TABLE {table} ({})", columns.join(", "));
+        self.run_ddl(path, &create).await.map_err(passed_on)?;
         if !filling.with_data {
             return Ok(0);
         }
-        let asked = self.again(&format!("INSERT INTO {table} {query}")).await?;
+        let asked = self
+            .again(path, &format!("INSERT INTO {table} {query}"))
+            .await?;
         let rows = asked.tag.rsplit(' ').next();
         Ok(rows.and_then(|rows| rows.parse().ok()).unwrap_or(0))
     }
 
     /// Runs a statement until nobody's change is in its way.
-    async fn again(&self, sql: &str) -> Result<Asked, ClientError> {
+    async fn again(&self, path: Option<&str>, sql: &str) -> Result<Asked, ClientError> {
         for attempt in 0..SWAPS {
-            match self.pool.ask(sql).await {
+            match self.pool.ask_in(path, sql).await {
                 Err(AskError::Refused(code, _)) if code == "40001" => sleep(pause(attempt)).await,
                 outcome => return outcome.map_err(passed_on),
             }
@@ -110,10 +122,10 @@ impl Locks {
         self.leave(Chore::Drop(real.to_owned()));
     }
 
-    pub(super) async fn run_ddl(&self, sql: &str) -> Result<(), AskError> {
+    pub(super) async fn run_ddl(&self, path: Option<&str>, sql: &str) -> Result<(), AskError> {
         let mut made = false;
         for attempt in 0.. {
-            match self.pool.ask(sql).await {
+            match self.pool.ask_in(path, sql).await {
                 Ok(_) => break,
                 Err(AskError::Refused(code, _)) if is_missing(&code) && !made => {
                     made = true;
@@ -172,7 +184,7 @@ impl Locks {
              WHERE n.nspname = {} AND c.relkind IN ('r', 'v') ORDER BY 1 LIMIT 1000",
             literal(SCHEMA)
         );
-        let Ok(asked) = self.again(&sql).await else {
+        let Ok(asked) = self.again(None, &sql).await else {
             return;
         };
         let mut judged: Vec<(String, bool)> = Vec::new();
@@ -221,7 +233,7 @@ impl Locks {
             "TABLE"
         };
         let sql = format!("DROP {kind} IF EXISTS {SCHEMA}.\"{real}\" CASCADE");
-        if let Err(error) = self.run_ddl(&sql).await {
+        if let Err(error) = self.run_ddl(None, &sql).await {
             let cause = refusal(error).message;
             tracing::warn!(
                 table = real,

@@ -149,7 +149,12 @@ impl Locks {
             let open = format!("ALTER TABLE {name} DROP CONSTRAINT {CLOSED}");
             if let Err(error) = self.look(&open).await {
                 let cause = refusal(error).message;
-                tracing::error!(table = name, constraint = CLOSED, cause, "a table stays closed to writers");
+                tracing::error!(
+                    table = name,
+                    constraint = CLOSED,
+                    cause,
+                    "a table stays closed to writers"
+                );
             }
         }
         dropped
@@ -183,6 +188,8 @@ impl Locks {
                 outcome => return outcome.map(|asked| asked.rows),
             }
         }
-        Err(AskError::Lost("others change it again and again".to_owned()))
+        Err(AskError::Lost(
+            "others change it again and again".to_owned(),
+        ))
     }
 }

@@ -1,14 +1,15 @@
 //! What the session does aside from its connection, and waits for without one, unless its transaction
 //! has one: a SELECT of advisory lock functions, and CREATE TEMP TABLE.
 
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use pg_query::NodeEnum;
 
 use crate::policy::settings;
 use crate::policy::{
-    Action, AdvisoryLock, Level, LockArgument, LockWish, Notice, NotifyCall, Procedure, SignalCall,
-    SignalTarget, TableName, TextArgument,
+    Action, AdvisoryLock, DatabaseChange, Level, LockArgument, LockWish, Notice, NotifyCall,
+    Procedure, SignalCall, SignalTarget, TableName, TextArgument,
 };
 use crate::session::advisory::{Given, Part, Waiting, Wish};
 use crate::session::frontend::Taken;
@@ -21,6 +22,7 @@ use crate::sql::Statement;
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError};
+use crate::wire::sqlstate;
 
 use super::{Reply, Running, Tag, Task, Work};
 
@@ -44,6 +46,8 @@ pub(super) struct Aside {
     shared: Vec<bool>,
     /// The temporary table that is there then.
     makes: Option<Table>,
+    /// What is told when there was nothing to do.
+    absent: Option<String>,
     waiting: Waiting<Result<Vec<Given>, ClientError>>,
 }
 
@@ -161,6 +165,11 @@ impl Session {
             Procedure::Notify(call) => Some(self.begin_notify(call, reply, bind)),
             Procedure::Signal(call) => Some(self.begin_signal(call, reply, bind)),
             Procedure::TemporaryTable => Some(self.begin_temporary(part, reply)),
+            Procedure::Database(change) => {
+                let notices = self.notices(&part.decision.notices);
+                self.answers().extend_from_slice(&notices);
+                Some(self.begin_database(change, reply))
+            }
             Procedure::LockTable {
                 tables,
                 mode,
@@ -190,6 +199,7 @@ impl Session {
                     formats: bound.formats,
                     shared: wishes.iter().map(|wish| wish.shared).collect(),
                     makes: None,
+                    absent: None,
                     waiting: self.advisory.carry_out(wishes),
                 };
                 self.begin_aside(aside, "SELECT 1", reply);
@@ -214,15 +224,17 @@ impl Session {
             Ok(Some(making)) => {
                 self.answers().extend_from_slice(&making.notices);
                 let real = making.table.real.clone();
+                let path = self.settings.wanted().get("search_path").cloned();
                 let made = self
                     .env
                     .locks
-                    .make_table(real, making.steps, making.filling);
+                    .make_table(real, making.steps, making.filling, path);
                 let aside = Aside {
                     columns: Vec::new(),
                     formats: Vec::new(),
                     shared: Vec::new(),
                     makes: Some(making.table),
+                    absent: None,
                     waiting: Box::pin(async move {
                         let rows = made.await?;
                         Ok(rows.map(Given::Rows).into_iter().collect())
@@ -233,6 +245,44 @@ impl Session {
             Ok(None) => self.end_aside(None, tag, reply, Ok(Vec::new())),
             Err(error) => self.end_aside(None, tag, reply, Err(error)),
         }
+        Taken::All
+    }
+
+    /// Begins to create, drop or rename a database.
+    fn begin_database(&mut self, change: &DatabaseChange, reply: Reply) -> Taken {
+        let tag = change.tag();
+        self.take_passing_of_lease();
+        let env = self.env.databases.as_ref();
+        let Some(env) = env.filter(|env| env.naming.creates) else {
+            let error = ClientError::error(
+                sqlstate::FEATURE_NOT_SUPPORTED,
+                "databases cannot be created from this entry of the proxy's configuration",
+            )
+            .hint("It has created_databases: false, or a tenant policy; use a schema, or another entry.");
+            self.end_aside(None, tag, reply, Err(error));
+            return Taken::All;
+        };
+        let naming = Rc::clone(&env.naming);
+        let evict = env.evict();
+        let changed = self
+            .env
+            .locks
+            .change_database(change.clone(), naming, evict);
+        let aside = Aside {
+            columns: Vec::new(),
+            formats: Vec::new(),
+            shared: Vec::new(),
+            makes: None,
+            absent: Some(format!(
+                "database \"{}\" does not exist, skipping",
+                change.name()
+            )),
+            waiting: Box::pin(async move {
+                let there = changed.await?;
+                Ok(vec![Given::Truth(there)])
+            }),
+        };
+        self.begin_aside(aside, tag, reply);
         Taken::All
     }
 
@@ -257,6 +307,7 @@ impl Session {
             formats: bound.formats,
             shared: vec![false],
             makes: None,
+            absent: None,
             waiting: Box::pin(async move { given }),
         };
         self.begin_aside(aside, "SELECT 1", reply);
@@ -292,6 +343,7 @@ impl Session {
             formats: bound.formats,
             shared: vec![false],
             makes: None,
+            absent: None,
             waiting: Box::pin(async move {
                 if ends {
                     std::future::pending::<()>().await;
@@ -345,6 +397,7 @@ impl Session {
             formats: Vec::new(),
             shared: Vec::new(),
             makes: None,
+            absent: None,
             waiting: Box::pin(async move {
                 match taken.await?.contains(&Given::Truth(false)) {
                     true => Err(ClientError::error(
@@ -467,6 +520,10 @@ impl Session {
         match outcome {
             Ok(given) => {
                 let mut frames = Vec::new();
+                let absent = aside.as_ref().and_then(|aside| aside.absent.as_deref());
+                if let (Some(absent), [Given::Truth(false)]) = (absent, given.as_slice()) {
+                    reply::put_notice(&mut frames, "00000", absent);
+                }
                 if let Some(aside) = aside.filter(|aside| !aside.columns.is_empty()) {
                     for (given, shared) in given.iter().zip(&aside.shared) {
                         if *given == Given::NotHeld {

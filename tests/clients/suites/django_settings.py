@@ -11,7 +11,6 @@ def database(name):
         "PASSWORD": os.environ["PGPASSWORD"],
         "HOST": os.environ["PGHOST"],
         "PORT": os.environ["PGPORT"],
-        "TEST": {"NAME": name},
     }
 
 

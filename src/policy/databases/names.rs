@@ -1,0 +1,256 @@
+//! `public` in a client's statement becomes the schema of the created database.
+
+use pg_query::protobuf::{FuncCall, RangeVar, VariableSetStmt, a_const};
+use pg_query::{Node, NodeEnum, protobuf};
+
+use super::{Naming, literal, quoted};
+use crate::policy::dialect::build;
+use crate::sql::tree::{Descent, Mut, walk_mut};
+use crate::sql::{Statement, Tree};
+
+const PUBLIC: &str = "public";
+
+/// Functions that take names of objects as text.
+const BY_NAME: [&str; 21] = [
+    "currval",
+    "has_any_column_privilege",
+    "has_column_privilege",
+    "has_function_privilege",
+    "has_sequence_privilege",
+    "has_table_privilege",
+    "has_type_privilege",
+    "nextval",
+    "pg_get_indexdef",
+    "pg_get_serial_sequence",
+    "pg_get_viewdef",
+    "pg_indexes_size",
+    "pg_relation_filenode",
+    "pg_relation_size",
+    "pg_table_size",
+    "pg_total_relation_size",
+    "setval",
+    "to_regclass",
+    "to_regproc",
+    "to_regprocedure",
+    "to_regtype",
+];
+
+/// Types whose constants are names of objects.
+const NAME_TYPES: [&str; 4] = ["regclass", "regproc", "regprocedure", "regtype"];
+
+/// Functions that take the name of a schema as text.
+const BY_SCHEMA: [&str; 2] = ["has_schema_privilege", "to_regnamespace"];
+
+/// Puts the schema in the place of `public`. True when there was any.
+pub(super) fn put_schema(tree: &mut NodeEnum, naming: &Naming, schema: &str) -> bool {
+    let mut put = Put {
+        naming,
+        schema,
+        changed: false,
+    };
+    match tree {
+        NodeEnum::VariableShowStmt(show) if show.name == "search_path" => {
+            if let Some(shown) = shown_path(schema) {
+                *tree = shown;
+                return true;
+            }
+        }
+        NodeEnum::AlterObjectSchemaStmt(alter) => put.name(&mut alter.newschema),
+        NodeEnum::GrantStmt(grant)
+            if grant.targtype() == protobuf::GrantTargetType::AclTargetAllInSchema =>
+        {
+            put.each(&mut grant.objects);
+        }
+        NodeEnum::AlterDefaultPrivilegesStmt(alter) => {
+            for option in &mut alter.options {
+                if let Some(NodeEnum::DefElem(option)) = &mut option.node
+                    && option.defname == "schemas"
+                    && let Some(NodeEnum::List(list)) =
+                        option.arg.as_mut().and_then(|arg| arg.node.as_mut())
+                {
+                    put.each(&mut list.items);
+                }
+            }
+        }
+        _ => {}
+    }
+    walk_mut(Mut::of(tree), &mut |node| {
+        put.node(node);
+        Descent::Into
+    });
+    put.changed
+}
+
+struct Put<'n> {
+    naming: &'n Naming,
+    schema: &'n str,
+    changed: bool,
+}
+
+impl Put<'_> {
+    fn name(&mut self, name: &mut String) {
+        if name == PUBLIC {
+            self.schema.clone_into(name);
+            self.changed = true;
+        }
+    }
+
+    fn each(&mut self, names: &mut [Node]) {
+        for name in names {
+            if let Some(NodeEnum::String(name)) = &mut name.node {
+                self.name(&mut name.sval);
+            }
+        }
+    }
+
+    /// A qualified name: the schema is the first of two, or behind the database.
+    fn qualified(&mut self, parts: &mut Vec<Node>, least: usize) {
+        if parts.len() > least
+            && matches!(&parts[0].node, Some(NodeEnum::String(first)) if first.sval == self.naming.database)
+            && matches!(&parts[1].node, Some(NodeEnum::String(second)) if second.sval == PUBLIC)
+        {
+            parts.remove(0);
+            self.changed = true;
+        }
+        if parts.len() >= least
+            && let Some(first) = parts.first_mut()
+        {
+            self.each(std::slice::from_mut(first));
+        }
+    }
+
+    fn relation(&mut self, relation: &mut RangeVar) {
+        if !relation.catalogname.is_empty() && relation.catalogname == self.naming.database {
+            relation.catalogname.clear();
+            self.changed = true;
+        }
+        self.name(&mut relation.schemaname);
+    }
+
+    fn node(&mut self, node: &mut Mut<'_>) {
+        match node {
+            Mut::RangeVar(relation) => self.relation(relation),
+            // `schema.table.column`; with two parts the first is a table.
+            Mut::ColumnRef(column) => self.qualified(&mut column.fields, 3),
+            Mut::TypeName(name) => self.qualified(&mut name.names, 2),
+            Mut::List(list) => self.qualified(&mut list.items, 2),
+            Mut::ObjectWithArgs(object) => self.qualified(&mut object.objname, 2),
+            Mut::CollateClause(clause) => self.qualified(&mut clause.collname, 2),
+            Mut::AExpr(expression) => self.qualified(&mut expression.name, 2),
+            Mut::IndexElem(element) => self.qualified(&mut element.opclass, 2),
+            Mut::CreateFunctionStmt(create) => self.qualified(&mut create.funcname, 2),
+            Mut::CreateDomainStmt(create) => self.qualified(&mut create.domainname, 2),
+            Mut::AlterDomainStmt(alter) => self.qualified(&mut alter.type_name, 2),
+            Mut::CreateEnumStmt(create) => self.qualified(&mut create.type_name, 2),
+            Mut::AlterEnumStmt(alter) => self.qualified(&mut alter.type_name, 2),
+            Mut::AlterTypeStmt(alter) => self.qualified(&mut alter.type_name, 2),
+            Mut::CreateStatsStmt(create) => self.qualified(&mut create.defnames, 2),
+            Mut::AlterStatsStmt(alter) => self.qualified(&mut alter.defnames, 2),
+            Mut::TypeCast(cast) => {
+                let name = cast.type_name.as_ref().map(|name| build::last(&name.names));
+                match name {
+                    Some(name) if NAME_TYPES.contains(&name) => self.text(cast.arg.as_deref_mut()),
+                    Some("regnamespace") => self.schema_text(cast.arg.as_deref_mut()),
+                    _ => {}
+                }
+            }
+            Mut::FuncCall(call) => self.call(call),
+            Mut::VariableSetStmt(set) => self.set(set),
+            _ => {}
+        }
+    }
+
+    fn call(&mut self, call: &mut FuncCall) {
+        self.qualified(&mut call.funcname, 2);
+        let name = build::last(&call.funcname).to_owned();
+        if BY_NAME.contains(&name.as_str()) {
+            for argument in &mut call.args {
+                self.text(Some(argument));
+            }
+        } else if BY_SCHEMA.contains(&name.as_str()) {
+            for argument in &mut call.args {
+                self.schema_text(Some(argument));
+            }
+        } else if name == "set_config"
+            && let [setting, value, _] = call.args.as_mut_slice()
+            && string_of(Some(setting)).is_some_and(|setting| *setting == "search_path")
+            && let Some(value) = string_of(Some(value))
+        {
+            let path = super::path(value, self.schema);
+            self.changed |= path != *value;
+            *value = path;
+        }
+    }
+
+    fn set(&mut self, set: &mut VariableSetStmt) {
+        if set.name != "search_path" {
+            return;
+        }
+        for value in &mut set.args {
+            if let Some(value) = string_of(Some(value)) {
+                self.name(value);
+            }
+        }
+    }
+
+    /// A constant that names an object: `public.t`.
+    fn text(&mut self, node: Option<&mut Node>) {
+        let Some(text) = string_of(node) else { return };
+        let rest = ["public.", "\"public\"."]
+            .iter()
+            .find_map(|prefix| text.strip_prefix(prefix));
+        if let Some(rest) = rest {
+            *text = format!("{}.{rest}", quoted(self.schema));
+            self.changed = true;
+        }
+    }
+
+    /// A constant that names a schema.
+    fn schema_text(&mut self, node: Option<&mut Node>) {
+        if let Some(text) = string_of(node)
+            && matches!(text.as_str(), PUBLIC | "\"public\"")
+        {
+            *text = quoted(self.schema);
+            self.changed = true;
+        }
+    }
+}
+
+/// The text of a constant, also behind a cast.
+fn string_of(node: Option<&mut Node>) -> Option<&mut String> {
+    match node?.node.as_mut()? {
+        NodeEnum::AConst(constant) => match &mut constant.val {
+            Some(a_const::Val::Sval(text)) => Some(&mut text.sval),
+            _ => None,
+        },
+        NodeEnum::TypeCast(cast) => string_of(cast.arg.as_deref_mut()),
+        _ => None,
+    }
+}
+
+/// SHOW search_path, as the client wrote it.
+fn shown_path(schema: &str) -> Option<NodeEnum> {
+    let sql = format!(
+        "SELECT {} AS search_path",
+        told_path("pg_catalog.current_setting('search_path')", schema)
+    );
+    parse(&sql)
+}
+
+/// An expression for a search path with the schema as `public`.
+pub(super) fn told_path(expression: &str, schema: &str) -> String {
+    format!(
+        "replace(replace({expression}, {}, 'public'), {}, 'public')",
+        literal(&format!("\"{schema}\"")),
+        literal(schema)
+    )
+}
+
+/// The only statement of a text of ours.
+pub(super) fn parse(text: &str) -> Option<NodeEnum> {
+    let mut read = Statement::read(text).ok()?;
+    match (read.pop()?.tree, read.is_empty()) {
+        (Tree::Node(node), true) => Some(*node),
+        _ => None,
+    }
+}
