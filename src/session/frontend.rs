@@ -159,7 +159,9 @@ impl Session {
 
     /// Keeps what was sent, should it have to be sent again.
     fn keep_frame(&mut self, tag: u8, bytes: &[u8], rest: usize, skipped: bool) {
-        if self.lease.is_none() || matches!(tag, b'd' | b'c' | b'f') && self.procedure.is_some() {
+        // Of what was extended there is no second time.
+        let kept = self.procedure.is_some() || self.is_guarded();
+        if self.lease.is_none() || matches!(tag, b'd' | b'c' | b'f') && kept {
             self.recent.clear();
             return;
         }
@@ -233,6 +235,7 @@ impl Session {
                 self.send_rest(&input.unread()[..count]);
                 self.recent.note(&input.unread()[..count]);
             }
+            Rest::Keep(_) if self.is_guarded() => self.extend(&input.unread()[..count]),
             Rest::Keep(_) => self.take_more_data(&input.unread()[..count]),
             Rest::Drop(_) => {}
         }
@@ -255,7 +258,9 @@ impl Session {
                 Ok(Taken::All)
             }
             b'p' => Err(violation("unexpected password message")),
+            b'd' if self.is_guarded() => Ok(self.take_tenant_data(header.total, bytes)),
             b'd' => Ok(self.take_copy_data(header.total, bytes)),
+            b'c' | b'f' if self.is_guarded() => Ok(self.take_tenant_copy_end(bytes)),
             b'c' | b'f' => Ok(self.take_copy_end(bytes)),
             b'H' => {
                 self.owed.flush();
@@ -263,6 +268,9 @@ impl Session {
                 Ok(Taken::All)
             }
             b'S' if self.copying_in => Ok(Taken::All),
+            _ if self.copying_in && self.is_guarded() => {
+                Ok(self.break_tenant_copy(header.total, bytes.len()))
+            }
             // Should our messages fail, only one request may have been skipped with them.
             b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' | b'C' | b'S' if self.owed.hangs_on_own() => {
                 Ok(Taken::Wait)
@@ -645,6 +653,7 @@ impl Session {
         self.note_pins(class);
         let alone = !self.owed.may_skip();
         let (forgets, unnamed) = self.forget_unnamed(alone);
+        let rows = self.rows_of(text);
         let (substituted, mut told, places) = match composed {
             None => (None, None, None),
             Some(Composed { text, told, places }) => (
@@ -662,6 +671,7 @@ impl Session {
             forgets,
             unnamed,
             places,
+            rows,
             ..Note::default()
         };
         let mut class_effects = class.effects.clone();
@@ -686,7 +696,11 @@ impl Session {
         note.told = told;
         self.note_effects(&mut note, effects);
         let speaks = note.writes || note.calls || note.opts_out;
-        let plain = alone && note.effects.is_none() && !speaks && note.told.is_none();
+        let plain = alone
+            && note.effects.is_none()
+            && !speaks
+            && note.told.is_none()
+            && note.rows.is_none();
         self.env.tally.requests.add(1);
         self.send(
             Expect::Query,
@@ -1479,6 +1493,7 @@ impl Session {
             let class = &prepared.class;
             class.effects.is_some()
                 || verdict.is_some_and(|verdict| !verdict.passes())
+                || self.rows_of(&prepared.source).is_some()
                 || self.is_kept(&prepared.source, prepared)
         });
         if effective.is_none() && name.is_empty() && self.portals.is_empty() {
@@ -1579,6 +1594,9 @@ impl Session {
         if let Some(verdict) = &verdict {
             self.note_executed(verdict);
         }
+        let rows = prepared
+            .as_ref()
+            .and_then(|prepared| self.rows_of(&prepared.source));
         let effects = prepared.and_then(|prepared| prepared.class.effects.clone());
         let Doing { writes, calls } = match known {
             Some(at) => self.portals[at].doing,
@@ -1589,6 +1607,7 @@ impl Session {
         let mut note = Note {
             writes,
             calls,
+            rows,
             ..Note::default()
         };
         let effect = effects
@@ -1596,7 +1615,11 @@ impl Session {
             .and_then(|effects| effects.first().cloned());
         self.note_effects(&mut note, effects);
         note.told = told.map(ToldOf::one);
-        let plain = note.effects.is_none() && !writes && !calls && note.told.is_none();
+        let plain = note.effects.is_none()
+            && !writes
+            && !calls
+            && note.told.is_none()
+            && note.rows.is_none();
         self.send(Expect::Execute, false, (!plain).then_some(note), |out| {
             out.extend_from_slice(bytes);
         });
@@ -1713,8 +1736,7 @@ impl Session {
 
     /// Copy data without a COPY is ignored, as the server does after a failed COPY.
     fn take_copy_data(&mut self, total: usize, bytes: &[u8]) -> Taken {
-        // A tenant has no COPY FROM STDIN; the server ignores what comes without one.
-        if self.lease.is_none() || self.is_guarded() {
+        if self.lease.is_none() {
             return skip(total, bytes.len());
         }
         self.send_rest(bytes);
@@ -1723,7 +1745,7 @@ impl Session {
 
     fn take_copy_end(&mut self, bytes: &[u8]) -> Taken {
         self.copying_in = false;
-        if self.lease.is_some() && !self.is_guarded() {
+        if self.lease.is_some() {
             self.send(Expect::CopyEnd, false, None, |out| {
                 out.extend_from_slice(bytes)
             });

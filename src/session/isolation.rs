@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::auth::{Binding, Identity};
 use crate::policy::Cache;
+use crate::policy::tenancy::copy::{CopyRows, Place};
 use crate::policy::tenancy::rules::Role;
 use crate::policy::tenancy::{self, Catalog, Policy, Refusal, Rule, SEARCH_PATH, Tenant, scrub};
 use crate::sql::statement::ParseError;
@@ -242,6 +243,7 @@ impl Isolation {
             loud: false,
             stays_loud: false,
             sources: HashMap::new(),
+            copies: HashMap::new(),
         };
         guard.follow();
         guard.scope().map_err(fatal)?;
@@ -343,11 +345,13 @@ struct Admitted {
     lasts: bool,
     /// It has a DISCARD.
     discards: bool,
+    /// It is a COPY FROM STDIN.
+    copy: Option<Rc<CopyRows>>,
 }
 
 /// Why a text goes nowhere.
 #[derive(Debug, Clone)]
-enum Denied {
+pub(super) enum Denied {
     /// By the policy.
     Refused(Refusal),
     /// It is no statement, or nobody is served.
@@ -378,6 +382,8 @@ pub struct Guard {
     stays_loud: bool,
     /// What the client's named statements were made of, by their names.
     sources: HashMap<Vec<u8>, Source>,
+    /// How the rows of COPYs are extended, by the texts that went on.
+    copies: HashMap<Vec<u8>, Rc<CopyRows>>,
 }
 
 /// A prepared statement's text as the client had it, and what went on.
@@ -389,6 +395,9 @@ struct Source {
 
 /// Names that are gone may leave so many sources behind.
 const STALE_SOURCES: usize = 64;
+
+/// Texts of COPYs that are remembered; more are forgotten, and fail when they are executed.
+const COPIES: usize = 256;
 
 #[derive(Debug, Clone)]
 struct Scope {
@@ -448,6 +457,20 @@ impl Guard {
             weight,
         );
         Ok(admission)
+    }
+
+    fn note_copy(&mut self, admitted: &Admitted) {
+        if let Some(rows) = &admitted.copy {
+            if self.copies.len() >= COPIES {
+                self.copies.clear();
+            }
+            self.copies.insert(admitted.text.clone(), Rc::clone(rows));
+        }
+    }
+
+    /// How the rows of this text, which went on, are extended.
+    pub(super) fn rows_of(&self, text: &[u8]) -> Option<Rc<CopyRows>> {
+        self.copies.get(text).cloned()
     }
 
     /// What a tenant reads of the body of an ErrorResponse or NoticeResponse.
@@ -511,6 +534,11 @@ fn isolate(text: &[u8], scope: &Scope) -> Result<Admitted, Denied> {
         true => OPT_OUT.to_vec(),
         false => Vec::new(),
     };
+    let copy = isolated.iter().find_map(|one| one.copy.clone());
+    // With and without the tenant's column in the data it may be the same text.
+    if let Some(Place::Given(index)) = copy.as_ref().map(|rows| rows.place) {
+        out.extend_from_slice(format!("/* tenant: {index} */ ").as_bytes());
+    }
     let any = |found: &dyn Fn(&NodeEnum) -> bool| isolated.iter().any(|one| found(&one.tree));
     for (position, statement) in isolated.iter().enumerate() {
         if position > 0 {
@@ -529,6 +557,7 @@ fn isolate(text: &[u8], scope: &Scope) -> Result<Admitted, Denied> {
             )
         }),
         discards: any(&|node| matches!(node, NodeEnum::DiscardStmt(_))),
+        copy: copy.map(Rc::new),
     })
 }
 
@@ -617,6 +646,7 @@ impl Session {
         if admitted.discards && forwards_discard {
             return deny(Rule::StatementKind);
         }
+        guard.note_copy(admitted);
         let mut frame = Vec::with_capacity(admitted.text.len() + HEADER + types.len() + 64);
         if tag == b'Q' {
             frontend::put_query(&mut frame, &admitted.text);
@@ -674,11 +704,15 @@ impl Session {
             return false;
         };
         guard.follow();
+        guard.copies.clear();
         let mut sources = std::mem::take(&mut guard.sources);
         sources.retain(|_, source| {
             guard.admit(&source.text).is_ok_and(|admission| {
                 let admitted = admission.as_ref().as_ref();
-                admitted.is_ok_and(|admitted| *admitted.text == *source.isolated)
+                admitted.is_ok_and(|admitted| {
+                    guard.note_copy(admitted);
+                    *admitted.text == *source.isolated
+                })
             })
         });
         // What would be sent again is of the old policy.
@@ -692,7 +726,7 @@ impl Session {
     }
 
     /// Counts a refusal, and tells the operators what the client is not told.
-    fn note_denied(&self, denied: &Denied) {
+    pub(super) fn note_denied(&self, denied: &Denied) {
         if let (Denied::Refused(refusal), Some(guard)) = (denied, &self.env.guard) {
             guard.isolation.count(refusal.rule);
             let alarm = matches!(refusal.rule, Rule::Unverified | Rule::Unprintable);

@@ -26,6 +26,7 @@ mod proxy;
 
 mod answer;
 mod cases;
+mod copy;
 mod generator;
 mod ground;
 mod random;

@@ -401,6 +401,7 @@ pub(super) fn read(statement: &NodeEnum, policy: &Policy) -> Result<Isolated, Re
         tree,
         text,
         loud: true,
+        copy: None,
     })
 }
 

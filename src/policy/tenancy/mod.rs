@@ -13,6 +13,7 @@
 mod build;
 pub mod catalog;
 pub mod check;
+pub mod copy;
 pub mod lists;
 mod metadata;
 mod rewrite;
@@ -76,6 +77,7 @@ pub enum Rule {
     CurrentOf,
     HoldableCursor,
     CopyFrom,
+    CopyBinary,
     CopyTarget,
     CopyOption,
     Explain,
@@ -116,6 +118,7 @@ impl Rule {
             Self::CurrentOf => "current_of",
             Self::HoldableCursor => "holdable_cursor",
             Self::CopyFrom => "copy_from",
+            Self::CopyBinary => "copy_binary",
             Self::CopyTarget => "copy_target",
             Self::CopyOption => "copy_option",
             Self::Explain => "explain",
@@ -157,7 +160,8 @@ impl Rule {
             }
             Self::CurrentOf => "WHERE CURRENT OF is not open to tenants",
             Self::HoldableCursor => "cursors WITH HOLD are not open to tenants",
-            Self::CopyFrom => "COPY FROM not supported with row-level security",
+            Self::CopyFrom => "this form of COPY FROM is not open to tenants",
+            Self::CopyBinary => "COPY FROM in binary format is not open to tenants",
             Self::CopyTarget => "COPY to files and programs is not open to tenants",
             Self::CopyOption => "an option of COPY is not open to tenants",
             Self::Explain => "EXPLAIN is not open to tenants",
@@ -174,6 +178,7 @@ impl Rule {
             Self::TooLong => "54000",
             Self::TooDeep => "54001",
             Self::CopyFrom
+            | Self::CopyBinary
             | Self::CurrentOf
             | Self::HoldableCursor
             | Self::Construct
@@ -211,7 +216,10 @@ impl Refusal {
     pub fn error(&self) -> ClientError {
         let error = ClientError::error(self.rule.code(), self.rule.text());
         match self.rule {
-            Rule::CopyFrom => error.hint("use INSERT, which gives the rows their tenant"),
+            Rule::CopyFrom => {
+                error.hint("copy FROM STDIN without WHERE, as the only statement of its message")
+            }
+            Rule::CopyBinary => error.hint("use format text or csv"),
             Rule::LoudLock => error.hint(
                 "find the rows with a SELECT without a locking clause, then lock them by their key",
             ),
@@ -244,6 +252,9 @@ pub struct Isolated {
     pub text: String,
     /// Errors may be about values ([`scrub::Context::loud`]).
     pub loud: bool,
+    /// It is a COPY FROM STDIN: no row of the client's reaches the server but through
+    /// [`copy::Extension`].
+    pub copy: Option<copy::CopyRows>,
 }
 
 /// What leaves for the server in place of `statement`.
@@ -273,6 +284,7 @@ pub fn isolate(
             tree: node.clone(),
             text,
             loud: false,
+            copy: None,
         });
     }
     match isolate_rows(node, policy, catalog, tenant) {
@@ -293,12 +305,17 @@ fn isolate_rows(
     catalog: &Catalog,
     tenant: &Tenant,
 ) -> Result<Isolated, Refusal> {
-    let rewrite::Rewritten { tree, loud } = rewrite::isolate(node, policy, catalog, tenant)?;
+    let rewrite::Rewritten { tree, loud, copy } = rewrite::isolate(node, policy, catalog, tenant)?;
     verifier::verify(&tree, policy, catalog, tenant)
         .map_err(|problem| Refusal::new(Rule::Unverified, problem.to_string()))?;
     let text = tree::verify_print(&tree)
         .map_err(|problem| Refusal::new(Rule::Unprintable, problem.to_string()))?;
-    Ok(Isolated { tree, text, loud })
+    Ok(Isolated {
+        tree,
+        text,
+        loud,
+        copy,
+    })
 }
 
 /// Whether a client may declare a parameter of this type (`Parse` has the OID). A parameter of type
@@ -326,10 +343,15 @@ pub fn isolate_all(
     catalog: &Catalog,
     tenant: &Tenant,
 ) -> Result<Vec<Isolated>, Refusal> {
-    statements
+    let isolated = statements
         .iter()
         .map(|statement| isolate(statement, policy, catalog, tenant))
-        .collect()
+        .collect::<Result<Vec<_>, _>>()?;
+    // Its data must be told from those of others.
+    if isolated.len() > 1 && isolated.iter().any(|one| one.copy.is_some()) {
+        return Err(Refusal::new(Rule::CopyFrom, "several statements"));
+    }
+    Ok(isolated)
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@
 //! - as the only table of `(SELECT __tN.* FROM s.t AS __tN WHERE T [AND column op constants] [OFFSET 0])`,
 //! - in FROM, unless the null side of an outer join, when WHERE is a conjunction with `T` in it,
 //! - as the target of UPDATE or DELETE under such a WHERE, and of INSERT when every source row has
-//!   the tenant's value, or an expression that yields it or NULL, at the tenant column's place.
+//!   the tenant's value, or an expression that yields it or NULL, at the tenant column's place,
+//! - as the target of COPY FROM STDIN in a format that is read on its way (`copy.rs`), with the tenant
+//!   column among those named.
 //!
 //! `T` is `alias.tenant_column OPERATOR(pg_catalog.=) CAST('tenant' AS pg_catalog.type)`. Where a
 //! loud expression can become a condition, every such sub-select is a fence, and conditions of
@@ -162,6 +164,7 @@ impl<'a> Verifier<'a> {
             | NodeEnum::InsertStmt(_)
             | NodeEnum::UpdateStmt(_)
             | NodeEnum::DeleteStmt(_) => self.look(Ref::of(tree), Zone::Result),
+            NodeEnum::CopyStmt(copy) if copy.is_from => self.copy_from(copy),
             NodeEnum::CopyStmt(copy) => {
                 let CopyStmt {
                     relation,
@@ -215,6 +218,55 @@ impl<'a> Verifier<'a> {
             NodeEnum::DeallocateStmt(deallocate) => own(&deallocate.name),
             other => unproven(Ref::of(other).name()),
         }
+    }
+
+    /// COPY FROM STDIN into a tenant table: its columns are named, the tenant's among them once, and its
+    /// rows are ones that can be read on their way.
+    fn copy_from(&self, copy: &CopyStmt) -> Proof {
+        let CopyStmt {
+            relation,
+            query,
+            attlist,
+            is_from,
+            is_program,
+            filename,
+            options,
+            where_clause,
+        } = copy;
+        let plain = *is_from
+            && !is_program
+            && filename.is_empty()
+            && query.is_none()
+            && where_clause.is_none();
+        let (alias, column) = self.target(relation)?;
+        let own_name = relation
+            .as_ref()
+            .is_some_and(|table| table.relname == alias);
+        let Some(columns) = words(attlist) else {
+            return unproven("columns");
+        };
+        let places = columns.iter().filter(|name| **name == column.name);
+        if !plain || !own_name || places.count() != 1 {
+            return unproven("COPY FROM");
+        }
+        for option in options {
+            let Some(NodeEnum::DefElem(option)) = &option.node else {
+                return unproven("option of COPY");
+            };
+            let known = match option.defname.as_str() {
+                "format" => {
+                    let format = option.arg.as_ref().and_then(|arg| word(arg));
+                    matches!(format, Some("text" | "csv"))
+                }
+                "delimiter" | "null" | "header" | "quote" | "escape" | "force_null"
+                | "force_not_null" | "encoding" => true,
+                _ => false,
+            };
+            if !known {
+                return unproven("option of COPY");
+            }
+        }
+        Ok(())
     }
 
     fn setting(&self, name: &str) -> Proof {

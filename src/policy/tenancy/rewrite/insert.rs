@@ -10,7 +10,7 @@ use super::loudness::text;
 use super::write::Target;
 use super::{Done, Place, Rewriter, refuse};
 use crate::policy::tenancy::rules::{ExistenceOracle, TenantColumn};
-use crate::policy::tenancy::{Rule, build};
+use crate::policy::tenancy::{Refusal, Rule, build};
 
 /// Where the tenant column stands among the columns of an INSERT.
 enum Position {
@@ -157,21 +157,29 @@ impl Rewriter<'_> {
         Ok(())
     }
 
+    /// A conflict of a new row must be with a row of the tenant's own, or be accepted to tell of others.
+    /// True where it can.
+    pub(super) fn may_insert(&self, target: &Target<'_>) -> Result<bool, Refusal> {
+        let mut global = target.relation.keys_without(target.column.name);
+        let global = global.next().is_some();
+        let accepted = self
+            .policy
+            .tables
+            .get(&target.name)
+            .is_some_and(|table| table.existence_oracle == ExistenceOracle::Accept);
+        match global && !accepted {
+            true => refuse(Rule::GlobalKey, target.name.to_string()),
+            false => Ok(global),
+        }
+    }
+
     fn conflict(
         &mut self,
         clause: &mut Option<Box<OnConflictClause>>,
         target: &Target<'_>,
     ) -> Done {
         let column = target.column;
-        let global = target.relation.keys_without(column.name).next().is_some();
-        let accepted = self
-            .policy
-            .tables
-            .get(&target.name)
-            .is_some_and(|table| table.existence_oracle == ExistenceOracle::Accept);
-        if global && !accepted {
-            return refuse(Rule::GlobalKey, target.name.to_string());
-        }
+        let global = self.may_insert(target)?;
         let Some(clause) = clause else {
             return Ok(());
         };
@@ -243,7 +251,7 @@ fn position(
     columns: &mut Vec<Node>,
     source: &SelectStmt,
     target: &Target<'_>,
-) -> Result<Position, crate::policy::tenancy::Refusal> {
+) -> Result<Position, Refusal> {
     if columns.is_empty() {
         let Some(width) = width(source).filter(|width| *width > 0) else {
             return refuse(Rule::InsertShape, "*");
