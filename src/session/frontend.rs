@@ -290,6 +290,9 @@ impl Session {
             {
                 self.take_guarded(tag, header.total, bytes)
             }
+            tag @ (b'Q' | b'P') if self.makes_hidden_columns() && bytes.len() == header.total => {
+                self.take_definition(tag, bytes)
+            }
             tag => self.take_admitted(tag, header.total, bytes),
         }
     }

@@ -153,7 +153,7 @@ impl Isolation {
     /// The policy could not be verified. One that was before holds on; a new one is not served by.
     pub fn put_off(&self) {
         let policy = self.policy();
-        if *self.standing().policy() != policy {
+        if !self.standing().policy().is_of(&policy) {
             self.put(Standing::Unverified { policy });
         }
     }
@@ -723,6 +723,68 @@ impl Session {
         self.names.forget_unnamed();
         guard.sources = sources;
         false
+    }
+
+    /// The session sees all tenants of a database with tables whose tenant column is hidden.
+    pub(super) fn makes_hidden_columns(&self) -> bool {
+        let unrestricted = self.env.guard.is_none() && self.limbo.is_none();
+        let isolation = self.env.isolation.as_ref().filter(|_| unrestricted);
+        isolation.is_some_and(|isolation| isolation.standing().policy().hides())
+    }
+
+    /// Takes a frame that may make a table or a key: those get the hidden column.
+    pub(super) fn take_definition(&mut self, tag: u8, bytes: &[u8]) -> Result<Taken, End> {
+        let taken = match self.definition(tag, bytes)? {
+            Ok(None) => return self.take_admitted(tag, bytes.len(), bytes),
+            Ok(Some(frame)) => {
+                let taken = self.take_admitted(tag, frame.len(), &frame)?;
+                self.changes_schema |= !matches!(taken, Taken::Wait);
+                taken
+            }
+            Err(refusal) => self.refuse_guarded(tag, refusal.error())?,
+        };
+        Ok(match taken {
+            Taken::Wait => Taken::Wait,
+            _ => Taken::All,
+        })
+    }
+
+    /// The frame with the hidden columns in it; `None` when it has none to get.
+    fn definition(&self, tag: u8, bytes: &[u8]) -> Result<Result<Option<Vec<u8>>, Refusal>, End> {
+        let (name, text, types): (&[u8], &[u8], &[u8]) = match tag {
+            b'Q' => (b"", frontend::query(&bytes[HEADER..])?, b""),
+            _ => {
+                let parse = frontend::parse(&bytes[HEADER..])?;
+                (parse.name, parse.text, parse.types)
+            }
+        };
+        let defines = |word: &[u8]| {
+            let mut windows = text.windows(word.len());
+            windows.any(|window| window.eq_ignore_ascii_case(word))
+        };
+        let (Some(isolation), Ok(words)) = (&self.env.isolation, std::str::from_utf8(text)) else {
+            return Ok(Ok(None));
+        };
+        if !defines(b"create") && !defines(b"alter") {
+            return Ok(Ok(None));
+        }
+        let standing = isolation.standing();
+        let nothing = Catalog::default();
+        let catalog = match &*standing {
+            Standing::Open { catalog, .. } => catalog,
+            Standing::Unverified { .. } | Standing::Closed { .. } => &nothing,
+        };
+        let made = tenancy::ddl::with_tenant_column(words, standing.policy(), catalog);
+        Ok(made.map(|made| {
+            made.map(|text| {
+                let mut frame = Vec::new();
+                match tag {
+                    b'Q' => frontend::put_query(&mut frame, text.as_bytes()),
+                    _ => frontend::put_parse(&mut frame, name, text.as_bytes(), types),
+                }
+                frame
+            })
+        }))
     }
 
     /// Counts a refusal, and tells the operators what the client is not told.

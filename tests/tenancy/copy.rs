@@ -476,14 +476,14 @@ fn random(dice: &mut Dice) -> Copy {
         ("CSV", ",", "\""),
         ("CSV HEADER", ",", "\""),
         (
-            "(FORMAT csv, QUOTE '''', ESCAPE '\\', DELIMITER '.')",
-            ".",
-            "'",
+            "(FORMAT csv, QUOTE '!', ESCAPE '\\', DELIMITER ';')",
+            ";",
+            "!",
         ),
         (
-            "(FORMAT csv, QUOTE '.', ESCAPE 'x', DELIMITER '2')",
+            "(FORMAT csv, QUOTE ',', ESCAPE 'x', DELIMITER '2')",
             "2",
-            ".",
+            ",",
         ),
     ];
     const COLUMNS: [(&str, usize); 4] = [

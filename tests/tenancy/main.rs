@@ -29,6 +29,7 @@ mod cases;
 mod copy;
 mod generator;
 mod ground;
+mod hidden;
 mod random;
 mod snapshot;
 mod wire;

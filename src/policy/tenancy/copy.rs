@@ -138,6 +138,8 @@ pub enum Broken {
     Newline,
     /// A `\.` that ends nothing.
     Marker,
+    /// What is quoted does not end.
+    Quote,
 }
 
 impl Broken {
@@ -160,6 +162,7 @@ impl Broken {
                 "End all lines in the same way; write others as \\r and \\n, or quote them in csv.",
             ),
             Self::Marker => ClientError::error("22P04", "end-of-copy marker corrupt"),
+            Self::Quote => ClientError::error("22P04", "unterminated CSV quoted field"),
         }
     }
 }
@@ -263,6 +266,12 @@ impl Extension {
                 self.byte(b'\r', out)?;
                 return self.finish(out);
             }
+        }
+        // What is put behind it would be inside. A header is the server's to skip, or to refuse.
+        match self.quoted {
+            true if self.header => return Ok(()),
+            true => return Err(Broken::Quote),
+            false => {}
         }
         if self.bytes > 0 {
             self.end_line(out)?;
@@ -589,6 +598,7 @@ mod tests {
         let column = TenantColumn {
             name: "tenant_id",
             kind: TenantType::Integer,
+            hidden: false,
         };
         let (delimiter, null): (_, &[u8]) = match format {
             Format::Text => (b'\t', b"\\N"),
@@ -610,7 +620,7 @@ mod tests {
 
     #[test]
     fn rows_get_their_tenant_wherever_data_are_cut() {
-        use Broken::{Foreign, Marker, Newline, Range, Value};
+        use Broken::{Foreign, Marker, Newline, Quote, Range, Value};
         use Format::Text;
         use Place::{Added, Given};
         type Row = (
@@ -691,13 +701,7 @@ mod tests {
                 "1,\"a\n,\"\"\r\"\n",
                 Ok("1,\"a\n,\"\"\r\",\"2\"\n"),
             ),
-            (
-                CSV,
-                Added,
-                false,
-                "1,\"a\r\n2,3",
-                Ok("1,\"a\r\n2,3,\"2\"\n"),
-            ),
+            (CSV, Added, false, "1,\"a\r\n2,3", Err(Quote)),
             (CSV, Added, false, "1,a\\\n", Ok("1,a\\,\"2\"\n")),
             (CSV, Added, false, "\\.\n9,z\n", Ok("")),
             (CSV, Added, false, "\\.x,1\n", Ok("\\.x,1,\"2\"\n")),
@@ -735,7 +739,11 @@ mod tests {
             (CSV, Given(1), false, "\",2,\",3\n", Err(Foreign)),
             (ODD, Added, false, "'a\\'\n',b\n", Ok("'a\\'\n',b,'2'\n")),
             (ODD, Added, false, "'a\\\\'\nb", Ok("'a\\\\','2'\nb,'2'\n")),
-            (ODD, Added, false, "a\\'b\n", Ok("a\\'b\n,'2'\n")),
+            (ODD, Added, false, "a\\'b\n", Err(Quote)),
+            (CSV, Added, false, "1,\"a\n", Err(Quote)),
+            (CSV, Added, false, "\"", Err(Quote)),
+            (CSV, Added, true, "a\n1,\"", Err(Quote)),
+            (CSV, Added, true, "a,\"\n", Ok("a,\"\n")),
             (ODD, Given(1), false, "'\\',3',2\n", Ok("'\\',3','2'\n")),
         ];
         for (format, place, header, data, expected) in cases {
@@ -750,7 +758,11 @@ mod tests {
     #[test]
     fn a_value_is_never_taken_for_another_or_for_null() {
         let tenant = |kind, value: &str| Tenant::new(kind, value).unwrap();
-        let column = |kind| TenantColumn { name: "t-x", kind };
+        let column = |kind| TenantColumn {
+            name: "t-x",
+            kind,
+            hidden: false,
+        };
         let make = |format, delimiter, null: &[u8], kind, value: &str| {
             let rows = (format, delimiter);
             let rows = CopyRows::new(

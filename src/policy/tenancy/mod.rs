@@ -14,6 +14,7 @@ mod build;
 pub mod catalog;
 pub mod check;
 pub mod copy;
+pub mod ddl;
 pub mod lists;
 mod metadata;
 mod rewrite;
@@ -57,6 +58,8 @@ pub enum Rule {
     DatabaseName,
     ReservedName,
     Column,
+    HiddenColumn,
+    HiddenTable,
     SystemColumn,
     SchemaOfColumn,
     Function,
@@ -72,6 +75,7 @@ pub enum Rule {
     ForeignTenant,
     TenantAssignment,
     InsertShape,
+    InsertWidth,
     GlobalKey,
     LoudLock,
     CurrentOf,
@@ -98,6 +102,8 @@ impl Rule {
             Self::DatabaseName => "database_name",
             Self::ReservedName => "reserved_name",
             Self::Column => "column",
+            Self::HiddenColumn => "hidden_column",
+            Self::HiddenTable => "hidden_table",
             Self::SystemColumn => "system_column",
             Self::SchemaOfColumn => "schema_of_column",
             Self::Function => "function",
@@ -113,6 +119,7 @@ impl Rule {
             Self::ForeignTenant => "foreign_tenant",
             Self::TenantAssignment => "tenant_assignment",
             Self::InsertShape => "insert_shape",
+            Self::InsertWidth => "insert_width",
             Self::GlobalKey => "global_key",
             Self::LoudLock => "loud_lock",
             Self::CurrentOf => "current_of",
@@ -139,6 +146,8 @@ impl Rule {
             Self::DatabaseName => "names with a database are not open to tenants",
             Self::ReservedName => "names that begin with __t are reserved",
             Self::Column => "a column of the statement is not known",
+            Self::HiddenTable => "the table or key cannot be made with its hidden tenant column",
+            Self::HiddenColumn => "a column of the statement does not exist",
             Self::SystemColumn => "system columns are not open to tenants",
             Self::SchemaOfColumn => "a schema-qualified column names no table of its query",
             Self::Function => "permission denied for a function of the statement",
@@ -153,6 +162,7 @@ impl Rule {
             Self::NoValue => "the tenant has no value of the type of the table's tenant column",
             Self::ForeignTenant => "new row violates row-level security policy",
             Self::TenantAssignment => "the tenant column cannot be set in this way",
+            Self::InsertWidth => "INSERT has not as many expressions as target columns",
             Self::InsertShape => "the source of the rows cannot be matched with their columns",
             Self::GlobalKey => "the table has a unique key without the tenant column",
             Self::LoudLock => {
@@ -179,6 +189,7 @@ impl Rule {
             Self::TooDeep => "54001",
             Self::CopyFrom
             | Self::CopyBinary
+            | Self::HiddenTable
             | Self::CurrentOf
             | Self::HoldableCursor
             | Self::Construct
@@ -186,6 +197,8 @@ impl Rule {
             | Self::LoudLock
             | Self::InsertShape
             | Self::Explain => "0A000",
+            Self::HiddenColumn => "42703",
+            Self::InsertWidth => "42601",
             Self::Unverified | Self::Unprintable => "XX000",
             _ => INSUFFICIENT_PRIVILEGE,
         }
@@ -216,9 +229,17 @@ impl Refusal {
     pub fn error(&self) -> ClientError {
         let error = ClientError::error(self.rule.code(), self.rule.text());
         match self.rule {
+            // The client has said the name.
+            Rule::HiddenColumn => ClientError::error(
+                self.rule.code(),
+                format!("column \"{}\" does not exist", self.subject),
+            ),
             Rule::CopyFrom => {
                 error.hint("copy FROM STDIN without WHERE, as the only statement of its message")
             }
+            Rule::HiddenTable => error.hint(
+                "write CREATE TABLE with its columns, or name the tenant column in every key",
+            ),
             Rule::CopyBinary => error.hint("use format text or csv"),
             Rule::LoudLock => error.hint(
                 "find the rows with a SELECT without a locking clause, then lock them by their key",

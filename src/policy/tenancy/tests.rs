@@ -618,6 +618,12 @@ fn refused_statements_are_refused_for_this() {
         ),
         ("INSERT INTO orders SELECT * FROM items", InsertShape),
         ("INSERT INTO orders SELECT", InsertShape),
+        ("INSERT INTO orders (id) SELECT", InsertWidth),
+        ("INSERT INTO orders (id) VALUES (1, 2)", InsertWidth),
+        ("INSERT INTO orders (id, note) SELECT 1", InsertWidth),
+        ("INSERT INTO orders (id, note) VALUES (1)", InsertWidth),
+        ("INSERT INTO orders (id) VALUES (1), (1, 2)", InsertWidth),
+        ("INSERT INTO orders VALUES (2, 1, 1, '', 5)", InsertWidth),
         ("INSERT INTO orders (id, note.x) VALUES (1, 2)", InsertShape),
         (
             "INSERT INTO orders (tenant_id, tenant_id) VALUES (2, 3)",
@@ -678,6 +684,10 @@ fn refused_statements_are_refused_for_this() {
         ),
         (
             "COPY orders FROM STDIN (FORMAT csv, DEFAULT 'x')",
+            CopyOption,
+        ),
+        (
+            "COPY orders FROM STDIN (FORMAT csv, DELIMITER '.')",
             CopyOption,
         ),
         ("COPY orders FROM STDIN (FORMAT custom)", CopyOption),

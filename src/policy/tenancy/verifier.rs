@@ -3,6 +3,7 @@
 //!
 //! A tenant table may stand
 //! - as the only table of `(SELECT __tN.* FROM s.t AS __tN WHERE T [AND column op constants] [OFFSET 0])`,
+//!   or of the same with columns of the table, without a hidden tenant column, for `__tN.*`,
 //! - in FROM, unless the null side of an outer join, when WHERE is a conjunction with `T` in it,
 //! - as the target of UPDATE or DELETE under such a WHERE, and of INSERT when every source row has
 //!   the tenant's value, or an expression that yields it or NULL, at the tenant column's place,
@@ -575,6 +576,12 @@ impl<'a> Verifier<'a> {
         }
     }
 
+    fn has_column(&self, table: &RangeVar, column: &str) -> bool {
+        let name = RelationName::new(&table.schemaname, &table.relname);
+        let relation = self.catalog.relation(&name);
+        relation.is_some_and(|relation| relation.column(column).is_some())
+    }
+
     fn tenant_table(&self, table: &RangeVar) -> Option<TenantColumn<'a>> {
         let name = RelationName::new(&table.schemaname, &table.relname);
         match self.policy.role(&name) {
@@ -704,23 +711,30 @@ impl<'a> Verifier<'a> {
             return unproven("wrap of another table");
         };
         let name = alias.aliasname.as_str();
-        let [
-            Node {
-                node: Some(NodeEnum::ResTarget(target)),
-            },
-        ] = select.target_list.as_slice()
-        else {
-            return unproven("results of a wrap");
+        // All columns, or those that are seen of a table with a hidden one.
+        let result = |target: &Node, alone: bool| {
+            let Some(NodeEnum::ResTarget(target)) = &target.node else {
+                return false;
+            };
+            let Some(NodeEnum::ColumnRef(result)) = inside(&target.val) else {
+                return false;
+            };
+            let [relation, last] = result.fields.as_slice() else {
+                return false;
+            };
+            let known = match word(last) {
+                None => alone && matches!(&last.node, Some(NodeEnum::AStar(_))),
+                Some(last) => column.hidden && last != column.name && self.has_column(table, last),
+            };
+            known
+                && word(relation) == Some(name)
+                && target.name.is_empty()
+                && target.indirection.is_empty()
         };
-        let star = match inside(&target.val) {
-            Some(NodeEnum::ColumnRef(column)) => match column.fields.as_slice() {
-                [relation, star] => {
-                    word(relation) == Some(name) && matches!(&star.node, Some(NodeEnum::AStar(_)))
-                }
-                _ => false,
-            },
-            _ => false,
-        };
+        let alone = select.target_list.len() == 1;
+        let results = select.target_list.iter();
+        let star = results.clone().all(|target| result(target, alone))
+            && (column.hidden || results.count() == 1);
         let conditions = parts(inside(&select.where_clause));
         let Some((first, copies)) = conditions.split_first() else {
             return unproven("wrap without a condition");
@@ -734,7 +748,6 @@ impl<'a> Verifier<'a> {
             _ => return unproven("OFFSET of a wrap"),
         };
         let plain = star
-            && target.name.is_empty()
             && alias.colnames.is_empty()
             && self.is_predicate(first, name, column)
             && copies.iter().all(|copy| is_copy(copy, name))

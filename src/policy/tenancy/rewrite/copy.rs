@@ -4,7 +4,7 @@ use pg_query::protobuf::{CopyStmt, DefElem, RangeVar, SelectStmt};
 use pg_query::{Node, NodeEnum};
 
 use super::loudness::text;
-use super::{Done, Meaning, Place, Rewriter, refuse};
+use super::{Done, Meaning, Place, Rewriter, refuse, visible};
 use crate::policy::tenancy::copy::{self, CopyRows, Format};
 use crate::policy::tenancy::{Refusal, Rule, build};
 
@@ -79,16 +79,15 @@ impl Rewriter<'_> {
 
     /// The query that says the same as a table's name in COPY TO.
     fn copied(&self, table: RangeVar, columns: Vec<Node>) -> Result<SelectStmt, Refusal> {
-        let (Meaning::Table(name, _, relation), None) = (self.declared(&table)?, &table.alias)
+        let (Meaning::Table(name, column, relation), None) = (self.declared(&table)?, &table.alias)
         else {
             // Of shared tables and views a query can be copied.
             return refuse(Rule::Relation, &table.relname);
         };
         let columns: Vec<String> = if columns.is_empty() {
-            relation
-                .columns
-                .iter()
-                .map(|column| column.name.clone())
+            visible(relation, column)
+                .into_iter()
+                .map(str::to_owned)
                 .collect()
         } else {
             columns.iter().filter_map(text).map(str::to_owned).collect()
@@ -129,14 +128,17 @@ impl Rewriter<'_> {
         let target = self.target(relation)?;
         self.may_insert(&target)?;
         if attlist.is_empty() {
-            let columns = target.relation.columns.iter();
-            *attlist = columns.map(|column| build::string(&column.name)).collect();
+            let columns = visible(target.relation, target.column);
+            *attlist = columns.into_iter().map(build::string).collect();
         }
         let mut place = None;
         for (index, column) in attlist.iter().enumerate() {
             let Some(name) = text(column) else {
                 return refuse(Rule::Construct, "COPY");
             };
+            if name == target.column.name && target.column.hidden {
+                return refuse(Rule::HiddenColumn, name);
+            }
             if name == target.column.name && place.replace(index).is_some() {
                 return refuse(Rule::InsertShape, name);
             }
@@ -229,7 +231,8 @@ fn spelling(list: &[Node], tenant_column: &str) -> Result<((Format, u8), Vec<u8>
     let delimiter = byte("delimiter", if csv { b',' } else { b'\t' }, csv)?;
     let quote = byte("quote", b'"', csv)?;
     let escape = byte("escape", quote, csv)?;
-    if csv && (quote == b'\\' || delimiter == b'\\' || quote == delimiter) {
+    let marks = |byte| matches!(byte, b'\\' | b'.');
+    if csv && (marks(quote) || marks(delimiter) || quote == delimiter || escape == b'.') {
         return refuse(Rule::CopyOption, "quote");
     }
     let null = string("null")?.unwrap_or(if csv { "" } else { "\\N" });

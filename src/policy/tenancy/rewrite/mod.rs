@@ -4,6 +4,7 @@
 
 mod copy;
 mod expression;
+mod hidden;
 mod insert;
 pub(super) mod loudness;
 mod select;
@@ -428,6 +429,14 @@ impl<'a> Rewriter<'a> {
         self.wraps += 1;
         format!("{RESERVED}{}", self.wraps)
     }
+}
+
+/// The columns of a table that tenants see.
+fn visible<'r>(relation: &'r Relation, column: TenantColumn<'_>) -> Vec<&'r str> {
+    let names = relation.columns.iter().map(|column| column.name.as_str());
+    names
+        .filter(|name| !column.hidden || *name != column.name)
+        .collect()
 }
 
 /// Names of result columns that nobody wrote.
