@@ -202,7 +202,7 @@ impl Watcher {
                 return false;
             }
         };
-        let policy = self.isolation.policy();
+        let policy = Arc::new(self.isolation.policy().in_database(&catalog));
         let findings = check(&policy, &catalog);
         let fatal: Vec<String> = findings
             .iter()
@@ -351,10 +351,11 @@ pub fn tenant_view(
         .build()
         .map_err(|error| error.to_string())?;
     let catalog = runtime.block_on(async { ask(&mut connect(&target).await?).await })?;
-    let findings = check(policy, &catalog);
+    let policy = Arc::new(policy.in_database(&catalog));
+    let findings = check(&policy, &catalog);
     let fatal = findings.iter().filter(|finding| finding.problem.is_fatal());
     Ok(Some(TenantView {
-        policy: Arc::clone(policy),
+        policy,
         reasons: fatal.map(ToString::to_string).collect(),
         catalog,
         tenant,

@@ -374,6 +374,7 @@ impl Session {
         self.before_reset = None;
         self.copying_in = false;
         self.copy_open = false;
+        self.extension = None;
         self.asked_for_answers = false;
         self.unsettled_writes = false;
         self.unsettled_commit = false;

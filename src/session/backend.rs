@@ -28,7 +28,7 @@ const LOOK_AT: usize = 64 * 1024;
 const WHOLE: usize = 4 * 1024;
 
 /// What a frame means for the relay.
-enum Step {
+pub(super) enum Step {
     /// It goes to the client as it is.
     Pass,
     /// The client does not see it.
@@ -256,7 +256,7 @@ impl Session {
             b'T' => self.described(header),
             b's' => self.suspended(header),
             b'I' => self.empty(header),
-            b'G' => self.copy_in(header),
+            b'G' => self.copy_in(header, body),
             b'H' | b'c' => self.expect(header, &[Expect::Query, Expect::Execute]),
             b'V' => self.expect(header, &[Expect::FunctionCall]),
             _ => Err(self.unexpected(header)),
@@ -507,11 +507,17 @@ impl Session {
         }
     }
 
-    fn copy_in(&mut self, header: Header) -> Result<Step, End> {
+    fn copy_in(&mut self, header: Header, body: &[u8]) -> Result<Step, End> {
         let step = self.expect(header, &[Expect::Query, Expect::Execute])?;
         self.copy_open = true;
         let clean = self.owed.begin_copy_in();
         self.copying_in = !self.owed.has_copy_end();
+        if clean && self.is_guarded() {
+            // Data that nothing extends go nowhere.
+            return self.begin_extension(body).ok_or_else(|| {
+                self.desynchronised("the server asks for data that a tenant did not copy")
+            });
+        }
         if clean {
             return Ok(step);
         }
@@ -709,16 +715,19 @@ impl Session {
         };
         let instead = front.note.as_ref().and_then(|note| {
             let duplicate = note.duplicate.clone().filter(|_| taken);
+            let given_up = fields.code == sqlstate::QUERY_CANCELED.as_bytes();
+            let broken = note.broken.clone().filter(|_| given_up);
             let told = note.told.as_ref();
             let refused = told
                 .filter(|_| fields.code == DIVISION_BY_ZERO)
                 .and_then(|told| told.error(note.done));
-            note.instead.clone().or(duplicate).or(refused)
+            note.instead.clone().or(duplicate).or(broken).or(refused)
         });
         let extended = front.expect.is_extended();
         self.more = None;
         self.copying_in = false;
         self.copy_open = false;
+        self.extension = None;
         let renamed = self.rename(header, body);
         let told = self
             .temporary

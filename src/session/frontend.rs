@@ -160,7 +160,9 @@ impl Session {
 
     /// Keeps what was sent, should it have to be sent again.
     fn keep_frame(&mut self, tag: u8, bytes: &[u8], rest: usize, skipped: bool) {
-        if self.lease.is_none() || matches!(tag, b'd' | b'c' | b'f') && self.procedure.is_some() {
+        // Of what was extended there is no second time.
+        let kept = self.procedure.is_some() || self.is_guarded();
+        if self.lease.is_none() || matches!(tag, b'd' | b'c' | b'f') && kept {
             self.recent.clear();
             return;
         }
@@ -234,6 +236,7 @@ impl Session {
                 self.send_rest(&input.unread()[..count]);
                 self.recent.note(&input.unread()[..count]);
             }
+            Rest::Keep(_) if self.is_guarded() => self.extend(&input.unread()[..count]),
             Rest::Keep(_) => self.take_more_data(&input.unread()[..count]),
             Rest::Drop(_) => {}
         }
@@ -257,7 +260,9 @@ impl Session {
                 Ok(Taken::All)
             }
             b'p' => Err(violation("unexpected password message")),
+            b'd' if self.is_guarded() => Ok(self.take_tenant_data(header.total, bytes)),
             b'd' => Ok(self.take_copy_data(header.total, bytes)),
+            b'c' | b'f' if self.is_guarded() => Ok(self.take_tenant_copy_end(bytes)),
             b'c' | b'f' => Ok(self.take_copy_end(bytes)),
             b'H' => {
                 self.owed.flush();
@@ -265,6 +270,9 @@ impl Session {
                 Ok(Taken::All)
             }
             b'S' if self.copying_in => Ok(Taken::All),
+            _ if self.copying_in && self.is_guarded() => {
+                Ok(self.break_tenant_copy(header.total, bytes.len()))
+            }
             // Should our messages fail, only one request may have been skipped with them.
             b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' | b'C' | b'S' if self.owed.hangs_on_own() => {
                 Ok(Taken::Wait)
@@ -284,14 +292,20 @@ impl Session {
             {
                 self.take_guarded(tag, header.total, bytes)
             }
-            tag => {
-                if matches!(tag, b'Q' | b'P')
-                    && let Some(taken) = self.take_named(tag, header.total, bytes)?
+            tag @ (b'Q' | b'P') => {
+                let whole = bytes.len() == header.total;
+                if whole
+                    && self.makes_hidden_columns()
+                    && let Some(taken) = self.take_definition(tag, bytes)?
                 {
                     return Ok(taken);
                 }
-                self.take_admitted(tag, header.total, bytes)
+                match self.take_named(tag, header.total, bytes)? {
+                    Some(taken) => Ok(taken),
+                    None => self.take_admitted(tag, header.total, bytes),
+                }
             }
+            tag => self.take_admitted(tag, header.total, bytes),
         }
     }
 
@@ -654,6 +668,7 @@ impl Session {
         self.note_pins(class);
         let alone = !self.owed.may_skip();
         let (forgets, unnamed) = self.forget_unnamed(alone);
+        let rows = self.rows_of(text);
         let (substituted, mut told, places) = match composed {
             None => (None, None, None),
             Some(Composed { text, told, places }) => (
@@ -671,6 +686,7 @@ impl Session {
             forgets,
             unnamed,
             places,
+            rows,
             ..Note::default()
         };
         let mut class_effects = class.effects.clone();
@@ -695,7 +711,11 @@ impl Session {
         note.told = told;
         self.note_effects(&mut note, effects);
         let speaks = note.writes || note.calls || note.opts_out;
-        let plain = alone && note.effects.is_none() && !speaks && note.told.is_none();
+        let plain = alone
+            && note.effects.is_none()
+            && !speaks
+            && note.told.is_none()
+            && note.rows.is_none();
         self.env.tally.requests.add(1);
         self.send(
             Expect::Query,
@@ -1493,6 +1513,7 @@ impl Session {
             let class = &prepared.class;
             class.effects.is_some()
                 || verdict.is_some_and(|verdict| !verdict.passes())
+                || self.rows_of(&prepared.source).is_some()
                 || self.is_kept(&prepared.source, prepared)
         });
         if effective.is_none() && name.is_empty() && self.portals.is_empty() {
@@ -1593,6 +1614,9 @@ impl Session {
         if let Some(verdict) = &verdict {
             self.note_executed(verdict);
         }
+        let rows = prepared
+            .as_ref()
+            .and_then(|prepared| self.rows_of(&prepared.source));
         let effects = prepared.and_then(|prepared| prepared.class.effects.clone());
         let Doing { writes, calls } = match known {
             Some(at) => self.portals[at].doing,
@@ -1603,6 +1627,7 @@ impl Session {
         let mut note = Note {
             writes,
             calls,
+            rows,
             ..Note::default()
         };
         let effect = effects
@@ -1610,7 +1635,11 @@ impl Session {
             .and_then(|effects| effects.first().cloned());
         self.note_effects(&mut note, effects);
         note.told = told.map(ToldOf::one);
-        let plain = note.effects.is_none() && !writes && !calls && note.told.is_none();
+        let plain = note.effects.is_none()
+            && !writes
+            && !calls
+            && note.told.is_none()
+            && note.rows.is_none();
         self.send(Expect::Execute, false, (!plain).then_some(note), |out| {
             out.extend_from_slice(bytes);
         });
@@ -1727,8 +1756,7 @@ impl Session {
 
     /// Copy data without a COPY is ignored, as the server does after a failed COPY.
     fn take_copy_data(&mut self, total: usize, bytes: &[u8]) -> Taken {
-        // A tenant has no COPY FROM STDIN; the server ignores what comes without one.
-        if self.lease.is_none() || self.is_guarded() {
+        if self.lease.is_none() {
             return skip(total, bytes.len());
         }
         self.send_rest(bytes);
@@ -1737,7 +1765,7 @@ impl Session {
 
     fn take_copy_end(&mut self, bytes: &[u8]) -> Taken {
         self.copying_in = false;
-        if self.lease.is_some() && !self.is_guarded() {
+        if self.lease.is_some() {
             self.send(Expect::CopyEnd, false, None, |out| {
                 out.extend_from_slice(bytes)
             });

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::auth::{Binding, Identity};
 use crate::policy::Cache;
+use crate::policy::tenancy::copy::{CopyRows, Place};
 use crate::policy::tenancy::rules::Role;
 use crate::policy::tenancy::{self, Catalog, Policy, Refusal, Rule, SEARCH_PATH, Tenant, scrub};
 use crate::sql::statement::ParseError;
@@ -153,7 +154,7 @@ impl Isolation {
     /// The policy could not be verified. One that was before holds on; a new one is not served by.
     pub fn put_off(&self) {
         let policy = self.policy();
-        if *self.standing().policy() != policy {
+        if !self.standing().policy().is_of(&policy) {
             self.put(Standing::Unverified { policy });
         }
     }
@@ -243,6 +244,7 @@ impl Isolation {
             loud: false,
             stays_loud: false,
             sources: HashMap::new(),
+            copies: HashMap::new(),
         };
         guard.follow();
         guard.scope().map_err(fatal)?;
@@ -334,11 +336,13 @@ struct Admitted {
     lasts: bool,
     /// It has a DISCARD.
     discards: bool,
+    /// It is a COPY FROM STDIN.
+    copy: Option<Rc<CopyRows>>,
 }
 
 /// Why a text goes nowhere.
 #[derive(Debug, Clone)]
-enum Denied {
+pub(super) enum Denied {
     /// By the policy.
     Refused(Refusal),
     /// It is no statement, or nobody is served.
@@ -369,6 +373,8 @@ pub struct Guard {
     stays_loud: bool,
     /// What the client's named statements were made of, by their names.
     sources: HashMap<Vec<u8>, Source>,
+    /// How the rows of COPYs are extended, by the texts that went on.
+    copies: HashMap<Vec<u8>, Rc<CopyRows>>,
 }
 
 /// A prepared statement's text as the client had it, and what went on.
@@ -380,6 +386,9 @@ struct Source {
 
 /// Names that are gone may leave so many sources behind.
 const STALE_SOURCES: usize = 64;
+
+/// Texts of COPYs that are remembered; more are forgotten, and fail when they are executed.
+const COPIES: usize = 256;
 
 #[derive(Debug, Clone)]
 struct Scope {
@@ -447,6 +456,20 @@ impl Guard {
         Ok(admission)
     }
 
+    fn note_copy(&mut self, admitted: &Admitted) {
+        if let Some(rows) = &admitted.copy {
+            if self.copies.len() >= COPIES {
+                self.copies.clear();
+            }
+            self.copies.insert(admitted.text.clone(), Rc::clone(rows));
+        }
+    }
+
+    /// How the rows of this text, which went on, are extended.
+    pub(super) fn rows_of(&self, text: &[u8]) -> Option<Rc<CopyRows>> {
+        self.copies.get(text).cloned()
+    }
+
     /// What a tenant reads of the body of an ErrorResponse or NoticeResponse.
     fn scrub(&self, body: &[u8]) -> Vec<u8> {
         let fields = fields(body);
@@ -508,6 +531,11 @@ fn isolate(text: &[u8], scope: &Scope) -> Result<Admitted, Denied> {
         true => OPT_OUT.to_vec(),
         false => Vec::new(),
     };
+    let copy = isolated.iter().find_map(|one| one.copy.clone());
+    // With and without the tenant's column in the data it may be the same text.
+    if let Some(Place::Given(index)) = copy.as_ref().map(|rows| rows.place) {
+        out.extend_from_slice(format!("/* tenant: {index} */ ").as_bytes());
+    }
     let any = |found: &dyn Fn(&NodeEnum) -> bool| isolated.iter().any(|one| found(&one.tree));
     for (position, statement) in isolated.iter().enumerate() {
         if position > 0 {
@@ -526,6 +554,7 @@ fn isolate(text: &[u8], scope: &Scope) -> Result<Admitted, Denied> {
             )
         }),
         discards: any(&|node| matches!(node, NodeEnum::DiscardStmt(_))),
+        copy: copy.map(Rc::new),
     })
 }
 
@@ -614,6 +643,7 @@ impl Session {
         if admitted.discards && forwards_discard {
             return deny(Rule::StatementKind);
         }
+        guard.note_copy(admitted);
         let mut frame = Vec::with_capacity(admitted.text.len() + HEADER + types.len() + 64);
         if tag == b'Q' {
             frontend::put_query(&mut frame, &admitted.text);
@@ -671,11 +701,15 @@ impl Session {
             return false;
         };
         guard.follow();
+        guard.copies.clear();
         let mut sources = std::mem::take(&mut guard.sources);
         sources.retain(|_, source| {
             guard.admit(&source.text).is_ok_and(|admission| {
                 let admitted = admission.as_ref().as_ref();
-                admitted.is_ok_and(|admitted| *admitted.text == *source.isolated)
+                admitted.is_ok_and(|admitted| {
+                    guard.note_copy(admitted);
+                    *admitted.text == *source.isolated
+                })
             })
         });
         // What would be sent again is of the old policy.
@@ -688,8 +722,70 @@ impl Session {
         false
     }
 
+    /// The session sees all tenants of a database with tables whose tenant column is hidden.
+    pub(super) fn makes_hidden_columns(&self) -> bool {
+        let unrestricted = self.env.guard.is_none() && self.limbo.is_none();
+        let isolation = self.env.isolation.as_ref().filter(|_| unrestricted);
+        isolation.is_some_and(|isolation| isolation.standing().policy().hides())
+    }
+
+    /// Takes a frame that may make a table or a key: those get the hidden column.
+    pub(super) fn take_definition(&mut self, tag: u8, bytes: &[u8]) -> Result<Option<Taken>, End> {
+        let taken = match self.definition(tag, bytes)? {
+            Ok(None) => return Ok(None),
+            Ok(Some(frame)) => {
+                let taken = self.take_admitted(tag, frame.len(), &frame)?;
+                self.changes_schema |= !matches!(taken, Taken::Wait);
+                taken
+            }
+            Err(refusal) => self.refuse_text(tag, refusal.error())?,
+        };
+        Ok(Some(match taken {
+            Taken::Wait => Taken::Wait,
+            _ => Taken::All,
+        }))
+    }
+
+    /// The frame with the hidden columns in it; `None` when it has none to get.
+    fn definition(&self, tag: u8, bytes: &[u8]) -> Result<Result<Option<Vec<u8>>, Refusal>, End> {
+        let (name, text, types): (&[u8], &[u8], &[u8]) = match tag {
+            b'Q' => (b"", frontend::query(&bytes[HEADER..])?, b""),
+            _ => {
+                let parse = frontend::parse(&bytes[HEADER..])?;
+                (parse.name, parse.text, parse.types)
+            }
+        };
+        let defines = |word: &[u8]| {
+            let mut windows = text.windows(word.len());
+            windows.any(|window| window.eq_ignore_ascii_case(word))
+        };
+        let (Some(isolation), Ok(words)) = (&self.env.isolation, std::str::from_utf8(text)) else {
+            return Ok(Ok(None));
+        };
+        if !defines(b"create") && !defines(b"alter") {
+            return Ok(Ok(None));
+        }
+        let standing = isolation.standing();
+        let nothing = Catalog::default();
+        let catalog = match &*standing {
+            Standing::Open { catalog, .. } => catalog,
+            Standing::Unverified { .. } | Standing::Closed { .. } => &nothing,
+        };
+        let made = tenancy::ddl::with_tenant_column(words, standing.policy(), catalog);
+        Ok(made.map(|made| {
+            made.map(|text| {
+                let mut frame = Vec::new();
+                match tag {
+                    b'Q' => frontend::put_query(&mut frame, text.as_bytes()),
+                    _ => frontend::put_parse(&mut frame, name, text.as_bytes(), types),
+                }
+                frame
+            })
+        }))
+    }
+
     /// Counts a refusal, and tells the operators what the client is not told.
-    fn note_denied(&self, denied: &Denied) {
+    pub(super) fn note_denied(&self, denied: &Denied) {
         if let (Denied::Refused(refusal), Some(guard)) = (denied, &self.env.guard) {
             guard.isolation.count(refusal.rule);
             let alarm = matches!(refusal.rule, Rule::Unverified | Rule::Unprintable);

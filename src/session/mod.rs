@@ -10,6 +10,7 @@ mod answer;
 mod backend;
 mod conflict;
 mod control;
+mod copy_in;
 mod creations;
 mod cursor;
 mod databases;

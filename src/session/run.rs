@@ -11,6 +11,7 @@ use std::time::Instant;
 use crate::auth::Identity;
 use crate::config::{self, PoolMode};
 use crate::net::{ReadBuffer, Stream, WriteBuffer};
+use crate::policy::tenancy::copy::{CopyRows, Extension};
 use crate::policy::{Switches, TransactionFacts};
 use crate::pool::{Lease, Pool, Ticket};
 use crate::retry::{Mark, Replay};
@@ -173,6 +174,10 @@ pub(super) struct Note {
     pub places: Option<Places>,
     /// The client's statement has no rows, and the server's has.
     pub rowless: bool,
+    /// How the rows of a tenant's COPY are extended.
+    pub rows: Option<Rc<CopyRows>>,
+    /// The client gets this error when the server says that the COPY was given up.
+    pub broken: Option<ClientError>,
 }
 
 impl Note {
@@ -421,6 +426,8 @@ pub struct Session {
     pub(super) more: Option<Vec<u8>>,
     /// The client gets this error for the conflict that is not repeated any more.
     pub(super) stopped: Option<ClientError>,
+    /// The data of a tenant's COPY on their way.
+    pub(super) extension: Option<Box<Extension>>,
     /// Something was to be sent in the middle of a client's frame.
     pub(super) interrupted: bool,
     /// DDL was sent since nothing was last under way.
@@ -501,6 +508,7 @@ impl Session {
             pin: None,
             copying_in: false,
             copy_open: false,
+            extension: None,
             asked_for_errors: false,
             terminating: false,
             unsettled_writes: false,

@@ -28,9 +28,11 @@ mod stopwatch;
 
 mod answer;
 mod cases;
+mod copy;
 mod cost;
 mod generator;
 mod ground;
+mod hidden;
 mod login;
 mod random;
 mod snapshot;

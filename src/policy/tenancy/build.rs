@@ -148,10 +148,12 @@ pub fn select() -> SelectStmt {
     }
 }
 
-/// `(SELECT inner.* FROM table AS inner WHERE conditions [OFFSET 0]) AS alias`.
+/// `(SELECT inner.* FROM table AS inner WHERE conditions [OFFSET 0]) AS alias`; `columns`: of these
+/// alone.
 pub fn wrap(
     mut table: RangeVar,
     inner: &str,
+    columns: Option<Vec<&str>>,
     conditions: Vec<Node>,
     fence: bool,
     alias: Alias,
@@ -164,8 +166,15 @@ pub fn wrap(
         fields: vec![string(inner), node(NodeEnum::AStar(AStar {}))],
         location: 0,
     }));
+    let target_list = match columns {
+        None => vec![target("", star)],
+        Some(names) => names
+            .into_iter()
+            .map(|name| target("", column(inner, name)))
+            .collect(),
+    };
     let mut query = SelectStmt {
-        target_list: vec![target("", star)],
+        target_list,
         from_clause: vec![node(NodeEnum::RangeVar(table))],
         where_clause: all(conditions).map(Box::new),
         ..select()

@@ -113,6 +113,8 @@ pub struct ForeignKey {
     pub references: RelationName,
     /// ON DELETE and ON UPDATE.
     pub actions: [ReferentialAction; 2],
+    /// The columns that ON DELETE SET NULL or SET DEFAULT names; none: all of them.
+    pub set_on_delete: Vec<String>,
 }
 
 /// What a relation is.

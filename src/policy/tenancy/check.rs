@@ -3,7 +3,9 @@
 
 use std::fmt;
 
-use super::catalog::{Catalog, ReferentialAction, Relation, RelationKind, RelationName};
+use super::catalog::{
+    Catalog, ForeignKey, ReferentialAction, Relation, RelationKind, RelationName,
+};
 use super::rules::{ExistenceOracle, Policy, Role, TenantColumn};
 use super::tenant::TenantType;
 
@@ -230,7 +232,7 @@ fn check_references(
                     .any(|(from, to)| from == column.name && to == other.name);
                 if !paired {
                     problems.push(Problem::ForeignKey(key.name.clone()));
-                } else if key.actions.contains(&ReferentialAction::Set) {
+                } else if sets_column(key, column.name) {
                     problems.push(Problem::ForeignAction(key.name.clone()));
                 }
             }
@@ -241,6 +243,14 @@ fn check_references(
             )),
         }
     }
+}
+
+/// Whether a foreign key's actions change this column of referencing rows.
+fn sets_column(key: &ForeignKey, column: &str) -> bool {
+    let [deleted, updated] = key.actions;
+    let all = key.set_on_delete.is_empty();
+    let named = key.set_on_delete.iter().any(|name| name == column);
+    updated == ReferentialAction::Set || deleted == ReferentialAction::Set && (all || named)
 }
 
 fn undeclared_views<'a>(
@@ -295,7 +305,7 @@ fn is_known(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::tenancy::catalog::{Column, ForeignKey, Key};
+    use crate::policy::tenancy::catalog::{Column, Key};
 
     /// A relation, a change of it, and what is found.
     type Case = (&'static str, Box<dyn FnOnce(&mut Relation)>, Problem);
@@ -344,6 +354,7 @@ views: {app.v: {mode: inline}, app.w: {mode: refuse}}
             columns: columns.iter().map(own).collect(),
             references: name(to),
             actions: [action, ReferentialAction::Keep],
+            set_on_delete: Vec::new(),
         }
     }
 

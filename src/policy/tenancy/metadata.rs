@@ -280,7 +280,6 @@ struct Shelf {
 
 impl Shelf {
     fn new(policy: &Policy, system: bool) -> Option<Self> {
-        let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
         let names = policy
             .tables
             .keys()
@@ -291,7 +290,11 @@ impl Shelf {
             .clone()
             .map(|name| format!("({}, {})", quoted(&name.schema), quoted(&name.name)))
             .collect();
-        let tables = tables.join(", ");
+        // A list has something in it.
+        let tables = match tables.is_empty() {
+            true => "(NULL, NULL)".to_owned(),
+            false => tables.join(", "),
+        };
         let mut schemas: Vec<String> = names.map(|name| quoted(&name.schema)).collect();
         schemas.extend(["'pg_catalog'".to_owned(), "'information_schema'".to_owned()]);
         schemas.dedup();
@@ -308,7 +311,18 @@ impl Shelf {
                 true => "tableoid, *",
                 false => "*",
             };
-            let text = format!("SELECT {columns} FROM {schema}.{relation} WHERE {filter} OFFSET 0");
+            let filter = match hidden_filter(policy, relation) {
+                Some(hidden) => format!("({filter}) AND {hidden}"),
+                None => filter,
+            };
+            let mut text =
+                format!("SELECT {columns} FROM {schema}.{relation} WHERE {filter} OFFSET 0");
+            if relation == "pg_indexes" {
+                let definition = without_hidden(policy, "indexdef");
+                let shown = "SELECT schemaname, tablename, indexname, tablespace, ";
+                let shown = format!("{shown}{definition} AS indexdef FROM");
+                text = text.replacen("SELECT * FROM", &shown, 1);
+            }
             let mut read = Statement::read(&text).ok()?;
             let mut query = read.pop()?.node()?.clone();
             tree::forget_places(&mut query);
@@ -327,6 +341,117 @@ impl Shelf {
             found.find(|((of, name), _)| *of == schema && *name == relation.relname)?;
         Some((*key, query))
     }
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// Which rows of a catalog are about columns that are not hidden. `None`: all of them.
+fn hidden_filter(policy: &Policy, relation: &str) -> Option<String> {
+    let mut hidden = policy.hidden().peekable();
+    hidden.peek()?;
+    match relation {
+        "pg_attribute" => {
+            let rows = hidden.map(|(table, column)| {
+                let (schema, name) = (quoted(&table.schema), quoted(&table.name));
+                format!("({schema}, {name}, {})", quoted(column))
+            });
+            let rows = rows.collect::<Vec<_>>().join(", ");
+            Some(format!(
+                "(attrelid, attname) NOT IN (SELECT c.oid, h.attname FROM pg_catalog.pg_class c \
+                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                 JOIN pg_catalog.pg_attribute h ON h.attrelid = c.oid \
+                 WHERE (n.nspname, c.relname, h.attname) IN ({rows}) \
+                 UNION ALL SELECT i.indexrelid, h.attname FROM pg_catalog.pg_index i \
+                 JOIN pg_catalog.pg_class c ON c.oid = i.indrelid \
+                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                 JOIN pg_catalog.pg_attribute h ON h.attrelid = i.indexrelid \
+                 WHERE (n.nspname, c.relname, h.attname) IN ({rows}))"
+            ))
+        }
+        "columns" | "key_column_usage" | "constraint_column_usage" => {
+            let rows = hidden.map(|(table, column)| {
+                let (schema, name) = (quoted(&table.schema), quoted(&table.name));
+                format!("({schema}, {name}, {})", quoted(column))
+            });
+            let rows = rows.collect::<Vec<_>>().join(", ");
+            Some(format!(
+                "(table_schema, table_name, column_name) NOT IN ({rows})"
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// An expression for a definition's text without the hidden columns, which are the first of their keys.
+fn without_hidden(policy: &Policy, definition: &str) -> String {
+    let mut columns: Vec<&str> = policy.hidden().map(|(_, column)| column).collect();
+    columns.sort_unstable();
+    columns.dedup();
+    columns.iter().fold(definition.to_owned(), |text, column| {
+        let name = column.replace('"', "\"\"");
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        let name = match name.bytes().all(plain) {
+            true => name,
+            false => format!("\"{name}\""),
+        };
+        let (first, alone) = (quoted(&format!("({name}, ")), quoted(&format!("({name})")));
+        let whole = quoted(&name);
+        format!(
+            "nullif(pg_catalog.replace(pg_catalog.replace({text}, {first}, '('), {alone}, '()'), {whole})"
+        )
+    })
+}
+
+/// Calls that print definitions in which hidden columns stand.
+const DEFINITIONS: [&str; 2] = ["pg_get_indexdef", "pg_get_constraintdef"];
+
+/// The call of such a function with the hidden columns taken out of what it prints.
+fn redacted(call: &FuncCall, policy: &Policy) -> Option<Node> {
+    let name = pg_catalog_name(call)?;
+    if !DEFINITIONS.contains(&name) || policy.hidden().next().is_none() {
+        return None;
+    }
+    let mut node = expression(&without_hidden(policy, "here"))?;
+    let mut call = Some(Node {
+        node: Some(NodeEnum::FuncCall(Box::new(call.clone()))),
+    });
+    put_in_place(&mut node, &mut call);
+    call.is_none().then_some(node)
+}
+
+/// Puts the call where the column `here` stands.
+fn put_in_place(node: &mut Node, call: &mut Option<Node>) {
+    match &mut node.node {
+        Some(NodeEnum::ColumnRef(_)) => {
+            if let Some(call) = call.take() {
+                *node = call;
+            }
+        }
+        Some(NodeEnum::FuncCall(outer)) => {
+            for argument in &mut outer.args {
+                put_in_place(argument, call);
+            }
+        }
+        Some(NodeEnum::AExpr(outer)) => {
+            for side in [&mut outer.lexpr, &mut outer.rexpr].into_iter().flatten() {
+                put_in_place(side, call);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn expression(text: &str) -> Option<Node> {
+    let mut read = Statement::read(&format!("SELECT {text}")).ok()?;
+    let NodeEnum::SelectStmt(select) = read.pop()?.node()?.clone() else {
+        return None;
+    };
+    let NodeEnum::ResTarget(target) = select.target_list.into_iter().next()?.node? else {
+        return None;
+    };
+    target.val.map(|value| *value)
 }
 
 /// Views have none.
@@ -384,6 +509,10 @@ pub(super) fn read(statement: &NodeEnum, policy: &Policy) -> Result<Isolated, Re
             Some(NodeEnum::FuncCall(call)) => {
                 if let Some(new) = answered(call, policy) {
                     **slot = new;
+                } else if let Some(new) = redacted(call, policy) {
+                    // Tables inside are found below by the second look.
+                    **slot = new;
+                    return Descent::Over;
                 }
             }
             _ => {}
@@ -401,6 +530,7 @@ pub(super) fn read(statement: &NodeEnum, policy: &Policy) -> Result<Isolated, Re
         tree,
         text,
         loud: true,
+        copy: None,
     })
 }
 
@@ -441,7 +571,6 @@ fn sub_select(relation: &RangeVar, query: &NodeEnum) -> Node {
 fn answered(call: &FuncCall, policy: &Policy) -> Option<Node> {
     let name = pg_catalog_name(call)?;
     let first = policy.search_path.first()?;
-    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
     let text = match (name, call.args.len()) {
         (
             "pg_table_is_visible"
@@ -458,14 +587,7 @@ fn answered(call: &FuncCall, policy: &Policy) -> Option<Node> {
         }
         _ => return None,
     };
-    let mut read = Statement::read(&format!("SELECT {text}")).ok()?;
-    let NodeEnum::SelectStmt(select) = read.pop()?.node()?.clone() else {
-        return None;
-    };
-    let NodeEnum::ResTarget(target) = select.target_list.into_iter().next()?.node? else {
-        return None;
-    };
-    target.val.map(|value| *value)
+    expression(&text)
 }
 
 fn pg_catalog_name(call: &FuncCall) -> Option<&str> {

@@ -13,6 +13,8 @@
 mod build;
 pub mod catalog;
 pub mod check;
+pub mod copy;
+pub mod ddl;
 pub mod lists;
 mod metadata;
 mod rewrite;
@@ -56,6 +58,8 @@ pub enum Rule {
     DatabaseName,
     ReservedName,
     Column,
+    HiddenColumn,
+    HiddenTable,
     SystemColumn,
     SchemaOfColumn,
     Function,
@@ -71,11 +75,13 @@ pub enum Rule {
     ForeignTenant,
     TenantAssignment,
     InsertShape,
+    InsertWidth,
     GlobalKey,
     LoudLock,
     CurrentOf,
     HoldableCursor,
     CopyFrom,
+    CopyBinary,
     CopyTarget,
     CopyOption,
     Explain,
@@ -96,6 +102,8 @@ impl Rule {
             Self::DatabaseName => "database_name",
             Self::ReservedName => "reserved_name",
             Self::Column => "column",
+            Self::HiddenColumn => "hidden_column",
+            Self::HiddenTable => "hidden_table",
             Self::SystemColumn => "system_column",
             Self::SchemaOfColumn => "schema_of_column",
             Self::Function => "function",
@@ -111,11 +119,13 @@ impl Rule {
             Self::ForeignTenant => "foreign_tenant",
             Self::TenantAssignment => "tenant_assignment",
             Self::InsertShape => "insert_shape",
+            Self::InsertWidth => "insert_width",
             Self::GlobalKey => "global_key",
             Self::LoudLock => "loud_lock",
             Self::CurrentOf => "current_of",
             Self::HoldableCursor => "holdable_cursor",
             Self::CopyFrom => "copy_from",
+            Self::CopyBinary => "copy_binary",
             Self::CopyTarget => "copy_target",
             Self::CopyOption => "copy_option",
             Self::Explain => "explain",
@@ -136,6 +146,8 @@ impl Rule {
             Self::DatabaseName => "names with a database are not open to tenants",
             Self::ReservedName => "names that begin with __t are reserved",
             Self::Column => "a column of the statement is not known",
+            Self::HiddenTable => "the table or key cannot be made with its hidden tenant column",
+            Self::HiddenColumn => "a column of the statement does not exist",
             Self::SystemColumn => "system columns are not open to tenants",
             Self::SchemaOfColumn => "a schema-qualified column names no table of its query",
             Self::Function => "permission denied for a function of the statement",
@@ -150,6 +162,7 @@ impl Rule {
             Self::NoValue => "the tenant has no value of the type of the table's tenant column",
             Self::ForeignTenant => "new row violates row-level security policy",
             Self::TenantAssignment => "the tenant column cannot be set in this way",
+            Self::InsertWidth => "INSERT has not as many expressions as target columns",
             Self::InsertShape => "the source of the rows cannot be matched with their columns",
             Self::GlobalKey => "the table has a unique key without the tenant column",
             Self::LoudLock => {
@@ -157,7 +170,8 @@ impl Rule {
             }
             Self::CurrentOf => "WHERE CURRENT OF is not open to tenants",
             Self::HoldableCursor => "cursors WITH HOLD are not open to tenants",
-            Self::CopyFrom => "COPY FROM not supported with row-level security",
+            Self::CopyFrom => "this form of COPY FROM is not open to tenants",
+            Self::CopyBinary => "COPY FROM in binary format is not open to tenants",
             Self::CopyTarget => "COPY to files and programs is not open to tenants",
             Self::CopyOption => "an option of COPY is not open to tenants",
             Self::Explain => "EXPLAIN is not open to tenants",
@@ -174,6 +188,8 @@ impl Rule {
             Self::TooLong => "54000",
             Self::TooDeep => "54001",
             Self::CopyFrom
+            | Self::CopyBinary
+            | Self::HiddenTable
             | Self::CurrentOf
             | Self::HoldableCursor
             | Self::Construct
@@ -181,6 +197,8 @@ impl Rule {
             | Self::LoudLock
             | Self::InsertShape
             | Self::Explain => "0A000",
+            Self::HiddenColumn => "42703",
+            Self::InsertWidth => "42601",
             Self::Unverified | Self::Unprintable => "XX000",
             _ => INSUFFICIENT_PRIVILEGE,
         }
@@ -211,7 +229,18 @@ impl Refusal {
     pub fn error(&self) -> ClientError {
         let error = ClientError::error(self.rule.code(), self.rule.text());
         match self.rule {
-            Rule::CopyFrom => error.hint("use INSERT, which gives the rows their tenant"),
+            // The client has said the name.
+            Rule::HiddenColumn => ClientError::error(
+                self.rule.code(),
+                format!("column \"{}\" does not exist", self.subject),
+            ),
+            Rule::CopyFrom => {
+                error.hint("copy FROM STDIN without WHERE, as the only statement of its message")
+            }
+            Rule::HiddenTable => error.hint(
+                "write CREATE TABLE with its columns, or name the tenant column in every key",
+            ),
+            Rule::CopyBinary => error.hint("use format text or csv"),
             Rule::LoudLock => error.hint(
                 "find the rows with a SELECT without a locking clause, then lock them by their key",
             ),
@@ -247,6 +276,9 @@ pub struct Isolated {
     pub text: String,
     /// Errors may be about values ([`scrub::Context::loud`]).
     pub loud: bool,
+    /// It is a COPY FROM STDIN: no row of the client's reaches the server but through
+    /// [`copy::Extension`].
+    pub copy: Option<copy::CopyRows>,
 }
 
 /// What leaves for the server in place of `statement`.
@@ -276,6 +308,7 @@ pub fn isolate(
             tree: node.clone(),
             text,
             loud: false,
+            copy: None,
         });
     }
     match isolate_rows(node, policy, catalog, tenant) {
@@ -296,12 +329,17 @@ fn isolate_rows(
     catalog: &Catalog,
     tenant: &Tenant,
 ) -> Result<Isolated, Refusal> {
-    let rewrite::Rewritten { tree, loud } = rewrite::isolate(node, policy, catalog, tenant)?;
+    let rewrite::Rewritten { tree, loud, copy } = rewrite::isolate(node, policy, catalog, tenant)?;
     verifier::verify(&tree, policy, catalog, tenant)
         .map_err(|problem| Refusal::new(Rule::Unverified, problem.to_string()))?;
     let text = tree::verify_print(&tree)
         .map_err(|problem| Refusal::new(Rule::Unprintable, problem.to_string()))?;
-    Ok(Isolated { tree, text, loud })
+    Ok(Isolated {
+        tree,
+        text,
+        loud,
+        copy,
+    })
 }
 
 /// Whether a client may declare a parameter of this type (`Parse` has the OID). A parameter of type
@@ -329,10 +367,15 @@ pub fn isolate_all(
     catalog: &Catalog,
     tenant: &Tenant,
 ) -> Result<Vec<Isolated>, Refusal> {
-    statements
+    let isolated = statements
         .iter()
         .map(|statement| isolate(statement, policy, catalog, tenant))
-        .collect()
+        .collect::<Result<Vec<_>, _>>()?;
+    // Its data must be told from those of others.
+    if isolated.len() > 1 && isolated.iter().any(|one| one.copy.is_some()) {
+        return Err(Refusal::new(Rule::CopyFrom, "several statements"));
+    }
+    Ok(isolated)
 }
 
 #[cfg(test)]

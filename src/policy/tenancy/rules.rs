@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::catalog::RelationName;
+use super::catalog::{Catalog, RelationKind, RelationName};
 use super::lists::lists;
 use super::tenant::{NotATenant, Tenant, TenantType};
 
@@ -123,6 +123,8 @@ pub struct TableRules {
     pub kind: Option<TenantType>,
     /// Keys without the tenant column.
     pub existence_oracle: ExistenceOracle,
+    /// Tenants do not see the tenant column: for them the table has none.
+    pub hidden: Option<bool>,
 }
 
 /// What tenants may do with a shared table. There is one value.
@@ -302,7 +304,14 @@ pub struct Policy {
     #[serde(default)]
     pub tenant_value: TenantValue,
     /// Tables that belong to tenants.
+    #[serde(deserialize_with = "tables")]
     pub tables: BTreeMap<RelationName, TableRules>,
+    /// What holds of tables on the search path that are not named: `tables.default`.
+    #[serde(skip)]
+    pub default_table: Option<TableRules>,
+    /// Those of `tables` that the file does not name ([`Policy::in_database`]).
+    #[serde(skip)]
+    pub found: BTreeSet<RelationName>,
     /// Tables that all tenants read.
     #[serde(default)]
     pub shared: BTreeMap<RelationName, SharedRules>,
@@ -323,6 +332,24 @@ pub struct Policy {
     pub limits: Limits,
 }
 
+/// Section `tables`: `default` stands for tables that are not named.
+fn tables<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<RelationName, TableRules>, D::Error> {
+    let written = BTreeMap::<String, TableRules>::deserialize(deserializer)?;
+    let named = written.into_iter().map(|(name, rules)| {
+        let name = match name.as_str() {
+            DEFAULT => Ok(RelationName::new("", DEFAULT)),
+            name => name.parse().map_err(serde::de::Error::custom),
+        };
+        name.map(|name| (name, rules))
+    });
+    named.collect()
+}
+
+/// Stands for all tables that are not named.
+const DEFAULT: &str = "default";
+
 /// What a relation is to the policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role<'a> {
@@ -341,6 +368,8 @@ pub struct TenantColumn<'a> {
     pub name: &'a str,
     /// Its type.
     pub kind: TenantType,
+    /// Tenants do not see it.
+    pub hidden: bool,
 }
 
 impl Policy {
@@ -349,8 +378,9 @@ impl Policy {
     /// # Errors
     /// The text is not of the format, has unknown keys, or contradicts itself.
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
-        let policy: Self =
+        let mut policy: Self =
             serde_saphyr::from_str(text).map_err(|error| PolicyError::Format(error.to_string()))?;
+        policy.default_table = policy.tables.remove(&RelationName::new("", DEFAULT));
         policy.check()?;
         Ok(policy)
     }
@@ -369,7 +399,7 @@ impl Policy {
                 "is a schema of the system",
             ));
         }
-        if self.tables.is_empty() {
+        if self.tables.is_empty() && self.default_table.is_none() {
             return Err(wrong("tables".to_owned(), "names no table"));
         }
         let names = self
@@ -389,6 +419,7 @@ impl Policy {
         let columns = self
             .tables
             .values()
+            .chain(&self.default_table)
             .filter_map(|table| table.column.as_ref());
         if columns.chain([&self.tenant.column]).any(String::is_empty) {
             return Err(wrong("column".to_owned(), "is empty"));
@@ -474,6 +505,41 @@ impl Policy {
         Tenant::with_values(values).map_err(NoTenant::Value)
     }
 
+    /// The policy as it holds in a database: with all tables of the search path that `tables.default`
+    /// stands for.
+    #[must_use]
+    pub fn in_database(&self, catalog: &Catalog) -> Self {
+        let mut policy = self.clone();
+        let Some(default) = &self.default_table else {
+            return policy;
+        };
+        for (name, relation) in &catalog.relations {
+            if relation.kind == RelationKind::Table && self.is_default(name) {
+                policy.tables.insert(name.clone(), default.clone());
+                policy.found.insert(name.clone());
+            }
+        }
+        policy
+    }
+
+    /// Whether `tables.default` stands for a table of this name.
+    #[must_use]
+    pub fn is_default(&self, name: &RelationName) -> bool {
+        let named = self.tables.contains_key(name) && !self.found.contains(name)
+            || self.shared.contains_key(name)
+            || self.views.contains_key(name);
+        self.default_table.is_some() && !named && self.search_path.contains(&name.schema)
+    }
+
+    /// Whether this is what another policy, as its file has it, is in a database.
+    #[must_use]
+    pub fn is_of(&self, file: &Self) -> bool {
+        let mut policy = self.clone();
+        policy.tables.retain(|name, _| !self.found.contains(name));
+        policy.found.clear();
+        policy == *file
+    }
+
     /// What a relation is; `None`: not named by the policy.
     #[must_use]
     pub fn role(&self, name: &RelationName) -> Option<Role<'_>> {
@@ -490,10 +556,39 @@ impl Policy {
     }
 
     fn tenant_column<'a>(&'a self, table: &'a TableRules) -> TenantColumn<'a> {
+        let default = self.default_table.as_ref();
+        let column = table.column.as_ref();
+        let column = column.or_else(|| default?.column.as_ref());
+        let kind = table.kind.or_else(|| default?.kind);
+        let hidden = table.hidden.or_else(|| default?.hidden);
         TenantColumn {
-            name: table.column.as_deref().unwrap_or(&self.tenant.column),
-            kind: table.kind.unwrap_or(self.tenant.kind),
+            name: column.unwrap_or(&self.tenant.column),
+            kind: kind.unwrap_or(self.tenant.kind),
+            hidden: hidden.unwrap_or(false),
         }
+    }
+
+    /// The tenant column of tables that `tables.default` stands for.
+    #[must_use]
+    pub fn default_column(&self) -> Option<TenantColumn<'_>> {
+        self.default_table
+            .as_ref()
+            .map(|table| self.tenant_column(table))
+    }
+
+    /// Whether some table's tenant column is hidden, or may be.
+    #[must_use]
+    pub fn hides(&self) -> bool {
+        let default = self.default_column();
+        default.is_some_and(|column| column.hidden) || self.hidden().next().is_some()
+    }
+
+    /// Tables whose tenant column is hidden, with its name.
+    pub fn hidden(&self) -> impl Iterator<Item = (&RelationName, &str)> {
+        self.tables.iter().filter_map(|(name, table)| {
+            let column = self.tenant_column(table);
+            column.hidden.then_some((name, column.name))
+        })
     }
 
     /// Whether the function is one that the policy vouches for.
@@ -551,7 +646,13 @@ limits: {statement_bytes: 100, errors: message}
     fn a_file_says_what_relations_are() {
         let policy = Policy::parse(GOOD).unwrap();
         let role = |name: &str| policy.role(&name.parse().unwrap());
-        let column = |name, kind| Some(Role::Tenant(TenantColumn { name, kind }));
+        let column = |name, kind| {
+            Some(Role::Tenant(TenantColumn {
+                name,
+                kind,
+                hidden: false,
+            }))
+        };
         assert_eq!(role("app.orders"), column("tenant_id", TenantType::Integer));
         assert_eq!(role("app.accounts"), column("owner", TenantType::Integer));
         assert_eq!(role("app.docs"), column("tenant_id", TenantType::Uuid));

@@ -35,7 +35,9 @@ pub const QUERIES: [&str; 8] = [
             (SELECT string_agg(a.attname || chr(2) || b.attname, chr(1))
              FROM unnest(x.conkey, x.confkey) k(own, other)
              JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.own
-             JOIN pg_attribute b ON b.attrelid = r.oid AND b.attnum = k.other)
+             JOIN pg_attribute b ON b.attrelid = r.oid AND b.attnum = k.other),
+            (SELECT coalesce(string_agg(a.attname, chr(1)), '') FROM unnest(x.confdelsetcols) k(own)
+             JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.own)
      FROM pg_constraint x JOIN pg_class c ON c.oid = x.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
      JOIN pg_class r ON r.oid = x.confrelid JOIN pg_namespace rn ON rn.oid = r.relnamespace WHERE x.contype = 'f'",
     "SELECT DISTINCT n.nspname, v.relname, tn.nspname, t.relname
@@ -116,7 +118,7 @@ pub fn read(answers: &[Rows]) -> Result<Catalog, Unread> {
             });
         }
     }
-    for row in rows::<8>(references, 5)? {
+    for row in rows::<9>(references, 5)? {
         let (schema, name) = (row[0], row[1]);
         if let Some(relation) = find(&mut catalog, schema, name) {
             relation
@@ -167,8 +169,8 @@ fn relation_kind(kind: &str, definition: &str) -> RelationKind {
     }
 }
 
-fn foreign_key(row: [&str; 8]) -> Option<ForeignKey> {
-    let [_, _, name, schema, table, deleted, updated, columns] = row;
+fn foreign_key(row: [&str; 9]) -> Option<ForeignKey> {
+    let [_, _, name, schema, table, deleted, updated, columns, set] = row;
     let action = |sets: &str| match sets {
         "t" => ReferentialAction::Set,
         _ => ReferentialAction::Keep,
@@ -182,6 +184,11 @@ fn foreign_key(row: [&str; 8]) -> Option<ForeignKey> {
         columns: pairs.collect::<Option<_>>()?,
         references: RelationName::new(schema, table),
         actions: [action(deleted), action(updated)],
+        set_on_delete: set
+            .split('\u{1}')
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect(),
     })
 }
 
@@ -204,7 +211,7 @@ mod tests {
                 &["x", "y", "z", "text", "f"],
             ]),
             answer(&[&["app", "t", "t_pkey", "t", "a\u{1}"]]),
-            answer(&[&["app", "t", "f", "app", "u", "t", "f", "a\u{2}b"]]),
+            answer(&[&["app", "t", "f", "app", "u", "t", "f", "a\u{2}b", "c\u{1}d"]]),
             answer(&[&["app", "v", "app", "t"]]),
             answer(&[&["app", "t", "trigger x"]]),
         ]
@@ -219,6 +226,7 @@ mod tests {
         assert!(t.keys[0].primary && t.attachments == ["trigger x"]);
         assert_eq!(t.foreign_keys[0].actions[0], ReferentialAction::Set);
         assert_eq!(t.foreign_keys[0].columns, [("a".into(), "b".into())]);
+        assert_eq!(t.foreign_keys[0].set_on_delete, ["c", "d"]);
         let v = catalog.relation(&RelationName::new("app", "v")).unwrap();
         let RelationKind::View { definition, reads } = &v.kind else {
             panic!("{v:?}");

@@ -3,9 +3,12 @@
 //!
 //! A tenant table may stand
 //! - as the only table of `(SELECT __tN.* FROM s.t AS __tN WHERE T [AND column op constants] [OFFSET 0])`,
+//!   or of the same with columns of the table, without a hidden tenant column, for `__tN.*`,
 //! - in FROM, unless the null side of an outer join, when WHERE is a conjunction with `T` in it,
 //! - as the target of UPDATE or DELETE under such a WHERE, and of INSERT when every source row has
-//!   the tenant's value, or an expression that yields it or NULL, at the tenant column's place.
+//!   the tenant's value, or an expression that yields it or NULL, at the tenant column's place,
+//! - as the target of COPY FROM STDIN in a format that is read on its way (`copy.rs`), with the tenant
+//!   column among those named.
 //!
 //! `T` is `alias.tenant_column OPERATOR(pg_catalog.=) CAST('tenant' AS pg_catalog.type)`. Where a
 //! loud expression can become a condition, every such sub-select is a fence, and conditions of
@@ -162,6 +165,7 @@ impl<'a> Verifier<'a> {
             | NodeEnum::InsertStmt(_)
             | NodeEnum::UpdateStmt(_)
             | NodeEnum::DeleteStmt(_) => self.look(Ref::of(tree), Zone::Result),
+            NodeEnum::CopyStmt(copy) if copy.is_from => self.copy_from(copy),
             NodeEnum::CopyStmt(copy) => {
                 let CopyStmt {
                     relation,
@@ -215,6 +219,55 @@ impl<'a> Verifier<'a> {
             NodeEnum::DeallocateStmt(deallocate) => own(&deallocate.name),
             other => unproven(Ref::of(other).name()),
         }
+    }
+
+    /// COPY FROM STDIN into a tenant table: its columns are named, the tenant's among them once, and its
+    /// rows are ones that can be read on their way.
+    fn copy_from(&self, copy: &CopyStmt) -> Proof {
+        let CopyStmt {
+            relation,
+            query,
+            attlist,
+            is_from,
+            is_program,
+            filename,
+            options,
+            where_clause,
+        } = copy;
+        let plain = *is_from
+            && !is_program
+            && filename.is_empty()
+            && query.is_none()
+            && where_clause.is_none();
+        let (alias, column) = self.target(relation)?;
+        let own_name = relation
+            .as_ref()
+            .is_some_and(|table| table.relname == alias);
+        let Some(columns) = words(attlist) else {
+            return unproven("columns");
+        };
+        let places = columns.iter().filter(|name| **name == column.name);
+        if !plain || !own_name || places.count() != 1 {
+            return unproven("COPY FROM");
+        }
+        for option in options {
+            let Some(NodeEnum::DefElem(option)) = &option.node else {
+                return unproven("option of COPY");
+            };
+            let known = match option.defname.as_str() {
+                "format" => {
+                    let format = option.arg.as_ref().and_then(|arg| word(arg));
+                    matches!(format, Some("text" | "csv"))
+                }
+                "delimiter" | "null" | "header" | "quote" | "escape" | "force_null"
+                | "force_not_null" | "encoding" => true,
+                _ => false,
+            };
+            if !known {
+                return unproven("option of COPY");
+            }
+        }
+        Ok(())
     }
 
     fn setting(&self, name: &str) -> Proof {
@@ -523,6 +576,12 @@ impl<'a> Verifier<'a> {
         }
     }
 
+    fn has_column(&self, table: &RangeVar, column: &str) -> bool {
+        let name = RelationName::new(&table.schemaname, &table.relname);
+        let relation = self.catalog.relation(&name);
+        relation.is_some_and(|relation| relation.column(column).is_some())
+    }
+
     fn tenant_table(&self, table: &RangeVar) -> Option<TenantColumn<'a>> {
         let name = RelationName::new(&table.schemaname, &table.relname);
         match self.policy.role(&name) {
@@ -652,23 +711,30 @@ impl<'a> Verifier<'a> {
             return unproven("wrap of another table");
         };
         let name = alias.aliasname.as_str();
-        let [
-            Node {
-                node: Some(NodeEnum::ResTarget(target)),
-            },
-        ] = select.target_list.as_slice()
-        else {
-            return unproven("results of a wrap");
+        // All columns, or those that are seen of a table with a hidden one.
+        let result = |target: &Node, alone: bool| {
+            let Some(NodeEnum::ResTarget(target)) = &target.node else {
+                return false;
+            };
+            let Some(NodeEnum::ColumnRef(result)) = inside(&target.val) else {
+                return false;
+            };
+            let [relation, last] = result.fields.as_slice() else {
+                return false;
+            };
+            let known = match word(last) {
+                None => alone && matches!(&last.node, Some(NodeEnum::AStar(_))),
+                Some(last) => column.hidden && last != column.name && self.has_column(table, last),
+            };
+            known
+                && word(relation) == Some(name)
+                && target.name.is_empty()
+                && target.indirection.is_empty()
         };
-        let star = match inside(&target.val) {
-            Some(NodeEnum::ColumnRef(column)) => match column.fields.as_slice() {
-                [relation, star] => {
-                    word(relation) == Some(name) && matches!(&star.node, Some(NodeEnum::AStar(_)))
-                }
-                _ => false,
-            },
-            _ => false,
-        };
+        let alone = select.target_list.len() == 1;
+        let results = select.target_list.iter();
+        let star = results.clone().all(|target| result(target, alone))
+            && (column.hidden || results.count() == 1);
         let conditions = parts(inside(&select.where_clause));
         let Some((first, copies)) = conditions.split_first() else {
             return unproven("wrap without a condition");
@@ -682,7 +748,6 @@ impl<'a> Verifier<'a> {
             _ => return unproven("OFFSET of a wrap"),
         };
         let plain = star
-            && target.name.is_empty()
             && alias.colnames.is_empty()
             && self.is_predicate(first, name, column)
             && copies.iter().all(|copy| is_copy(copy, name))

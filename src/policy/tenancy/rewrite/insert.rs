@@ -8,9 +8,9 @@ use pg_query::{Node, NodeEnum};
 
 use super::loudness::text;
 use super::write::Target;
-use super::{Done, Place, Rewriter, refuse};
+use super::{Done, Place, Rewriter, hidden, refuse, visible};
 use crate::policy::tenancy::rules::{ExistenceOracle, TenantColumn};
-use crate::policy::tenancy::{Rule, build};
+use crate::policy::tenancy::{Refusal, Rule, build};
 
 /// Where the tenant column stands among the columns of an INSERT.
 enum Position {
@@ -70,6 +70,7 @@ impl Rewriter<'_> {
             cols.push(named(target.column.name));
         }
         self.bare = bare;
+        hidden::show(returning_clause, &target, &[])?;
         self.conflict(on_conflict_clause, &target)?;
         self.returning(returning_clause)?;
         self.ctes.truncate(scope.0);
@@ -157,24 +158,33 @@ impl Rewriter<'_> {
         Ok(())
     }
 
+    /// A conflict of a new row must be with a row of the tenant's own, or be accepted to tell of others.
+    /// True where it can.
+    pub(super) fn may_insert(&self, target: &Target<'_>) -> Result<bool, Refusal> {
+        let mut global = target.relation.keys_without(target.column.name);
+        let global = global.next().is_some();
+        let accepted = self
+            .policy
+            .tables
+            .get(&target.name)
+            .is_some_and(|table| table.existence_oracle == ExistenceOracle::Accept);
+        match global && !accepted {
+            true => refuse(Rule::GlobalKey, target.name.to_string()),
+            false => Ok(global),
+        }
+    }
+
     fn conflict(
         &mut self,
         clause: &mut Option<Box<OnConflictClause>>,
         target: &Target<'_>,
     ) -> Done {
         let column = target.column;
-        let global = target.relation.keys_without(column.name).next().is_some();
-        let accepted = self
-            .policy
-            .tables
-            .get(&target.name)
-            .is_some_and(|table| table.existence_oracle == ExistenceOracle::Accept);
-        if global && !accepted {
-            return refuse(Rule::GlobalKey, target.name.to_string());
-        }
+        let global = self.may_insert(target)?;
         let Some(clause) = clause else {
             return Ok(());
         };
+        hidden::conflict(clause, target)?;
         let action = clause.action();
         let OnConflictClause {
             action: _,
@@ -243,16 +253,21 @@ fn position(
     columns: &mut Vec<Node>,
     source: &SelectStmt,
     target: &Target<'_>,
-) -> Result<Position, crate::policy::tenancy::Refusal> {
+) -> Result<Position, Refusal> {
     if columns.is_empty() {
         let Some(width) = width(source).filter(|width| *width > 0) else {
             return refuse(Rule::InsertShape, "*");
         };
-        if width > target.relation.columns.len() {
-            return refuse(Rule::InsertShape, "more values than columns");
+        let names = visible(target.relation, target.column);
+        if width > names.len() {
+            return refuse(Rule::InsertWidth, "");
         }
-        let first = target.relation.columns.iter().take(width);
-        *columns = first.map(|column| named(&column.name)).collect();
+        *columns = names.into_iter().take(width).map(named).collect();
+    }
+    // The tenant's value behind another number of values would stand in another column's place.
+    let other = width(source).is_some_and(|width| width != columns.len());
+    if other || !is_even(source, columns.len()) {
+        return refuse(Rule::InsertWidth, "");
     }
     let mut found = None;
     for (index, column) in columns.iter().enumerate() {
@@ -263,6 +278,9 @@ fn position(
             return refuse(Rule::InsertShape, &column.name);
         }
         if column.name == target.column.name {
+            if target.column.hidden {
+                return refuse(Rule::HiddenColumn, &column.name);
+            }
             if found.is_some() {
                 return refuse(Rule::InsertShape, &column.name);
             }
@@ -270,6 +288,14 @@ fn position(
         }
     }
     Ok(found.map_or(Position::Added, Position::Given))
+}
+
+/// Whether all rows of VALUES have so many values.
+fn is_even(source: &SelectStmt, width: usize) -> bool {
+    source.values_lists.iter().all(|row| match &row.node {
+        Some(NodeEnum::List(row)) => row.items.len() == width,
+        _ => false,
+    })
 }
 
 /// How many values the source's rows have, if its text tells.

@@ -2,7 +2,9 @@
 //!
 //! One function per construct, every field of every node named, everything unknown refused.
 
+mod copy;
 mod expression;
+mod hidden;
 mod insert;
 pub(super) mod loudness;
 mod select;
@@ -11,10 +13,11 @@ mod write;
 
 use std::collections::{BTreeSet, HashSet};
 
-use pg_query::protobuf::{Alias, CopyStmt, RangeVar, SelectStmt, WithClause};
+use pg_query::protobuf::{Alias, RangeVar, WithClause};
 use pg_query::{Node, NodeEnum};
 
 use super::catalog::{Catalog, Relation, RelationName};
+use super::copy::CopyRows;
 use super::lists::lists;
 use super::rules::{Policy, Role, TenantColumn};
 use super::tenant::Tenant;
@@ -38,6 +41,8 @@ pub struct Rewritten {
     pub tree: NodeEnum,
     /// It has a condition that may fail on a value: errors may be about values.
     pub loud: bool,
+    /// It is a COPY FROM STDIN, whose rows are yet to get their tenant.
+    pub copy: Option<CopyRows>,
 }
 
 /// The tree that may go to the server in place of `statement`.
@@ -57,6 +62,7 @@ pub fn isolate(
         return Ok(Rewritten {
             tree: rewritten,
             loud: false,
+            copy: rewriter.copy_rows,
         });
     }
     // A loud condition was met somewhere: now every wrap of the statement is fenced.
@@ -69,6 +75,7 @@ pub fn isolate(
     Ok(Rewritten {
         tree: rewritten,
         loud: true,
+        copy: rewriter.copy_rows,
     })
 }
 
@@ -114,6 +121,7 @@ struct Rewriter<'a> {
     wraps: u32,
     depth: usize,
     views: usize,
+    copy_rows: Option<CopyRows>,
 }
 
 impl<'a> Rewriter<'a> {
@@ -138,6 +146,7 @@ impl<'a> Rewriter<'a> {
             wraps: 0,
             depth: 0,
             views: 0,
+            copy_rows: None,
         };
         let declared = policy
             .tables
@@ -420,92 +429,14 @@ impl<'a> Rewriter<'a> {
         self.wraps += 1;
         format!("{RESERVED}{}", self.wraps)
     }
+}
 
-    fn copy(&mut self, copy: &mut CopyStmt) -> Done {
-        let CopyStmt {
-            relation,
-            query,
-            attlist,
-            is_from,
-            is_program,
-            filename,
-            options,
-            where_clause,
-        } = copy;
-        if *is_program || !filename.is_empty() {
-            return refuse(Rule::CopyTarget, filename.as_str());
-        }
-        if *is_from {
-            return refuse(Rule::CopyFrom, "");
-        }
-        if where_clause.is_some() {
-            return refuse(Rule::Construct, "COPY WHERE");
-        }
-        for option in options.iter() {
-            let name = match &option.node {
-                Some(NodeEnum::DefElem(option)) => option.defname.as_str(),
-                _ => "",
-            };
-            let known = [
-                "format",
-                "delimiter",
-                "null",
-                "header",
-                "quote",
-                "escape",
-                "force_quote",
-            ];
-            if !known.contains(&name) {
-                return refuse(Rule::CopyOption, name);
-            }
-        }
-        match (
-            relation.take(),
-            query.as_mut().and_then(|query| query.node.as_mut()),
-        ) {
-            (None, Some(query @ NodeEnum::SelectStmt(_))) if attlist.is_empty() => {
-                self.query(query, Place::Result)
-            }
-            (Some(table), None) => {
-                let mut select = self.copied(table, std::mem::take(attlist))?;
-                self.select(&mut select, Place::Result)?;
-                let select = NodeEnum::SelectStmt(Box::new(select));
-                *query = Some(Box::new(build::node(select)));
-                Ok(())
-            }
-            _ => refuse(Rule::Construct, "COPY"),
-        }
-    }
-
-    /// The query that says the same as a table's name in COPY TO.
-    fn copied(&self, table: RangeVar, columns: Vec<Node>) -> Result<SelectStmt, Refusal> {
-        let (Meaning::Table(name, _, relation), None) = (self.declared(&table)?, &table.alias)
-        else {
-            // Of shared tables and views a query can be copied.
-            return refuse(Rule::Relation, &table.relname);
-        };
-        let columns: Vec<String> = if columns.is_empty() {
-            relation
-                .columns
-                .iter()
-                .map(|column| column.name.clone())
-                .collect()
-        } else {
-            columns.iter().filter_map(text).map(str::to_owned).collect()
-        };
-        if let Some(unknown) = columns.iter().find(|name| relation.column(name).is_none()) {
-            return refuse(Rule::Column, unknown);
-        }
-        let targets = columns
-            .iter()
-            .map(|column| build::target("", build::column(&name.name, column)))
-            .collect();
-        Ok(SelectStmt {
-            target_list: targets,
-            from_clause: vec![build::node(NodeEnum::RangeVar(table))],
-            ..build::select()
-        })
-    }
+/// The columns of a table that tenants see.
+fn visible<'r>(relation: &'r Relation, column: TenantColumn<'_>) -> Vec<&'r str> {
+    let names = relation.columns.iter().map(|column| column.name.as_str());
+    names
+        .filter(|name| !column.hidden || *name != column.name)
+        .collect()
 }
 
 /// Names of result columns that nobody wrote.

@@ -10,7 +10,9 @@ use pg_query::{Node, NodeEnum};
 
 use super::expression::SYSTEM_COLUMNS;
 use super::loudness::{is_loud, text};
-use super::{Done, Meaning, Place, Rewriter, VIEW_DEPTH, own_alias, own_name, own_names, refuse};
+use super::{
+    Done, Meaning, Place, Rewriter, VIEW_DEPTH, own_alias, own_name, own_names, refuse, visible,
+};
 use crate::policy::tenancy::catalog::{Relation, RelationName};
 use crate::policy::tenancy::rules::TenantColumn;
 use crate::policy::tenancy::{Rule, build};
@@ -26,6 +28,8 @@ pub(super) struct From {
     groups: Vec<(String, String)>,
     /// Predicates of tables that stay as they are.
     pub(super) predicates: Vec<Node>,
+    /// Columns that GROUP BY determines, of tables whose whole key would tell the server so.
+    determined: Vec<Node>,
     /// Aliases of shared tables and of sub-selects that read some.
     shared: Vec<String>,
 }
@@ -53,11 +57,7 @@ impl Rewriter<'_> {
         } else {
             HashMap::new()
         };
-        let groups = if self.fence {
-            Vec::new()
-        } else {
-            grouped_columns(&select.group_clause)
-        };
+        let groups = grouped_columns(&select.group_clause);
         let SelectStmt {
             distinct_clause,
             into_clause,
@@ -140,9 +140,10 @@ impl Rewriter<'_> {
             conditions.extend(conjuncts(where_clause.take()));
             *where_clause = build::all(conditions).map(Box::new);
         }
-        for group in group_clause {
+        for group in &mut *group_clause {
             self.group(group, place)?;
         }
+        group_clause.append(&mut from.determined);
         self.optional(having_clause, Place::Condition)?;
         for window in window_clause {
             let Some(NodeEnum::WindowDef(window)) = &mut window.node else {
@@ -376,7 +377,10 @@ impl Rewriter<'_> {
             Meaning::Table(name, column, relation) => {
                 self.remember(bare, &name);
                 table.schemaname = name.schema;
+                // Of a plain table all columns would be seen.
                 let plain = inner
+                    && !self.fence
+                    && !column.hidden
                     && alias.colnames.is_empty()
                     && from.groups_by_key(&alias.aliasname, relation);
                 if plain {
@@ -384,6 +388,9 @@ impl Rewriter<'_> {
                     from.predicates.push(predicate);
                     table.alias = Some(alias);
                     return Ok(build::node(NodeEnum::RangeVar(table)));
+                }
+                if column.hidden && alias.colnames.is_empty() {
+                    from.determine(&alias.aliasname, column, relation);
                 }
                 let copies = from.copies.remove(&alias.aliasname);
                 let copies = copies.filter(|_| inner && alias.colnames.is_empty());
@@ -425,7 +432,10 @@ impl Rewriter<'_> {
                 conditions.push(condition);
             }
         }
-        Ok(build::wrap(table, &inner, conditions, self.fence, alias))
+        // A view sees what its author saw.
+        let columns = (column.hidden && self.views == 0).then(|| visible(relation, column));
+        let wrap = build::wrap(table, &inner, columns, conditions, self.fence, alias);
+        Ok(wrap)
     }
 
     /// Types and operators of a copied condition are checked as those of the original; only its
@@ -521,13 +531,33 @@ impl From {
     /// Whether GROUP BY names the whole primary key of the table, so that its other columns may be
     /// selected: a wrap would hide the key.
     fn groups_by_key(&self, alias: &str, relation: &Relation) -> bool {
-        let key = relation.primary_key();
+        self.groups_by(&relation.primary_key(), alias)
+    }
+
+    fn groups_by(&self, key: &[&str], alias: &str) -> bool {
         !key.is_empty()
             && key.iter().all(|column| {
                 self.groups
                     .iter()
                     .any(|(of, name)| name == column && (of.is_empty() || of == alias))
             })
+    }
+
+    /// The same for a table whose tenant column is hidden: the key that is seen determines the other
+    /// columns, which the server is not to know. To group by them as well changes nothing.
+    fn determine(&mut self, alias: &str, tenant: TenantColumn<'_>, relation: &Relation) {
+        let mut key = relation.primary_key();
+        key.retain(|column| *column != tenant.name);
+        if !self.groups_by(&key, alias) {
+            return;
+        }
+        let others = relation.columns.iter().filter(|column| {
+            column.name != tenant.name
+                && !key.contains(&column.name.as_str())
+                && is_groupable(&column.type_name)
+        });
+        self.determined
+            .extend(others.map(|column| build::column(alias, &column.name)));
     }
 }
 
@@ -542,8 +572,39 @@ fn is_star(target: &ResTarget) -> bool {
     }
 }
 
+/// Whether values of the type can be told apart.
+fn is_groupable(name: &str) -> bool {
+    let base = name.trim_end_matches("[]").split(['(', ' ']).next();
+    matches!(
+        base,
+        Some(
+            "boolean"
+                | "smallint"
+                | "integer"
+                | "bigint"
+                | "real"
+                | "double"
+                | "numeric"
+                | "text"
+                | "character"
+                | "bytea"
+                | "date"
+                | "time"
+                | "timestamp"
+                | "interval"
+                | "uuid"
+                | "jsonb"
+        )
+    )
+}
+
+/// The plain columns of GROUP BY; none beside grouping sets, in which each makes other groups.
 fn grouped_columns(groups: &[Node]) -> Vec<(String, String)> {
     let mut found = Vec::new();
+    let sets = |group: &Node| matches!(&group.node, Some(NodeEnum::GroupingSet(_)));
+    if groups.iter().any(sets) {
+        return found;
+    }
     for group in groups {
         if let Some(NodeEnum::ColumnRef(ColumnRef { fields, .. })) = &group.node {
             match fields.as_slice() {

@@ -7,7 +7,7 @@ use pg_query::{Node, NodeEnum};
 
 use super::loudness::is_loud;
 use super::select::{From, conjuncts};
-use super::{Done, Meaning, Place, Rewriter, own_alias, own_name, refuse};
+use super::{Done, Meaning, Place, Rewriter, hidden, own_alias, own_name, refuse};
 use crate::policy::tenancy::catalog::{Relation, RelationName};
 use crate::policy::tenancy::rules::TenantColumn;
 use crate::policy::tenancy::tenant::TenantType;
@@ -36,6 +36,9 @@ impl<'a> Rewriter<'a> {
         } = update;
         self.with(with_clause)?;
         let target = self.target(relation)?;
+        hidden::named_in(&target, [target_list.as_slice(), from_clause.as_slice()])?;
+        hidden::named_in_condition(&target, where_clause)?;
+        hidden::show(returning_clause, &target, from_clause)?;
         self.from(from_clause, &mut From::default())?;
         self.assignments(target_list, target.column)?;
         self.guard(where_clause, &target)?;
@@ -56,6 +59,9 @@ impl<'a> Rewriter<'a> {
         } = delete;
         self.with(with_clause)?;
         let target = self.target(relation)?;
+        hidden::named_in(&target, [using_clause.as_slice()])?;
+        hidden::named_in_condition(&target, where_clause)?;
+        hidden::show(returning_clause, &target, using_clause)?;
         self.from(using_clause, &mut From::default())?;
         self.guard(where_clause, &target)?;
         self.returning(returning_clause)?;
@@ -144,6 +150,9 @@ impl<'a> Rewriter<'a> {
                 return refuse(Rule::Construct, "SET of a part");
             }
             let is_tenant = assignment.name == column.name;
+            if is_tenant && column.hidden {
+                return refuse(Rule::HiddenColumn, column.name);
+            }
             let Some(value) = &mut assignment.val else {
                 return refuse(Rule::Construct, "SET");
             };
