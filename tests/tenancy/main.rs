@@ -20,6 +20,10 @@ mod ports;
 #[allow(dead_code, reason = "each test binary uses its own part of it")]
 mod postgres;
 
+#[path = "../corpus/recording.rs"]
+#[allow(dead_code, reason = "only texts are used of it")]
+mod recording;
+
 #[path = "../it/proxy.rs"]
 #[allow(dead_code, reason = "each test binary uses its own part of it")]
 mod proxy;
@@ -28,6 +32,11 @@ mod answer;
 mod cases;
 mod generator;
 mod ground;
+mod handover;
+mod layout;
+mod logged;
+mod mutation;
 mod random;
 mod snapshot;
 mod wire;
+mod world;

@@ -254,6 +254,10 @@ fn position(
         let first = target.relation.columns.iter().take(width);
         *columns = first.map(|column| named(&column.name)).collect();
     }
+    // The tenant's value would come to stand in another place than its column.
+    if !fits(source, columns.len()) {
+        return refuse(Rule::InsertShape, "other values than columns");
+    }
     let mut found = None;
     for (index, column) in columns.iter().enumerate() {
         let Some(NodeEnum::ResTarget(column)) = &column.node else {
@@ -270,6 +274,21 @@ fn position(
         }
     }
     Ok(found.map_or(Position::Added, Position::Given))
+}
+
+/// Whether the source's rows have so many values, as far as its text tells.
+fn fits(source: &SelectStmt, width: usize) -> bool {
+    if source.op() != SetOperation::SetopNone {
+        let arms = [&source.larg, &source.rarg];
+        return arms
+            .iter()
+            .all(|arm| arm.as_ref().is_none_or(|arm| fits(arm, width)));
+    }
+    let rows = source.values_lists.iter();
+    let star = source.target_list.iter().any(is_star);
+    rows.clone()
+        .all(|row| matches!(&row.node, Some(NodeEnum::List(row)) if row.items.len() == width))
+        && (rows.len() > 0 || star || source.target_list.len() == width)
 }
 
 /// How many values the source's rows have, if its text tells.
