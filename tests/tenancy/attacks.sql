@@ -72,13 +72,13 @@ SELECT count(*) FROM orders WHERE amount > - -1;
 SELECT count(*) FROM orders "select" WHERE "select".id = 1;
 -- @case A035 | cat=schema | expect=REJECT | search_path
 SET search_path = public, app;
--- @case A036 | cat=schema | expect=REJECT | SET LOCAL
+-- @case A036 | cat=schema | expect=SAFE | SET LOCAL of the policy's own path
 SET LOCAL search_path TO app;
 -- @case A037 | cat=schema | expect=REJECT | set_config
 SELECT set_config('search_path', 'app', false);
 -- @case A038 | cat=schema | expect=REJECT | in a sub-select
 SELECT id, (SELECT set_config('search_path', 'app', true)) FROM orders;
--- @case A039 | cat=schema | expect=REJECT | SET SCHEMA
+-- @case A039 | cat=schema | expect=SAFE | SET SCHEMA, the policy's own
 SET SCHEMA 'app';
 -- @case A040 | cat=schema | expect=REJECT | role
 SET ROLE owner;
@@ -750,3 +750,53 @@ REASSIGN OWNED BY owner TO tenant_2;
 REFRESH MATERIALIZED VIEW app.m;
 -- @case A374 | cat=names | expect=REJECT | IMPORT FOREIGN SCHEMA
 IMPORT FOREIGN SCHEMA s FROM SERVER x INTO app;
+-- @case A375 | cat=functions | expect=SAFE | several arrays in one unnest are several functions
+SELECT * FROM unnest(ARRAY[1, 2], ARRAY['a', 'b', 'c']) AS u(x, y);
+-- @case A376 | cat=functions | expect=SAFE | the names of its columns
+SELECT * FROM unnest(ARRAY[1], ARRAY[2]) AS x;
+-- @case A377 | cat=functions | expect=SAFE | rows of arrays go in
+INSERT INTO "Orders" (id, v) SELECT * FROM unnest(ARRAY[601, 602], ARRAY['a', 'b']) RETURNING *;
+-- @case A378 | cat=functions | expect=SAFE | of a row before it, numbered
+SELECT o.id, u.* FROM orders o, unnest(ARRAY[o.id, 7], ARRAY[o.note]) WITH ORDINALITY u ORDER BY 1, 4;
+-- @case A379 | cat=functions | expect=SAFE | beside another function
+SELECT * FROM ROWS FROM (unnest(ARRAY[1, 2], ARRAY[3, 4]), generate_series(1, 3)) x;
+-- @case A380 | cat=functions | expect=ERROR | with its schema it is a function of one argument
+SELECT * FROM pg_catalog.unnest(ARRAY[1], ARRAY[2]);
+-- @case A381 | cat=setting | expect=SAFE | strings as they are
+SET standard_conforming_strings = on;
+-- @case A382 | cat=setting | expect=REJECT | strings as they are not
+SET standard_conforming_strings = off;
+-- @case A383 | cat=setting | expect=SAFE | the path of the policy
+SET search_path TO app; SELECT count(*) FROM orders;
+-- @case A384 | cat=setting | expect=REJECT | the path of the policy and more
+SET search_path TO app, public;
+-- @case A385 | cat=setting | expect=REJECT | an encoding in which a quote may be the second byte
+SET client_encoding TO 'SJIS';
+-- @case A386 | cat=setting | expect=REJECT | names of an encoding
+SET NAMES 'LATIN1';
+-- @case A387 | cat=match | expect=SAFE | a sub-select in DISTINCT ON and in the results
+SELECT DISTINCT ON ((SELECT count(*) FROM items i WHERE i.order_id = o.id)) (SELECT count(*) FROM items i WHERE i.order_id = o.id), o.id FROM orders o ORDER BY 1, 2;
+-- @case A388 | cat=match | expect=SAFE | a sub-select in GROUP BY and in the results
+SELECT (SELECT max(c.name) FROM customers c WHERE c.id = o.customer_id), count(*) FROM orders o GROUP BY (SELECT max(c.name) FROM customers c WHERE c.id = o.customer_id) ORDER BY 1;
+-- @case A389 | cat=match | expect=SAFE | a sub-select in GROUP BY and in HAVING
+SELECT count(*) FROM orders o GROUP BY (SELECT max(c.id) FROM customers c WHERE c.id = o.customer_id) HAVING (SELECT max(c.id) FROM customers c WHERE c.id = o.customer_id) > 3 ORDER BY 1;
+-- @case A390 | cat=row | expect=SAFE_OR_REJECT | a whole row under other names of columns
+SELECT row_to_json(o) FROM tree AS o(a, b, c, d);
+-- @case A391 | cat=row | expect=SAFE_OR_REJECT | the same by a star
+SELECT to_jsonb(o.*) FROM tree AS o(a, b, c, d);
+-- @case A392 | cat=row | expect=SAFE_OR_REJECT | the same from a sub-select
+SELECT to_json(q.r) FROM (SELECT o AS r FROM tree AS o(a, b, c, d)) q;
+-- @case A393 | cat=row | expect=SAFE_OR_REJECT | the same in an array
+SELECT to_json(ARRAY[o]) FROM v_orders AS o(a, b);
+-- @case A394 | cat=insert | expect=ERROR | more values than columns
+INSERT INTO tree (id) VALUES (700, 1);
+-- @case A395 | cat=insert | expect=ERROR | less values than columns
+INSERT INTO tree (id, parent) VALUES (700);
+-- @case A396 | cat=insert | expect=ERROR | rows of several widths
+INSERT INTO tree (id, parent) VALUES (700, 1), (701, 2, 3);
+-- @case A397 | cat=insert | expect=ERROR | more results than columns
+INSERT INTO tree (id) SELECT id + 700, 1 FROM orders;
+-- @case A398 | cat=insert | expect=ERROR | more results than columns by a star
+INSERT INTO tree (id) SELECT * FROM (SELECT 700, 1) q;
+-- @case A399 | cat=insert | expect=ERROR | arms of several widths
+INSERT INTO tree (id, parent) SELECT 700, 1 UNION SELECT 701;

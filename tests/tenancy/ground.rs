@@ -371,6 +371,12 @@ impl Ground {
                 client.until_ready();
                 (answer, state)
             });
+        // Behind the end of the transaction the roles were reset for good.
+        let ends = |tag: &String| tag == "COMMIT" || tag == "ROLLBACK";
+        if ours.tags.iter().chain(&theirs.tags).any(ends) {
+            self.bare.run("set role owner");
+            self.become_tenant(self.own);
+        }
         let failed = ours.sqlstate.is_some() || theirs.sqlstate.is_some();
         let differs = match failed {
             true => Vec::new(),

@@ -52,6 +52,16 @@ fn a_connection_is_clean_when_the_next_one_has_it() {
     let mut two = login(&proxy, "2");
     assert_eq!(two.scalar("SHOW timezone"), "UTC");
     assert_eq!(two.scalar("SELECT app.path()"), "pg_catalog");
+    for text in [
+        "SET search_path TO app",
+        "SET LOCAL search_path TO 'app'",
+        "SET search_path TO \"$user\", app",
+        "RESET ALL",
+    ] {
+        two.run(text);
+        assert_eq!(two.scalar("SELECT app.path()"), "pg_catalog", "{text}");
+        assert_eq!(one.scalar("SELECT app.path()"), "pg_catalog", "{text}");
+    }
     // What pins a connection is gone when it comes back.
     all.run("PREPARE shared AS SELECT note FROM orders");
     all.terminate();
@@ -199,5 +209,73 @@ fn only_types_of_values_can_be_declared() {
             );
             assert_eq!(Answer::of(&client.until_ready()).rows, [expected]);
         }
+    }
+}
+
+#[test]
+fn what_one_tenant_prepared_is_nothing_to_another() {
+    let _ground = ground::open();
+    let file = policy_file();
+    let proxy = start_with(&file, |plan| plan.size(1));
+    let (mut one, mut two) = (login(&proxy, "1"), login(&proxy, "2"));
+    let text = "SELECT note FROM orders";
+    for name in ["", "s"] {
+        one.send(&[message::parse(name, text, &[]), message::sync()].concat());
+        assert_eq!(Answer::of(&one.until_ready()).sqlstate, None);
+        for ask in [
+            [message::bind_text("", name, &[]), message::execute("", 0)].concat(),
+            message::describe(b'S', name),
+        ] {
+            two.send(&[ask, message::sync()].concat());
+            let answer = Answer::of(&two.until_ready());
+            assert_eq!(answer.sqlstate.as_deref(), Some("26000"), "{name:?}");
+            assert!(
+                answer.rows.is_empty() && answer.columns.is_empty(),
+                "{name:?}"
+            );
+        }
+        one.send(
+            &[
+                message::bind_text("", name, &[]),
+                message::execute("", 0),
+                message::sync(),
+            ]
+            .concat(),
+        );
+        assert_eq!(Answer::of(&one.until_ready()).rows.len(), 13, "{name:?}");
+    }
+}
+
+#[test]
+fn no_start_up_parameter_says_more_than_how_values_look() {
+    let _ground = ground::open();
+    let file = policy_file();
+    let proxy = start(&file);
+    let parameters = [
+        ("replication", "database"),
+        ("replication", "true"),
+        ("search_path", "public,app"),
+        ("options", "-c search_path=public"),
+        ("options", "-csearch_path=public"),
+        ("options", "--search_path=public"),
+        ("options", "--search-path=public"),
+        ("options", "-c role=owner"),
+        (
+            "options",
+            "-c default_transaction_read_only=on -c session_authorization=postgres",
+        ),
+        ("standard_conforming_strings", "off"),
+        ("backslash_quote", "on"),
+        ("transform_null_equals", "on"),
+        ("session_preload_libraries", "x"),
+        ("local_preload_libraries", "x"),
+        ("row_security", "off"),
+        ("plan_cache_mode", "force_generic_plan"),
+        ("client_encoding", "SJIS"),
+    ];
+    for (name, value) in parameters {
+        let asked = Login::new("tenant_2", "bare").password("tenant_2");
+        let outcome = proxy.login(&asked.with(name, value));
+        assert!(outcome.is_err(), "{name}={value}");
     }
 }

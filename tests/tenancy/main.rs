@@ -36,6 +36,7 @@ mod handover;
 mod layout;
 mod logged;
 mod mutation;
+mod proofs;
 mod random;
 mod snapshot;
 mod wire;

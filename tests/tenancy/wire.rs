@@ -504,10 +504,9 @@ fn statements_of_others_on_the_same_connection_cannot_be_named() {
         Answer::of(&client.query("DISCARD ALL")).sqlstate.as_deref(),
         Some("0A000")
     );
-    let many = format!(
-        "RESET ALL;{}",
-        "SELECT 1 FROM orders LIMIT 1;".repeat(9_000)
-    );
+    // Short as it is sent, above 1 MiB as it would leave.
+    let one = format!("SELECT 1 FROM orders{};", ", orders".repeat(19));
+    let many = format!("RESET ALL;{}", one.repeat(700));
     assert_eq!(
         Answer::of(&client.query(&many)).sqlstate.as_deref(),
         Some("54000")

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use pg_query::protobuf::{
-    AExprKind, Alias, BoolExprType, ColumnRef, GroupingSet, JoinExpr, JoinType, LockingClause,
-    RangeFunction, RangeSubselect, RangeVar, ResTarget, SelectStmt, SetOperation,
+    AExprKind, Alias, BoolExprType, ColumnRef, GroupingSet, JoinExpr, JoinType, List,
+    LockingClause, RangeFunction, RangeSubselect, RangeVar, ResTarget, SelectStmt, SetOperation,
 };
 use pg_query::{Node, NodeEnum};
 
@@ -292,12 +292,15 @@ impl Rewriter<'_> {
         let RangeFunction {
             lateral: _,
             ordinality: _,
-            is_rowsfrom: _,
+            is_rowsfrom,
             functions,
             alias,
             coldeflist,
         } = function;
         own_alias(alias)?;
+        if coldeflist.is_empty() {
+            *is_rowsfrom |= spread(functions);
+        }
         for function in functions {
             let Some(NodeEnum::List(parts)) = &mut function.node else {
                 return refuse(Rule::Construct, "function in FROM");
@@ -525,6 +528,54 @@ impl From {
                     .any(|(of, name)| name == column && (of.is_empty() || of == alias))
             })
     }
+}
+
+/// `unnest(a, b)` means `ROWS FROM (unnest(a), unnest(b))` to the grammar, as long as it has no schema.
+/// True when there was one.
+fn spread(functions: &mut Vec<Node>) -> bool {
+    let mut found = false;
+    let mut spread = Vec::with_capacity(functions.len());
+    for function in std::mem::take(functions) {
+        match several_arrays(&function) {
+            Some(calls) => {
+                found = true;
+                spread.extend(calls);
+            }
+            None => spread.push(function),
+        }
+    }
+    *functions = spread;
+    found
+}
+
+fn several_arrays(function: &Node) -> Option<Vec<Node>> {
+    let Some(NodeEnum::List(parts)) = &function.node else {
+        return None;
+    };
+    let (call, columns) = parts.items.split_first()?;
+    let Some(NodeEnum::FuncCall(call)) = &call.node else {
+        return None;
+    };
+    let [name] = call.funcname.as_slice() else {
+        return None;
+    };
+    let plain = text(name) == Some("unnest")
+        && call.args.len() > 1
+        && call.agg_order.is_empty()
+        && call.agg_filter.is_none()
+        && call.over.is_none()
+        && !call.agg_star
+        && !call.agg_distinct
+        && !call.func_variadic
+        && columns.iter().all(|column| column.node.is_none());
+    let one = |array: &Node| {
+        let mut call = call.clone();
+        call.args = vec![array.clone()];
+        let mut items = vec![build::node(NodeEnum::FuncCall(call))];
+        items.extend_from_slice(columns);
+        build::node(NodeEnum::List(List { items }))
+    };
+    plain.then(|| call.args.iter().map(one).collect())
 }
 
 /// Whether a target is `*` or `t.*`.
