@@ -1,9 +1,11 @@
-//! The two databases, and running one statement in each.
+//! The databases of a world, and running one statement in them.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
+use dsql_proxy::policy::tenancy::rules::{Errors, Role};
 use dsql_proxy::policy::tenancy::{
-    self, Catalog, Isolated, Policy, Refusal, SEARCH_PATH, Tenant, check,
+    self, Catalog, Isolated, Policy, Refusal, RelationName, SEARCH_PATH, Tenant, TenantType, check,
+    scrub,
 };
 use dsql_proxy::sql::Statement;
 
@@ -12,10 +14,9 @@ use crate::client::Client;
 use crate::message;
 use crate::postgres;
 use crate::snapshot;
+use crate::world::{WORLDS, World};
 
-const FIXTURE: &str = include_str!("fixture.sql");
-
-/// The policy of the fixture.
+/// The policy of the cases.
 pub const POLICY: &str = "
 version: 1
 search_path: [app]
@@ -39,30 +40,24 @@ views: {app.v_orders: {mode: inline}, app.v_totals: {mode: inline}, app.v_rank: 
 settings: {allow: [application_name, timezone, statement_timeout, datestyle, extra_float_digits]}
 ";
 
-/// The tenant of the client.
+/// The tenant of the cases' client.
 pub const TENANT: &str = "2";
 
-/// Tables whose contents are compared.
-const TABLES: [&str; 10] = [
-    "orders",
-    "customers",
-    "items",
-    "accounts",
-    "docs_u",
-    "docs_t",
-    "\"Orders\"",
-    "tree",
-    "countries",
-    "audit_log",
-];
+/// The longest that a statement may take.
+const TIMEOUT: &str = "2s";
 
-/// One thread's connections to both databases.
+/// One thread's connections to the databases of a world.
 pub struct Ground {
+    pub world: &'static World,
     pub bare: Client,
     pub guarded: Client,
     pub policy: Policy,
     pub catalog: Catalog,
     pub tenant: Tenant,
+    /// Number of the tenant, from 0.
+    pub own: usize,
+    /// Rows of others, as they are before any statement; by tenant.
+    untouched: [Vec<String>; 3],
     /// Writers of two tests would wait for each other's rows.
     _alone: MutexGuard<'static, bool>,
 }
@@ -71,149 +66,281 @@ pub struct Ground {
 pub struct Outcome {
     pub ours: Answer,
     pub theirs: Answer,
-    /// Tables that differ afterwards.
+    /// Tables whose rows of the tenant differ afterwards.
     pub differs: Vec<String>,
     /// A row of another tenant is not as it was.
     pub foreign_change: bool,
 }
 
-/// Makes both databases if they are not there, and connects. One test at a time has them.
+/// The databases of the cases, with tenant 2.
 pub fn open() -> Ground {
-    static READY: Mutex<bool> = Mutex::new(false);
+    open_world(&WORLDS[0])
+}
+
+/// Makes the databases if they are not there, and connects. One test at a time has a world.
+pub fn open_world(world: &'static World) -> Ground {
+    static READY: [Mutex<bool>; WORLDS.len()] = [const { Mutex::new(false) }; WORLDS.len()];
     let cluster = postgres::cluster();
-    let mut ready = READY.lock().unwrap_or_else(PoisonError::into_inner);
+    let at = WORLDS
+        .iter()
+        .position(|one| one.name == world.name)
+        .unwrap();
+    let mut ready = READY[at].lock().unwrap_or_else(PoisonError::into_inner);
+    let policy = Policy::parse(world.policy).unwrap();
     if !*ready {
-        make(&mut cluster.connect_superuser("postgres"));
+        make(world, &policy);
         *ready = true;
     }
-    let mut bare = cluster.connect_superuser("bare");
+    let mut bare = cluster.connect_superuser(world.databases[0]);
     let catalog = snapshot::take(&mut bare);
-    bare.run(&format!(
-        "set search_path = {SEARCH_PATH}; set statement_timeout = '10s'; set role owner"
-    ));
-    let mut guarded = cluster.connect_superuser("guarded");
-    guarded.run("set search_path = app; set statement_timeout = '10s'; set role tenant_2");
-    let policy = Policy::parse(POLICY).unwrap();
     let fatal: Vec<_> = check(&policy, &catalog)
         .into_iter()
         .filter(|finding| finding.problem.is_fatal())
         .map(|finding| finding.to_string())
         .collect();
     assert_eq!(fatal, [""; 0], "the fixture can be served");
-    let tenant = policy.tenant_named(TENANT).unwrap();
-    Ground {
+    bare.run(&format!(
+        "set search_path = {SEARCH_PATH}; set statement_timeout = '{TIMEOUT}'; set role owner"
+    ));
+    let mut guarded = cluster.connect_superuser(world.databases[1]);
+    guarded.run(&format!(
+        "set search_path = {}; set statement_timeout = '{TIMEOUT}'",
+        world.path
+    ));
+    let mut ground = Ground {
+        world,
         bare,
         guarded,
+        tenant: policy.tenant_named(world.tenants[1]).unwrap(),
         policy,
         catalog,
-        tenant,
+        own: 1,
+        untouched: Default::default(),
         _alone: ready,
+    };
+    for own in 0..world.tenants.len() {
+        ground.become_tenant(own);
+        let text = ground.state_query();
+        ground.bare.run("reset role");
+        let state = State::of(&ground.bare.run(&text));
+        ground.bare.run("set role owner");
+        ground.untouched[own] = state.foreign;
     }
+    ground.become_tenant(1);
+    ground
 }
 
-/// A connection to a third database, in which all rows of other tenants are other ones.
-pub fn open_disturbed() -> Client {
+/// A connection to a third database, in which all rows of other tenants than number 1 are other ones.
+pub fn open_disturbed(world: &'static World) -> Client {
     let cluster = postgres::cluster();
+    let database = world.databases[2];
     cluster
         .connect_superuser("postgres")
-        .run("create database disturbed owner owner");
-    let mut client = cluster.connect_superuser("disturbed");
-    client.run(FIXTURE);
-    client.run(DISTURBANCE);
+        .run(&format!("create database {database} owner owner"));
+    let mut client = cluster.connect_superuser(database);
+    client.run(world.fixture);
+    client.run(world.disturbance);
     client.run(&format!(
-        "set search_path = {SEARCH_PATH}; set statement_timeout = '10s'"
+        "set search_path = {SEARCH_PATH}; set statement_timeout = '{TIMEOUT}'"
     ));
     client
 }
 
-/// Rows of tenants 1 and 3 are deleted and changed, a fourth tenant has many, with values at which
-/// loud expressions fail; statistics are fresh.
-const DISTURBANCE: &str = "
-set search_path = app;
-delete from orders where tenant_id = 1 and id % 2 = 0;
-update orders set note = '[(', amount = 2147483647, customer_id = -2147483648 where tenant_id = 3;
-insert into orders (tenant_id, id, customer_id, amount, note, status)
-  select 4, i, i % 7, i % 40, case i % 3 when 0 then 'note\\' when 1 then '*' else 'x' end, 'paid' from generate_series(1, 200) i;
-delete from customers where tenant_id = 1;
-update customers set name = '(', ref_by = 2147483647 where tenant_id = 3;
-insert into items select 4, i, 1, 'sku\\', 2147483647 from generate_series(1, 200) i;
-delete from docs_u where tenant_id::text like '%1';
-update docs_t set body = '[' where tenant_id = 'acme3';
-insert into \"Orders\" select 4, i, '+' from generate_series(1, 100) i;
-delete from tree where tenant_id = 3;
-insert into tree select 4, i, i - 1, '(' from generate_series(1, 100) i;
-analyze";
+fn quoted(name: &RelationName) -> String {
+    format!("\"{}\".\"{}\"", name.schema, name.name)
+}
 
-fn make(admin: &mut Client) {
-    admin
-        .run("create role owner; create role tenant_1; create role tenant_2; create role tenant_3; grant owner to app");
-    for database in ["bare", "guarded"] {
+/// A tenant's value as SQL.
+fn literal(tenant: &Tenant, kind: TenantType) -> String {
+    let value = tenant.value(kind).unwrap();
+    format!("cast('{value}' as {})", kind.catalog_name())
+}
+
+fn make(world: &World, policy: &Policy) {
+    static ROLES: Once = Once::new();
+    let cluster = postgres::cluster();
+    let mut admin = cluster.connect_superuser("postgres");
+    ROLES.call_once(|| {
+        cluster.connect_superuser("postgres").run(
+            "create role owner; create role tenant_1; create role tenant_2; create role tenant_3; grant owner to app",
+        );
+    });
+    let [bare, guarded, _] = world.databases;
+    for database in [bare, guarded] {
         admin.run(&format!("create database {database} owner owner"));
-        let mut client = postgres::cluster().connect_superuser(database);
-        client.run(FIXTURE);
+        let mut client = cluster.connect_superuser(database);
+        client.run(world.fixture);
         client.run(
             "do $$ declare r record; begin
-               for r in select oid::regclass as name, relkind from pg_class where relnamespace = 'app'::regnamespace and relkind in ('r', 'v')
+               for r in select oid::regclass as name, relkind from pg_class where relkind in ('r', 'v') and relnamespace in
+                 (select oid from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema')
                loop execute format('alter %s %s owner to owner', case r.relkind when 'v' then 'view' else 'table' end, r.name); end loop;
-             end $$; grant usage on schema app to owner",
+               for r in select nspname from pg_namespace where nspname !~ '^pg_' and nspname not in ('information_schema', 'public')
+               loop execute format('alter schema %I owner to owner; grant usage on schema %I to tenant_1, tenant_2, tenant_3', r.nspname, r.nspname); end loop;
+             end $$",
         );
     }
-    let mut guarded = postgres::cluster().connect_superuser("guarded");
-    guarded.run("alter schema app owner to owner; grant usage on schema app to tenant_1, tenant_2, tenant_3");
-    let value = |kind: &str, tenant: u32| match kind {
-        "uuid" => format!("'00000000-0000-0000-0000-00000000000{tenant}'::uuid"),
-        "text" => format!("'acme{tenant}'"),
-        _ => tenant.to_string(),
-    };
-    let default = |kind: &str| match kind {
-        "uuid" => "('00000000-0000-0000-0000-00000000000' || right(current_user, 1))::uuid",
-        "text" => "'acme' || right(current_user, 1)",
-        _ => "right(current_user, 1)::int",
-    };
-    for (table, kind) in [
-        ("orders", "int"),
-        ("customers", "int"),
-        ("items", "int"),
-        ("accounts", "int"),
-        ("docs_u", "uuid"),
-        ("docs_t", "text"),
-        ("\"Orders\"", "int"),
-        ("tree", "int"),
-    ] {
-        guarded.run(&format!(
-            "alter table app.{table} enable row level security;
-             alter table app.{table} alter tenant_id set default {}",
-            default(kind)
-        ));
-        for tenant in 1..=3 {
-            let value = value(kind, tenant);
-            guarded.run(&format!(
-                "create policy of_{tenant} on app.{table} to tenant_{tenant} using (tenant_id = {value}) with check (tenant_id = {value});
-                 grant select, insert, update, delete on app.{table} to tenant_{tenant}"
-            ));
-        }
+    let mut guarded = cluster.connect_superuser(guarded);
+    let catalog = snapshot::take(&mut guarded);
+    for name in policy.tables.keys() {
+        guard(&mut guarded, world, policy, name);
     }
-    guarded.run(
-        "alter view app.v_orders set (security_invoker = on); alter view app.v_totals set (security_invoker = on);
-         alter view app.v_rank set (security_invoker = on);
-         grant select on app.v_orders, app.v_totals, app.v_rank, app.countries to tenant_1, tenant_2, tenant_3;
-         analyze",
+    for name in policy.shared.keys() {
+        guarded.run(&format!(
+            "grant select on {} to tenant_1, tenant_2, tenant_3",
+            quoted(name)
+        ));
+    }
+    for name in policy.views.keys() {
+        let name = quoted(name);
+        guarded.run(&format!(
+            "alter view {name} set (security_invoker = on); grant select on {name} to tenant_1, tenant_2, tenant_3"
+        ));
+    }
+    assert!(
+        policy
+            .tables
+            .keys()
+            .all(|name| catalog.relation(name).is_some())
     );
+    guarded.run("analyze");
+}
+
+/// Row-level security of one table, and a tenant column that fills itself.
+fn guard(guarded: &mut Client, world: &World, policy: &Policy, name: &RelationName) {
+    let Some(Role::Tenant(column)) = policy.role(name) else {
+        panic!("{name} belongs to tenants");
+    };
+    let table = quoted(name);
+    let value = |tenant: &str| literal(&policy.tenant_named(tenant).unwrap(), column.kind);
+    let [one, two, three] = world.tenants.map(value);
+    guarded.run(&format!(
+        "alter table {table} enable row level security;
+         alter table {table} alter \"{}\" set default
+           case current_user when 'tenant_1' then {one} when 'tenant_2' then {two} when 'tenant_3' then {three} end",
+        column.name
+    ));
+    for (at, value) in [one, two, three].into_iter().enumerate() {
+        let (role, test) = (
+            format!("tenant_{}", at + 1),
+            format!("\"{}\" = {value}", column.name),
+        );
+        guarded.run(&format!(
+            "create policy of_{role} on {table} to {role} using ({test}) with check ({test});
+             grant select, insert, update, delete on {table} to {role}"
+        ));
+    }
+}
+
+/// Rows of all tables, as sums.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct State {
+    /// Of the tenant, by table.
+    own: Vec<String>,
+    /// Of the others and of nobody.
+    foreign: Vec<String>,
+}
+
+impl State {
+    fn of(frames: &[message::Frame]) -> Self {
+        let mut state = Self::default();
+        for frame in frames.iter().filter(|frame| frame.tag == b'D') {
+            let text =
+                |value: Option<Vec<u8>>| String::from_utf8(value.unwrap_or_default()).unwrap();
+            let values: Vec<String> = frame.values().into_iter().map(text).collect();
+            state.own.push(format!("{} {}", values[0], values[1]));
+            state.foreign.push(format!("{} {}", values[0], values[2]));
+        }
+        state
+    }
+
+    /// Tables that are not the same.
+    fn differing(&self, other: &Self) -> Vec<String> {
+        let pairs = self.own.iter().zip(&other.own);
+        pairs
+            .filter(|(one, other)| one != other)
+            .map(|(one, _)| one.split(' ').next().unwrap_or_default().to_owned())
+            .collect()
+    }
 }
 
 impl Ground {
+    /// The tenant that speaks from now on.
+    pub fn become_tenant(&mut self, own: usize) {
+        self.own = own;
+        self.tenant = self.policy.tenant_named(self.world.tenants[own]).unwrap();
+        self.guarded
+            .run(&format!("reset role; set role tenant_{}", own + 1));
+    }
+
     /// What may leave for the server.
     pub fn isolate(&self, text: &str) -> Result<Vec<Isolated>, Refusal> {
         let statements = Statement::read(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         tenancy::isolate_all(&statements, &self.policy, &self.catalog, &self.tenant)
     }
 
+    /// A value in the text that only other tenants have.
+    pub fn tainted(&self, text: &str) -> Option<String> {
+        self.world.tainted(self.own, text)
+    }
+
+    /// The error as a tenant would read it.
+    pub fn scrub(&self, error: &[(u8, String)], errors: Errors, loud: bool) -> scrub::Fields {
+        let columns: Vec<&str> = self
+            .policy
+            .tables
+            .keys()
+            .filter_map(|table| match self.policy.role(table) {
+                Some(Role::Tenant(column)) => Some(column.name),
+                _ => None,
+            })
+            .collect();
+        let context = scrub::Context {
+            errors,
+            tenant_columns: &columns,
+            loud,
+        };
+        scrub::scrub(error, context)
+    }
+
+    /// Sums of the rows of all tables, those of the tenant and the others.
+    fn state_query(&self) -> String {
+        let tables = self
+            .catalog
+            .relations
+            .iter()
+            .filter(|(_, relation)| relation.kind == tenancy::catalog::RelationKind::Table);
+        let each = tables.map(|(name, _)| {
+            let own = match self.policy.role(name) {
+                Some(Role::Tenant(column)) => {
+                    format!("r.\"{}\" = {}", column.name, literal(&self.tenant, column.kind))
+                }
+                _ => "false".to_owned(),
+            };
+            let sum = |test: &str| {
+                format!("coalesce(md5(string_agg(r::text, chr(10) order by r::text) filter (where {test})), '')")
+            };
+            format!(
+                "select '{name}', {}, {} from {} r",
+                sum(&own),
+                sum(&format!("({own}) is not true")),
+                quoted(name)
+            )
+        });
+        each.collect::<Vec<_>>().join(" union all ")
+    }
+
     /// Runs both texts, which read alone, each in a transaction that is undone.
     pub fn read(&mut self, ours: &str, theirs: &str) -> Outcome {
-        let ours = ask(&mut self.bare, ours, None);
-        let theirs = ask(&mut self.guarded, theirs, None);
-        self.bare.query("rollback");
-        self.guarded.query("rollback");
+        let texts = |text: &str| ["begin", text, "rollback"].map(message::query).concat();
+        self.bare.send(&texts(ours));
+        self.guarded.send(&texts(theirs));
+        let [ours, theirs] = [&mut self.bare, &mut self.guarded].map(|client| {
+            client.until_ready();
+            let answer = Answer::of(&client.until_ready());
+            client.until_ready();
+            answer
+        });
         Outcome {
             ours,
             theirs,
@@ -224,25 +351,41 @@ impl Ground {
 
     /// Runs both texts, each in a transaction that is undone.
     pub fn run(&mut self, ours: &str, theirs: &str, params: Option<&[&str]>) -> Outcome {
-        self.bare.query("begin");
-        let before = contents(&mut self.bare, "owner");
-        self.bare.query("rollback");
-        let ours = ask(&mut self.bare, ours, params);
-        let ours_after = contents(&mut self.bare, "owner");
-        let theirs = ask(&mut self.guarded, theirs, params);
-        let theirs_after = contents(&mut self.guarded, "tenant_2");
-        self.bare.query("rollback");
-        self.guarded.query("rollback");
+        let state = self.state_query();
+        let texts = |text: &str| {
+            let asked = match params {
+                None => message::query(text),
+                Some(params) => extended(text, params),
+            };
+            let rest = ["reset role", &state, "rollback"].map(message::query);
+            [message::query("begin"), asked, rest.concat()].concat()
+        };
+        self.bare.send(&texts(ours));
+        self.guarded.send(&texts(theirs));
+        let [(ours, after), (theirs, expected)] =
+            [&mut self.bare, &mut self.guarded].map(|client| {
+                client.until_ready();
+                let answer = Answer::of(&client.until_ready());
+                client.until_ready();
+                let state = State::of(&client.until_ready());
+                client.until_ready();
+                (answer, state)
+            });
+        // Behind the end of the transaction the roles were reset for good.
+        let ends = |tag: &String| tag == "COMMIT" || tag == "ROLLBACK";
+        if ours.tags.iter().chain(&theirs.tags).any(ends) {
+            self.bare.run("set role owner");
+            self.become_tenant(self.own);
+        }
         let failed = ours.sqlstate.is_some() || theirs.sqlstate.is_some();
-        let differs = if failed {
-            Vec::new()
-        } else {
-            differing(&ours_after, &theirs_after)
+        let differs = match failed {
+            true => Vec::new(),
+            false => after.differing(&expected),
         };
-        let foreign_change = match (&before, &ours_after) {
-            (Some(before), Some(after)) => foreign(before) != foreign(after),
-            _ => false,
-        };
+        let untouched = &self.untouched[self.own];
+        let foreign_change = [after, expected]
+            .iter()
+            .any(|state| !state.foreign.is_empty() && state.foreign != *untouched);
         Outcome {
             ours,
             theirs,
@@ -250,89 +393,37 @@ impl Ground {
             foreign_change,
         }
     }
-}
 
-/// Runs a text inside a new transaction, unless it has one of its own.
-pub fn ask(client: &mut Client, text: &str, params: Option<&[&str]>) -> Answer {
-    client.query("begin");
-    match params {
-        None => Answer::of(&client.query(text)),
-        Some(params) => {
-            client.send(
-                &[
-                    message::parse("", text, &[]),
-                    message::bind_text("", "", params),
-                    message::describe(b'P', ""),
-                    message::execute("", 0),
-                    message::sync(),
-                ]
-                .concat(),
-            );
-            Answer::of(&client.until_ready())
+    /// Takes away what rolled-back statements left in the tables.
+    pub fn tidy(&mut self) {
+        for client in [&mut self.bare, &mut self.guarded] {
+            client.run("reset role");
+            client.query("set statement_timeout = 0");
+            client.query("vacuum");
+            client.run(&format!("set statement_timeout = '{TIMEOUT}'"));
         }
+        self.bare.run("set role owner");
+        self.become_tenant(self.own);
     }
 }
 
-/// All rows of all tables, sorted; `None` when the transaction has failed.
-fn contents(client: &mut Client, role: &str) -> Option<Vec<(String, Vec<String>)>> {
-    let reset = client.query("reset role");
-    if reset.iter().any(|frame| frame.tag == b'E') {
-        return None;
-    }
-    let each = TABLES.map(|table| {
-        format!(
-            "select '{}', t::text from app.{table} t",
-            table.replace('"', "")
-        )
-    });
-    let frames = client.run(&format!("{} order by 1, 2", each.join(" union all ")));
-    let mut found: Vec<(String, Vec<String>)> = Vec::new();
-    for frame in frames.iter().filter(|frame| frame.tag == b'D') {
-        let text = |value: Option<Vec<u8>>| String::from_utf8(value.unwrap_or_default()).unwrap();
-        let mut values = frame.values().into_iter().map(text);
-        let (table, row) = (values.next().unwrap(), values.next().unwrap());
-        match found.last_mut() {
-            Some((last, rows)) if *last == table => rows.push(row),
-            _ => found.push((table, vec![row])),
-        }
-    }
-    client.run(&format!("set role {role}"));
-    Some(found)
+fn extended(text: &str, params: &[&str]) -> Vec<u8> {
+    [
+        message::parse("", text, &[]),
+        message::bind_text("", "", params),
+        message::describe(b'P', ""),
+        message::execute("", 0),
+        message::sync(),
+    ]
+    .concat()
 }
 
-type Contents = Option<Vec<(String, Vec<String>)>>;
-
-fn differing(ours: &Contents, theirs: &Contents) -> Vec<String> {
-    let (Some(ours), Some(theirs)) = (ours, theirs) else {
-        return vec!["only one of both has failed".to_owned()];
-    };
-    let missing = |from: &[(String, Vec<String>)], table: &str, row: &String| {
-        !from
-            .iter()
-            .any(|(of, rows)| of == table && rows.contains(row))
-    };
-    let mut differing = Vec::new();
-    for (sign, one, other) in [('+', ours, theirs), ('-', theirs, ours)] {
-        for (table, rows) in one {
-            let rows = rows.iter().filter(|row| missing(other, table, row));
-            differing.extend(rows.map(|row| format!("{sign} {table} {row}")));
-        }
-    }
-    differing
-}
-
-/// Rows of other tenants, and of what no tenant may write.
-fn foreign(contents: &[(String, Vec<String>)]) -> Vec<String> {
-    let own = |table: &str, row: &str| match table {
-        "countries" | "audit_log" => false,
-        "docs_u" => row.starts_with("(00000000-0000-0000-0000-000000000002,"),
-        "docs_t" => row.starts_with("(acme2,"),
-        _ => row.starts_with("(2,"),
-    };
-    let rows = contents.iter().flat_map(|(table, rows)| {
-        rows.iter()
-            .filter(|row| !own(table, row))
-            .map(move |row| format!("{table} {row}"))
-    });
-    rows.collect()
+/// Runs a text inside a new transaction that is undone.
+pub fn ask_undone(client: &mut Client, text: &str) -> Answer {
+    let texts = ["begin", text, "rollback"].map(message::query).concat();
+    client.send(&texts);
+    client.until_ready();
+    let answer = Answer::of(&client.until_ready());
+    client.until_ready();
+    answer
 }

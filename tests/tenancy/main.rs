@@ -20,6 +20,10 @@ mod ports;
 #[allow(dead_code, reason = "each test binary uses its own part of it")]
 mod postgres;
 
+#[path = "../corpus/recording.rs"]
+#[allow(dead_code, reason = "only texts are used of it")]
+mod recording;
+
 #[path = "../it/proxy.rs"]
 #[allow(dead_code, reason = "each test binary uses its own part of it")]
 mod proxy;
@@ -32,8 +36,14 @@ mod copy;
 mod cost;
 mod generator;
 mod ground;
+mod handover;
 mod hidden;
+mod layout;
+mod logged;
 mod login;
+mod mutation;
+mod proofs;
 mod random;
 mod snapshot;
 mod wire;
+mod world;

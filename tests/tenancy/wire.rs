@@ -10,7 +10,7 @@ use crate::client::{Client, Login};
 use crate::ground::{self, Ground, POLICY, TENANT};
 use crate::message;
 use crate::postgres::{self, ROLE};
-use crate::proxy::{self, Proxy};
+use crate::proxy::{self, Plan, Proxy};
 
 /// How a text is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,8 +40,13 @@ pub fn policy_file() -> PathBuf {
 }
 
 /// A proxy whose users `tenant_1` to `tenant_3` belong to tenants of the database `bare`.
-fn start(file: &std::path::Path) -> Proxy {
-    let plan = proxy::plan().tenancy("bare", file);
+pub fn start(file: &std::path::Path) -> Proxy {
+    start_with(file, |plan| plan)
+}
+
+/// The same with something else of its configuration.
+pub fn start_with(file: &std::path::Path, change: impl FnOnce(Plan) -> Plan) -> Proxy {
+    let plan = change(proxy::plan()).tenancy("bare", file);
     let plan = (1..=3).fold(plan, |plan, tenant| {
         let user = format!("tenant_{tenant}");
         plan.user(&format!(
@@ -52,7 +57,7 @@ fn start(file: &std::path::Path) -> Proxy {
     plan.start()
 }
 
-fn login(proxy: &Proxy, tenant: &str) -> Client {
+pub fn login(proxy: &Proxy, tenant: &str) -> Client {
     let user = format!("tenant_{tenant}");
     proxy
         .login(&Login::new(&user, "bare").password(&user))
@@ -178,7 +183,7 @@ fn every_case_is_the_same_through_the_proxy_in_every_protocol() {
     };
     let mut counts: BTreeMap<(Way, &str), usize> = BTreeMap::new();
     let mut wrong = Vec::new();
-    for case in &cases::read() {
+    for case in cases::read().iter().chain(&cases::attacks()) {
         for way in WAYS.into_iter().filter(|way| is_askable(*way, case)) {
             let verdict = sides.judge(way, case).unwrap_or_else(|problem| {
                 wrong.push(format!("{} {way:?}: {problem}\n{}", case.id, case.text));
@@ -407,6 +412,14 @@ fn a_database_that_is_not_as_declared_is_not_served_to_tenants() {
         }
     };
     assert_eq!(client.scalar("SELECT id FROM orders"), "7");
+    // Sessions that are open are not served either when that changes.
+    odd.run("alter table app.orders drop constraint orders_pkey, alter tenant_id drop not null");
+    assert_eq!(proxy.post("/api/reload").0, 200);
+    let deadline = std::time::Instant::now() + crate::client::PATIENCE;
+    let refused = |client: &mut Client| Answer::of(&client.query("SELECT id FROM orders")).sqlstate;
+    while refused(&mut client).as_deref() != Some("57P03") {
+        assert!(std::time::Instant::now() < deadline, "still served");
+    }
 }
 
 /// Requests that wait for a slow one, and then a Bind in two parts: what the proxy itself sends in between
@@ -491,10 +504,9 @@ fn statements_of_others_on_the_same_connection_cannot_be_named() {
         Answer::of(&client.query("DISCARD ALL")).sqlstate.as_deref(),
         Some("0A000")
     );
-    let many = format!(
-        "RESET ALL;{}",
-        "SELECT 1 FROM orders LIMIT 1;".repeat(9_000)
-    );
+    // Short as it is sent, above 1 MiB as it would leave.
+    let one = format!("SELECT 1 FROM orders{};", ", orders".repeat(19));
+    let many = format!("RESET ALL;{}", one.repeat(700));
     assert_eq!(
         Answer::of(&client.query(&many)).sqlstate.as_deref(),
         Some("54000")

@@ -10,9 +10,12 @@
 
 use std::collections::BTreeMap;
 
-use pg_query::protobuf::{Alias, FuncCall, RangeSubselect, RangeVar, SelectStmt};
+use pg_query::protobuf::{
+    Alias, FuncCall, RangeSubselect, RangeVar, SelectStmt, TypeCast, a_const,
+};
 use pg_query::{Node, NodeEnum};
 
+use super::catalog::RelationName;
 use super::lists::lists;
 use super::rules::Policy;
 use super::{Isolated, RESERVED, Refusal, Rule, build};
@@ -506,6 +509,12 @@ pub(super) fn read(statement: &NodeEnum, policy: &Policy) -> Result<Isolated, Re
                 }
                 None => unknown = Some(relation.relname.clone()),
             },
+            Some(NodeEnum::TypeCast(cast)) => {
+                if let Some(new) = named(cast, policy) {
+                    **slot = new;
+                    return Descent::Over;
+                }
+            }
             Some(NodeEnum::FuncCall(call)) => {
                 if let Some(new) = answered(call, policy) {
                     **slot = new;
@@ -532,6 +541,39 @@ pub(super) fn read(statement: &NodeEnum, policy: &Policy) -> Result<Isolated, Re
         loud: true,
         copy: None,
     })
+}
+
+/// `'orders'::regclass` means a table of the policy's search path, which is not the connection's.
+fn named(cast: &TypeCast, policy: &Policy) -> Option<Node> {
+    let kind = cast.type_name.as_ref()?;
+    if build::last(&kind.names) != Some("regclass") || !kind.array_bounds.is_empty() {
+        return None;
+    }
+    let Some(NodeEnum::AConst(constant)) = cast.arg.as_ref()?.node.as_ref() else {
+        return None;
+    };
+    let Some(a_const::Val::Sval(given)) = &constant.val else {
+        return None;
+    };
+    let text = given.sval.trim();
+    let name = match text
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'))
+    {
+        Some(quoted) if !quoted.contains('"') => quoted.to_owned(),
+        None if !text.contains(['.', '"']) => text.to_lowercase(),
+        _ => return None,
+    };
+    let mut path = policy.search_path.iter();
+    let schema = path.find(|schema| policy.role(&RelationName::new(schema, &name)).is_some())?;
+    let quoted = |name: &str| name.replace('"', "\"\"");
+    let mut constant = constant.clone();
+    constant.val = Some(a_const::Val::Sval(pg_query::protobuf::String {
+        sval: format!("\"{}\".\"{}\"", quoted(schema), quoted(&name)),
+    }));
+    let mut cast = cast.clone();
+    cast.arg = Some(Box::new(build::node(NodeEnum::AConst(constant))));
+    Some(build::node(NodeEnum::TypeCast(Box::new(cast))))
 }
 
 fn cte_names(tree: &NodeEnum) -> Vec<String> {

@@ -2,8 +2,9 @@
 //! nothing of a table is in it, so neither the rewriter nor the verifier has anything to do.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{DiscardMode, FuncCall, SelectStmt, VariableSetKind};
+use pg_query::protobuf::{DiscardMode, FuncCall, SelectStmt, VariableSetKind, VariableSetStmt};
 
+use super::SEARCH_PATH;
 use super::build;
 use super::lists::lists;
 use super::metadata;
@@ -17,11 +18,46 @@ pub(super) fn passes(node: &NodeEnum, policy: &Policy) -> Option<String> {
         NodeEnum::UnlistenStmt(_) => {}
         NodeEnum::VariableSetStmt(set) if set.kind() == VariableSetKind::VarResetAll => {}
         NodeEnum::SelectStmt(select) if is_session_function(select, policy) => {}
+        NodeEnum::VariableSetStmt(set) if says_what_is(set, policy) => {
+            if set.name.eq_ignore_ascii_case("search_path") {
+                let local = if set.is_local { "LOCAL " } else { "" };
+                return Some(format!("SET {local}search_path TO {SEARCH_PATH}"));
+            }
+        }
         NodeEnum::VariableShowStmt(show)
             if policy.catalogs == Catalogs::Declared && metadata::shows(&show.name) => {}
         _ => return None,
     }
     tree::verify_print(node).ok()
+}
+
+/// What programs set as they begin although it is so: the policy's own search path, which stays the
+/// system's, strings as the standard has them, UTF-8.
+fn says_what_is(set: &VariableSetStmt, policy: &Policy) -> bool {
+    if set.kind() != VariableSetKind::VarSetValue {
+        return false;
+    }
+    let Some(values) = set.args.iter().map(constant).collect::<Option<Vec<_>>>() else {
+        return false;
+    };
+    match (set.name.to_ascii_lowercase().as_str(), values.as_slice()) {
+        ("search_path", values) => {
+            let path = values
+                .iter()
+                .flat_map(|value| value.split(','))
+                .map(|schema| schema.trim().trim_matches('"'));
+            path.filter(|schema| *schema != "$user")
+                .eq(policy.search_path.iter().map(String::as_str))
+        }
+        ("standard_conforming_strings", [value]) => value.eq_ignore_ascii_case("on"),
+        ("client_encoding", [value]) => {
+            matches!(
+                value.to_ascii_lowercase().as_str(),
+                "utf8" | "utf-8" | "unicode"
+            )
+        }
+        _ => false,
+    }
 }
 
 /// `SELECT pg_advisory_unlock_all()` of reset scripts, and `SELECT set_config('TimeZone', value,

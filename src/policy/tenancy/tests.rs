@@ -259,6 +259,23 @@ fn accepted_statements_read_like_this() {
         ),
         // Loud conditions.
         (
+            "SELECT id FROM orders WHERE length(note, 'UTF8') > 0",
+            "SELECT id FROM F1.orders orders WHERE pg_catalog.length(note, 'UTF8') > 0",
+        ),
+        (
+            "SELECT x, y FROM unnest($1::int4[], $2::text[]) u(x, y)",
+            "SELECT x, y FROM ROWS FROM (pg_catalog.unnest($1::int[]), pg_catalog.unnest($2::pg_catalog.text[])) u(x, y)",
+        ),
+        (
+            "SELECT (SELECT max(i.id) FROM items i) FROM orders GROUP BY (SELECT max(i.id) FROM items i)",
+            "SELECT (SELECT pg_catalog.max(i.id) FROM W2.items i) FROM W1.orders orders GROUP BY (SELECT pg_catalog.max(i.id) FROM W2.items i)",
+        ),
+        ("SET search_path TO app", "SET search_path TO pg_catalog"),
+        (
+            "SET standard_conforming_strings = on",
+            "SET standard_conforming_strings TO \"on\"",
+        ),
+        (
             "SELECT 1 FROM orders WHERE 1 / amount > 0",
             "SELECT 1 FROM F1.orders orders WHERE 1 / amount > 0",
         ),

@@ -162,6 +162,9 @@ impl Rewriter<'_> {
                 if SYSTEM_COLUMNS.contains(&name.sval.as_str()) {
                     return refuse(Rule::SystemColumn, &name.sval);
                 }
+                if fields.len() == 1 {
+                    self.row(&name.sval)?;
+                }
                 if fields.len() > 1 {
                     self.qualified(&name.sval)?;
                 }
@@ -190,6 +193,15 @@ impl Rewriter<'_> {
                 Ok(())
             }
             _ => refuse(Rule::DatabaseName, "column"),
+        }
+    }
+
+    /// A whole row of a table under other names of columns has the table's own for the server, and
+    /// would have the other ones here.
+    fn row(&self, alias: &str) -> Done {
+        match self.renamed.contains(alias) {
+            true => refuse(Rule::Construct, "row with renamed columns"),
+            false => Ok(()),
         }
     }
 
@@ -309,6 +321,14 @@ impl Rewriter<'_> {
             }
             _ => return refuse(Rule::Function, ""),
         }
+        for arg in args.iter() {
+            if let Some(NodeEnum::ColumnRef(column)) = &arg.node
+                && let [alias, star] = column.fields.as_slice()
+                && matches!(&star.node, Some(NodeEnum::AStar(_)))
+            {
+                self.row(text(alias).unwrap_or_default())?;
+            }
+        }
         self.expressions(args)?;
         self.sorts(agg_order, Place::Result)?;
         self.maybe(agg_filter)?;
@@ -381,11 +401,15 @@ impl Rewriter<'_> {
         match subselect.as_mut().and_then(|query| query.node.as_mut()) {
             Some(NodeEnum::SelectStmt(select)) => {
                 let scope = (self.ctes.len(), self.bare.len());
+                let wraps = self.wraps;
                 self.enter()?;
                 self.select(select, Place::Condition)?;
                 self.leave();
                 self.ctes.truncate(scope.0);
                 self.bare.truncate(scope.1);
+                // The same sub-select stays the same wherever it stands: the server compares those of
+                // GROUP BY, DISTINCT ON and ORDER BY with the results.
+                self.wraps = wraps;
                 Ok(())
             }
             _ => refuse(Rule::Construct, "sub-select"),

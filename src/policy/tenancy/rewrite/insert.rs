@@ -265,8 +265,7 @@ fn position(
         *columns = names.into_iter().take(width).map(named).collect();
     }
     // The tenant's value behind another number of values would stand in another column's place.
-    let other = width(source).is_some_and(|width| width != columns.len());
-    if other || !is_even(source, columns.len()) {
+    if !fits(source, columns.len()) {
         return refuse(Rule::InsertWidth, "");
     }
     let mut found = None;
@@ -290,12 +289,19 @@ fn position(
     Ok(found.map_or(Position::Added, Position::Given))
 }
 
-/// Whether all rows of VALUES have so many values.
-fn is_even(source: &SelectStmt, width: usize) -> bool {
-    source.values_lists.iter().all(|row| match &row.node {
-        Some(NodeEnum::List(row)) => row.items.len() == width,
-        _ => false,
-    })
+/// Whether the source's rows have so many values, as far as its text tells.
+fn fits(source: &SelectStmt, width: usize) -> bool {
+    if source.op() != SetOperation::SetopNone {
+        let arms = [&source.larg, &source.rarg];
+        return arms
+            .iter()
+            .all(|arm| arm.as_ref().is_none_or(|arm| fits(arm, width)));
+    }
+    let rows = source.values_lists.iter();
+    let star = source.target_list.iter().any(is_star);
+    rows.clone()
+        .all(|row| matches!(&row.node, Some(NodeEnum::List(row)) if row.items.len() == width))
+        && (rows.len() > 0 || star || source.target_list.len() == width)
 }
 
 /// How many values the source's rows have, if its text tells.

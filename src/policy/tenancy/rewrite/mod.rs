@@ -113,6 +113,8 @@ struct Rewriter<'a> {
     hazards: Hazards,
     /// Names that a qualified column may end in.
     columns: HashSet<String>,
+    /// Aliases of relations that give their columns other names.
+    renamed: HashSet<String>,
     /// Names of WITH items in scope.
     ctes: Vec<String>,
     /// Tables of the queries in scope that stand there without an alias.
@@ -141,6 +143,7 @@ impl<'a> Rewriter<'a> {
             locks: false,
             hazards: Hazards::default(),
             columns: IMPLIED.iter().map(|name| (*name).to_owned()).collect(),
+            renamed: HashSet::new(),
             ctes: Vec::new(),
             bare: Vec::new(),
             wraps: 0,
@@ -167,11 +170,15 @@ impl<'a> Rewriter<'a> {
         let mut tables = BTreeSet::new();
         let mut float = false;
         let mut calls = false;
-        let (rows, columns) = (&mut self.hazards.rows, &mut self.columns);
+        let (rows, columns, renamed) =
+            (&mut self.hazards.rows, &mut self.columns, &mut self.renamed);
         tree::walk(Ref::of(statement), &mut |node| {
             match node {
                 Ref::RangeVar(table) => {
                     rows.insert(table.relname.clone());
+                    let alias = table.alias.as_ref();
+                    let other = alias.filter(|alias| !alias.colnames.is_empty());
+                    renamed.extend(other.map(|alias| alias.aliasname.clone()));
                     tables.insert((table.schemaname.clone(), table.relname.clone()));
                 }
                 Ref::Alias(alias) => {

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use pg_query::protobuf::{
-    AExprKind, Alias, BoolExprType, ColumnRef, GroupingSet, JoinExpr, JoinType, LockingClause,
-    RangeFunction, RangeSubselect, RangeVar, ResTarget, SelectStmt, SetOperation,
+    AExprKind, Alias, BoolExprType, ColumnRef, GroupingSet, JoinExpr, JoinType, List,
+    LockingClause, RangeFunction, RangeSubselect, RangeVar, ResTarget, SelectStmt, SetOperation,
 };
 use pg_query::{Node, NodeEnum};
 
@@ -299,9 +299,8 @@ impl Rewriter<'_> {
             coldeflist,
         } = function;
         own_alias(alias)?;
-        if let Some(calls) = single_unnests(functions).filter(|_| coldeflist.is_empty()) {
-            *functions = calls;
-            *is_rowsfrom = true;
+        if coldeflist.is_empty() {
+            *is_rowsfrom |= spread(functions);
         }
         for function in functions {
             let Some(NodeEnum::List(parts)) = &mut function.node else {
@@ -561,6 +560,54 @@ impl From {
     }
 }
 
+/// `unnest(a, b)` means `ROWS FROM (unnest(a), unnest(b))` to the grammar, as long as it has no schema.
+/// True when there was one.
+fn spread(functions: &mut Vec<Node>) -> bool {
+    let mut found = false;
+    let mut spread = Vec::with_capacity(functions.len());
+    for function in std::mem::take(functions) {
+        match several_arrays(&function) {
+            Some(calls) => {
+                found = true;
+                spread.extend(calls);
+            }
+            None => spread.push(function),
+        }
+    }
+    *functions = spread;
+    found
+}
+
+fn several_arrays(function: &Node) -> Option<Vec<Node>> {
+    let Some(NodeEnum::List(parts)) = &function.node else {
+        return None;
+    };
+    let (call, columns) = parts.items.split_first()?;
+    let Some(NodeEnum::FuncCall(call)) = &call.node else {
+        return None;
+    };
+    let [name] = call.funcname.as_slice() else {
+        return None;
+    };
+    let plain = text(name) == Some("unnest")
+        && call.args.len() > 1
+        && call.agg_order.is_empty()
+        && call.agg_filter.is_none()
+        && call.over.is_none()
+        && !call.agg_star
+        && !call.agg_distinct
+        && !call.func_variadic
+        && columns.iter().all(|column| column.node.is_none());
+    let one = |array: &Node| {
+        let mut call = call.clone();
+        call.args = vec![array.clone()];
+        let mut items = vec![build::node(NodeEnum::FuncCall(call))];
+        items.extend_from_slice(columns);
+        build::node(NodeEnum::List(List { items }))
+    };
+    plain.then(|| call.args.iter().map(one).collect())
+}
+
 /// Whether a target is `*` or `t.*`.
 fn is_star(target: &ResTarget) -> bool {
     match target.val.as_ref().and_then(|value| value.node.as_ref()) {
@@ -696,47 +743,4 @@ fn qualify(condition: &mut Node, relation: &str, name: &str) {
     if let Some(NodeEnum::AExpr(expression)) = &mut condition.node {
         expression.lexpr = Some(Box::new(build::column(relation, name)));
     }
-}
-
-/// `unnest(a, b)` in FROM, as one call for each array: the grammar has no such function, PostgreSQL's
-/// analysis takes the bare name apart (transformRangeFunction), and would not with a schema.
-fn single_unnests(functions: &[Node]) -> Option<Vec<Node>> {
-    let mut calls = Vec::new();
-    let mut apart = false;
-    for function in functions {
-        let Some(NodeEnum::List(parts)) = &function.node else {
-            return None;
-        };
-        let Some(NodeEnum::FuncCall(call)) =
-            parts.items.first().and_then(|call| call.node.as_ref())
-        else {
-            calls.push(function.clone());
-            continue;
-        };
-        let bare = matches!(call.funcname.as_slice(), [name] if text(name) == Some("unnest"));
-        let plain = call.agg_order.is_empty()
-            && call.agg_filter.is_none()
-            && call.over.is_none()
-            && !(call.agg_star || call.agg_distinct || call.func_variadic);
-        let typed = parts
-            .items
-            .iter()
-            .skip(1)
-            .any(|column| column.node.is_some());
-        if !bare || !plain || typed || call.args.len() < 2 {
-            calls.push(function.clone());
-            continue;
-        }
-        apart = true;
-        for argument in &call.args {
-            let mut single = call.clone();
-            single.args = vec![argument.clone()];
-            let mut parts = parts.clone();
-            parts.items[0].node = Some(NodeEnum::FuncCall(single));
-            calls.push(Node {
-                node: Some(NodeEnum::List(parts)),
-            });
-        }
-    }
-    apart.then_some(calls)
 }
