@@ -26,7 +26,8 @@ pub use facts::{
     TransactionFacts,
 };
 pub use locks::{
-    AdvisoryLock, LockArgument, LockCall, LockWish, NotifyCall, SignalCall, SignalTarget, TextArgument,
+    AdvisoryLock, LockArgument, LockCall, LockWish, NotifyCall, SignalCall, SignalTarget,
+    TextArgument,
 };
 pub use rebuild::{Rebuild, Reshape};
 pub use rules::{ActionKind, Rules, RulesError};

@@ -17,8 +17,8 @@ use crate::wire::sqlstate;
 
 use super::lease::Lease;
 use super::shared::{Counts, PoolShared, Transfer, detach};
-use super::waits::Waits;
 use super::waiters::{Ticket, Waiters};
+use super::waits::Waits;
 
 /// A client at another worker is served first when it waits longer than ours by this much.
 const UNFAIR_MS: u64 = 20;

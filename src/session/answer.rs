@@ -7,7 +7,9 @@ use pg_query::protobuf::{
 use pg_query::{Node, NodeEnum};
 
 use crate::policy::lookup::{self, Call, Found, Given, Wish};
-use crate::policy::settings::{self, DEFAULT_DEFERRABLE, DEFAULT_ISOLATION, DEFAULT_READ_ONLY, Setting};
+use crate::policy::settings::{
+    self, DEFAULT_DEFERRABLE, DEFAULT_ISOLATION, DEFAULT_READ_ONLY, Setting,
+};
 use crate::policy::tenancy::scrub;
 use crate::policy::{Answer, SessionCommand};
 use crate::sql::tree::{self, Descent, Mut, walk_mut};
@@ -250,9 +252,9 @@ impl Session {
                 None if is_on(DEFAULT_READ_ONLY) => true,
                 None => return None,
             },
-            "transaction_deferrable" => self
-                .deferrable
-                .unwrap_or_else(|| is_on(DEFAULT_DEFERRABLE)),
+            "transaction_deferrable" => {
+                self.deferrable.unwrap_or_else(|| is_on(DEFAULT_DEFERRABLE))
+            }
             _ => return None,
         };
         Some(if on { "on" } else { "off" })
@@ -514,10 +516,7 @@ impl Session {
                 self.listening.leave_all();
                 self.reset_all(out);
             }
-            Act::Tell(change) => {
-                self.tell(change.clone());
-                self.hear_own(out);
-            }
+            Act::Tell(change) => self.tell(change.clone()),
             Act::DiscardTemporary => self.temporary.drop_all(),
             Act::Deallocate(None) => {
                 let change = self.names.clear();
@@ -667,9 +666,7 @@ fn characteristics(set: &VariableSetStmt) -> Vec<Change> {
             match option.defname.as_str() {
                 "transaction_isolation" => Some(change(DEFAULT_ISOLATION, value)),
                 "transaction_read_only" => Some(change(DEFAULT_READ_ONLY, on(&value))),
-                "transaction_deferrable" => {
-                    Some(change(DEFAULT_DEFERRABLE, on(&value)))
-                }
+                "transaction_deferrable" => Some(change(DEFAULT_DEFERRABLE, on(&value))),
                 _ => None,
             }
         })

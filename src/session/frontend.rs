@@ -546,7 +546,12 @@ impl Session {
     pub(super) fn end_query(&mut self, status: TransactionStatus) {
         match self.more.take() {
             Some(rest) => frontend::put_query(&mut self.again, &rest),
-            None => reply::put_ready(self.answers(), status),
+            None => {
+                if let Some(mut told) = self.take_heard() {
+                    self.answers().append(&mut told);
+                }
+                reply::put_ready(self.answers(), status);
+            }
         }
     }
 

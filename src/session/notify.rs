@@ -225,19 +225,23 @@ impl Session {
         }
     }
 
-    /// What the session has told itself just now comes with the answer, outside of transactions.
-    pub(super) fn hear_own(&mut self, out: &mut Vec<u8>) {
-        let open =
-            self.transaction.open || self.begin.is_some() || self.status != TransactionStatus::Idle;
-        if open {
-            return;
+    /// Notifications that have come, ahead of the ReadyForQuery that says that no transaction is open.
+    pub(super) fn take_heard(&mut self) -> Option<Vec<u8>> {
+        let open = self.transaction.open
+            || self.begin.is_some()
+            || self.status != TransactionStatus::Idle
+            || !self.owed.is_empty();
+        if self.listening.channels.is_empty() || open {
+            return None;
         }
         while let Ok(told) = self.listening.receiver.try_recv() {
             self.listening.arrived.push(told);
         }
+        let mut out = Vec::new();
         for told in std::mem::take(&mut self.listening.arrived) {
-            told.put(out);
+            told.put(&mut out);
         }
+        (!out.is_empty()).then_some(out)
     }
 
     /// Takes notifications, and tells them when no transaction is open.

@@ -11,8 +11,8 @@ use pg_query::protobuf::a_const;
 
 use crate::config::Dialect;
 use crate::policy::{
-    self, Action, AdvisoryLock, Answer, Cache, Creation, DdlInTransaction, Decision, Level, Month, Notice, Placement,
-    Procedure, Rules, SessionCommand, SessionFacts, StepKind, TransactionFacts,
+    self, Action, AdvisoryLock, Answer, Cache, Creation, DdlInTransaction, Decision, Level, Month,
+    Notice, Placement, Procedure, Rules, SessionCommand, SessionFacts, StepKind, TransactionFacts,
 };
 use crate::sql::statement::ParseError;
 use crate::sql::{Class, Kind, Statement, classify};
@@ -249,10 +249,7 @@ impl Part {
 
     /// It is done as part of the transaction that the client sees.
     fn goes_within(&self) -> bool {
-        let goes_on = matches!(
-            self.decision.action,
-            Action::Forward | Action::Rewrite(_)
-        );
+        let goes_on = matches!(self.decision.action, Action::Forward | Action::Rewrite(_));
         goes_on && !self.is_procedure()
     }
 
@@ -312,9 +309,21 @@ impl Verdict {
         verdict
     }
 
+    /// Of a text in an encoding of single bytes, which has the letters of the grammar where UTF-8 has
+    /// them; `None` when more than passing it on would be done with it.
+    fn of_bytes(text: &[u8], facts: SessionFacts, rules: &Rules, epoch: u64) -> Option<Self> {
+        let legible = String::from_utf8_lossy(text);
+        let verdict = Self::of(legible.as_bytes(), facts, rules, epoch);
+        verdict.passes().then(|| Self {
+            class: classify(text),
+            ..verdict
+        })
+    }
+
     fn judge(&mut self, statements: Vec<Statement>, rules: &Rules) {
         self.kind = statements.first().map(Statement::kind);
-        let says_off = |statement: &Statement| says(statement, "transaction_read_only") == Some(false);
+        let says_off =
+            |statement: &Statement| says(statement, "transaction_read_only") == Some(false);
         self.writes = statements.iter().any(says_off);
         self.deferrable = statements
             .iter()
@@ -459,6 +468,11 @@ impl Session {
         let mut known = policy.verdicts.known();
         let facts = self.facts(policy.profile, known.as_of);
         let epoch = known.epoch;
+        // What is no UTF-8 is read in an encoding that may be another the next time.
+        let single_bytes = std::str::from_utf8(text).is_err() && self.reads_single_bytes();
+        if single_bytes && let Some(verdict) = Verdict::of_bytes(text, facts, &known.rules, epoch) {
+            return Some(Rc::new(verdict));
+        }
         if let Some(verdict) = known.cache.get(text, &facts, epoch) {
             return Some(verdict);
         }
@@ -479,6 +493,15 @@ impl Session {
             true => Rc::clone(verdict),
             false => self.judge(text).unwrap_or_else(|| Rc::clone(verdict)),
         }
+    }
+
+    /// The client's encoding has a byte for each letter.
+    fn reads_single_bytes(&self) -> bool {
+        let encoding = self.settings.wanted().get("client_encoding");
+        let encoding = encoding.map(|name| name.trim_matches('\'').to_ascii_lowercase());
+        let single = ["latin", "iso", "koi8", "win"];
+        !self.is_guarded()
+            && encoding.is_some_and(|name| single.iter().any(|known| name.starts_with(known)))
     }
 
     fn facts(&self, profile: Dialect, as_of: Month) -> SessionFacts {

@@ -214,7 +214,10 @@ fn views_read_the_table_that_takes_the_name() {
     altered(&mut client, "alter table t add primary key (a)");
     altered(&mut client, "alter table t alter d type bigint");
     // What a view reads keeps its type, as in PostgreSQL.
-    assert_eq!(client.sqlstate("alter table t alter c type bigint"), "0A000");
+    assert_eq!(
+        client.sqlstate("alter table t alter c type bigint"),
+        "0A000"
+    );
     assert_eq!(
         client.scalar("select string_agg(\"B\" || n, ' ' order by 1) from v"),
         "one2 two2"
@@ -225,7 +228,10 @@ fn views_read_the_table_that_takes_the_name() {
         "drei one"
     );
     assert_eq!(client.scalar("select 'w'::regclass::oid"), oid);
-    assert_eq!(client.scalar("select obj_description('w'::regclass)"), "kept");
+    assert_eq!(
+        client.scalar("select obj_description('w'::regclass)"),
+        "kept"
+    );
     assert_eq!(scalar(&mut client, LEFT), "0");
 }
 

@@ -215,7 +215,10 @@ fn sessions_of_a_user_end_each_other() {
     let proxy = start(&cluster);
     let (mut a, mut b) = (proxy.connect(), proxy.connect());
     let pid = b.scalar("select pg_backend_pid()");
-    assert_eq!(a.scalar(&format!("select pg_terminate_backend({pid})")), "t");
+    assert_eq!(
+        a.scalar(&format!("select pg_terminate_backend({pid})")),
+        "t"
+    );
     let frames = b.until_closed().unwrap();
     assert_eq!(frames.last().unwrap().sqlstate(), "57P01");
     let frames = a.query(&format!("select pg_terminate_backend({pid})"));

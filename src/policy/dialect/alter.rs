@@ -552,7 +552,13 @@ fn column_steps(table: &RangeVar, column: &ColumnDef) -> Result<Vec<Step>, Clien
     if let Some(foreign) = foreign {
         let key = key_name(table, &foreign, std::slice::from_ref(name), "fkey");
         let chosen = foreign.conname.is_empty();
-        steps.extend(validated(table, &key, chosen, &definition(&foreign)?, "23503")?);
+        steps.extend(validated(
+            table,
+            &key,
+            chosen,
+            &definition(&foreign)?,
+            "23503",
+        )?);
     }
     Ok(steps)
 }

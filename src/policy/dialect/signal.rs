@@ -32,7 +32,10 @@ pub(super) fn call(tree: &NodeEnum, _: &Case<'_>) -> Option<(Procedure, String)>
     let plain =
         advisory::is_plain(select) && select.from_clause.is_empty() && select.with_clause.is_none();
     // How long to wait for the end means nothing here: it comes with the session's next turn.
-    let pid = call.args.first().filter(|_| plain && call.args.len() <= 2)?;
+    let pid = call
+        .args
+        .first()
+        .filter(|_| plain && call.args.len() <= 2)?;
     let target_pid = if is_own(pid) {
         SignalTarget::Own
     } else {

@@ -13,8 +13,8 @@ use crate::session::temporary::schema_text;
 use crate::wire::reply::ClientError;
 
 use super::{
-    Chore, Held, Locks, SWAPS, Taken, Waiting, is_conflict, is_missing, is_passing, is_there, literal,
-    pause, refusal,
+    Chore, Held, Locks, SWAPS, Taken, Waiting, is_conflict, is_missing, is_passing, is_there,
+    literal, pause, refusal,
 };
 
 /// Names of views end so.
@@ -92,7 +92,7 @@ impl Locks {
     }
 
     /// Runs a statement until nobody's change is in its way.
-    async fn again(&self, sql: &str) -> Result<Asked, ClientError> {
+    pub(super) async fn again(&self, sql: &str) -> Result<Asked, ClientError> {
         for attempt in 0..SWAPS {
             match self.pool.ask(sql).await {
                 Err(AskError::Refused(code, _)) if code == "40001" => sleep(pause(attempt)).await,
@@ -114,7 +114,10 @@ impl Locks {
         let mut made = false;
         for attempt in 0.. {
             match self.pool.ask(sql).await {
-                Ok(_) => break,
+                Ok(_) => {
+                    self.pool.note_schema_change();
+                    break;
+                }
                 Err(AskError::Refused(code, _)) if is_missing(&code) && !made => {
                     made = true;
                     self.run_schema().await?;

@@ -1071,7 +1071,9 @@ impl Rebuilding {
         let mut definition = view.definition.trim_end().trim_end_matches(';').to_owned();
         if self.finishes {
             let (old, name) = (self.old_name(), quoted(&self.names.table));
-            definition = definition.replace(&quoted(&old), &name).replace(&old, &name);
+            definition = definition
+                .replace(&quoted(&old), &name)
+                .replace(&old, &name);
         }
         let options = view.options.as_ref();
         let options = options.map_or_else(String::new, |options| format!(" WITH ({options})"));

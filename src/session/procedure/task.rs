@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use crate::policy::{Action, Batch, BatchKind, Creation, Procedure, Rewrite, Step, StepKind, TableName};
+use crate::policy::{
+    Action, Batch, BatchKind, Creation, Procedure, Rewrite, Step, StepKind, TableName,
+};
 use crate::session::creations::{self, Made};
 use crate::sql::redact;
 use crate::wire::backend::error_fields;
@@ -360,9 +362,7 @@ impl Work {
                 looks: 0,
                 status: String::new(),
             }),
-            (StepKind::Condition, _) => {
-                Task::Condition(step.sql.clone(), step.otherwise.clone())
-            }
+            (StepKind::Condition, _) => Task::Condition(step.sql.clone(), step.otherwise.clone()),
             (StepKind::Batch, Some(table)) => Task::Batches(Batches {
                 whole: step.without_batches(),
                 ..Batches::new(Form::Text(step.sql.clone()), table.clone(), manner.rows)
@@ -475,7 +475,11 @@ impl Task {
             Self::Statement { step, .. } | Self::Job(Job { step, id: None, .. })
                 if step.chosen.is_some() && (code == b"42P07" || code == b"42710") =>
             {
-                match step.chosen.clone().filter(|name| numbered(name).1 < CHOICES) {
+                match step
+                    .chosen
+                    .clone()
+                    .filter(|name| numbered(name).1 < CHOICES)
+                {
                     Some(name) => Next::Rename(name),
                     None => Next::Fail(Failure::Server(error), None),
                 }
@@ -1108,7 +1112,9 @@ mod tests {
             sql(&task),
             "CREATE UNIQUE INDEX ASYNC t_a_key1 ON t (t_a_key_x)"
         );
-        assert!(matches!(task.answered(refused("42P07")), Next::Rename(name) if name == "t_a_key1"));
+        assert!(
+            matches!(task.answered(refused("42P07")), Next::Rename(name) if name == "t_a_key1")
+        );
         assert_eq!(next_name("t_a_key9"), "t_a_key10");
         let long = "x".repeat(63);
         assert_eq!(next_name(&long), format!("{}1", &long[..62]));
