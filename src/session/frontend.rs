@@ -72,6 +72,10 @@ impl Session {
         if self.advisory.has_lost() {
             return Err(self.end_with(lost_lock()));
         }
+        // The answer may have gone out in this very turn.
+        if self.creations.is_unsettled() || !self.temporary.is_empty() {
+            self.settle_locks();
+        }
         let mut input = std::mem::take(&mut self.cin);
         let outcome = self.take_from(&mut input);
         self.cin = input;

@@ -83,6 +83,8 @@ pub(super) struct Listening {
     pending: Vec<Change>,
     /// Come, and not told yet.
     arrived: Vec<Notification>,
+    /// It listens to something new, and nobody has looked for that yet.
+    fresh: bool,
 }
 
 impl Hub {
@@ -122,6 +124,7 @@ impl Listening {
             channels: Vec::new(),
             pending: Vec::new(),
             arrived: Vec::new(),
+            fresh: false,
         }
     }
 
@@ -153,6 +156,7 @@ impl Listening {
                 let key = (self.database.clone(), name.clone());
                 let own = self.own.clone();
                 self.hub.with(|all| all.entry(key).or_default().push(own));
+                self.fresh = true;
                 self.channels.push(name);
             }
             Change::Unlisten(Some(name)) => self.leave(&[name]),
@@ -166,6 +170,11 @@ impl Listening {
                 self.hub.tell(&self.database, &notification);
             }
         }
+    }
+
+    /// What it listens to from now on is to be looked for.
+    pub fn take_fresh(&mut self) -> bool {
+        std::mem::take(&mut self.fresh)
     }
 
     /// UNLISTEN *, at once.

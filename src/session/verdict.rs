@@ -309,17 +309,6 @@ impl Verdict {
         verdict
     }
 
-    /// Of a text in an encoding of single bytes, which has the letters of the grammar where UTF-8 has
-    /// them; `None` when more than passing it on would be done with it.
-    fn of_bytes(text: &[u8], facts: SessionFacts, rules: &Rules, epoch: u64) -> Option<Self> {
-        let legible = String::from_utf8_lossy(text);
-        let verdict = Self::of(legible.as_bytes(), facts, rules, epoch);
-        verdict.passes().then(|| Self {
-            class: classify(text),
-            ..verdict
-        })
-    }
-
     fn judge(&mut self, statements: Vec<Statement>, rules: &Rules) {
         self.kind = statements.first().map(Statement::kind);
         let says_off =
@@ -468,11 +457,6 @@ impl Session {
         let mut known = policy.verdicts.known();
         let facts = self.facts(policy.profile, known.as_of);
         let epoch = known.epoch;
-        // What is no UTF-8 is read in an encoding that may be another the next time.
-        let single_bytes = std::str::from_utf8(text).is_err() && self.reads_single_bytes();
-        if single_bytes && let Some(verdict) = Verdict::of_bytes(text, facts, &known.rules, epoch) {
-            return Some(Rc::new(verdict));
-        }
         if let Some(verdict) = known.cache.get(text, &facts, epoch) {
             return Some(verdict);
         }
@@ -493,15 +477,6 @@ impl Session {
             true => Rc::clone(verdict),
             false => self.judge(text).unwrap_or_else(|| Rc::clone(verdict)),
         }
-    }
-
-    /// The client's encoding has a byte for each letter.
-    fn reads_single_bytes(&self) -> bool {
-        let encoding = self.settings.wanted().get("client_encoding");
-        let encoding = encoding.map(|name| name.trim_matches('\'').to_ascii_lowercase());
-        let single = ["latin", "iso", "koi8", "win"];
-        !self.is_guarded()
-            && encoding.is_some_and(|name| single.iter().any(|known| name.starts_with(known)))
     }
 
     fn facts(&self, profile: Dialect, as_of: Month) -> SessionFacts {
