@@ -341,6 +341,13 @@ impl Renames<'_> {
             // These name aliases.
             Mut::LockingClause(_) => Descent::Over,
             Mut::IntoClause(_) | Mut::TableLikeClause(_) => Descent::Over,
+            // What a foreign key refers to has no alias.
+            Mut::Constraint(constraint) => {
+                if let Some(relation) = &mut constraint.pktable {
+                    self.rename(relation, false);
+                }
+                Descent::Into
+            }
             Mut::RangeVar(relation) => {
                 self.rename(relation, true);
                 Descent::Over
@@ -451,6 +458,10 @@ mod tests {
             (
                 "ALTER TABLE x ADD COLUMN b int",
                 Some("ALTER TABLE dsqlproxy_temp.r ADD COLUMN b int"),
+            ),
+            (
+                "ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES x (id)",
+                Some("ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES dsqlproxy_temp.r (id)"),
             ),
             ("SELECT 1", None),
             ("selekt x", None),

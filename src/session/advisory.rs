@@ -805,7 +805,7 @@ fn refusal(error: AskError) -> ClientError {
             )
         }
         AskError::Refused(code, message) => {
-            let known = ["42P07", "42P16", "42703", "42701", "42804", "42P17", "54000", "54011", "0A000", "42601", "22003", "22P02", "42883", "42846", "22012", "42704"];
+            let known = ["42P01", "2BP01", "42P07", "42P16", "42703", "42701", "42804", "42P17", "54000", "54011", "0A000", "42601", "22003", "22P02", "42883", "42846", "22012", "42704"];
             let code = known.into_iter().find(|known| *known == code);
             ClientError::error(code.unwrap_or(sqlstate::INTERNAL_ERROR), message)
         }

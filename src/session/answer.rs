@@ -516,10 +516,7 @@ impl Session {
                 self.listening.leave_all();
                 self.reset_all(out);
             }
-            Act::Tell(change) => {
-                self.tell(change.clone());
-                self.hear_own(out);
-            }
+            Act::Tell(change) => self.tell(change.clone()),
             Act::DiscardTemporary => self.temporary.drop_all(),
             Act::Deallocate(None) => {
                 let change = self.names.clear();

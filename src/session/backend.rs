@@ -645,6 +645,12 @@ impl Session {
                 return Ok(Step::Hide);
             }
         }
+        // As PostgreSQL does: a client may look at nothing else that comes behind it.
+        if let Some(mut told) = self.take_heard() {
+            self.replacement.append(&mut told);
+            reply::put_ready(&mut self.replacement, status);
+            return Ok(Step::Replaced);
+        }
         Ok(Step::Pass)
     }
 

@@ -111,6 +111,11 @@ impl Creations {
         self.made.extend(made);
     }
 
+    /// Something would go with a rollback.
+    pub fn is_unsettled(&self) -> bool {
+        !self.made.is_empty()
+    }
+
     /// All of it stays: the client has committed, or nobody knows.
     pub fn forget(&mut self) {
         self.expected.clear();

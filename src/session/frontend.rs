@@ -72,6 +72,10 @@ impl Session {
         if self.advisory.has_lost() {
             return Err(self.end_with(lost_lock()));
         }
+        // The answer may have gone out in this very turn.
+        if self.creations.is_unsettled() || !self.temporary.is_empty() {
+            self.settle_locks();
+        }
         let mut input = std::mem::take(&mut self.cin);
         let outcome = self.take_from(&mut input);
         self.cin = input;
@@ -567,7 +571,12 @@ impl Session {
     pub(super) fn end_query(&mut self, status: TransactionStatus) {
         match self.more.take() {
             Some(rest) => frontend::put_query(&mut self.again, &rest),
-            None => reply::put_ready(self.answers(), status),
+            None => {
+                if let Some(mut told) = self.take_heard() {
+                    self.answers().append(&mut told);
+                }
+                reply::put_ready(self.answers(), status);
+            }
         }
     }
 

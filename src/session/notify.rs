@@ -83,6 +83,8 @@ pub(super) struct Listening {
     pending: Vec<Change>,
     /// Come, and not told yet.
     arrived: Vec<Notification>,
+    /// It listens to something new, and nobody has looked for that yet.
+    fresh: bool,
 }
 
 impl Hub {
@@ -122,6 +124,7 @@ impl Listening {
             channels: Vec::new(),
             pending: Vec::new(),
             arrived: Vec::new(),
+            fresh: false,
         }
     }
 
@@ -153,6 +156,7 @@ impl Listening {
                 let key = (self.database.clone(), name.clone());
                 let own = self.own.clone();
                 self.hub.with(|all| all.entry(key).or_default().push(own));
+                self.fresh = true;
                 self.channels.push(name);
             }
             Change::Unlisten(Some(name)) => self.leave(&[name]),
@@ -166,6 +170,11 @@ impl Listening {
                 self.hub.tell(&self.database, &notification);
             }
         }
+    }
+
+    /// What it listens to from now on is to be looked for.
+    pub fn take_fresh(&mut self) -> bool {
+        std::mem::take(&mut self.fresh)
     }
 
     /// UNLISTEN *, at once.
@@ -225,19 +234,23 @@ impl Session {
         }
     }
 
-    /// What the session has told itself just now comes with the answer, outside of transactions.
-    pub(super) fn hear_own(&mut self, out: &mut Vec<u8>) {
-        let open =
-            self.transaction.open || self.begin.is_some() || self.status != TransactionStatus::Idle;
-        if open {
-            return;
+    /// Notifications that have come, ahead of the ReadyForQuery that says that no transaction is open.
+    pub(super) fn take_heard(&mut self) -> Option<Vec<u8>> {
+        let open = self.transaction.open
+            || self.begin.is_some()
+            || self.status != TransactionStatus::Idle
+            || !self.owed.is_empty();
+        if self.listening.channels.is_empty() || open {
+            return None;
         }
         while let Ok(told) = self.listening.receiver.try_recv() {
             self.listening.arrived.push(told);
         }
+        let mut out = Vec::new();
         for told in std::mem::take(&mut self.listening.arrived) {
-            told.put(out);
+            told.put(&mut out);
         }
+        (!out.is_empty()).then_some(out)
     }
 
     /// Takes notifications, and tells them when no transaction is open.

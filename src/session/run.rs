@@ -559,7 +559,8 @@ impl Session {
                 Ok(true) => {}
                 Ok(false) => {
                     self.settle_locks();
-                    if self.creations.take_begun() {
+                    // Nothing would wake the session for what has just begun.
+                    if self.creations.take_begun() | self.listening.take_fresh() {
                         continue;
                     }
                     self.control.set_idle(self.is_at_rest());

@@ -131,15 +131,15 @@ mod tests {
         let mut a = Listed::new(Arc::clone(&hub), "app", 1);
         let b = Listed::new(Arc::clone(&hub), "app", 2);
         let other = Listed::new(Arc::clone(&hub), "other", 3);
-        assert_eq!(b.send(1, true).unwrap(), true);
+        assert!(b.send(1, true).unwrap());
         assert_eq!(a.receiver.try_recv(), Ok(Signal::Terminate));
-        assert_eq!(b.send(1, false).unwrap(), true);
+        assert!(b.send(1, false).unwrap());
         assert_eq!(a.receiver.try_recv(), Ok(Signal::Cancel));
-        assert_eq!(b.send(-1, true).unwrap(), false);
+        assert!(!b.send(-1, true).unwrap());
         assert_eq!(other.send(1, true).unwrap_err().code, "42501");
         assert!(a.receiver.try_recv().is_err());
         drop(a);
-        assert_eq!(b.send(1, true).unwrap(), false);
+        assert!(!b.send(1, true).unwrap());
         drop((b, other));
         assert!(hub.directory.with(|all| all.is_empty()));
     }

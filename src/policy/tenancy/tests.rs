@@ -919,7 +919,7 @@ fn the_verifier_refuses_what_was_not_rewritten() {
         "COPY app.orders (id, tenant_id) FROM STDIN WHERE id > 1",
         "COPY app.orders (id, tenant_id) FROM STDIN (FORMAT binary)",
         "COPY app.orders (id, tenant_id) FROM STDIN (FREEZE)",
-        "SET search_path = other",
+        "SET search_path = app",
         "TRUNCATE app.orders",
     ];
     let policy = Policy::parse(POLICY).unwrap();

@@ -104,7 +104,11 @@ impl Locks {
     }
 
     /// Runs a statement until nobody's change is in its way.
-    async fn again(&self, path: Option<&str>, sql: &str) -> Result<Asked, ClientError> {
+    pub(super) async fn again(
+        &self,
+        path: Option<&str>,
+        sql: &str,
+    ) -> Result<Asked, ClientError> {
         for attempt in 0..SWAPS {
             match self.pool.ask_in(path, sql).await {
                 Err(AskError::Refused(code, _)) if code == "40001" => sleep(pause(attempt)).await,
@@ -126,7 +130,10 @@ impl Locks {
         let mut made = false;
         for attempt in 0.. {
             match self.pool.ask_in(path, sql).await {
-                Ok(_) => break,
+                Ok(_) => {
+                    self.pool.note_schema_change();
+                    break;
+                }
                 Err(AskError::Refused(code, _)) if is_missing(&code) && !made => {
                     made = true;
                     self.run_schema().await?;

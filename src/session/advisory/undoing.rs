@@ -42,7 +42,6 @@ impl Locks {
             for made in made.iter().rev() {
                 words.extend(locks.undo_one(made).await);
             }
-            locks.pool.note_schema_change();
             locks.pool.note_undoing(false);
             // A client that has left is told nothing.
             let _ = done.send(words);
@@ -57,8 +56,8 @@ impl Locks {
             let mut words = Vec::new();
             for real in reals {
                 let sql = format!("DELETE FROM {SCHEMA}.{}", quoted(&real));
-                if let Err(error) = locks.look(&sql).await {
-                    let cause = refusal(error).message;
+                if let Err(error) = locks.again(&sql).await {
+                    let cause = error.message;
                     words.push(format!(
                         "the rows of a temporary table that should go with COMMIT stay: {cause}"
                     ));
@@ -185,7 +184,12 @@ impl Locks {
                 Err(AskError::Refused(code, _)) if code == "40001" => {
                     tokio::time::sleep(super::pause(attempt)).await;
                 }
-                outcome => return outcome.map(|asked| asked.rows),
+                outcome => {
+                    if !sql.starts_with("SELECT") {
+                        self.pool.note_schema_change();
+                    }
+                    return outcome.map(|asked| asked.rows);
+                }
             }
         }
         Err(AskError::Lost(
