@@ -42,6 +42,15 @@ pub enum Reshape {
         /// Its columns.
         columns: Vec<String>,
     },
+    /// ADD COLUMN of a generated one.
+    AddColumn {
+        /// Its name.
+        name: String,
+        /// As CREATE TABLE has it.
+        definition: String,
+        /// IF NOT EXISTS.
+        if_not_exists: bool,
+    },
     /// DROP CONSTRAINT of what may be the primary key.
     DropConstraint {
         /// Its name.

@@ -160,6 +160,10 @@ fn catalogs_show_the_schema_as_public() {
         ),
         ("select to_regclass('public.t')::text", "t"),
         (
+            "select count(*) from pg_description where classoid = 'pg_namespace'::regclass and description like 'dsql%'",
+            "0",
+        ),
+        (
             "select column_name from information_schema.columns where table_schema = 'public' \
              and table_name = 't' and table_catalog = current_database() order by ordinal_position",
             "id a",

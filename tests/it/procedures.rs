@@ -603,3 +603,30 @@ fn a_table_is_made_from_a_query() {
         "4286"
     );
 }
+
+/// Two tables that refer to each other are emptied in one statement, as one of them alone cannot be.
+#[test]
+fn a_truncate_empties_a_circle() {
+    let cluster = Cluster::start();
+    let (_proxy, mut client) = start(&cluster);
+    for sql in [
+        "create table a (id int primary key, b int)",
+        "create table b (id int primary key, a int references a)",
+        "alter table a add constraint a_b foreign key (b) references b",
+        "create table c (id int primary key, b int references b)",
+    ] {
+        set_up(&mut client, sql);
+    }
+    client.run("insert into a values (1, null)");
+    client.run("insert into b values (1, 1)");
+    client.run("update a set b = 1");
+    client.run("insert into c values (1, 1)");
+    client.run("set dsqlproxy.large_dml = batch");
+    assert_eq!(tag(&client.query("truncate a, b, c")), "TRUNCATE TABLE");
+    assert_eq!(
+        client.scalar(
+            "select (select count(*) from a) + (select count(*) from b) + (select count(*) from c)"
+        ),
+        "0"
+    );
+}

@@ -474,3 +474,34 @@ fn a_table_is_made_anew_by_one_at_a_time() {
     );
     assert_eq!(a.scalar(LEFT), "0");
 }
+
+#[test]
+fn a_generated_column_is_added() {
+    let cluster = Cluster::start();
+    let (_proxy, mut client) = start(&cluster);
+    set_up(&mut client, "create table t (id int primary key, a int)");
+    client.run("insert into t values (1, 2), (3, null)");
+    altered(
+        &mut client,
+        "alter table t add column \"Twice\" int generated always as (a * 2) stored",
+    );
+    assert_eq!(
+        scalar(&mut client, SHAPE),
+        "id integer !, a integer, Twice integer"
+    );
+    client.run("insert into t values (5, 6)");
+    assert_eq!(
+        scalar(
+            &mut client,
+            "select string_agg(id || '=' || coalesce(\"Twice\"::text, '?'), ' ' order by id) from t"
+        ),
+        "1=4 3=? 5=12"
+    );
+    let add = "alter table t add column a int generated always as (1) stored";
+    assert_eq!(error(&client.query(add)).sqlstate(), "42701");
+    altered(
+        &mut client,
+        "alter table t add column if not exists a int generated always as (1) stored",
+    );
+    assert_eq!(scalar(&mut client, LEFT), "0");
+}

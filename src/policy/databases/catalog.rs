@@ -53,6 +53,11 @@ fn sub_select(relation: &RangeVar, all: bool, naming: &Naming) -> Option<String>
     let name = relation.relname.as_str();
     match relation.schemaname.as_str() {
         "" | "pg_catalog" if name == "pg_database" => Some(databases(naming)),
+        // The comment that makes the schema a database is none of the client's.
+        "" | "pg_catalog" if name == "pg_description" && naming.schema.is_some() => Some(format!(
+            "SELECT {{system}}objoid, classoid, objsubid, description \
+             FROM pg_catalog.pg_description {OWN_ALIAS}c WHERE description NOT LIKE '{MARK}%'"
+        )),
         "information_schema" => information(name, all, naming),
         _ => None,
     }

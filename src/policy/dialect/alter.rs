@@ -437,7 +437,7 @@ pub(super) fn add_identity(draft: &mut Draft, case: &Case<'_>) -> Changed {
     Ok(found)
 }
 
-fn added_column(tree: &NodeEnum) -> Option<(RangeVar, bool, &ColumnDef)> {
+pub(super) fn added_column(tree: &NodeEnum) -> Option<(RangeVar, bool, &ColumnDef)> {
     let (alter, command) = command(tree)?;
     if command.subtype() != AlterTableType::AtAddColumn {
         return None;

@@ -238,13 +238,16 @@ pub(super) fn catalog(draft: &mut Draft, case: &Case<'_>) -> Changed {
     Ok(found)
 }
 
+/// The sub-select for a relation; true: the statement names what is hidden otherwise.
+pub(in crate::policy) type Other<'s> = &'s dyn Fn(&RangeVar, bool) -> Option<String>;
+
 /// Where catalogs are looked at from.
 #[derive(Default)]
 pub(in crate::policy) struct Seen<'s> {
     /// The schema that is `public` to the session.
     pub public: Option<&'s str>,
     /// Sub-selects for other relations, or in place of those here.
-    pub other: Option<&'s dyn Fn(&RangeVar, bool) -> Option<String>>,
+    pub other: Option<Other<'s>>,
 }
 
 /// What a sub-select of the proxy's own looks into has an alias that begins so.
@@ -392,9 +395,13 @@ impl Use {
         }
         let other = seen.other.and_then(|other| other(relation, self.sys));
         if let Some(query) = other {
-            // Of pg_database, whose rows are not the server's.
+            // The only one that is asked for; rows that are not the server's have none.
             let table = self.system.iter().any(|column| column == "tableoid");
-            let system = if table { "1262::oid AS tableoid, " } else { "" };
+            let system = match (table, relation.relname.as_str()) {
+                (false, _) => "",
+                (true, "pg_database") => "1262::oid AS tableoid, ",
+                (true, _) => "tableoid, ",
+            };
             let query = query.replace("{system}", system);
             let schema = match unqualified {
                 true => "pg_catalog",

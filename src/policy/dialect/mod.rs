@@ -517,6 +517,7 @@ constructs! {
     "too_many_key_columns" => Code::Find(table::too_many_key_columns),
     "newer_constraint" => Code::Find(table::newer),
     "add_column" => Code::Change(alter::add_column),
+    "add_computed_column" => Code::Change(rebuild::add_computed_column),
     "add_generated_column" => Code::Find(alter::add_generated_column),
     "set_not_null" => Code::Change(alter::set_not_null),
     "drop_not_null" => Code::Change(alter::drop_not_null),

@@ -1,10 +1,10 @@
 //! Changes of a table that DSQL takes only when it is made: the type of a column, the primary key.
 
-use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    AlterTableCmd, AlterTableStmt, AlterTableType, ColumnDef, ConstrType, DropBehavior, ObjectType,
-    RangeVar, TypeName,
+    AlterTableCmd, AlterTableStmt, AlterTableType, ColumnDef, ConstrType, CreateStmt, DropBehavior,
+    ObjectType, RangeVar, TypeName,
 };
+use pg_query::{NodeEnum, protobuf};
 
 use super::{Case, Changed, Draft, alter, build, name, unprintable};
 use crate::policy::{Rebuild, Reshape, Step, TableName, TableRebuild};
@@ -79,6 +79,64 @@ pub(super) fn drop_primary_key(draft: &mut Draft, case: &Case<'_>) -> Changed {
     let found = vec![command.name.clone()];
     make_anew(draft, case, change)?;
     Ok(found)
+}
+
+/// ADD COLUMN GENERATED ALWAYS AS … STORED, with NOT NULL at most.
+pub(super) fn add_computed_column(draft: &mut Draft, case: &Case<'_>) -> Changed {
+    let Some((_, if_not_exists, column)) = alter::added_column(&draft.tree) else {
+        return Ok(Vec::new());
+    };
+    if !is_computed(column) {
+        return Ok(Vec::new());
+    }
+    let name = column.colname.clone();
+    let definition = definition_of(column).map_err(|error| unprintable(&error))?;
+    let found = vec![name.clone()];
+    let change = Reshape::AddColumn {
+        name,
+        definition,
+        if_not_exists,
+    };
+    make_anew(draft, case, change)?;
+    // The rules behind this one are not about it any more.
+    if let NodeEnum::AlterTableStmt(alter) = &mut draft.tree {
+        alter.cmds.clear();
+    }
+    Ok(found)
+}
+
+/// A generated column with NOT NULL at most.
+fn is_computed(column: &ColumnDef) -> bool {
+    let kinds: Vec<ConstrType> = super::column::constraints(&column.constraints)
+        .map(|constraint| constraint.contype())
+        .collect();
+    let plain = kinds.iter().all(|kind| {
+        matches!(
+            kind,
+            ConstrType::ConstrGenerated | ConstrType::ConstrNotnull | ConstrType::ConstrNull
+        )
+    });
+    plain && kinds.contains(&ConstrType::ConstrGenerated)
+}
+
+/// A column as it stands in CREATE TABLE.
+fn definition_of(column: &ColumnDef) -> Result<String, PrintError> {
+    let create = NodeEnum::CreateStmt(CreateStmt {
+        relation: Some(RangeVar {
+            relname: "t".to_owned(),
+            inh: true,
+            relpersistence: "p".to_owned(),
+            ..RangeVar::default()
+        }),
+        table_elts: vec![build::node(NodeEnum::ColumnDef(Box::new(column.clone())))],
+        oncommit: protobuf::OnCommitAction::OncommitNoop as i32,
+        ..CreateStmt::default()
+    });
+    let text = super::text(&create, false)?;
+    text.strip_prefix("CREATE TABLE t (")
+        .and_then(|text| text.strip_suffix(')'))
+        .map(str::to_owned)
+        .ok_or(PrintError::Different)
 }
 
 /// `t_pkey` as PostgreSQL chooses it; `PK_…` and `t_pk` as tools do.

@@ -56,7 +56,7 @@ impl Locks {
             let mut words = Vec::new();
             for real in reals {
                 let sql = format!("DELETE FROM {SCHEMA}.{}", quoted(&real));
-                if let Err(error) = locks.again(&sql).await {
+                if let Err(error) = locks.again(None, &sql).await {
                     let cause = error.message;
                     words.push(format!(
                         "the rows of a temporary table that should go with COMMIT stay: {cause}"

@@ -95,20 +95,23 @@ pub(super) fn numbered(table: &TableName) -> String {
     )
 }
 
+/// Tables that refer to each other, at most.
+const DEEPEST: u32 = 16;
+
 /// These tables and all that refer to them by foreign keys, in an order in which rows can be deleted:
 /// name, whether it is one of these, and one that it refers to.
 pub(super) fn referring(tables: &[TableName]) -> String {
     let given: Vec<String> = tables.iter().map(regclass).collect();
     let given = given.join(", ");
-    // The depth ends the recursion of keys in a circle.
+    // The depth ends the recursion of keys in a circle, and shows who is in one or refers to one.
     format!(
         "WITH RECURSIVE touched (relation, referred, depth) AS (\
          SELECT oid, 0::pg_catalog.oid, 0 FROM pg_catalog.pg_class WHERE oid IN ({given}) \
          UNION SELECT c.conrelid, c.confrelid, t.depth + 1 FROM touched t \
          JOIN pg_catalog.pg_constraint c ON c.confrelid = t.relation AND c.contype = 'f' \
-         AND c.conrelid <> c.confrelid WHERE t.depth < 16) \
+         AND c.conrelid <> c.confrelid WHERE t.depth < {DEEPEST}) \
          SELECT relation::pg_catalog.regclass::text, relation IN ({given}), \
-         max(referred)::pg_catalog.regclass::text \
+         max(referred)::pg_catalog.regclass::text, max(depth) >= {DEEPEST} \
          FROM touched GROUP BY relation ORDER BY max(depth) DESC, 1"
     )
 }

@@ -524,6 +524,21 @@ impl Rebuilding {
                     }
                     Some(_) => {}
                 },
+                Reshape::AddColumn {
+                    name,
+                    if_not_exists,
+                    ..
+                } => {
+                    if self.column(name).is_none() {
+                        continue;
+                    }
+                    let message =
+                        format!("column \"{name}\" of relation \"{table}\" already exists");
+                    return Err(Box::new(match if_not_exists {
+                        true => Next::Skip("ALTER TABLE", format!("{message}, skipping")),
+                        false => fail(error("42701", message)),
+                    }));
+                }
                 Reshape::AddPrimaryKey { columns, .. } => {
                     if self.primary().is_some_and(|primary| !self.drops(primary)) {
                         let message =
@@ -836,6 +851,10 @@ impl Rebuilding {
             .iter()
             .map(|column| self.definition(column))
             .collect();
+        lines.extend(self.plan.changes.iter().filter_map(|change| match change {
+            Reshape::AddColumn { definition, .. } => Some(definition.clone()),
+            _ => None,
+        }));
         for constraint in &self.constraints {
             if !constraint.own || self.drops(constraint) || is_late(constraint) {
                 continue;

@@ -944,8 +944,9 @@ impl Truncation {
     fn answered(&mut self, answer: &Answer) -> Next {
         let mut tasks = Vec::new();
         let mut restarts = Vec::new();
+        let mut circle = Vec::new();
         for row in &answer.rows {
-            let [Some(name), given, referred] = row.as_slice() else {
+            let [Some(name), given, referred, rest @ ..] = row.as_slice() else {
                 continue;
             };
             let table = TableName(name.clone());
@@ -955,6 +956,10 @@ impl Truncation {
             }
             if self.restart_identity {
                 restarts.push(Task::Numbered(table.clone()));
+            }
+            if matches!(rest, [Some(circular)] if circular == "t") {
+                circle.push(format!("DELETE FROM {name}"));
+                continue;
             }
             let batch = Batch {
                 table: table.clone(),
@@ -966,6 +971,24 @@ impl Truncation {
                 whole: Some(batch.change.clone()),
                 ..Batches::new(Form::Delete(batch), table, self.rows)
             }));
+        }
+        if let Some(last) = circle.pop() {
+            // Keys are looked at when the statement is done, so that no order is needed.
+            let others = circle.iter().enumerate();
+            let others: Vec<String> = others
+                .map(|(at, sql)| format!("t{at} AS ({sql})"))
+                .collect();
+            let sql = match others.is_empty() {
+                true => last,
+                false => format!("WITH {} {last}", others.join(", ")),
+            };
+            tasks.insert(
+                0,
+                Task::Statement {
+                    step: Step::statement(sql),
+                    bound: false,
+                },
+            );
         }
         tasks.append(&mut restarts);
         Next::Become(tasks)
