@@ -511,10 +511,13 @@ fn random(dice: &mut Dice) -> Copy {
             }
             let word = match field {
                 field if field == tenant => dice.pick(&["2", "2", "2", "02", "3"]).to_owned(),
-                field if (columns == "(id, v)" && field == 0) || (columns == "" && field == 1) => {
+                field
+                    if (columns == "(id, v)" && field == 0)
+                        || (columns.is_empty() && field == 1) =>
+                {
                     (100 + row).to_string()
                 }
-                _ if (columns != "" && columns != "(id, v)") && field + 1 == fields => {
+                _ if (!columns.is_empty() && columns != "(id, v)") && field + 1 == fields => {
                     (100 + row).to_string()
                 }
                 _ => dice.pick(&WORDS).to_owned(),

@@ -558,4 +558,21 @@ views: {app.v: {mode: inline}, app.w: {mode: refuse}}
         assert!(Problem::GlobalKey(String::new()).is_fatal());
         assert!(Problem::Missing.is_fatal());
     }
+
+    #[test]
+    fn a_foreign_key_may_set_columns_that_are_not_the_tenants() {
+        for (column, problems) in [
+            ("id", Vec::new()),
+            ("tenant_id", vec![Problem::ForeignAction("fk".to_owned())]),
+        ] {
+            let found = found("app.a", |catalog| {
+                let columns = [("tenant_id", "tenant_id"), ("id", "id")];
+                let mut key = reference("app.b", &columns, ReferentialAction::Set);
+                key.set_on_delete = vec![column.to_owned()];
+                let table = catalog.relations.get_mut(&name("app.a")).unwrap();
+                table.foreign_keys.push(key);
+            });
+            assert_eq!(found, problems, "{column}");
+        }
+    }
 }

@@ -40,9 +40,9 @@ pub enum Place {
     Given(usize),
 }
 
-/// What is to be known of a COPY to give its rows their tenant.
+/// How rows are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CopyRows {
+pub struct Spelling {
     /// Text or csv.
     pub format: Format,
     /// Between fields.
@@ -51,6 +51,13 @@ pub struct CopyRows {
     pub null: Vec<u8>,
     /// The first line has names.
     pub header: bool,
+}
+
+/// What is to be known of a COPY to give its rows their tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyRows {
+    /// How they are written.
+    pub spelling: Spelling,
     /// Where the tenant column is.
     pub place: Place,
     kind: TenantType,
@@ -64,39 +71,34 @@ impl CopyRows {
     /// `None` when the tenant has no value of the column's type.
     #[must_use]
     pub fn new(
-        (format, delimiter): (Format, u8),
-        null: &[u8],
-        header: bool,
+        spelling: Spelling,
         place: Place,
         column: TenantColumn<'_>,
         tenant: &Tenant,
     ) -> Option<Self> {
         let tenant = tenant.value(column.kind)?.to_owned();
-        let mut value = field(tenant.as_bytes(), format, delimiter);
-        if value == null {
+        let mut value = field(tenant.as_bytes(), &spelling);
+        if value == spelling.null {
             // Another spelling of the same, which is not what stands for NULL.
             let rest = value.split_off(1);
             value = format!("\\{:03o}", value[0]).into_bytes();
             value.extend(rest);
         }
         Some(Self {
-            format,
-            delimiter,
-            null: null.to_vec(),
-            header,
             place,
             kind: column.kind,
             value,
-            name: field(column.name.as_bytes(), format, delimiter),
+            name: field(column.name.as_bytes(), &spelling),
+            spelling,
             tenant,
         })
     }
 }
 
 /// A field of this text. In csv it is quoted, so that it never stands for NULL.
-fn field(text: &[u8], format: Format, delimiter: u8) -> Vec<u8> {
+fn field(text: &[u8], spelling: &Spelling) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 2);
-    match format {
+    match spelling.format {
         Format::Text => {
             for byte in text {
                 match byte {
@@ -104,7 +106,7 @@ fn field(text: &[u8], format: Format, delimiter: u8) -> Vec<u8> {
                     b'\r' => out.extend_from_slice(b"\\r"),
                     b'\t' => out.extend_from_slice(b"\\t"),
                     b'\\' => out.extend_from_slice(b"\\\\"),
-                    byte if *byte == delimiter => out.extend_from_slice(&[b'\\', *byte]),
+                    byte if *byte == spelling.delimiter => out.extend_from_slice(&[b'\\', *byte]),
                     byte => out.push(*byte),
                 }
             }
@@ -218,7 +220,7 @@ impl Extension {
         Self {
             ends: LineEnd::Unknown,
             pending: Pending::Nothing,
-            header: rows.header,
+            header: rows.spelling.header,
             bytes: 0,
             field: 0,
             quoted: false,
@@ -281,7 +283,7 @@ impl Extension {
     }
 
     fn is_csv(&self) -> bool {
-        self.rows.format != Format::Text
+        self.rows.spelling.format != Format::Text
     }
 
     fn byte(&mut self, byte: u8, out: &mut Vec<u8>) -> Result<(), Broken> {
@@ -357,7 +359,7 @@ impl Extension {
 
     /// A byte with nothing pending.
     fn fresh(&mut self, byte: u8, out: &mut Vec<u8>) -> Result<(), Broken> {
-        match self.rows.format {
+        match self.rows.spelling.format {
             Format::Text if byte == b'\\' => {
                 self.pending = Pending::Backslash;
                 return Ok(());
@@ -391,7 +393,7 @@ impl Extension {
                 self.end_line(out)
             }
             (b'\r' | b'\n', _) => Err(Broken::Newline),
-            _ if byte == self.rows.delimiter => {
+            _ if byte == self.rows.spelling.delimiter => {
                 self.close_field(out)?;
                 self.field += 1;
                 self.bytes += 1;
@@ -399,7 +401,7 @@ impl Extension {
                 Ok(())
             }
             _ => {
-                if let Format::Csv { quote, .. } = self.rows.format {
+                if let Format::Csv { quote, .. } = self.rows.spelling.format {
                     self.quoted = byte == quote;
                 }
                 self.plain(byte, out)
@@ -434,10 +436,14 @@ impl Extension {
             return Ok(());
         }
         let held = std::mem::take(&mut self.held);
-        let value = match self.rows.format {
-            Format::Text if held == self.rows.null => None,
+        let value = match self.rows.spelling.format {
+            Format::Text if held == self.rows.spelling.null => None,
             Format::Text => Some(unescaped(&held)),
-            Format::Csv { quote, .. } if held == self.rows.null && !held.contains(&quote) => None,
+            Format::Csv { quote, .. }
+                if held == self.rows.spelling.null && !held.contains(&quote) =>
+            {
+                None
+            }
             Format::Csv { quote, escape } => Some(unquoted(&held, quote, escape)),
         };
         let value = value.ok_or(Broken::Foreign)?;
@@ -449,7 +455,7 @@ impl Extension {
     fn end_line(&mut self, out: &mut Vec<u8>) -> Result<(), Broken> {
         self.close_field(out)?;
         if self.rows.place == Place::Added {
-            out.push(self.rows.delimiter);
+            out.push(self.rows.spelling.delimiter);
             out.extend_from_slice(match self.header {
                 true => &self.rows.name,
                 false => &self.rows.value,
@@ -600,12 +606,22 @@ mod tests {
             kind: TenantType::Integer,
             hidden: false,
         };
-        let (delimiter, null): (_, &[u8]) = match format {
-            Format::Text => (b'\t', b"\\N"),
-            Format::Csv { .. } => (b',', b""),
+        let spelling = match format {
+            Format::Text => spelling(format, b'\t', "\\N"),
+            Format::Csv { .. } => spelling(format, b',', ""),
         };
+        let spelling = Spelling { header, ..spelling };
         let tenant = Tenant::new(TenantType::Integer, "2").unwrap();
-        CopyRows::new((format, delimiter), null, header, place, column, &tenant).unwrap()
+        CopyRows::new(spelling, place, column, &tenant).unwrap()
+    }
+
+    fn spelling(format: Format, delimiter: u8, null: &str) -> Spelling {
+        Spelling {
+            format,
+            delimiter,
+            null: null.as_bytes().to_vec(),
+            header: false,
+        }
     }
 
     fn extend(rows: CopyRows, data: &[u8], piece: usize) -> Result<String, Broken> {
@@ -763,35 +779,28 @@ mod tests {
             kind,
             hidden: false,
         };
-        let make = |format, delimiter, null: &[u8], kind, value: &str| {
-            let rows = (format, delimiter);
-            let rows = CopyRows::new(
-                rows,
-                null,
-                true,
-                Place::Added,
-                column(kind),
-                &tenant(kind, value),
-            );
-            let rows = rows.unwrap();
+        let make = |format, delimiter, null, kind, value: &str| {
+            let spelling = spelling(format, delimiter, null);
+            let tenant = tenant(kind, value);
+            let rows = CopyRows::new(spelling, Place::Added, column(kind), &tenant).unwrap();
             let text = |bytes| String::from_utf8(bytes).unwrap();
             (text(rows.value), text(rows.name))
         };
         use TenantType::{Integer, Text};
         assert_eq!(
-            make(Format::Text, b'-', b"\\N", Text, "a-b"),
+            make(Format::Text, b'-', "\\N", Text, "a-b"),
             ("a\\-b".to_owned(), "t\\-x".to_owned())
         );
-        assert_eq!(make(Format::Text, b'\t', b"27", Integer, "27").0, "\\0627");
-        assert_eq!(make(CSV, b'2', b"2", Integer, "27").0, "\"27\"");
+        assert_eq!(make(Format::Text, b'\t', "27", Integer, "27").0, "\\0627");
+        assert_eq!(make(CSV, b'2', "2", Integer, "27").0, "\"27\"");
         let quote = Format::Csv {
             quote: b'a',
             escape: b'b',
         };
-        assert_eq!(make(quote, b',', b"", Text, "abc").0, "ababbca");
+        assert_eq!(make(quote, b',', "", Text, "abc").0, "ababbca");
         let other = tenant(Integer, "2");
-        let rows = ((CSV, b','), Place::Added);
-        assert!(CopyRows::new(rows.0, b"", false, rows.1, column(Text), &other).is_none());
+        let csv = spelling(CSV, b',', "");
+        assert!(CopyRows::new(csv, Place::Added, column(Text), &other).is_none());
     }
 
     #[test]

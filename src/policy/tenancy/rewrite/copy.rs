@@ -5,7 +5,7 @@ use pg_query::{Node, NodeEnum};
 
 use super::loudness::text;
 use super::{Done, Meaning, Place, Rewriter, refuse, visible};
-use crate::policy::tenancy::copy::{self, CopyRows, Format};
+use crate::policy::tenancy::copy::{self, CopyRows, Format, Spelling};
 use crate::policy::tenancy::{Refusal, Rule, build};
 
 /// Options of COPY TO.
@@ -150,9 +150,9 @@ impl Rewriter<'_> {
                 copy::Place::Added
             }
         };
-        let (format, null, header) = spelling(options, target.column.name)?;
+        let spelling = spelling(options, target.column.name)?;
         spell_header(options)?;
-        let rows = CopyRows::new(format, &null, header, place, target.column, self.tenant);
+        let rows = CopyRows::new(spelling, place, target.column, self.tenant);
         match rows {
             Some(rows) => self.copy_rows = Some(rows),
             None => return refuse(Rule::NoValue, target.column.name),
@@ -169,8 +169,8 @@ fn options(options: &[Node]) -> Result<Vec<&DefElem>, Refusal> {
     each.collect()
 }
 
-/// How the rows of a COPY FROM are written: format and delimiter, NULL, whether there is a header.
-fn spelling(list: &[Node], tenant_column: &str) -> Result<((Format, u8), Vec<u8>, bool), Refusal> {
+/// How the rows of a COPY FROM are written.
+fn spelling(list: &[Node], tenant_column: &str) -> Result<Spelling, Refusal> {
     let list = options(list)?;
     for (index, option) in list.iter().enumerate() {
         let name = option.defname.as_str();
@@ -244,7 +244,12 @@ fn spelling(list: &[Node], tenant_column: &str) -> Result<((Format, u8), Vec<u8>
         None => false,
         Some(option) => header_word(option)? != "false",
     };
-    Ok(((format, delimiter), null.as_bytes().to_vec(), header))
+    Ok(Spelling {
+        format,
+        delimiter,
+        null: null.as_bytes().to_vec(),
+        header,
+    })
 }
 
 /// The header option in a word, as `defGetCopyHeaderChoice` of PostgreSQL's copy.c reads it.
