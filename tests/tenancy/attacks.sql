@@ -800,3 +800,7 @@ INSERT INTO tree (id) SELECT id + 700, 1 FROM orders;
 INSERT INTO tree (id) SELECT * FROM (SELECT 700, 1) q;
 -- @case A399 | cat=insert | expect=ERROR | arms of several widths
 INSERT INTO tree (id, parent) SELECT 700, 1 UNION SELECT 701;
+-- @case A400 | cat=names | expect=SAFE | columns that have each other's names, and a loud condition
+SELECT t.parent, t.id FROM tree AS t(tenant_id, parent, id, label) WHERE t.id = 2 AND 'x' !~ t.label ORDER BY 1;
+-- @case A401 | cat=names | expect=SAFE | the same on the side of an outer join that may be missing
+SELECT c.id, t.parent FROM customers c LEFT JOIN tree AS t(tenant_id, parent, id, label) ON t.id = c.id WHERE t.parent = 4 AND 'x' !~ t.label ORDER BY 1, 2;
