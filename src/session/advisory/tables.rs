@@ -104,11 +104,7 @@ impl Locks {
     }
 
     /// Runs a statement until nobody's change is in its way.
-    pub(super) async fn again(
-        &self,
-        path: Option<&str>,
-        sql: &str,
-    ) -> Result<Asked, ClientError> {
+    pub(super) async fn again(&self, path: Option<&str>, sql: &str) -> Result<Asked, ClientError> {
         for attempt in 0..SWAPS {
             match self.pool.ask_in(path, sql).await {
                 Err(AskError::Refused(code, _)) if code == "40001" => sleep(pause(attempt)).await,

@@ -535,7 +535,7 @@ impl Rebuilding {
                     let message =
                         format!("column \"{name}\" of relation \"{table}\" already exists");
                     return Err(Box::new(match if_not_exists {
-                        true => Next::Skip("ALTER TABLE", format!("{message}, skipping")),
+                        true => Next::Skip("ALTER TABLE", "42701", format!("{message}, skipping")),
                         false => fail(error("42701", message)),
                     }));
                 }
