@@ -227,7 +227,7 @@ COPY orders (id, note) TO STDOUT;
 -- @case O109 | cat=copy | expect=SAFE | COPY query TO
 COPY (SELECT tenant_id, count(*) FROM orders GROUP BY 1) TO STDOUT WITH (FORMAT csv);
 -- @case O110 | cat=copy | expect=REJECT | COPY FROM
-COPY orders FROM STDIN (FORMAT binary);
+COPY orders FROM STDIN;
 -- @case O111 | cat=copy | expect=REJECT | COPY to a program
 COPY (SELECT 1) TO PROGRAM 'cat';
 -- @case O112 | cat=cursor | expect=SAFE | cursor over a tenant table

@@ -235,7 +235,7 @@ impl Refusal {
                 format!("column \"{}\" does not exist", self.subject),
             ),
             Rule::CopyFrom => {
-                error.hint("copy FROM STDIN without WHERE, as the only statement of its message")
+                error.hint("name the columns, and copy FROM STDIN without WHERE, as the only statement of its message")
             }
             Rule::HiddenTable => error.hint(
                 "write CREATE TABLE with its columns, or name the tenant column in every key",

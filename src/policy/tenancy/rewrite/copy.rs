@@ -127,6 +127,8 @@ impl Rewriter<'_> {
         }
         let target = self.target(relation)?;
         self.may_insert(&target)?;
+        // Whose rows are all columns of the table would have to know the tenant's place among them.
+        let unnamed = attlist.is_empty() && !target.column.hidden;
         if attlist.is_empty() {
             let columns = visible(target.relation, target.column);
             *attlist = columns.into_iter().map(build::string).collect();
@@ -157,7 +159,10 @@ impl Rewriter<'_> {
             Some(rows) => self.copy_rows = Some(rows),
             None => return refuse(Rule::NoValue, target.column.name),
         }
-        Ok(())
+        match unnamed {
+            true => refuse(Rule::CopyFrom, "no column list"),
+            false => Ok(()),
+        }
     }
 }
 
