@@ -426,7 +426,7 @@ pub struct Database {
     #[serde(default, deserialize_with = "super::units::optional_duration")]
     pub transaction_timeout: Option<Duration>,
     /// How long a `dsql` cluster may take to obey a cancel request before its connection is given
-    /// up; default 1 s.
+    /// up, 200 ms at most where nothing can have been changed; default 1 s.
     #[serde(default, deserialize_with = "super::units::optional_duration")]
     pub cancel_grace: Option<Duration>,
 }

@@ -74,7 +74,7 @@ pub enum StartError {
 }
 
 /// A cancelled statement of a DSQL cluster may go on for this long.
-const CANCEL_GRACE: Duration = Duration::from_millis(200);
+const CANCEL_GRACE: Duration = Duration::from_secs(1);
 
 /// A database entry as a session needs it.
 #[derive(Debug)]

@@ -21,6 +21,9 @@ use crate::wire::sqlstate;
 use super::abandon::Loss;
 use super::run::{End, Session};
 
+/// A cancelled statement that only reads goes on for so long at most: DSQL does not obey.
+const READ_GRACE: Duration = Duration::from_millis(200);
+
 /// When a worker has to look at its sessions' deadlines.
 #[derive(Debug, Default)]
 pub struct Alarm {
@@ -115,6 +118,13 @@ impl Session {
     /// A cancel request was passed on to a server that may ignore it.
     pub(super) fn expect_cancel(&mut self) {
         if let Some(grace) = self.env.kept.cancel_grace {
+            // Where nothing was to be changed, no outcome is in doubt.
+            let reads = self.procedure.is_none()
+                && self.owed.iter().all(|entry| {
+                    let note = entry.note.as_deref();
+                    note.is_none_or(|note| !note.writes && !note.calls && !note.unread)
+                });
+            let grace = if reads { grace.min(READ_GRACE) } else { grace };
             self.deadlines.cancel.get_or_insert(Instant::now() + grace);
         }
     }
