@@ -396,7 +396,9 @@ fn a_database_that_is_not_as_declared_is_not_served_to_tenants() {
         status == 503 && reasons.contains("app.orders.tenant_id is not NOT NULL"),
         "{reasons}"
     );
-    proxy.log.wait_for("unique key orders_pkey of app.orders", 1);
+    proxy
+        .log
+        .wait_for("unique key orders_pkey of app.orders", 1);
     odd.run("alter table app.orders drop constraint orders_pkey, alter tenant_id set not null, add primary key (tenant_id, id)");
     odd.run("insert into app.orders values (1, 1), (2, 7)");
     // A reload has it verified again.

@@ -264,10 +264,6 @@ fn accepted_statements_read_like_this() {
         ),
         ("SET search_path TO app", "SET search_path TO pg_catalog"),
         (
-            "SET standard_conforming_strings = on",
-            "SET standard_conforming_strings TO \"on\"",
-        ),
-        (
             "SELECT 1 FROM orders WHERE 1 / amount > 0",
             "SELECT 1 FROM F1.orders orders WHERE 1 / amount > 0",
         ),
@@ -568,7 +564,7 @@ fn refused_statements_are_refused_for_this() {
             Construct,
         ),
         ("SELECT JSON_VALUE('{}', '$')", Construct),
-        ("SET search_path = app", Setting),
+        ("SET search_path = app, public", Setting),
         ("SET LOCAL role = postgres", Setting),
         ("SET ROLE postgres", Setting),
         ("SHOW ALL", Setting),
