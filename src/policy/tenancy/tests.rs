@@ -256,7 +256,7 @@ fn accepted_statements_read_like_this() {
         ),
         (
             "SELECT x, y FROM unnest($1::int4[], $2::text[]) u(x, y)",
-            "SELECT x, y FROM ROWS FROM (pg_catalog.unnest($1::int[]), pg_catalog.unnest($2::pg_catalog.text[])) u(x, y)",
+            "SELECT x, y FROM ROWS FROM (pg_catalog.unnest($1::int[]) , pg_catalog.unnest($2::pg_catalog.text[]) ) u(x, y)",
         ),
         (
             "SELECT (SELECT max(i.id) FROM items i) FROM orders GROUP BY (SELECT max(i.id) FROM items i)",
