@@ -419,11 +419,7 @@ fn change(random: &mut StdRng, layout: &Layout, donors: &[Node], node: &mut Mut<
             1 => clause.where_clause = donor,
             _ => clause.target_list.reverse(),
         },
-        Mut::NullTest(test) => {
-            if donor.is_some() {
-                test.arg = donor;
-            }
-        }
+        Mut::NullTest(test) if donor.is_some() => test.arg = donor,
         _ => {}
     }
 }

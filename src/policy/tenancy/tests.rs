@@ -585,6 +585,7 @@ fn refused_statements_are_refused_for_this() {
         ),
         ("SELECT JSON_VALUE('{}', '$')", Construct),
         ("SET search_path = other", Setting),
+        ("SET search_path = app, public", Setting),
         ("SET LOCAL role = postgres", Setting),
         ("SET ROLE postgres", Setting),
         ("SHOW ALL", Setting),
