@@ -157,7 +157,10 @@ impl Identity {
         Self {
             user: user.to_owned(),
             database: database.to_owned(),
-            entries: vec![database.to_owned()],
+            entries: match database {
+                CONSOLE => Vec::new(),
+                database => vec![database.to_owned()],
+            },
             admin,
             retry: true,
             binding: Binding::Unsaid,

@@ -216,6 +216,7 @@ impl<'a> Statement<'a> {
         }
         if statement.configured().is_some() {
             statement.pin = None;
+            statement.calls = false;
         }
         statement.may_write = !statement.is_reading();
         statement
