@@ -640,9 +640,9 @@ impl Visit<'_> {
             admin: proof.user.is_admin(),
             retry: proof.user.wants_retry(),
             binding: proof.user.binding().clone(),
-            claims: proof.claims,
+            claims: proof.claims.map(Box::new),
             certificate: match proof.method {
-                Method::Certificate => self.subject.take(),
+                Method::Certificate => self.subject.take().map(Box::new),
                 _ => None,
             },
             selected: request.tenant,

@@ -56,8 +56,8 @@ pub struct Identity {
     admin: bool,
     retry: bool,
     binding: Binding,
-    claims: Option<Claims>,
-    certificate: Option<Subject>,
+    claims: Option<Box<Claims>>,
+    certificate: Option<Box<Subject>>,
     selected: Option<String>,
     minor: u16,
     parameters: Vec<(String, String)>,
@@ -117,13 +117,13 @@ impl Identity {
     /// What the token says that the client logged in with.
     #[must_use]
     pub fn claims(&self) -> Option<&Claims> {
-        self.claims.as_ref()
+        self.claims.as_deref()
     }
 
     /// Whom the certificate speaks of that the client logged in with.
     #[must_use]
     pub fn certificate(&self) -> Option<&Subject> {
-        self.certificate.as_ref()
+        self.certificate.as_deref()
     }
 
     /// The tenant that the client asks for. It proves nothing.
@@ -135,7 +135,7 @@ impl Identity {
     /// When the login no longer holds: the end of its token.
     #[must_use]
     pub fn until(&self) -> Option<SystemTime> {
-        self.claims.as_ref().map(Claims::until)
+        self.claims.as_deref().map(Claims::until)
     }
 
     /// Minor version of protocol 3 to speak: 2 has long cancel keys, 0 and 1 are the same.
@@ -183,8 +183,8 @@ impl Identity {
     ) -> Self {
         Self {
             binding,
-            claims,
-            certificate,
+            claims: claims.map(Box::new),
+            certificate: certificate.map(Box::new),
             selected: selected.map(str::to_owned),
             ..self
         }

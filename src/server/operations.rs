@@ -79,7 +79,7 @@ impl Operations {
         let policies = policies_of(config).map_err(|error| error.to_string())?;
         let gate = self.shared.gate();
         gate.reload_tls().map_err(|error| error.to_string())?;
-        gate.reload_users(&config)
+        gate.reload_users(config)
             .map_err(|error| error.to_string())?;
         self.shared.ruling().put(rules, as_of);
         for (isolation, _) in self.shared.isolations() {
