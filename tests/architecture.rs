@@ -31,9 +31,11 @@ const ABOVE: [&str; 5] = ["main", "lib", "cli", "admin", "torture"];
 
 /// Values made by one module for those to its right, which must name their type to take them.
 /// A statement comes with its syntax tree.
-const BORDER: [(&str, &str); 6] = [
+const BORDER: [(&str, &str); 8] = [
     ("auth", "Identity"),
     ("auth", "Binding"),
+    ("auth", "Claims"),
+    ("auth", "Subject"),
     ("sql", "Statement"),
     ("sql", "Kind"),
     ("sql", "Tree"),

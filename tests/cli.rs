@@ -46,8 +46,7 @@ fn check_prints_every_error_with_file_line_and_key() {
     let output = proxy(&["check", "--config", file], b"");
     std::fs::remove_file(&path).expect("temporary file");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let keys =
-        "listen, admin, workers, clusters, databases, users, auth, limits, log, dialect, tenancy";
+    let keys = "listen, admin, workers, clusters, databases, users, auth, limits, log, dialect, tenancy, tokens";
     let lines = [
         format!("{file}:1:1: clusters: write at least one cluster"),
         format!("{file}:1:1: databases: write at least one database"),

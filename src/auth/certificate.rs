@@ -1,6 +1,8 @@
 //! Certificates that clients show, once the TLS library has found that `listen.tls.client_ca` vouches
 //! for them.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -10,6 +12,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 pub struct Subject {
     common_name: Option<String>,
     dns: Vec<String>,
+    until: SystemTime,
 }
 
 impl Subject {
@@ -19,6 +22,7 @@ impl Subject {
         Self {
             common_name: common_name.map(str::to_owned),
             dns: dns.iter().map(|name| (*name).to_owned()).collect(),
+            until: SystemTime::now() + Duration::from_secs(60),
         }
     }
 
@@ -43,11 +47,19 @@ impl Subject {
                     .collect()
             })
             .unwrap_or_default();
+        let end = certificate.validity().not_after.timestamp();
         let clean = |name: &str| !name.is_empty() && !name.contains('\0');
         Some(Self {
             common_name: common_name.filter(|name| clean(name)),
             dns,
+            until: UNIX_EPOCH + Duration::from_secs(u64::try_from(end).ok()?),
         })
+    }
+
+    /// When the certificate ends.
+    #[must_use]
+    pub fn until(&self) -> SystemTime {
+        self.until
     }
 
     /// Its only common name.

@@ -16,7 +16,7 @@ use super::counters::{Event, Method};
 use super::parameters::{self, NEWEST_MINOR, Request};
 use super::scram::{self, ScramError};
 use super::tls::ALPN;
-use super::token::Claims;
+use super::token::{Claims, Issuers};
 use super::users::{ANYBODY, Candidate, Check, Standing, User};
 use super::{CONSOLE, Gate, Identity};
 use crate::config::verifier::Verifier;
@@ -404,13 +404,17 @@ impl Visit<'_> {
         if !self.gate.throttle.admits(self.peer, name, now) {
             return Err(throttled());
         }
-        let Candidate { check, standing } = self.gate.users.load().find(name, SystemTime::now());
+        let logins = self.gate.logins.load_full();
+        let Candidate { check, standing } = logins.users.find(name, SystemTime::now());
         match check {
             Check::Password(verifier) if self.gate.cleartext && self.stream.is_tls() => {
                 self.check_cleartext(name, verifier, standing, reply).await
             }
             Check::Password(verifier) => self.check_scram(name, verifier, standing, reply).await,
-            Check::Token(issuer) => self.check_token(name, &issuer, standing, reply).await,
+            Check::Token(issuer) => {
+                let issuer = (&logins.issuers, issuer.as_str());
+                self.check_token(name, issuer, standing, reply).await
+            }
             Check::Certificate(wanted) => self.check_certificate(name, &wanted, standing, reply),
         }
     }
@@ -420,7 +424,7 @@ impl Visit<'_> {
     async fn check_token(
         &mut self,
         name: &str,
-        issuer: &str,
+        (issuers, issuer): (&Issuers, &str),
         standing: Standing,
         mut reply: Vec<u8>,
     ) -> Result<Proof, Refusal> {
@@ -437,7 +441,7 @@ impl Visit<'_> {
         let body = self.read_answer(MAX_PASSWORD, "password").await?;
         let token = read_password(&body)?.unwrap_or_default();
         self.admit_verdict(name)?;
-        match self.gate.issuers.load().verify(issuer, &token, name) {
+        match issuers.verify(issuer, &token, name) {
             Ok(claims) => {
                 let proof = self.judge(name, standing, Ok(()), Method::Token, Vec::new())?;
                 Ok(Proof {

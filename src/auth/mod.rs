@@ -132,10 +132,11 @@ impl Identity {
         self.selected.as_deref()
     }
 
-    /// When the login no longer holds: the end of its token.
+    /// When the login no longer holds: the end of its token or certificate.
     #[must_use]
     pub fn until(&self) -> Option<SystemTime> {
-        self.claims.as_deref().map(Claims::until)
+        let token = self.claims.as_deref().map(Claims::until);
+        token.or(self.certificate.as_deref().map(Subject::until))
     }
 
     /// Minor version of protocol 3 to speak: 2 has long cancel keys, 0 and 1 are the same.
@@ -205,11 +206,26 @@ pub enum GateError {
     Token(#[from] TokenError),
 }
 
+/// Who may log in, and who vouches for them. One login keeps to one of these: names of users and issuers
+/// may mean others after a reload.
+struct Logins {
+    users: Users,
+    issuers: Issuers,
+}
+
+impl Logins {
+    fn load(config: &Config, secret: [u8; 32]) -> Result<Self, GateError> {
+        Ok(Self {
+            users: Users::load(&config.users, secret)?,
+            issuers: Issuers::load(&config.tokens)?,
+        })
+    }
+}
+
 /// What all logins share: certificate, users, limits and counts.
 pub struct Gate {
     tls: Option<Tls>,
-    users: ArcSwap<Users>,
-    issuers: ArcSwap<Issuers>,
+    logins: ArcSwap<Logins>,
     databases: HashSet<String>,
     /// Entries from which databases may be created.
     origins: HashSet<String>,
@@ -232,8 +248,7 @@ impl Gate {
         let secret = rand::random();
         Ok(Self {
             tls: config.listen.tls.as_ref().map(Tls::load).transpose()?,
-            users: ArcSwap::from_pointee(Users::load(&config.users, secret)?),
-            issuers: ArcSwap::from_pointee(Issuers::load(&config.tokens)?),
+            logins: ArcSwap::from_pointee(Logins::load(config, secret)?),
             databases: config.databases.keys().cloned().collect(),
             origins: config
                 .databases
@@ -258,10 +273,8 @@ impl Gate {
     /// # Errors
     /// An entry that cannot be used; the old ones stay then.
     pub fn reload_users(&self, config: &Config) -> Result<(), GateError> {
-        let users = Users::load(&config.users, self.secret)?;
-        let issuers = Issuers::load(&config.tokens)?;
-        self.issuers.store(Arc::new(issuers));
-        self.users.store(Arc::new(users));
+        self.logins
+            .store(Arc::new(Logins::load(config, self.secret)?));
         Ok(())
     }
 

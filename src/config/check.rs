@@ -470,6 +470,25 @@ impl Check<'_> {
         if let Some(name) = &user.token {
             self.known(&at("token"), "tokens", &name.0);
         }
+        let claimless = user.token.as_ref().is_some_and(|name| {
+            let issuer = self.config.tokens.get(&name.0);
+            issuer.is_some_and(|issuer| issuer.user_claim.is_none())
+        });
+        let anybody = user.certificate.as_ref().is_some_and(|name| name.0 == "*");
+        // Whoever has a token or certificate of that kind could log in as this user.
+        let entitled =
+            user.admin || user.unrestricted || user.tenant.is_some() || !user.tenants.is_empty();
+        self.refuse_if(
+            claimless && entitled,
+            &at("token"),
+            "its issuer has no user_claim, so that any token is this user's: write tokens.NAME.user_claim, or no \
+             admin, unrestricted, tenant and tenants here",
+        );
+        self.refuse_if(
+            anybody && entitled,
+            &at("certificate"),
+            "any certificate is this user's: write a name, or no admin, unrestricted, tenant and tenants here",
+        );
         if let Some(name) = &user.certificate {
             self.refuse_if(name.0.is_empty(), &at("certificate"), "empty");
             self.refuse_if(

@@ -104,6 +104,16 @@ fn compare_maps<T: PartialEq>(
 pub fn merge(old: &Config, new: &Config) -> Config {
     let mut merged = old.clone();
     merged.users.clone_from(&new.users);
+    // A database that is to have a tenant policy, or another one, has it from the restart on: users who were
+    // written for it are not let in before.
+    let tenancy = |config: &Config, name: &str| {
+        let database = config.databases.get(name);
+        database.and_then(|database| database.tenancy.clone())
+    };
+    for user in &mut merged.users {
+        user.databases
+            .retain(|name| tenancy(old, name) == tenancy(new, name));
+    }
     merged.dialect.clone_from(&new.dialect);
     merged.tenancy.clone_from(&new.tenancy);
     merged.tokens.clone_from(&new.tokens);

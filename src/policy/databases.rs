@@ -197,6 +197,7 @@ pub fn translate(text: &str, naming: &Naming) -> Result<Option<String>, ClientEr
                     Some(schema) => names::put_schema(&mut tree, naming, schema),
                     None => false,
                 };
+                found |= names::leave_database(&mut tree, naming);
                 found |= catalog::present(&mut tree, naming);
                 let text = found.then(|| dialect::text(&tree, statement.asynchronous));
                 text.transpose()
@@ -227,7 +228,15 @@ fn touches(text: &str, naming: &Naming) -> bool {
             || whole && (ends(at, b"pg") || starts(at + 1, b"path"))
     });
     let says = |word: &[u8]| (0..bytes.len()).any(|at| starts(at, word));
-    names || whole && (says(b"public") || says(b"schema") || says(b"nextval") || says(b"setval"))
+    let database = naming.database.as_bytes();
+    let qualified = !database.is_empty()
+        && memchr::memmem::find_iter(bytes, database).any(|at| {
+            let behind = &bytes[at + database.len()..];
+            behind.starts_with(b".") || behind.starts_with(b"\".")
+        });
+    names
+        || qualified
+        || whole && (says(b"public") || says(b"schema") || says(b"nextval") || says(b"setval"))
 }
 
 /// A name as it stands in a statement.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::upstream::{OwedQueue, Settings, difference};
+use crate::upstream::{OwedQueue, Owner, Settings, difference};
 use crate::wire::backend::{TransactionStatus, command_tag, error_fields, row_values};
 use crate::wire::reply::ClientError;
 use crate::wire::{frame, frontend};
@@ -43,7 +43,14 @@ pub enum AskError {
     Without(ClientError),
 }
 
+/// Whose connections the proxy itself uses, and who speaks through it: never a tenant.
+static OWN: Owner = Owner::Unrestricted;
+
 impl Pool {
+    fn own(&self) -> Option<&'static Owner> {
+        self.is_per_tenant().then_some(&OWN)
+    }
+
     /// Runs one statement on a connection of the pool, whose settings are those of whoever had it
     /// before: names in `sql` have their schemas.
     ///
@@ -83,10 +90,10 @@ impl Pool {
     }
 
     async fn borrow_one(self: &Rc<Self>) -> Result<Lease, ClientError> {
-        if let Some(lease) = self.take(None) {
+        if let Some(lease) = self.take(self.own()) {
             return Ok(lease);
         }
-        let mut ticket = self.wait(None)?;
+        let mut ticket = self.wait(self.own())?;
         poll_fn(|cx| ticket.poll(cx)).await
     }
 }

@@ -250,10 +250,12 @@ impl Pool {
         if self.is_stopped() || self.pause.borrow().as_ref().is_some_and(paused) {
             return;
         }
-        while usize::from(self.counts.get().connecting) < waiting
-            && self.counts.get().free > 0
-            && self.shared.take_token(now)
-        {
+        while usize::from(self.counts.get().connecting) < waiting {
+            // Idle beside those who wait are connections of others.
+            self.make_room();
+            if self.counts.get().free == 0 || !self.shared.take_token(now) {
+                return;
+            }
             self.open();
             if self.pause.borrow().is_some() {
                 // After a failure one attempt at a time finds out whether it goes again.

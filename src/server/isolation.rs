@@ -82,7 +82,8 @@ pub fn policies_of(config: &Config) -> Result<Policies, TenancyError> {
     for user in &config.users {
         for database in &user.databases {
             if let Some(policy) = policies.get(database)
-                && let Some(problem) = unbound(user, database, policy)
+                && let Some(problem) =
+                    unbound(user, database, policy).or_else(|| mapped_anybody(config, user, policy))
             {
                 problems.push(format!("users: {}: {problem}", user.name.0));
             }
@@ -103,6 +104,20 @@ fn read_policy(file: &std::path::Path) -> Result<Policy, String> {
     }
     let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
     Policy::parse(&text).map_err(|error| error.to_string())
+}
+
+/// A user whom anybody may be has no tenant of its own: the token or certificate names it.
+fn mapped_anybody(config: &Config, user: &User, policy: &Policy) -> Option<String> {
+    let issuer = user
+        .token
+        .as_ref()
+        .and_then(|name| config.tokens.get(&name.0));
+    let claimless = issuer.is_some_and(|issuer| issuer.user_claim.is_none());
+    let anybody = user.certificate.as_ref().is_some_and(|name| name.0 == "*");
+    let mapped = policy.tenant.user_map.contains_key(&user.name.0);
+    ((claimless || anybody) && mapped).then(|| {
+        "any token or certificate is this user's, and the policy maps it to a tenant".to_owned()
+    })
 }
 
 fn unbound(user: &User, database: &str, policy: &Policy) -> Option<String> {

@@ -445,7 +445,8 @@ impl Worker {
         let owner = self.pools[entry.pool]
             .is_per_tenant()
             .then(|| match &guard {
-                Some(guard) => Owner::Tenant(guard.tenant().into()),
+                // The same name is another tenant in another database entry.
+                Some(guard) => Owner::Tenant(format!("{name}\0{}", guard.tenant()).into()),
                 None => Owner::Unrestricted,
             });
         let schema = created.map(|created| created.schema);

@@ -58,6 +58,9 @@ pub(super) struct Creations {
     locks: Rc<Locks>,
     /// Made in the transaction under way upstream, if nothing fails.
     expected: Vec<Creation>,
+    /// The search path may have changed within the client's transaction: names without a schema are not
+    /// found where they were made.
+    strayed: bool,
     /// Committed, while the client's transaction is still open.
     made: Vec<Made>,
     /// They are being undone; what the client is told then.
@@ -83,6 +86,7 @@ impl Creations {
         Self {
             locks,
             expected: Vec::new(),
+            strayed: false,
             made: Vec::new(),
             undoing: None,
             begun: false,
@@ -93,7 +97,16 @@ impl Creations {
 
     /// Statements were sent that make these.
     pub fn expect(&mut self, creations: &[Creation]) {
-        self.expected.extend_from_slice(creations);
+        if !self.strayed {
+            self.expected.extend_from_slice(creations);
+        }
+    }
+
+    /// The search path may be another from here on: what is made is left alone, until the client's
+    /// transaction is over.
+    pub fn stray(&mut self) {
+        self.strayed = true;
+        self.expected.clear();
     }
 
     /// What was made in the transaction that is about to be committed in the middle.
@@ -118,12 +131,14 @@ impl Creations {
 
     /// All of it stays: the client has committed, or nobody knows.
     pub fn forget(&mut self) {
+        self.strayed = false;
         self.expected.clear();
         self.made.clear();
     }
 
     /// The client's transaction is over. What was not committed by the client goes again.
     pub fn settle(&mut self) {
+        self.strayed = false;
         self.expected.clear();
         if !self.made.is_empty() {
             let undone = self.locks.undo(std::mem::take(&mut self.made));

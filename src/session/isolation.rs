@@ -222,6 +222,9 @@ impl Isolation {
         identity: &Identity,
         kept: &Rc<Admissions>,
     ) -> Result<Option<Guard>, ClientError> {
+        if *identity.binding() == Binding::Unrestricted && identity.selected().is_some() {
+            return Err(tenant::not_the_one());
+        }
         if *identity.binding() == Binding::Unrestricted {
             tracing::info!(
                 target: "audit",
@@ -231,14 +234,15 @@ impl Isolation {
             );
             return Ok(None);
         }
-        let name = self.tenant_name(identity)?;
+        // Ahead of the wait, so that nobody waits in vain; what counts is the policy behind it.
+        self.tenant_name(identity)?;
         let known = |now: &Arc<Standing>| !matches!(**now, Standing::Unverified { .. });
         let mut now = self.now.subscribe();
         let _ = tokio::time::timeout(FIRST_CHECK, now.wait_for(known)).await;
         let mut guard = Guard {
             isolation: Arc::clone(self),
             kept: Rc::clone(kept),
-            name,
+            name: self.tenant_name(identity)?,
             epoch: 0,
             scope: None,
             loud: false,
@@ -390,6 +394,9 @@ const STALE_SOURCES: usize = 64;
 /// Texts of COPYs that are remembered; more are forgotten, and fail when they are executed.
 const COPIES: usize = 256;
 
+/// Their bytes.
+const COPY_BYTES: usize = 2 << 20;
+
 #[derive(Debug, Clone)]
 struct Scope {
     policy: Arc<Policy>,
@@ -458,7 +465,8 @@ impl Guard {
 
     fn note_copy(&mut self, admitted: &Admitted) {
         if let Some(rows) = &admitted.copy {
-            if self.copies.len() >= COPIES {
+            let bytes: usize = self.copies.keys().map(Vec::len).sum();
+            if self.copies.len() >= COPIES || bytes + admitted.text.len() > COPY_BYTES {
                 self.copies.clear();
             }
             self.copies.insert(admitted.text.clone(), Rc::clone(rows));

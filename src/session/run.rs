@@ -975,6 +975,10 @@ impl Session {
             lease.input.advance(passing.len());
             self.cout.tail().extend_from_slice(&passing);
         }
+        // What a client has committed that left before it was told stays.
+        if self.wrote_upstream && self.outcome_unknown() {
+            self.creations.forget();
+        }
         self.end_lease();
         self.leave_queue();
         match end {

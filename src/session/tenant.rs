@@ -45,6 +45,11 @@ impl Unresolved {
     }
 }
 
+/// For a user of all tenants who asks for one.
+pub(super) fn not_the_one() -> ClientError {
+    Unresolved::Choice.error()
+}
+
 /// The one tenant that all sources which answer name. What the client asks for chooses among the
 /// tenants that it has proved to be, and proves nothing.
 pub(super) fn resolve(identity: &Identity, policy: &Policy) -> Result<String, Unresolved> {
@@ -61,11 +66,18 @@ pub(super) fn resolve(identity: &Identity, policy: &Policy) -> Result<String, Un
         Binding::Unrestricted => return Err(Unresolved::Nameless),
     }
     for source in &rules.resolve {
-        let answer = match source {
-            Source::UserMap => rules.user_map.get(identity.user()).map(String::as_str),
-            Source::Jwt => claimed(identity, rules),
-            Source::Certificate => certified(identity, rules),
+        let (answer, asked) = match source {
+            Source::UserMap => {
+                let mapped = rules.user_map.get(identity.user());
+                (mapped.map(String::as_str), false)
+            }
+            Source::Jwt => (claimed(identity, rules), is_claimed(identity, rules)),
+            Source::Certificate => (certified(identity, rules), identity.certificate().is_some()),
         };
+        // A token or certificate that names nobody is not a reason to believe the others.
+        if asked && answer.is_none() {
+            return Err(Unresolved::Nameless);
+        }
         named.extend(answer);
     }
     let name = *named.first().ok_or(Unresolved::Nameless)?;
@@ -79,6 +91,14 @@ pub(super) fn resolve(identity: &Identity, policy: &Policy) -> Result<String, Un
         Ok(_) => Ok(name.to_owned()),
         Err(_) => Err(Unresolved::Malformed),
     }
+}
+
+/// The login was by a token that the policy asks for a claim.
+fn is_claimed(identity: &Identity, rules: &TenantRules) -> bool {
+    let issuer = rules.jwt.as_ref().map(|rule| rule.issuer.as_str());
+    identity
+        .claims()
+        .is_some_and(|claims| Some(claims.issuer()) == issuer)
 }
 
 fn claimed<'i>(identity: &'i Identity, rules: &TenantRules) -> Option<&'i str> {
@@ -171,6 +191,21 @@ tenant:
             ),
             ("u", unsaid(), claim("*"), None, Err(Malformed)),
             ("u", unsaid(), None, bears(""), Err(Malformed)),
+            // Silence of what was shown is no consent.
+            (
+                "u",
+                own(),
+                Some(Claims::assume("idp", "other", "acme")),
+                None,
+                Err(Nameless),
+            ),
+            (
+                "mapped",
+                unsaid(),
+                None,
+                Some(Subject::assume(None, &["acme"])),
+                Err(Nameless),
+            ),
             ("u", own(), claim("globex"), None, Err(Disagreement)),
             ("mapped", unsaid(), claim("globex"), None, Err(Disagreement)),
             (

@@ -15,7 +15,7 @@ use crate::policy::{
     Notice, Placement, Procedure, Rules, SessionCommand, SessionFacts, StepKind, TransactionFacts,
 };
 use crate::sql::statement::ParseError;
-use crate::sql::{Class, Kind, Statement, classify};
+use crate::sql::{Class, Effect, Kind, Statement, classify};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::reply::ClientError;
 
@@ -439,6 +439,16 @@ impl Verdict {
     }
 }
 
+/// Whether names without a schema may mean other objects behind it.
+fn moves_path(class: &Class) -> bool {
+    let effects = class.effects.iter().flat_map(|effects| effects.iter());
+    effects.into_iter().any(|effect| match effect {
+        Effect::Set { name, .. } | Effect::Reset(name) => name == "search_path",
+        Effect::Local | Effect::ResetAll | Effect::DiscardAll | Effect::Pin(_) => true,
+        _ => false,
+    })
+}
+
 fn read(text: &[u8]) -> Result<Vec<Statement>, ParseError> {
     let text = std::str::from_utf8(text).map_err(|_| ParseError::Encoding)?;
     Statement::read(text)
@@ -545,8 +555,13 @@ impl Session {
 
     /// What is made in a transaction block may have to go again.
     fn note_creations(&mut self, verdict: &Verdict) {
-        if self.switches.ddl_in_transaction == DdlInTransaction::Split {
-            self.creations.expect(&verdict.creations);
+        if self.switches.ddl_in_transaction != DdlInTransaction::Split {
+            return;
+        }
+        let block = self.transaction.open || verdict.class.statements > 1;
+        match block && moves_path(&verdict.class) {
+            true => self.creations.stray(),
+            false => self.creations.expect(&verdict.creations),
         }
     }
 

@@ -103,7 +103,7 @@ impl PreparedSet {
 /// Whose sessions a connection serves, where a pool keeps tenants apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
-    /// Those of this tenant.
+    /// Those of this tenant of a database entry: both names.
     Tenant(Arc<str>),
     /// Those of users without a tenant.
     Unrestricted,

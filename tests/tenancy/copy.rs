@@ -333,7 +333,7 @@ fn a_row_of_another_tenant_leaves_nothing_of_its_copy() {
     .concat();
     let answer = run(
         &mut tenant,
-        &message::query("COPY \"Orders\" FROM STDIN"),
+        &message::query("COPY \"Orders\" (tenant_id, id, v) FROM STDIN"),
         &data,
     );
     let insert = login(&proxy, 2).query("INSERT INTO \"Orders\" VALUES (3, 101, 'b')");
@@ -501,10 +501,11 @@ fn random(dice: &mut Dice) -> Copy {
             ",",
         ),
     ];
+    const WHOLE: &str = "(tenant_id, id, v)";
     const COLUMNS: [(&str, usize); 4] = [
         ("(id, v)", 9),
         ("(v, id)", 9),
-        ("", 0),
+        (WHOLE, 0),
         ("(v, tenant_id, id)", 1),
     ];
     const WORDS: [&str; 14] = [
@@ -527,12 +528,11 @@ fn random(dice: &mut Dice) -> Copy {
             let word = match field {
                 field if field == tenant => dice.pick(&["2", "2", "2", "02", "3"]).to_owned(),
                 field
-                    if (columns == "(id, v)" && field == 0)
-                        || (columns.is_empty() && field == 1) =>
+                    if (columns == "(id, v)" && field == 0) || (columns == WHOLE && field == 1) =>
                 {
                     (100 + row).to_string()
                 }
-                _ if (!columns.is_empty() && columns != "(id, v)") && field + 1 == fields => {
+                _ if (columns != WHOLE && columns != "(id, v)") && field + 1 == fields => {
                     (100 + row).to_string()
                 }
                 _ => dice.pick(&WORDS).to_owned(),

@@ -81,6 +81,113 @@ pub(super) fn put_schema(tree: &mut NodeEnum, naming: &Naming, schema: &str) -> 
     put.changed
 }
 
+/// Takes the session's database out of names that begin with it: the cluster calls it otherwise. True when
+/// there was any.
+pub(super) fn leave_database(tree: &mut NodeEnum, naming: &Naming) -> bool {
+    let mut changed = false;
+    walk_mut(Mut::of(tree), &mut |node| {
+        changed |= match node {
+            Mut::RangeVar(relation) if relation.catalogname == naming.database => {
+                relation.catalogname.clear();
+                true
+            }
+            Mut::TypeCast(cast) => {
+                let kind = cast.type_name.as_ref().map(|name| build::last(&name.names));
+                kind == Some("regclass") && leave_in_text(cast.arg.as_deref_mut(), naming)
+            }
+            _ => false,
+        };
+        Descent::Into
+    });
+    changed
+}
+
+/// The same in a text that names a relation: a constant, or one that the statement puts together.
+fn leave_in_text(node: Option<&mut Node>, naming: &Naming) -> bool {
+    let Some(node) = node else { return false };
+    if let Some(text) = string_of(Some(node)) {
+        let database = [
+            format!("\"{}\".", naming.database),
+            format!("{}.", naming.database),
+        ];
+        let rest = database
+            .iter()
+            .find_map(|prefix| text.strip_prefix(prefix.as_str()));
+        // `schema.table` has one dot, and a schema may be called like the database.
+        return match rest.filter(|rest| rest.contains('.')).map(str::to_owned) {
+            Some(rest) => {
+                *text = rest;
+                true
+            }
+            None => false,
+        };
+    }
+    // An OID is not a text, and is no name.
+    let made = match &node.node {
+        Some(NodeEnum::AExpr(expression)) => build::last(&expression.name) == "||",
+        Some(NodeEnum::FuncCall(call)) => {
+            matches!(
+                build::last(&call.funcname),
+                "format" | "concat" | "concat_ws"
+            )
+        }
+        _ => false,
+    };
+    if !made {
+        return false;
+    }
+    let plain = escaped(&naming.database);
+    let mut template = format!(
+        "SELECT pg_catalog.regexp_replace(NULL::text, {}, '')",
+        literal(&format!("^\"?{plain}\"?\\.(?=.+\\.)"))
+    );
+    if let Some(schema) = &naming.schema {
+        template = format!(
+            "SELECT pg_catalog.regexp_replace({}, '^\"?public\"?[.]', {})",
+            template.trim_start_matches("SELECT "),
+            literal(&format!("\"{schema}\".").replace('\\', "\\\\"))
+        );
+    }
+    let Some(call) = parse(&template).and_then(only_target) else {
+        return false;
+    };
+    let text = std::mem::replace(node, call);
+    put_text(node, text);
+    true
+}
+
+/// A name as a regular expression.
+fn escaped(name: &str) -> String {
+    let each = name.chars().flat_map(|c| {
+        let plain = c.is_alphanumeric() || c == '_';
+        (!plain).then_some('\\').into_iter().chain([c])
+    });
+    each.collect()
+}
+
+fn only_target(statement: NodeEnum) -> Option<Node> {
+    let NodeEnum::SelectStmt(mut select) = statement else {
+        return None;
+    };
+    match select.target_list.pop()?.node? {
+        NodeEnum::ResTarget(target) => target.val.map(|value| *value),
+        _ => None,
+    }
+}
+
+/// Puts a text into the innermost first argument, where NULL stands.
+fn put_text(call: &mut Node, text: Node) {
+    match &mut call.node {
+        Some(NodeEnum::FuncCall(inner)) => {
+            if let Some(first) = inner.args.first_mut() {
+                put_text(first, text);
+            }
+        }
+        Some(NodeEnum::TypeCast(cast)) => cast.arg = Some(Box::new(text)),
+        _ => {}
+    }
+}
+
 struct Put<'n> {
     naming: &'n Naming,
     schema: &'n str,

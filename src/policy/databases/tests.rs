@@ -49,7 +49,6 @@ fn public_is_the_schema_of_the_database() {
             "SELECT public.t.a FROM public.t JOIN other.u USING (a)",
             Some("SELECT s.t.a FROM s.t JOIN other.u USING (a)"),
         ),
-        ("SELECT * FROM shop.public.t", Some("SELECT * FROM s.t")),
         (
             "CREATE TABLE \"public\".t (a public.d REFERENCES public.u)",
             Some("CREATE TABLE s.t (a s.d REFERENCES s.u)"),
@@ -135,6 +134,38 @@ fn the_database_has_the_name_that_was_connected_to() {
         translated.contains("'template1'") && translated.contains("EXISTS"),
         "{translated}"
     );
+}
+
+#[test]
+fn names_may_begin_with_the_database() {
+    let made =
+        "SELECT ('\"' || table_schema || '\".\"' || table_name || '\"')::regclass::oid FROM x";
+    let cases = [
+        (
+            "SELECT * FROM shop.public.t, shop.u, \"shop\".other.v",
+            "SELECT * FROM public.t, shop.u, other.v",
+            "SELECT * FROM s.t, shop.u, other.v",
+        ),
+        (
+            "SELECT 'shop.public.t'::regclass, '\"shop\".x.t'::regclass, 'shop.t'::regclass, t.oid::regclass",
+            "SELECT 'public.t'::regclass, 'x.t'::regclass, 'shop.t'::regclass, t.oid::regclass",
+            "SELECT 's.t'::regclass, 'x.t'::regclass, 'shop.t'::regclass, t.oid::regclass",
+        ),
+        (
+            made,
+            "SELECT pg_catalog.regexp_replace(('\"' || table_schema || '\".\"' || table_name || '\"')::text, \
+             E'^\"?shop\"?\\\\.(?=.+\\\\.)', '')::regclass::oid FROM x",
+            "SELECT pg_catalog.regexp_replace(pg_catalog.regexp_replace(('\"' || table_schema || '\".\"' || \
+             table_name || '\"')::text, E'^\"?shop\"?\\\\.(?=.+\\\\.)', ''), '^\"?public\"?[.]', \
+             '\"s\".')::regclass::oid FROM x",
+        ),
+    ];
+    for (text, plain, created) in cases {
+        let translated = translate(text, &naming(None)).unwrap();
+        assert_eq!(translated.as_deref(), Some(plain));
+        let translated = translate(text, &naming(Some("s"))).unwrap();
+        assert_eq!(translated.as_deref(), Some(created));
+    }
 }
 
 #[test]

@@ -149,7 +149,10 @@ impl Locks {
                     evict(name);
                 }
                 lock(own, name).await?;
-                let Some(created) = self.find_database(name).await? else {
+                // Whoever made one of that name meanwhile may be somebody else.
+                let found = self.find_database(name).await?;
+                check_change(name, found.as_ref(), by, "drop")?;
+                let Some(created) = found else {
                     return Err(missing(name));
                 };
                 self.change(&format!(
@@ -173,7 +176,9 @@ impl Locks {
                 if known.iter().any(|created| created.name == *to) {
                     return Err(exists(to));
                 }
-                let Some(created) = known.into_iter().find(|created| created.name == name) else {
+                let found = known.into_iter().find(|created| created.name == name);
+                check_change(name, found.as_ref(), by, "rename")?;
+                let Some(created) = found else {
                     return Err(missing(name));
                 };
                 let created = Created {

@@ -19,6 +19,9 @@ const TO: [&str; 7] = [
     "force_quote",
 ];
 
+/// Bytes of what stands for NULL in a COPY FROM, at most.
+const NULL_BYTES: usize = 256;
+
 /// Options of COPY FROM.
 const FROM: [&str; 9] = [
     "format",
@@ -241,6 +244,10 @@ fn spelling(list: &[Node], tenant_column: &str) -> Result<Spelling, Refusal> {
         return refuse(Rule::CopyOption, "quote");
     }
     let null = string("null")?.unwrap_or(if csv { "" } else { "\\N" });
+    // It is kept for as long as the statement may be run, and must not look like a quoted value.
+    if null.len() > NULL_BYTES || csv && null.as_bytes().contains(&quote) {
+        return refuse(Rule::CopyOption, "null");
+    }
     let format = match csv {
         true => Format::Csv { quote, escape },
         false => Format::Text,
