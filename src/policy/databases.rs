@@ -193,11 +193,10 @@ pub fn translate(text: &str, naming: &Naming) -> Result<Option<String>, ClientEr
         let translated = match &statement.tree {
             Tree::Node(node) => {
                 let mut tree = (**node).clone();
-                let mut found = match &naming.schema {
-                    Some(schema) => names::put_schema(&mut tree, naming, schema),
-                    None => false,
-                };
-                found |= names::leave_database(&mut tree, naming);
+                let mut found = names::leave_database(&mut tree, naming);
+                if let Some(schema) = &naming.schema {
+                    found |= names::put_schema(&mut tree, naming, schema);
+                }
                 found |= catalog::present(&mut tree, naming);
                 let text = found.then(|| dialect::text(&tree, statement.asynchronous));
                 text.transpose()

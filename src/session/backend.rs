@@ -1121,9 +1121,9 @@ fn is_failure_of_server(fields: &ErrorFields<'_>, dsql: bool) -> bool {
 /// Whether a statement that changes settings can have ended with this tag.
 fn is_tag_of(effect: &Effect, tag: &[u8]) -> bool {
     match effect {
-        // The last one is that of set_config().
+        Effect::Set { called: true, .. } => tag == b"SELECT 1",
         Effect::Set { .. } | Effect::Reset(_) | Effect::ResetAll => {
-            matches!(tag, b"SET" | b"RESET" | b"SELECT 1")
+            matches!(tag, b"SET" | b"RESET")
         }
         Effect::DiscardAll => tag == b"DISCARD ALL",
         _ => true,

@@ -57,6 +57,7 @@ pub(super) fn restoring(name: &str, value: &str) -> (String, Effect) {
         name: name.to_owned(),
         value: value.to_owned(),
         local: false,
+        called: false,
     };
     let sql = difference(&Settings::default(), &one);
     (sql.trim_end_matches(';').to_owned(), effect)

@@ -195,6 +195,7 @@ impl SettingsState {
                 name,
                 value,
                 local: false,
+                ..
             } => {
                 self.change(|settings| {
                     settings.insert(name.clone(), value.clone());
@@ -411,6 +412,7 @@ mod tests {
             name: "datestyle".into(),
             value: "iso, dmy".into(),
             local: false,
+            called: false,
         });
         state.report("DateStyle", "ISO, DMY");
         state.settle(&[("DateStyle".into(), "ISO, MDY".into())]);

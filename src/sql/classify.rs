@@ -87,6 +87,8 @@ pub enum Effect {
         value: String,
         /// SET LOCAL: until the transaction ends.
         local: bool,
+        /// By `SELECT set_config()`, which says so with another tag.
+        called: bool,
     },
     /// RESET name, or SET name TO DEFAULT.
     Reset(String),
@@ -370,7 +372,14 @@ impl<'a> Statement<'a> {
             return None;
         }
         match set_to(name, std::slice::from_ref(value), local) {
-            effect @ Effect::Set { .. } => Some(effect),
+            Effect::Set {
+                name, value, local, ..
+            } => Some(Effect::Set {
+                name,
+                value,
+                local,
+                called: true,
+            }),
             _ => None,
         }
     }
@@ -534,7 +543,12 @@ fn set_to(name: String, value: &[Token<'_>], local: bool) -> Effect {
             // Not settings of a session.
             Some(_) if name == "seed" => Effect::None,
             Some(_) if is_of_transaction(&name) => Effect::Local,
-            Some(value) => Effect::Set { name, value, local },
+            Some(value) => Effect::Set {
+                name,
+                value,
+                local,
+                called: false,
+            },
             None => Effect::Pin(PinReason::Setting),
         },
     }
@@ -675,6 +689,16 @@ mod tests {
             name: name.into(),
             value: value.into(),
             local,
+            called: false,
+        }
+    }
+
+    fn configured(name: &str, value: &str, local: bool) -> Effect {
+        Effect::Set {
+            name: name.into(),
+            value: value.into(),
+            local,
+            called: true,
         }
     }
 
@@ -790,7 +814,7 @@ mod tests {
             ("SELECT 'create temp'", vec![E::None]),
             (
                 "SELECT set_config('a', 'b', false)",
-                vec![set("a", "'b'", false)],
+                vec![configured("a", "'b'", false)],
             ),
             (
                 "SELECT pg_catalog.SET_CONFIG('a', 'b', false)",
@@ -802,7 +826,7 @@ mod tests {
             ),
             (
                 "SELECT set_config('TimeZone', 'UTC', true)",
-                vec![set("timezone", "'UTC'", true)],
+                vec![configured("timezone", "'UTC'", true)],
             ),
             (
                 "SELECT set_config('a', 'b', false), 1",
@@ -814,7 +838,7 @@ mod tests {
             ),
             (
                 "SELECT set_config('search_path', '', false)",
-                vec![set("search_path", "''", false)],
+                vec![configured("search_path", "''", false)],
             ),
             (
                 "SELECT set_config('role', 'b', false)",
