@@ -818,7 +818,7 @@ mod tests {
             ),
             (
                 "SELECT pg_catalog.SET_CONFIG('a', 'b', false)",
-                vec![set("a", "'b'", false)],
+                vec![configured("a", "'b'", false)],
             ),
             (
                 "SELECT \"set_config\"('a', 'b', false)",
