@@ -95,7 +95,7 @@ check() {
     local name=$1 output="$state/output"
     shift
     is_wanted "$name" || return 0
-    if timeout -k 5 60 "$@" >"$output" 2>&1; then
+    if timeout -k 5 "${patience:-60}" "$@" >"$output" 2>&1; then
         passed=$((passed + 1))
         printf 'passed   %-14s %s\n' "$name" "$(tail -n 1 "$output")"
     else
@@ -170,7 +170,7 @@ check_python() {
         PGDATABASE=app check psycopg-dsql "$python" "$here/python/psycopg3_dsql.py"
         check psycopg2 "$python" "$here/python/psycopg2_driver.py"
         check asyncpg "$python" "$here/python/asyncpg_driver.py"
-        PGDATABASE=app check django-tenants "$python" "$here/python/django_tenants.py"
+        PGDATABASE=app patience=240 check django-tenants "$python" "$here/python/django_tenants.py"
     fi
 }
 
