@@ -38,6 +38,48 @@ fn a_user_of_several_tenants_chooses_one() {
     }
 }
 
+#[test]
+fn a_connection_of_its_own_serves_one_tenant() {
+    let _ground = ground::open();
+    let file = policy_file();
+    const CONNECTS: &str = "dsqlproxy_server_connects_total";
+    // Three times another tenant has its turn.
+    for (apart, opened) in [(true, 3.0), (false, 0.0)] {
+        let mut plan = proxy::plan()
+            .tenancy("bare", &file)
+            .size(1)
+            .pool("per_tenant", apart);
+        for tenant in ["1", "2"] {
+            plan = plan.user(&format!(
+                "name: tenant_{tenant}, password: \"{}\", tenant: \"{tenant}\"",
+                proxy::verifier(&format!("tenant_{tenant}"))
+            ));
+        }
+        let proxy = plan.start();
+        let login = |tenant: &str| {
+            let user = format!("tenant_{tenant}");
+            proxy.login(&Login::new(&user, "bare").password(&user))
+        };
+        let (mut one, mut two) = (login("1").expect("a tenant"), login("2").expect("a tenant"));
+        let count = |client: &mut crate::client::Client| {
+            client.scalar("SELECT string_agg(DISTINCT tenant_id::text, ',') FROM orders")
+        };
+        assert_eq!(count(&mut one), "1");
+        let before = proxy.metrics().sum(CONNECTS, &[]);
+        assert_eq!(count(&mut one), "1");
+        assert_eq!(
+            proxy.metrics().sum(CONNECTS, &[]),
+            before,
+            "its own is used again"
+        );
+        assert_eq!(count(&mut two), "2");
+        assert_eq!(count(&mut one), "1");
+        assert_eq!(count(&mut two), "2");
+        let more = proxy.metrics().sum(CONNECTS, &[]) - before;
+        assert_eq!(more, opened, "per_tenant: {apart}");
+    }
+}
+
 /// A key whose public half is in a file, as a key set.
 fn signer() -> (KeyPair, PathBuf) {
     use base64::Engine;
