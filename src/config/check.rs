@@ -78,6 +78,7 @@ impl Check<'_> {
             ("ddl_in_transaction", database.ddl_in_transaction.is_some()),
             ("large_dml", database.large_dml.is_some()),
             ("table_rebuild", database.table_rebuild.is_some()),
+            ("shown_isolation", database.shown_isolation.is_some()),
         ];
         for (key, is_set) in set {
             self.refuse_if(

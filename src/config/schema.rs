@@ -354,6 +354,16 @@ pub enum TableRebuild {
     Rebuild,
 }
 
+/// What `transaction_isolation` tells.
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum ShownIsolation {
+    /// The level that Aurora DSQL has.
+    Actual,
+    /// The level that the client asked for.
+    Asked,
+}
+
 /// What becomes of SAVEPOINT, RELEASE and ROLLBACK TO.
 #[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -405,6 +415,9 @@ pub struct Database {
     /// `dsqlproxy.table_rebuild` of sessions that set none; default `small`.
     #[serde(default)]
     pub table_rebuild: Option<TableRebuild>,
+    /// `dsqlproxy.shown_isolation` of sessions that set none; default `actual`.
+    #[serde(default)]
+    pub shown_isolation: Option<ShownIsolation>,
     /// CREATE DATABASE makes schemas of the cluster that are connected to as databases; default `true` on
     /// `dsql` clusters with `dialect: compat` and without `tenancy`, else `false`.
     #[serde(default)]

@@ -722,7 +722,9 @@ impl Session {
                 self.guard_rebuild(name);
             }
             Next::Skip(tag, code, notice) => {
-                running.tag = Tag::Fixed(tag.to_owned());
+                if !matches!(running.tag, Tag::Fixed(_)) {
+                    running.tag = Tag::Fixed(tag.to_owned());
+                }
                 running.tasks.clear();
                 self.tell_notice(code, notice);
             }
@@ -808,7 +810,10 @@ impl Session {
 
     fn tell_notice(&mut self, code: sqlstate::SqlState, message: String) {
         let notice = Notice {
-            level: Level::Notice,
+            level: match code {
+                "01000" => Level::Warning,
+                _ => Level::Notice,
+            },
             code,
             message,
             hint: None,
