@@ -147,8 +147,20 @@ fn visible(tree: &mut NodeEnum, tables: &[(&str, &str)], found: &mut Vec<String>
         reals.join(", ")
     );
     walk_mut(Mut::of(tree), &mut |node| {
-        let Mut::Slot(slot) = node else {
-            return Descent::Into;
+        let slot = match node {
+            Mut::Slot(slot) => slot,
+            Mut::ResTarget(target) => {
+                // A column keeps the name that the function gives it.
+                let value = target.val.as_ref().and_then(|value| value.node.as_ref());
+                if let Some(NodeEnum::FuncCall(call)) = value
+                    && target.name.is_empty()
+                    && build::last(&call.funcname) == FUNCTION
+                {
+                    FUNCTION.clone_into(&mut target.name);
+                }
+                return Descent::Into;
+            }
+            _ => return Descent::Into,
         };
         let Some(NodeEnum::FuncCall(call)) = &slot.node else {
             return Descent::Into;
