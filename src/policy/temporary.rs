@@ -421,7 +421,7 @@ mod tests {
         let cases = [
             (
                 "CREATE TEMP TABLE x (id int CONSTRAINT k PRIMARY KEY, a text) ON COMMIT DROP",
-                "CREATE TABLE dsqlproxy_temp.r (id int CONSTRAINT r$k PRIMARY KEY, a text)",
+                "CREATE TABLE dsqlproxy_temp.r (id int CONSTRAINT \"r$k\" PRIMARY KEY, a text)",
                 (AtCommit::Drop, false, false),
             ),
             (
@@ -523,7 +523,7 @@ mod tests {
             ),
             (
                 "CREATE INDEX i ON x (a)",
-                Some("CREATE INDEX r_i ON dsqlproxy_temp.r (a)"),
+                Some("CREATE INDEX \"r$i\" ON dsqlproxy_temp.r (a)"),
             ),
             (
                 "ALTER TABLE x ADD COLUMN b int",

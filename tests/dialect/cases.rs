@@ -19,7 +19,7 @@ const CASES: &[(&str, &str)] = &[
     ("SELECT typname FROM pg_type", "SELECT typname FROM (SELECT * FROM pg_catalog.pg_type WHERE typnamespace <> ALL(ARRAY(SELECT s.oid FROM pg_catalog.pg_namespace s WHERE s.nspname = 'sys' OR s.nspname LIKE 'dsqlproxy%'))) pg_type"),
     ("SELECT tableoid, * FROM pg_catalog.pg_namespace", "forward"),
     ("SELECT n.tableoid, n.oid FROM pg_namespace n", "SELECT n.tableoid, n.oid FROM (SELECT tableoid, oid, nspname, nspowner, nspacl FROM pg_catalog.pg_namespace WHERE nspname <> 'sys' AND nspname NOT LIKE 'dsqlproxy%') n"),
-    ("SELECT pg_catalog.pg_views.viewname FROM pg_catalog.pg_views", "SELECT pg_views.viewname FROM (SELECT schemaname, viewname, viewowner, definition FROM pg_catalog.pg_views WHERE schemaname <> 'sys' AND schemaname NOT LIKE 'dsqlproxy%') pg_views"),
+    ("SELECT pg_catalog.pg_views.viewname FROM pg_catalog.pg_views", "SELECT pg_views.viewname FROM (SELECT schemaname, viewname, viewowner, definition FROM pg_catalog.pg_views WHERE schemaname <> 'sys' AND schemaname NOT LIKE 'dsqlproxy%' AND NOT (schemaname, viewname) IN (SELECT dsqlproxy_s.nspname, dsqlproxy_m.relname FROM pg_catalog.pg_class dsqlproxy_m JOIN pg_catalog.pg_namespace dsqlproxy_s ON dsqlproxy_s.oid = dsqlproxy_m.relnamespace WHERE dsqlproxy_m.relkind = 'v' AND dsqlproxy_m.reloptions = ARRAY['security_barrier=no', 'security_invoker=no'])) pg_views"),
     ("WITH pg_class AS (SELECT 1 AS a) SELECT a FROM pg_class", "forward"),
     ("SELECT * FROM public.pg_class", "forward"),
     ("SELECT amname FROM pg_am", "SELECT amname FROM (SELECT oid, CASE amname WHEN 'btree_index' THEN 'btree'::name ELSE amname END AS amname, amhandler, amtype FROM pg_catalog.pg_am) pg_am"),
