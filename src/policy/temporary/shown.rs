@@ -24,8 +24,9 @@ pub(super) fn show(tree: &mut NodeEnum, tables: &[(&str, &str)]) -> bool {
     }
     let mut found = Vec::new();
     visible(tree, tables, &mut found);
-    let other = |relation: &RangeVar, _: bool| match relation.schemaname.as_str() {
-        "" | "pg_catalog" => sub_select(&relation.relname, tables),
+    // Who names the proxy's schemas sees the tables there, by their real names.
+    let other = |relation: &RangeVar, all: bool| match relation.schemaname.as_str() {
+        "" | "pg_catalog" if !all => sub_select(&relation.relname, tables),
         _ => None,
     };
     let seen = Seen {
@@ -242,6 +243,7 @@ mod tests {
         }
         let left = [
             "SELECT xmin FROM pg_class",
+            "SELECT relname FROM pg_class WHERE relnamespace = 'dsqlproxy_temp'::regnamespace",
             "SELECT * FROM other.pg_class",
             "SELECT * FROM pg_index",
             "WITH pg_class AS (SELECT 1) SELECT * FROM pg_class",
