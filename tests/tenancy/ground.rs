@@ -193,8 +193,9 @@ fn make(world: &World, policy: &Policy) {
     }
     for name in policy.views.keys() {
         let name = quoted(name);
+        // Locking clauses need the right to update.
         guarded.run(&format!(
-            "alter view {name} set (security_invoker = on); grant select on {name} to tenant_1, tenant_2, tenant_3"
+            "alter view {name} set (security_invoker = on); grant select, update on {name} to tenant_1, tenant_2, tenant_3"
         ));
     }
     assert!(

@@ -310,8 +310,9 @@ fn judge(ground: &mut Ground, text: &str, writes: bool, mutant: bool) -> Result<
         return Err(said("rows of others changed".to_owned()));
     }
     let (ours, theirs) = (&outcome.ours, &outcome.theirs);
-    // The statement itself may hold such a text.
-    let own = |taint: &str| text.to_lowercase().contains(taint);
+    // The statement itself may hold such a text, or spell it with escapes.
+    let holds = |text: &str, taint: &str| text.to_lowercase().contains(taint);
+    let own = |taint: &str| holds(text, taint) || holds(&isolated.text, taint);
     let told = ours.rows.iter().chain(&ours.notices);
     for taint in told.filter_map(|row| ground.tainted(row)) {
         let theirs = theirs.rows.iter().filter_map(|row| ground.tainted(row));
@@ -351,6 +352,11 @@ fn judge(ground: &mut Ground, text: &str, writes: bool, mutant: bool) -> Result<
             // Both fail on a value of our own, but on another one.
             if ours.starts_with('2') && theirs.starts_with('2') {
                 return Ok("tolerated: other data error".to_owned());
+            }
+            // What the planner cannot do, and a constant that it cannot compute, are told as they are met.
+            let unplanned = |one: &str, other: &str| one == "0A000" && other.starts_with('2');
+            if unplanned(&ours, theirs) || unplanned(theirs, &ours) {
+                return Ok("tolerated: no plan, or a data error of our own".to_owned());
             }
             // The statement is wrong in itself, here and there: what is told of it first.
             let wrong = |state: &str| state.starts_with("42") && state != "42501";

@@ -640,6 +640,16 @@ fn refused_statements_are_refused_for_this() {
         ),
         ("INSERT INTO orders SELECT * FROM items", InsertShape),
         ("INSERT INTO orders SELECT", InsertShape),
+        (
+            "INSERT INTO orders (id, note) SELECT id, note FROM orders ORDER BY 1, 3",
+            InsertShape,
+        ),
+        (
+            "INSERT INTO orders (id, note) SELECT id, note FROM orders UNION SELECT 1, 'x' ORDER BY 3",
+            InsertShape,
+        ),
+        ("SELECT 1 FROM nullif(1, 2) a", Construct),
+        ("UPDATE orders AS \"set\" SET note = 'x'", ReservedName),
         ("INSERT INTO orders (id) SELECT", InsertWidth),
         ("INSERT INTO orders (id) VALUES (1, 2)", InsertWidth),
         ("INSERT INTO orders (id, note) SELECT 1", InsertWidth),

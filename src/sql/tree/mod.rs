@@ -116,9 +116,10 @@ fn unprintable(node: Ref<'_>) -> Option<&'static str> {
     }
 }
 
-/// What the printer writes where the grammar has a function's call without OVER: not NULLIF, and nothing of
+/// What [`print`] takes where the grammar has a function's call without OVER: not NULLIF, and nothing of
 /// SQL/JSON.
-fn is_call(node: &Node) -> bool {
+#[must_use]
+pub fn is_call(node: &Node) -> bool {
     matches!(
         &node.node,
         Some(

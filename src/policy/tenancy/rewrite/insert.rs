@@ -2,7 +2,7 @@
 
 use pg_query::protobuf::{
     InferClause, InsertStmt, OnConflictAction, OnConflictClause, ResTarget, SelectStmt,
-    SetOperation,
+    SetOperation, a_const,
 };
 use pg_query::{Node, NodeEnum};
 
@@ -104,6 +104,10 @@ impl Rewriter<'_> {
 
     /// Gives every arm of the source the tenant's value.
     fn arms(&self, source: &mut SelectStmt, position: &Position, column: TenantColumn<'_>) -> Done {
+        // There is one more column to sort by than the client knows of.
+        if matches!(position, Position::Added) && sorts_beyond(source) {
+            return refuse(Rule::InsertShape, "ORDER BY");
+        }
         if source.op() != SetOperation::SetopNone {
             for arm in [&mut source.larg, &mut source.rarg] {
                 match arm {
@@ -302,6 +306,29 @@ fn fits(source: &SelectStmt, width: usize) -> bool {
     rows.clone()
         .all(|row| matches!(&row.node, Some(NodeEnum::List(row)) if row.items.len() == width))
         && (rows.len() > 0 || star || source.target_list.len() == width)
+}
+
+/// Whether it sorts or groups by a column's number that it does not have.
+fn sorts_beyond(source: &SelectStmt) -> bool {
+    let Some(width) = width(source) else {
+        return false;
+    };
+    let is_beyond = |node: &Node| match &node.node {
+        Some(NodeEnum::AConst(constant)) => match &constant.val {
+            Some(a_const::Val::Ival(number)) => {
+                usize::try_from(number.ival).is_ok_and(|number| number > width)
+            }
+            _ => false,
+        },
+        _ => false,
+    };
+    let mut keys = source.sort_clause.iter().map(|key| match &key.node {
+        Some(NodeEnum::SortBy(by)) => by.node.as_deref().unwrap_or(key),
+        _ => key,
+    });
+    keys.any(is_beyond)
+        || source.distinct_clause.iter().any(is_beyond)
+        || source.group_clause.iter().any(is_beyond)
 }
 
 /// How many values the source's rows have, if its text tells.

@@ -309,6 +309,9 @@ impl Rewriter<'_> {
             let Some((call, columns)) = parts.items.split_first_mut() else {
                 return refuse(Rule::Construct, "function in FROM");
             };
+            if !tree::is_call(call) {
+                return refuse(Rule::Construct, "function in FROM");
+            }
             self.value_at(call, Place::Condition)?;
             for column in columns {
                 match &mut column.node {

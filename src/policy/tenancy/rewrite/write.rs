@@ -35,6 +35,11 @@ impl<'a> Rewriter<'a> {
             with_clause,
         } = update;
         self.with(with_clause)?;
+        let alias = relation.as_ref().and_then(|table| table.alias.as_ref());
+        if alias.is_some_and(|alias| alias.aliasname == "set") {
+            // The printer writes it without quotes, and that is the word behind it.
+            return refuse(Rule::ReservedName, "set");
+        }
         let target = self.target(relation)?;
         hidden::named_in(&target, [target_list.as_slice(), from_clause.as_slice()])?;
         hidden::named_in_condition(&target, where_clause)?;
