@@ -17,6 +17,7 @@ pub mod settings;
 pub mod temporary;
 pub mod tenancy;
 mod transaction;
+pub mod unstorable;
 
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ pub use creation::{Creation, creation};
 pub use databases::DatabaseChange;
 pub use facts::{
     DdlInTransaction, LargeDml, Month, NotAMonth, SessionFacts, Switches, TableRebuild,
-    TransactionFacts,
+    TransactionFacts, UnstorableColumns,
 };
 pub use locks::{
     AdvisoryLock, LockArgument, LockCall, LockWish, NotifyCall, SignalCall, SignalTarget,

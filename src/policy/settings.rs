@@ -79,6 +79,8 @@ pub const DDL_IN_TRANSACTION: &str = "dsqlproxy.ddl_in_transaction";
 pub const LARGE_DML: &str = "dsqlproxy.large_dml";
 /// What becomes of changes of a table for which it has to be made anew.
 pub const TABLE_REBUILD: &str = "dsqlproxy.table_rebuild";
+/// What becomes of columns of types that DSQL does not store.
+pub const UNSTORABLE_COLUMNS: &str = "dsqlproxy.unstorable_columns";
 /// Whether CREATE INDEX waits until the index is there.
 pub const INDEX_WAIT: &str = "dsqlproxy.index_wait";
 
@@ -127,7 +129,7 @@ const ONLY: [&str; 4] = [
     "transform_null_equals",
 ];
 
-fn own() -> [Setting; 10] {
+fn own() -> [Setting; 11] {
     let setting = |name: &'static str, default, kind| Setting {
         name: Cow::Borrowed(name),
         default: Some(default),
@@ -144,6 +146,7 @@ fn own() -> [Setting; 10] {
         setting(DDL_IN_TRANSACTION, "reject", Kind::Words("reject,split")),
         setting(LARGE_DML, "refuse", Kind::Words("refuse,batch")),
         setting(TABLE_REBUILD, "small", Kind::Words("reject,small,rebuild")),
+        setting(UNSTORABLE_COLUMNS, "refuse", Kind::Words("refuse,text")),
         setting(INDEX_WAIT, "on", Kind::Switch),
     ]
 }

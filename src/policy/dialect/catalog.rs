@@ -8,6 +8,7 @@
 //! | schema `sys` and those of the proxy, and what is in them | nothing of it, unless they name it |
 //! | no `pg_authid` to look at | what `pg_roles` tells, no passwords |
 //! | no `pg_table_size()` | `pg_relation_size()` |
+//! | domains of types that are kept as text ([`crate::policy::unstorable`]) | these types |
 //!
 //! A catalog in FROM becomes a sub-select of the same columns under the same alias. In a created database
 //! ([`crate::policy::databases`]) the sub-select has its schema as `public`, and nothing of `public` itself.
@@ -63,7 +64,9 @@ const SHOWN: [Shown; 20] = [
     ),
     shown(
         "pg_attribute",
-        "SELECT {system} attrelid, attname, atttypid, attlen, attnum, attcacheoff, atttypmod, attndims, \
+        "SELECT {system} attrelid, attname, COALESCE((SELECT pg_catalog.to_regtype(y.typname)::oid \
+         FROM pg_catalog.pg_type y WHERE y.oid = a.atttypid \
+         AND y.typnamespace = pg_catalog.to_regnamespace('dsqlproxy_types')), atttypid) AS atttypid, attlen, attnum, attcacheoff, atttypmod, attndims, \
          attbyval, attalign, attstorage, attcompression, attnotnull OR EXISTS (SELECT 1 \
          FROM pg_catalog.pg_constraint c WHERE c.conrelid = a.attrelid AND c.contype = 'c' \
          AND c.convalidated AND c.conkey = ARRAY[a.attnum] AND c.conname LIKE '%\\_not\\_null' \
@@ -176,7 +179,23 @@ const SHOWN: [Shown; 20] = [
     hidden(
         "information_schema",
         "columns",
-        "SELECT * FROM information_schema.columns WHERE {seen:table_schema}",
+        "SELECT table_catalog, table_schema, table_name, column_name, ordinal_position, column_default, \
+         is_nullable, CASE WHEN domain_schema = 'dsqlproxy_types' THEN CASE WHEN domain_name LIKE '%[]' \
+         THEN 'ARRAY' ELSE pg_catalog.format_type(pg_catalog.to_regtype(domain_name), NULL) END \
+         ELSE data_type END AS data_type, \
+         character_maximum_length, character_octet_length, numeric_precision, numeric_precision_radix, \
+         numeric_scale, datetime_precision, interval_type, interval_precision, character_set_catalog, \
+         character_set_schema, character_set_name, collation_catalog, collation_schema, collation_name, \
+         CASE WHEN domain_schema = 'dsqlproxy_types' THEN NULL ELSE domain_catalog END AS domain_catalog, \
+         CASE WHEN domain_schema = 'dsqlproxy_types' THEN NULL ELSE domain_schema END AS domain_schema, \
+         CASE WHEN domain_schema = 'dsqlproxy_types' THEN NULL ELSE domain_name END AS domain_name, \
+         udt_catalog, udt_schema, CASE WHEN domain_schema = 'dsqlproxy_types' THEN (SELECT y.typname \
+         FROM pg_catalog.pg_type y WHERE y.oid = pg_catalog.to_regtype(domain_name)) \
+         ELSE udt_name END AS udt_name, scope_catalog, scope_schema, scope_name, \
+         maximum_cardinality, dtd_identifier, is_self_referencing, is_identity, identity_generation, \
+         identity_start, identity_increment, identity_maximum, identity_minimum, identity_cycle, \
+         is_generated, generation_expression, is_updatable \
+         FROM information_schema.columns WHERE {seen:table_schema}",
     ),
     hidden(
         "information_schema",

@@ -18,6 +18,7 @@ mod name;
 mod notify;
 pub mod rebuild;
 mod role;
+mod search;
 mod select;
 mod sequence;
 mod session;
@@ -25,6 +26,7 @@ mod signal;
 mod survey;
 mod table;
 mod transaction;
+mod unstorable;
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -35,7 +37,7 @@ use self::survey::Survey;
 use super::rules::{Rule, Strict};
 use super::{
     Action, ActionKind, Answer, Decision, LargeDml, Level, Notice, Procedure, Rewrite, Rules,
-    SessionFacts, Step, TableRebuild,
+    SessionFacts, Step, TableRebuild, UnstorableColumns,
 };
 use crate::config::schema::Dialect;
 use crate::sql::tree::{self, PrintError, Ref};
@@ -85,6 +87,8 @@ pub(super) struct Draft {
     pub changed: bool,
     /// The statement begins a job that is to be waited for.
     pub job: Option<Job>,
+    /// Steps ahead of all others, whatever becomes of the statement itself.
+    pub first: Vec<Step>,
     /// Steps before it.
     pub before: Vec<Step>,
     /// Steps after it.
@@ -109,6 +113,7 @@ impl Draft {
             asynchronous,
             changed: false,
             job: None,
+            first: Vec::new(),
             before: Vec::new(),
             after: Vec::new(),
             instead: None,
@@ -138,7 +143,7 @@ impl Draft {
                 steps
             }
         };
-        let mut steps = steps;
+        let mut steps: Vec<Step> = self.first.into_iter().chain(steps).collect();
         if let NodeEnum::AlterTableStmt(alter) = &self.tree {
             alter::if_exists(alter, &mut steps);
         }
@@ -462,6 +467,9 @@ fn switched(facts: &SessionFacts, name: &str, value: &str) -> bool {
     match name {
         "large_dml" => (switches.large_dml == LargeDml::Batch) == (value == "batch"),
         "table_rebuild" => (switches.table_rebuild == TableRebuild::Reject) == (value == "reject"),
+        "unstorable_columns" => {
+            (switches.unstorable_columns == UnstorableColumns::Text) == (value == "text")
+        }
         "index_wait" => switches.index_wait == (value == "on"),
         "savepoints" => switches.savepoints == (value == "emulate"),
         _ => false,
@@ -499,6 +507,8 @@ constructs! {
     "collation" => Code::Change(column::collation),
     "compression" => Code::Change(column::compression),
     "long_character" => Code::Change(column::long_character),
+    "unstorable_column" => Code::Change(unstorable::column),
+    "search_configuration" => Code::Change(search::configuration),
     "virtual_column" => Code::Find(column::virtual_column),
     "unlogged" => Code::Change(table::unlogged),
     "temporary" => Code::Emulate(table::temporary),
