@@ -179,23 +179,7 @@ const SHOWN: [Shown; 20] = [
     hidden(
         "information_schema",
         "columns",
-        "SELECT table_catalog, table_schema, table_name, column_name, ordinal_position, column_default, \
-         is_nullable, CASE WHEN domain_schema = 'dsqlproxy_types' THEN CASE WHEN domain_name LIKE '%[]' \
-         THEN 'ARRAY' ELSE pg_catalog.format_type(pg_catalog.to_regtype(domain_name), NULL) END \
-         ELSE data_type END AS data_type, \
-         character_maximum_length, character_octet_length, numeric_precision, numeric_precision_radix, \
-         numeric_scale, datetime_precision, interval_type, interval_precision, character_set_catalog, \
-         character_set_schema, character_set_name, collation_catalog, collation_schema, collation_name, \
-         CASE WHEN domain_schema = 'dsqlproxy_types' THEN NULL ELSE domain_catalog END AS domain_catalog, \
-         CASE WHEN domain_schema = 'dsqlproxy_types' THEN NULL ELSE domain_schema END AS domain_schema, \
-         CASE WHEN domain_schema = 'dsqlproxy_types' THEN NULL ELSE domain_name END AS domain_name, \
-         udt_catalog, udt_schema, CASE WHEN domain_schema = 'dsqlproxy_types' THEN (SELECT y.typname \
-         FROM pg_catalog.pg_type y WHERE y.oid = pg_catalog.to_regtype(domain_name)) \
-         ELSE udt_name END AS udt_name, scope_catalog, scope_schema, scope_name, \
-         maximum_cardinality, dtd_identifier, is_self_referencing, is_identity, identity_generation, \
-         identity_start, identity_increment, identity_maximum, identity_minimum, identity_cycle, \
-         is_generated, generation_expression, is_updatable \
-         FROM information_schema.columns WHERE {seen:table_schema}",
+        "SELECT * FROM information_schema.columns WHERE {seen:table_schema}",
     ),
     hidden(
         "information_schema",

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use pg_query::protobuf::{
-    Alias, ColumnRef, Constraint, CreateStmt, DeleteStmt, IndexStmt, InsertStmt, RangeSubselect,
-    RangeVar, ResTarget, ReturningClause, SelectStmt, SetOperation, UpdateStmt, WithClause,
+    Alias, ColumnRef, Constraint, CopyStmt, CreateStmt, DeleteStmt, IndexStmt, InsertStmt,
+    RangeSubselect, RangeVar, ResTarget, ReturningClause, SelectStmt, SetOperation, UpdateStmt,
+    WithClause,
 };
 use pg_query::{Node, NodeEnum};
 
-use super::tables::{Table, Tables, new_table};
+use super::tables::{Column, Table, Tables, new_table};
 use crate::policy::dialect::{self, build, catalog::OWN_ALIAS};
 use crate::sql::tree::{Descent, Mut, Ref, any, walk, walk_mut};
 use crate::sql::{Statement, Tree};
@@ -45,6 +46,9 @@ pub fn translate(text: &str, tables: &Tables, path: &[String]) -> Result<Transla
             let mut tree = (**node).clone();
             let mut rewrite = Rewrite::new(tables, path, &tree);
             rewrite.whole(&mut tree);
+            if let Some(refusal) = rewrite.refusal {
+                return Err(refusal);
+            }
             if rewrite.changed {
                 let text = dialect::text(&tree, statement.asynchronous);
                 said = Some(text.map_err(|error| dialect::unprintable(&error))?);
@@ -70,6 +74,7 @@ struct Rewrite<'t> {
     /// Schemas and names of relations that became sub-selects.
     wrapped: Vec<(String, String)>,
     changed: bool,
+    refusal: Option<ClientError>,
 }
 
 /// The table that a statement changes.
@@ -106,6 +111,7 @@ impl<'t> Rewrite<'t> {
             system,
             wrapped: Vec::new(),
             changed: false,
+            refusal: None,
         }
     }
 
@@ -118,6 +124,7 @@ impl<'t> Rewrite<'t> {
                     self.alter(&mut alter.cmds, &target);
                 }
             }
+            NodeEnum::CopyStmt(copy) if copy.relation.is_some() => self.copy(copy),
             _ => self.visit(Mut::of(tree)),
         }
         self.unqualify(tree);
@@ -266,35 +273,33 @@ impl<'t> Rewrite<'t> {
     }
 
     fn sub_select(&self, name: &RangeVar, table: &Table, alias: Alias) -> Node {
-        let own = format!("{OWN_ALIAS}t");
-        let columns = table.columns.iter().map(|column| {
-            let value = column_of(&own, &column.name);
-            match &column.stands_for {
-                None => target(value, ""),
-                Some(stands) => target(stands.seen(value), &column.name),
-            }
-        });
-        let system = self
-            .system
-            .iter()
-            .map(|name| target(column_of(&own, name), ""));
-        let mut from = name.clone();
-        from.alias = Some(Alias {
-            aliasname: own.clone(),
-            colnames: Vec::new(),
-        });
-        let query = SelectStmt {
-            target_list: columns.chain(system).collect(),
-            from_clause: vec![build::node(NodeEnum::RangeVar(from))],
-            limit_option: pg_query::protobuf::LimitOption::Default as i32,
-            op: SetOperation::SetopNone as i32,
-            ..SelectStmt::default()
-        };
+        let mut query = self.query_of(name, table);
+        let own = own_alias();
+        let system = self.system.iter();
+        query
+            .target_list
+            .extend(system.map(|name| target(column_of(&own, name), "")));
         build::node(NodeEnum::RangeSubselect(Box::new(RangeSubselect {
             lateral: false,
             subquery: Some(Box::new(build::node(NodeEnum::SelectStmt(Box::new(query))))),
             alias: Some(alias),
         })))
+    }
+
+    /// All columns of a table, as what they stand for.
+    fn query_of(&self, name: &RangeVar, table: &Table) -> SelectStmt {
+        let mut from = name.clone();
+        from.alias = Some(Alias {
+            aliasname: own_alias(),
+            colnames: Vec::new(),
+        });
+        SelectStmt {
+            target_list: table.columns.iter().map(seen_column).collect(),
+            from_clause: vec![build::node(NodeEnum::RangeVar(from))],
+            limit_option: pg_query::protobuf::LimitOption::Default as i32,
+            op: SetOperation::SetopNone as i32,
+            ..SelectStmt::default()
+        }
     }
 
     /// `schema.table.column`: a sub-select has no schema.
@@ -315,6 +320,33 @@ impl<'t> Rewrite<'t> {
             }
             Descent::Into
         });
+    }
+
+    /// COPY TO gives values as their types write them.
+    fn copy(&mut self, copy: &mut CopyStmt) {
+        let Some(target) = copy.relation.as_ref().and_then(|name| self.target(name)) else {
+            return;
+        };
+        let Some(name) = copy.relation.clone().filter(|_| !copy.is_from) else {
+            return;
+        };
+        let mut query = self.query_of(&name, &target.table);
+        let wanted = build::strings(&copy.attlist);
+        if !wanted.is_empty() {
+            let known = |wanted: &&str| target.table.column(wanted).is_some();
+            if !wanted.iter().all(known) {
+                return;
+            }
+            let columns = wanted
+                .into_iter()
+                .filter_map(|name| target.table.column(name))
+                .map(seen_column);
+            query.target_list = columns.collect();
+        }
+        copy.query = Some(Box::new(build::node(NodeEnum::SelectStmt(Box::new(query)))));
+        copy.relation = None;
+        copy.attlist.clear();
+        self.changed = true;
     }
 
     // ---- changing --------------------------------------------------------------------------
@@ -419,6 +451,9 @@ impl<'t> Rewrite<'t> {
             let Some(NodeEnum::ResTarget(given)) = &mut node.node else {
                 continue;
             };
+            if !given.indirection.is_empty() && target.table.stand_in(&given.name).is_some() {
+                self.refusal = Some(part_of(&given.name));
+            }
             let Some(value) = &mut given.val else {
                 continue;
             };
@@ -618,6 +653,19 @@ impl<'t> Rewrite<'t> {
     }
 }
 
+fn own_alias() -> String {
+    format!("{OWN_ALIAS}t")
+}
+
+/// A column of the table in a sub-select.
+fn seen_column(column: &Column) -> Node {
+    let value = column_of(&own_alias(), &column.name);
+    match &column.stands_for {
+        None => target(value, ""),
+        Some(stands) => target(stands.seen(value), &column.name),
+    }
+}
+
 fn column_of(table: &str, name: &str) -> Node {
     build::node(NodeEnum::ColumnRef(ColumnRef {
         fields: vec![build::string(table), build::string(name)],
@@ -654,6 +702,15 @@ fn whole_column(node: &Node) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// The server would say that text has no elements.
+fn part_of(column: &str) -> ClientError {
+    ClientError::error(
+        crate::wire::sqlstate::FEATURE_NOT_SUPPORTED,
+        format!("an element of column \"{column}\" cannot be changed by itself on Aurora DSQL"),
+    )
+    .hint("SET the whole column, which is kept as text.")
 }
 
 fn is_default(node: &Node) -> bool {
@@ -808,7 +865,7 @@ mod tests {
             ),
             (
                 "CREATE INDEX i ON t (ip, (tags[1])) WHERE ip IS NOT NULL",
-                "CREATE INDEX i ON t USING btree (ip, ((tags::varchar(9)[])[1])) WHERE ip::inet IS NOT NULL".to_owned(),
+                "CREATE INDEX i ON t (ip, ((tags::varchar(9)[])[1])) WHERE ip::inet IS NOT NULL".to_owned(),
             ),
             (
                 "CREATE TABLE n (a int[] CHECK (array_length(a, 1) < 3), b int)",
@@ -822,6 +879,15 @@ mod tests {
                 "ALTER TABLE t DROP COLUMN ip; UPDATE t SET ip = 1",
                 "=".to_owned(),
             ),
+            (
+                "COPY t TO STDOUT",
+                "COPY (SELECT dsqlproxy_t.id, dsqlproxy_t.ip::inet AS ip, dsqlproxy_t.tags::varchar(9)[] AS tags FROM t dsqlproxy_t) TO STDOUT".to_owned(),
+            ),
+            (
+                "COPY t (ip, id) TO STDOUT (FORMAT csv)",
+                "COPY (SELECT dsqlproxy_t.ip::inet AS ip, dsqlproxy_t.id FROM t dsqlproxy_t) TO STDOUT (FORMAT csv)".to_owned(),
+            ),
+            ("COPY t FROM STDIN", "=".to_owned()),
             (
                 "CREATE VIEW v AS SELECT ip FROM t",
                 format!("CREATE VIEW v AS SELECT ip FROM {T} t"),
