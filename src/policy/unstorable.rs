@@ -3,7 +3,7 @@
 //!
 //! | a statement says | goes on as |
 //! |---|---|
-//! | `CREATE TABLE t (id int, ip inet)` | `ip` is of domain `dsqlproxy_types."inet"`, a text that must be an `inet` |
+//! | `CREATE TABLE t (id int, ip inet)` | `ip` is of domain `dsqlproxy."inet"`, a text that must be an `inet` |
 //! | `FROM t` | `FROM (SELECT id, ip::inet AS ip FROM t) t`, which the planner pulls up |
 //! | `INSERT INTO t VALUES (1, $1)` | `VALUES (1, $1::inet)`, so that the parameter has its type |
 //! | `UPDATE t SET ip = $1 WHERE ip << $2 RETURNING *` | `SET ip = $1::inet WHERE ip::inet << $2 RETURNING id, ip::inet` |
@@ -25,7 +25,7 @@ use super::dialect::build;
 use crate::sql::{Statement, Tree};
 
 /// Where the domains are.
-pub const SCHEMA: &str = "dsqlproxy_types";
+pub const SCHEMA: &str = "dsqlproxy";
 
 /// Types by their names in the catalog, and as PostgreSQL writes them; `{}` is where a length stands.
 const SCALARS: [(&str, &str); 25] = [
@@ -225,9 +225,9 @@ pub fn schema_creation() -> String {
 /// Whether a text of the proxy's own makes a domain, or the schema of all.
 #[must_use]
 pub fn makes_type(sql: &str) -> bool {
-    sql.strip_prefix("CREATE SCHEMA ")
-        .or_else(|| sql.strip_prefix("CREATE DOMAIN "))
-        .is_some_and(|name| name.starts_with(SCHEMA))
+    let domain = sql.strip_prefix("CREATE DOMAIN ");
+    let domain = domain.and_then(|name| name.strip_prefix(SCHEMA));
+    sql == schema_creation() || domain.is_some_and(|name| name.starts_with('.'))
 }
 
 fn cast(value: Node, to: &TypeName) -> Node {

@@ -66,7 +66,7 @@ const SHOWN: [Shown; 20] = [
         "pg_attribute",
         "SELECT {system} attrelid, attname, COALESCE((SELECT pg_catalog.to_regtype(y.typname)::oid \
          FROM pg_catalog.pg_type y WHERE y.oid = a.atttypid \
-         AND y.typnamespace = pg_catalog.to_regnamespace('dsqlproxy_types')), atttypid) AS atttypid, attlen, attnum, attcacheoff, atttypmod, attndims, \
+         AND y.typtype = 'd' AND y.typnamespace = pg_catalog.to_regnamespace('dsqlproxy')), atttypid) AS atttypid, attlen, attnum, attcacheoff, atttypmod, attndims, \
          attbyval, attalign, attstorage, attcompression, attnotnull OR EXISTS (SELECT 1 \
          FROM pg_catalog.pg_constraint c WHERE c.conrelid = a.attrelid AND c.contype = 'c' \
          AND c.convalidated AND c.conkey = ARRAY[a.attnum] AND c.conname LIKE '%\\_not\\_null' \

@@ -64,7 +64,7 @@ impl Tables {
     pub fn query() -> String {
         format!(
             "SELECT n.nspname, c.relname, a.attname, t.typname, \
-             CASE WHEN t.typnamespace = pg_catalog.to_regnamespace('{SCHEMA}') THEN 'y' ELSE 'n' END, \
+             CASE WHEN t.typtype = 'd' AND t.typnamespace = pg_catalog.to_regnamespace('{SCHEMA}') THEN 'y' ELSE 'n' END, \
              CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisprimary \
              AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])) THEN 'y' ELSE 'n' END \
              FROM pg_catalog.pg_class c \
@@ -74,7 +74,7 @@ impl Tables {
              WHERE c.relkind IN ('r', 'v') AND c.relname IN (SELECT o.relname \
              FROM pg_catalog.pg_type y JOIN pg_catalog.pg_attribute b ON b.atttypid = y.oid AND NOT b.attisdropped \
              JOIN pg_catalog.pg_class o ON o.oid = b.attrelid AND o.relkind IN ('r', 'v') \
-             WHERE y.typnamespace = pg_catalog.to_regnamespace('{SCHEMA}')) \
+             WHERE y.typtype = 'd' AND y.typnamespace = pg_catalog.to_regnamespace('{SCHEMA}')) \
              ORDER BY c.oid, a.attnum"
         )
     }
