@@ -715,7 +715,7 @@ impl Session {
         if fields.code == b"0A000" && fields.message.starts_with(b"cached plan must not change") {
             self.names.renew(&self.env.registry);
         }
-        self.doubt_columns(fields.code);
+        self.doubt_columns(fields.code, fields.message);
         let taken = fields.code == sqlstate::DUPLICATE_PREPARED_STATEMENT.as_bytes();
         let unknown = self.note_unknown(&fields);
         let Some(front) = self.owed.front() else {

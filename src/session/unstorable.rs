@@ -38,7 +38,10 @@ const ATTEMPTS: usize = 5;
 const KEPT_BYTES: usize = 8 * 1024 * 1024;
 
 /// SQLSTATEs of statements that took a table for another than it is.
-const MISTAKEN: [&[u8]; 5] = [b"42P01", b"42703", b"42804", b"42883", b"40001"];
+const MISTAKEN: [&[u8]; 4] = [b"42P01", b"42703", b"42804", b"42883"];
+
+/// In words of a conflict with a change of the schema.
+const CHANGED: &[u8] = b"(OC001)";
 
 type Text = Option<Rc<[u8]>>;
 
@@ -319,8 +322,9 @@ impl Session {
     }
 
     /// An error that may tell of a change of the schema that others have made.
-    pub(super) fn doubt_columns(&self, code: &[u8]) {
-        if MISTAKEN.contains(&code)
+    pub(super) fn doubt_columns(&self, code: &[u8], message: &[u8]) {
+        let changed = code == b"40001" && memchr::memmem::find(message, CHANGED).is_some();
+        if (changed || MISTAKEN.contains(&code))
             && let Some(env) = self.columns_env()
         {
             env.doubt();

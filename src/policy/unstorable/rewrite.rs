@@ -91,10 +91,10 @@ impl<'t> Rewrite<'t> {
             if let Ref::ColumnRef(column) = node {
                 match column.fields.last().and_then(|field| field.node.as_ref()) {
                     Some(NodeEnum::AStar(_)) => stars = true,
-                    Some(NodeEnum::String(name)) if SYSTEM.contains(&name.sval.as_str()) => {
-                        if !system.contains(&name.sval) {
-                            system.push(name.sval.clone());
-                        }
+                    Some(NodeEnum::String(name))
+                        if SYSTEM.contains(&name.sval.as_str()) && !system.contains(&name.sval) =>
+                    {
+                        system.push(name.sval.clone());
                     }
                     _ => {}
                 }
@@ -227,7 +227,7 @@ impl<'t> Rewrite<'t> {
     fn select(&mut self, select: &mut SelectStmt) {
         let mut found = Vec::new();
         for item in &mut select.from_clause {
-            self.from_item(item, &mut found);
+            self.relation(item, &mut found);
         }
         if select.group_clause.is_empty() {
             return;
@@ -245,11 +245,11 @@ impl<'t> Rewrite<'t> {
         }
     }
 
-    fn from_item(&mut self, item: &mut Node, found: &mut Vec<(String, Arc<Table>)>) {
+    fn relation(&mut self, item: &mut Node, found: &mut Vec<(String, Arc<Table>)>) {
         match &mut item.node {
             Some(NodeEnum::JoinExpr(join)) => {
                 for side in [&mut join.larg, &mut join.rarg].into_iter().flatten() {
-                    self.from_item(side, found);
+                    self.relation(side, found);
                 }
             }
             Some(NodeEnum::RangeVar(name)) => {
@@ -421,7 +421,7 @@ impl<'t> Rewrite<'t> {
         let others = aliases(&update.from_clause);
         let mut found = Vec::new();
         for item in &mut update.from_clause {
-            self.from_item(item, &mut found);
+            self.relation(item, &mut found);
         }
         let Some(target) = update.relation.as_ref().and_then(|name| self.target(name)) else {
             return;
@@ -435,7 +435,7 @@ impl<'t> Rewrite<'t> {
         let others = aliases(&delete.using_clause);
         let mut found = Vec::new();
         for item in &mut delete.using_clause {
-            self.from_item(item, &mut found);
+            self.relation(item, &mut found);
         }
         let Some(target) = delete.relation.as_ref().and_then(|name| self.target(name)) else {
             return;
@@ -620,7 +620,7 @@ impl<'t> Rewrite<'t> {
             };
             let kind = command.subtype();
             let stands = target.table.stand_in(&command.name);
-            match command.def.as_mut().map(|node| &mut **node) {
+            match command.def.as_deref_mut() {
                 Some(value) if kind == Type::AtColumnDefault => {
                     if let Some(stands) = stands {
                         *value = stands.written(std::mem::take(value));
