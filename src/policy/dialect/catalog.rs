@@ -73,7 +73,8 @@ const SHOWN: [Shown; 20] = [
          AND pg_catalog.pg_get_constraintdef(c.oid) = format('CHECK ((%I IS NOT NULL))', a.attname)) \
          AS attnotnull, atthasdef, atthasmissing, attidentity, attgenerated, attisdropped, attislocal, \
          attinhcount, attstattarget, COALESCE(k.collated, attcollation) AS attcollation, attacl, attoptions, \
-         attfdwoptions, attmissingval FROM pg_catalog.pg_attribute a LEFT JOIN (SELECT d.oid AS domain, \
+         attfdwoptions, attmissingval FROM (SELECT {system} * FROM pg_catalog.pg_attribute) a \
+         LEFT JOIN (SELECT d.oid AS domain, \
          z.oid AS kind, z.typlen AS length, z.typbyval AS byval, z.typalign AS align, z.typstorage AS storage, \
          z.typcollation AS collated, COALESCE(CASE WHEN d.typname LIKE 'numeric(%' \
          THEN (substring(d.typname FROM '[0-9]+')::int4 << 16) \

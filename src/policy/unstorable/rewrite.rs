@@ -885,7 +885,7 @@ mod tests {
             ),
             (
                 "COPY t (ip, id) TO STDOUT (FORMAT csv)",
-                "COPY (SELECT dsqlproxy_t.ip::inet AS ip, dsqlproxy_t.id FROM t dsqlproxy_t) TO STDOUT (FORMAT csv)".to_owned(),
+                "COPY (SELECT dsqlproxy_t.ip::inet AS ip, dsqlproxy_t.id FROM t dsqlproxy_t) TO STDOUT CSV".to_owned(),
             ),
             ("COPY t FROM STDIN", "=".to_owned()),
             (
