@@ -81,6 +81,7 @@ impl Check<'_> {
             ("large_dml", database.large_dml.is_some()),
             ("table_rebuild", database.table_rebuild.is_some()),
             ("unstorable_columns", database.unstorable_columns.is_some()),
+            ("shown_isolation", database.shown_isolation.is_some()),
         ];
         for (key, is_set) in set {
             self.refuse_if(

@@ -364,6 +364,16 @@ pub enum UnstorableColumns {
     Text,
 }
 
+/// What `transaction_isolation` tells.
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum ShownIsolation {
+    /// The level that Aurora DSQL has.
+    Actual,
+    /// The level that the client asked for.
+    Asked,
+}
+
 /// What becomes of SAVEPOINT, RELEASE and ROLLBACK TO.
 #[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -419,6 +429,9 @@ pub struct Database {
     /// `dialect: compat` and without `tenancy`.
     #[serde(default)]
     pub unstorable_columns: Option<UnstorableColumns>,
+    /// `dsqlproxy.shown_isolation` of sessions that set none; default `actual`.
+    #[serde(default)]
+    pub shown_isolation: Option<ShownIsolation>,
     /// CREATE DATABASE makes schemas of the cluster that are connected to as databases; default `true` on
     /// `dsql` clusters with `dialect: compat` and without `tenancy`, else `false`.
     #[serde(default)]

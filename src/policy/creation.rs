@@ -34,7 +34,11 @@ pub fn creation(statement: &Statement) -> Option<Creation> {
             relation(create.relation.as_ref()?)
         }
         NodeEnum::CreateTableAsStmt(create)
-            if !create.if_not_exists && create.objtype() == ObjectType::ObjectTable =>
+            if !create.if_not_exists
+                && matches!(
+                    create.objtype(),
+                    ObjectType::ObjectTable | ObjectType::ObjectMatview
+                ) =>
         {
             relation(create.into.as_ref()?.rel.as_ref()?)
         }
@@ -102,6 +106,7 @@ mod tests {
             ("SELECT 1", None),
             ("CREATE VIEW v AS SELECT 1", relation("\"v\"")),
             ("CREATE OR REPLACE VIEW v AS SELECT 1", None),
+            ("CREATE MATERIALIZED VIEW v AS SELECT 1", relation("\"v\"")),
             ("CREATE SEQUENCE q", relation("\"q\"")),
             (
                 "CREATE INDEX i ON s.t (a)",

@@ -24,6 +24,7 @@ use std::sync::Arc;
 pub use cache::Cache;
 pub use creation::{Creation, creation};
 pub use databases::DatabaseChange;
+pub(crate) use dialect::materialized::is_marked;
 pub use facts::{
     DdlInTransaction, LargeDml, Month, NotAMonth, SessionFacts, Switches, TableRebuild,
     TransactionFacts, UnstorableColumns,
@@ -103,7 +104,7 @@ pub struct Step {
     pub kind: StepKind,
     /// Text for the server.
     pub sql: String,
-    /// The table that a batch is of.
+    /// The table that a batch is of, or the index that a job builds.
     pub table: Option<TableName>,
     /// SQLSTATEs that count as success: the step had been done before.
     pub tolerate: Vec<SqlState>,

@@ -1,15 +1,25 @@
 //! Temporary tables, which Aurora DSQL does not have: ordinary ones in a schema of the proxy, under
-//! names that only their session knows.
+//! names that only their session knows. To the session the catalogs show them as temporary ones
+//! ([`shown`]).
+
+mod shown;
 
 use pg_query::protobuf::{ConstrType, ObjectType, OnCommitAction, RangeVar};
 use pg_query::{Node, NodeEnum, protobuf};
 
 use super::dialect;
+use super::dialect::catalog::may_ask;
 use crate::sql::tree::{Descent, Mut, Ref, any, walk_mut};
 use crate::sql::{Statement, Tree};
 
 /// Where they are.
 pub const SCHEMA: &str = "dsqlproxy_temp";
+
+/// Longest identifier, in bytes.
+const IDENTIFIER: usize = 63;
+
+/// Stands between a table's real name and what the client calls its index or key.
+const OWN: &str = "$";
 
 /// A temporary table to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,13 +82,14 @@ pub(super) fn is_temporary(relation: &RangeVar) -> bool {
 pub fn creation(statement: &Statement, real: &str) -> Option<Creation> {
     let mut tree = statement.node()?.clone();
     let plain = OnCommitAction::OncommitNoop as i32;
+    let rename = |element: &mut Node| rename_keys(element, real);
     let view = matches!(tree, NodeEnum::ViewStmt(_));
     let mut replaces = false;
     let (relation, if_not_exists, at_commit, filling) = match &mut tree {
         NodeEnum::CreateStmt(create) => {
             let at_commit = AtCommit::of(create.oncommit());
             create.oncommit = plain;
-            create.table_elts.iter_mut().for_each(unname);
+            create.table_elts.iter_mut().for_each(rename);
             let missing = create.if_not_exists;
             (create.relation.as_mut()?, missing, at_commit, None)
         }
@@ -138,22 +149,34 @@ fn filling_of(into: &protobuf::IntoClause, query: String) -> Filling {
     }
 }
 
-/// Indexes of one schema have names of their own: those of keys are chosen by the server.
-fn unname(element: &mut Node) {
-    let unname_one = |constraint: &mut protobuf::Constraint| {
-        if matches!(
+/// The name of an index or a key of the table behind a temporary one: indexes of one schema have names of
+/// their own.
+fn own_name(real: &str, name: &str) -> String {
+    let mut own = own_prefix(real) + name;
+    let mut end = own.len().min(IDENTIFIER);
+    while !own.is_char_boundary(end) {
+        end -= 1;
+    }
+    own.truncate(end);
+    own
+}
+
+fn rename_keys(element: &mut Node, real: &str) {
+    let rename = |constraint: &mut protobuf::Constraint| {
+        let key = matches!(
             constraint.contype(),
             ConstrType::ConstrPrimary | ConstrType::ConstrUnique
-        ) {
-            constraint.conname.clear();
+        );
+        if key && !constraint.conname.is_empty() {
+            constraint.conname = own_name(real, &constraint.conname);
         }
     };
     match &mut element.node {
-        Some(NodeEnum::Constraint(constraint)) => unname_one(constraint),
+        Some(NodeEnum::Constraint(constraint)) => rename(constraint),
         Some(NodeEnum::ColumnDef(column)) => {
             for constraint in &mut column.constraints {
                 if let Some(NodeEnum::Constraint(constraint)) = &mut constraint.node {
-                    unname_one(constraint);
+                    rename(constraint);
                 }
             }
         }
@@ -161,17 +184,31 @@ fn unname(element: &mut Node) {
     }
 }
 
-/// The text with temporary tables by their real names; `None` when it names none, or cannot be read.
-/// `find`: the real name of one.
+/// What stands ahead of the client's names for indexes and keys of the table `real`.
 #[must_use]
-pub fn translate(text: &str, find: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+pub fn own_prefix(real: &str) -> String {
+    format!("{real}{OWN}")
+}
+
+/// The text with temporary tables by their real names, and catalogs that show them as the session's;
+/// `None` when it names none of either, or cannot be read. `tables`: name and real name of each.
+#[must_use]
+pub fn translate(text: &str, tables: &[(&str, &str)]) -> Option<String> {
+    let find = |name: &str| {
+        let found = tables.iter().find(|(known, _)| *known == name);
+        found.map(|(_, real)| (*real).to_owned())
+    };
+    let catalogs = may_ask(text);
     let statements = Statement::read(text).ok()?;
     let mut changed = false;
     let mut out: Vec<String> = Vec::new();
     for statement in &statements {
         let own = text.get(statement.span.clone())?;
         let translated = match &statement.tree {
-            Tree::Node(node) => translated(node, statement.asynchronous, find),
+            Tree::Node(node) => {
+                let tables = if catalogs { tables } else { &[] };
+                translated(node, statement.asynchronous, &find, tables)
+            }
             Tree::Iam { .. } => None,
         };
         changed |= translated.is_some();
@@ -180,10 +217,30 @@ pub fn translate(text: &str, find: &dyn Fn(&str) -> Option<String>) -> Option<St
     changed.then(|| out.join("; "))
 }
 
+/// Real names of the tables and views that a text of real names drops.
+#[must_use]
+pub fn dropped(text: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for statement in Statement::read(text).unwrap_or_default() {
+        let Some(NodeEnum::DropStmt(drop)) = statement.node() else {
+            continue;
+        };
+        for object in &drop.objects {
+            if let Some(NodeEnum::List(list)) = &object.node
+                && let [SCHEMA, name] = dialect::build::strings(&list.items).as_slice()
+            {
+                names.push((*name).to_owned());
+            }
+        }
+    }
+    names
+}
+
 fn translated(
     node: &NodeEnum,
     asynchronous: bool,
     find: &dyn Fn(&str) -> Option<String>,
+    tables: &[(&str, &str)],
 ) -> Option<String> {
     let mut tree = node.clone();
     let mut renames = Renames {
@@ -199,7 +256,11 @@ fn translated(
     });
     renames.whole(&mut tree);
     renames.everywhere(&mut tree);
-    if !renames.changed {
+    let mut changed = renames.changed;
+    if !tables.is_empty() {
+        changed |= shown::show(&mut tree, tables);
+    }
+    if !changed {
         return None;
     }
     dialect::text(&tree, asynchronous).ok()
@@ -275,13 +336,7 @@ impl Renames<'_> {
                 if let Some(relation) = &mut index.relation {
                     self.rename(relation, false);
                     if self.changed != before && !index.idxname.is_empty() {
-                        let mut name = format!("{}_{}", relation.relname, index.idxname);
-                        let mut end = name.len().min(63);
-                        while !name.is_char_boundary(end) {
-                            end -= 1;
-                        }
-                        name.truncate(end);
-                        index.idxname = name;
+                        index.idxname = own_name(&relation.relname, &index.idxname);
                     }
                 }
             }
@@ -366,7 +421,7 @@ mod tests {
         let cases = [
             (
                 "CREATE TEMP TABLE x (id int CONSTRAINT k PRIMARY KEY, a text) ON COMMIT DROP",
-                "CREATE TABLE dsqlproxy_temp.r (id int PRIMARY KEY, a text)",
+                "CREATE TABLE dsqlproxy_temp.r (id int CONSTRAINT \"r$k\" PRIMARY KEY, a text)",
                 (AtCommit::Drop, false, false),
             ),
             (
@@ -410,8 +465,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_dropped_is_found_anywhere_in_a_text() {
+        let cases = [
+            ("DROP TABLE dsqlproxy_temp.r", vec!["r"]),
+            (
+                "SELECT 1; DROP TABLE IF EXISTS dsqlproxy_temp.r, public.s; DROP VIEW dsqlproxy_temp.v",
+                vec!["r", "v"],
+            ),
+            ("SELECT 'DROP TABLE dsqlproxy_temp.r'", vec![]),
+            ("DROP SCHEMA s", vec![]),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(dropped(text), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn names_are_those_of_the_session_first() {
-        let find = |name: &str| (name == "x").then(|| "r".to_owned());
         let cases = [
             (
                 "SELECT x.a FROM x WHERE x.b > 1",
@@ -453,7 +523,7 @@ mod tests {
             ),
             (
                 "CREATE INDEX i ON x (a)",
-                Some("CREATE INDEX r_i ON dsqlproxy_temp.r (a)"),
+                Some("CREATE INDEX \"r$i\" ON dsqlproxy_temp.r (a)"),
             ),
             (
                 "ALTER TABLE x ADD COLUMN b int",
@@ -467,7 +537,11 @@ mod tests {
             ("selekt x", None),
         ];
         for (text, expected) in cases {
-            assert_eq!(translate(text, &find).as_deref(), expected, "{text}");
+            assert_eq!(
+                translate(text, &[("x", "r")]).as_deref(),
+                expected,
+                "{text}"
+            );
         }
     }
 }

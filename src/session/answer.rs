@@ -8,7 +8,7 @@ use pg_query::{Node, NodeEnum};
 
 use crate::policy::lookup::{self, Call, Found, Given, Wish};
 use crate::policy::settings::{
-    self, DEFAULT_DEFERRABLE, DEFAULT_ISOLATION, DEFAULT_READ_ONLY, Setting,
+    self, DEFAULT_DEFERRABLE, DEFAULT_ISOLATION, DEFAULT_READ_ONLY, SHOWN_ISOLATION, Setting,
 };
 use crate::policy::tenancy::scrub;
 use crate::policy::{Answer, SessionCommand};
@@ -48,10 +48,12 @@ pub(super) enum Act {
         query: String,
         types: Vec<u8>,
     },
-    /// SET TRANSACTION: modes for a BEGIN that has not been sent, READ ONLY or not.
+    /// SET TRANSACTION: modes for a BEGIN that has not been sent, READ ONLY or not, and the isolation level
+    /// that was asked for.
     Modes {
         text: String,
         read_only: Option<bool>,
+        isolation: Option<&'static str>,
     },
 }
 
@@ -196,7 +198,9 @@ impl Session {
                     .map(|(name, value)| (name.to_lowercase(), value.clone())),
             );
         }
-        all.insert("transaction_isolation".into(), "repeatable read".into());
+        let level = self.transaction_setting("transaction_isolation");
+        let level = level.unwrap_or("repeatable read");
+        all.insert("transaction_isolation".into(), level.into());
         let rows = all
             .into_iter()
             .map(|(name, value)| vec![Some(name), Some(value), Some(String::new())]);
@@ -245,6 +249,11 @@ impl Session {
 
     /// What holds of the transaction, where the server does not know it.
     fn transaction_setting(&self, name: &str) -> Option<&'static str> {
+        if name == "transaction_isolation" {
+            let asked = self.settings.kept(SHOWN_ISOLATION) == Some("asked");
+            let default = || self.settings.kept(DEFAULT_ISOLATION).and_then(level_of);
+            return asked.then(|| self.isolation.or_else(default)).flatten();
+        }
         let is_on = |name: &str| self.settings.kept(name) == Some("on");
         let on = match name {
             "transaction_read_only" => match self.read_only {
@@ -369,14 +378,23 @@ impl Session {
                 }
             }
             (SessionCommand::Execute, Some(node)) => self.execute_prepared(node),
-            (SessionCommand::TransactionModes(text), _) => {
+            (SessionCommand::TransactionModes(text), node) => {
+                let isolation = match node {
+                    Some(NodeEnum::VariableSetStmt(set)) => asked_isolation(&set.args),
+                    _ => None,
+                };
                 let read_only = match text.as_str() {
                     text if text.contains("READ ONLY") => Some(true),
                     text if text.contains("READ WRITE") => Some(false),
                     _ => None,
                 };
                 let text = text.clone();
-                done(Act::Modes { text, read_only }, "SET")
+                let modes = Act::Modes {
+                    text,
+                    read_only,
+                    isolation,
+                };
+                done(modes, "SET")
             }
             (SessionCommand::Chain { .. }, _) => refused(not_yet(
                 "AND CHAIN is not available",
@@ -530,7 +548,16 @@ impl Session {
                 self.names.keep(&change);
             }
             Act::Prepare { name, query, types } => self.prepare(name, query, types)?,
-            Act::Modes { text, read_only } => self.set_modes(text, *read_only, out),
+            Act::Modes {
+                text,
+                read_only,
+                isolation,
+            } => {
+                self.set_modes(text, *read_only, out);
+                if self.block() != TransactionStatus::Idle || self.begin.is_some() {
+                    self.isolation = isolation.or(self.isolation);
+                }
+            }
         }
         Ok(())
     }
@@ -635,6 +662,35 @@ fn read(setting: &Setting, value: Option<&str>) -> Result<Option<String>, Client
         return Ok(None);
     };
     setting.read(value).map(Some).map_err(kept::refusal)
+}
+
+/// The isolation levels of PostgreSQL, as `transaction_isolation` tells them.
+const LEVELS: [&str; 4] = [
+    "read uncommitted",
+    "read committed",
+    "repeatable read",
+    "serializable",
+];
+
+fn level_of(name: &str) -> Option<&'static str> {
+    let is = |level: &&str| name.eq_ignore_ascii_case(level);
+    LEVELS.into_iter().find(is)
+}
+
+/// The isolation level among the modes of BEGIN or SET TRANSACTION.
+pub(super) fn asked_isolation(modes: &[Node]) -> Option<&'static str> {
+    modes.iter().find_map(|mode| match &mode.node {
+        Some(NodeEnum::DefElem(option)) if option.defname == "transaction_isolation" => {
+            match option.arg.as_ref()?.node.as_ref()? {
+                NodeEnum::AConst(constant) => match constant.val.as_ref()? {
+                    a_const::Val::Sval(text) => level_of(&text.sval),
+                    _ => None,
+                },
+                _ => None,
+            }
+        }
+        _ => None,
+    })
 }
 
 /// SET SESSION CHARACTERISTICS AS TRANSACTION.

@@ -752,6 +752,7 @@ impl Session {
             .or(renamed);
         self.settings.fail();
         self.creations.fail();
+        self.temporary.fail();
         if extended {
             self.fail_batch();
         } else {

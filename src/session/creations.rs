@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
 
-use crate::policy::{Creation, Level, Notice, SPLIT};
+use crate::policy::{Creation, DdlInTransaction, Level, Notice, SPLIT};
 
 use super::advisory::{Locks, Waiting};
 use super::run::Session;
 
-/// A client that connects waits at most so long for what others' rollbacks undo.
+/// A client that connects, or begins a transaction, waits at most so long for what others' rollbacks undo.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// It looks so often.
@@ -194,13 +194,29 @@ impl Session {
         true
     }
 
+    /// What comes next begins a transaction, and what others have rolled back is still being undone: an
+    /// object that is listed now may be gone in a moment, and the change of the schema would be a conflict.
+    pub(super) fn waits_for_others(&mut self, cx: &mut Context<'_>) -> bool {
+        let begins = self.switches.ddl_in_transaction == DdlInTransaction::Split
+            && self.lease.is_none()
+            && self.procedure.is_none()
+            && !self.creations.is_undoing()
+            && !self.cin.unread().is_empty();
+        begins && self.waits_for_undoing(cx)
+    }
+
     /// A client that has just connected waits for what others' rollbacks undo: those may have been its
     /// own, on a connection that it has closed.
     pub(super) fn waits_for_undoing(&mut self, cx: &mut Context<'_>) -> bool {
         let creations = &mut self.creations;
         loop {
+            if !self.env.pool.is_undoing() {
+                creations.pause = None;
+                creations.since = None;
+                return false;
+            }
             let since = *creations.since.get_or_insert_with(Instant::now);
-            if !self.env.pool.is_undoing() || since.elapsed() > PATIENCE {
+            if since.elapsed() > PATIENCE {
                 creations.pause = None;
                 return false;
             }

@@ -890,6 +890,7 @@ impl Session {
             self.obey_switches();
             self.read_only = None;
             self.deferrable = None;
+            self.isolation = None;
         }
         self.names.forget_unnamed();
         self.status = status;

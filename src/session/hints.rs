@@ -8,7 +8,7 @@ const UNSUPPORTED: &str = "supported";
 /// SQLSTATE, how the message begins, and the HINT; the first that fits.
 ///
 /// Source: refusals recorded of a cluster; DSQL guide, "Quotas" and "Unsupported features".
-const HINTS: [(&str, &str, &str); 8] = [
+const HINTS: [(&str, &str, &str); 9] = [
     (
         "54000",
         "transaction row limit",
@@ -47,6 +47,12 @@ const HINTS: [(&str, &str, &str); 8] = [
         "0A000",
         "ddl and dml",
         "Commit before this statement, or SET dsqlproxy.ddl_in_transaction = split.",
+    ),
+    (
+        "42809",
+        "cannot create index on relation",
+        "A view has no index, and a materialized view is a view on Aurora DSQL: make the index on the table \
+         that it reads.",
     ),
     (
         "0A000",
@@ -91,6 +97,11 @@ mod tests {
                 "0A000",
                 "unsupported ALTER TABLE DROP CONSTRAINT statement",
                 "primary key",
+            ),
+            (
+                "42809",
+                "cannot create index on relation \"v\"",
+                "materialized view",
             ),
             ("0A000", "function f not supported", "docs/dialect.md"),
             ("0A000", "cached plan must not change result type", ""),

@@ -23,7 +23,8 @@ use rand::Rng;
 use tokio::time::Sleep;
 
 use crate::policy::{
-    Action, Creation, Decision, Level, LockWish, Notice, Placement, Procedure, TransactionFacts,
+    Action, Creation, Decision, Level, LockWish, Notice, Placement, Procedure, SPLIT,
+    TransactionFacts,
 };
 use crate::sql::Effect;
 use crate::upstream::Expect;
@@ -337,10 +338,15 @@ impl Session {
         reply: Reply,
         parameters: Option<Parameters>,
     ) -> Taken {
-        let notices = self.notices(&part.decision.notices);
+        let again = part.decision.placement == Placement::AfterCommit;
+        // What its rules say is told when it is taken again.
+        let told = part.decision.notices.iter();
+        let told = told.filter(|notice| !again || &*notice.rule == SPLIT);
+        let told: Vec<Notice> = told.cloned().collect();
+        let notices = self.notices(&told);
         self.take_passing_of_lease();
         self.answers().extend_from_slice(&notices);
-        if part.decision.placement == Placement::AfterCommit {
+        if again {
             // Its transaction is another then, in which it is taken again.
             let work = Work {
                 tasks: Vec::new(),
@@ -727,7 +733,9 @@ impl Session {
                 self.guard_rebuild(name);
             }
             Next::Skip(tag, code, notice) => {
-                running.tag = Tag::Fixed(tag.to_owned());
+                if !matches!(running.tag, Tag::Fixed(_)) {
+                    running.tag = Tag::Fixed(tag.to_owned());
+                }
                 running.tasks.clear();
                 self.tell_notice(code, notice);
             }
@@ -813,7 +821,10 @@ impl Session {
 
     fn tell_notice(&mut self, code: sqlstate::SqlState, message: String) {
         let notice = Notice {
-            level: Level::Notice,
+            level: match code {
+                "01000" => Level::Warning,
+                _ => Level::Notice,
+            },
             code,
             message,
             hint: None,

@@ -372,6 +372,8 @@ pub struct Session {
     pub(super) read_only: Option<bool>,
     /// Its transaction is DEFERRABLE, or is not, as BEGIN said: the server is not told.
     pub(super) deferrable: Option<bool>,
+    /// The isolation level that its transaction asked for.
+    pub(super) isolation: Option<&'static str>,
     /// Formats and values of the portal that is executed, if its statement needs them.
     pub(super) executing: Option<Rc<[u8]>>,
     /// Its SQL cursors.
@@ -470,6 +472,7 @@ impl Session {
             transaction: TransactionFacts::default(),
             read_only: None,
             deferrable: None,
+            isolation: None,
             executing: None,
             cursors: Vec::new(),
             greeted: Rc::default(),
@@ -611,7 +614,9 @@ impl Session {
         self.obey_signals(cx)?;
         self.obey()?;
         let mut progress = self.read_client(cx)?;
-        progress |= self.take_frames()?;
+        if !self.waits_for_others(cx) {
+            progress |= self.take_frames()?;
+        }
         progress |= self.run_columns(cx);
         // Behind the frames: one of them may just have joined the queue.
         progress |= self.poll_ticket(cx);

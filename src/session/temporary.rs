@@ -80,8 +80,13 @@ impl Temporary {
             return None;
         }
         let text = std::str::from_utf8(text).ok()?;
-        let real = |name: &str| self.find(name).map(|table| table.real.clone());
-        let text = temporary::translate(text, &real)?;
+        let names = |table: &'_ Table| (table.name.clone(), table.real.clone());
+        let names: Vec<(String, String)> = self.tables.iter().map(names).collect();
+        let names: Vec<(&str, &str)> = names
+            .iter()
+            .map(|(name, real)| (name.as_str(), real.as_str()))
+            .collect();
+        let text = temporary::translate(text, &names)?;
         for table in &mut self.tables {
             table.touched |= text.contains(&table.real);
         }
@@ -92,12 +97,16 @@ impl Temporary {
     pub fn in_clients_words(&self, body: &[u8]) -> Option<Vec<u8>> {
         let mut told: Option<Vec<u8>> = None;
         for table in &self.tables {
-            let own = told.as_deref().unwrap_or(body);
-            let pieces: Vec<&[u8]> = split_at(own, table.real.as_bytes());
-            if pieces.len() < 2 {
-                continue;
+            for (real, name) in [
+                (temporary::own_prefix(&table.real), ""),
+                (table.real.clone(), table.name.as_str()),
+            ] {
+                let own = told.as_deref().unwrap_or(body);
+                let pieces: Vec<&[u8]> = split_at(own, real.as_bytes());
+                if pieces.len() > 1 {
+                    told = Some(pieces.join(name.as_bytes()));
+                }
             }
-            told = Some(pieces.join(table.name.as_bytes()));
         }
         told
     }
@@ -153,6 +162,11 @@ impl Temporary {
         }
     }
 
+    /// A statement has failed: none is dropped.
+    pub fn fail(&mut self) {
+        self.going.clear();
+    }
+
     /// Tables that a statement has dropped have no names any more.
     pub fn forget_gone(&mut self) {
         let going = std::mem::take(&mut self.going);
@@ -187,18 +201,13 @@ impl Session {
         Some(frame)
     }
 
-    /// DROP TABLE of temporary tables: should it fail, they are dropped with the session's end.
+    /// DROP TABLE and DROP VIEW of temporary ones: their names are free when it is done.
     fn forget_dropped(&mut self, text: &[u8]) {
-        let text = String::from_utf8_lossy(text);
         let drops = text
-            .trim_start()
-            .get(..4)
-            .is_some_and(|word| word.eq_ignore_ascii_case("drop"));
+            .windows(4)
+            .any(|word| word.eq_ignore_ascii_case(b"drop"));
         if drops {
-            let Temporary { tables, going, .. } = &mut self.temporary;
-            let reals = tables.iter().map(|table| &table.real);
-            let named = reals.filter(|real| text.contains(real.as_str()));
-            *going = named.cloned().collect();
+            self.temporary.going = temporary::dropped(&String::from_utf8_lossy(text));
         }
     }
 
@@ -223,9 +232,10 @@ impl Session {
                 )),
             };
         }
+        let names = (real.as_str(), creation.name.as_str());
         let (text, notices, filling) = match creation.filling {
             None => {
-                let (text, notices) = self.text_of(&creation.text)?;
+                let (text, notices) = self.text_of(&creation.text, names)?;
                 (text, notices, None)
             }
             Some(_) if self.transaction.wrote => {
@@ -235,7 +245,7 @@ impl Session {
                 .hint("CREATE TEMP TABLE with its columns, then INSERT INTO ... SELECT."));
             }
             Some(filling) => {
-                let (query, notices) = self.text_of(&filling.query)?;
+                let (query, notices) = self.text_of(&filling.query, names)?;
                 let query = query.into_iter().next().unwrap_or_default();
                 (Vec::new(), notices, Some(Filling { query, ..filling }))
             }
@@ -254,13 +264,20 @@ impl Session {
         }))
     }
 
-    /// What policy makes of a text, and what it tells.
-    fn text_of(&mut self, text: &str) -> Result<(Vec<String>, Vec<u8>), ClientError> {
+    /// What policy makes of a text, and what it tells; the table's real name and the client's.
+    fn text_of(
+        &mut self,
+        text: &str,
+        (real, name): (&str, &str),
+    ) -> Result<(Vec<String>, Vec<u8>), ClientError> {
         let text = match self.temporary.translate(text.as_bytes()) {
             Some(text) => String::from_utf8_lossy(&text).into_owned(),
             None => text.to_owned(),
         };
-        let decision = self.decision_of(&text)?;
+        let mut decision = self.decision_of(&text)?;
+        for notice in &mut decision.notices {
+            notice.message = notice.message.replace(real, name);
+        }
         let notices = self.notices(&decision.notices);
         let steps = match decision.action {
             Action::Forward => vec![text],

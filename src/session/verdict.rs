@@ -19,6 +19,7 @@ use crate::sql::{Class, Effect, Kind, Statement, classify};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::reply::ClientError;
 
+use super::answer::asked_isolation;
 use super::run::Session;
 
 /// The rules of the dialect as they are now: a reload puts others in their place.
@@ -127,6 +128,8 @@ pub struct Verdict {
     writes: bool,
     /// A BEGIN says that its transaction is, or is not, DEFERRABLE.
     deferrable: Option<bool>,
+    /// The isolation level that its BEGIN asks for.
+    isolation: Option<&'static str>,
     pub(super) outcome: Outcome,
     /// What holds of the transaction behind the text.
     after: TransactionFacts,
@@ -295,6 +298,7 @@ impl Verdict {
             kind: None,
             writes: false,
             deferrable: None,
+            isolation: None,
             outcome: Outcome::Pass,
             after: facts.transaction,
             changes_schema: false,
@@ -317,6 +321,12 @@ impl Verdict {
         self.deferrable = statements
             .iter()
             .find_map(|statement| says(statement, "transaction_deferrable"));
+        self.isolation = statements
+            .iter()
+            .find_map(|statement| match statement.node() {
+                Some(NodeEnum::TransactionStmt(begin)) => asked_isolation(&begin.options),
+                _ => None,
+            });
         let ddl = |statement: &Statement| statement.kind() == Kind::Ddl;
         self.changes_schema = statements.iter().any(ddl);
         let several = statements.len() > 1;
@@ -527,6 +537,7 @@ impl Session {
             self.read_only = Some(false);
         }
         self.deferrable = verdict.deferrable.or(self.deferrable);
+        self.isolation = verdict.isolation.or(self.isolation);
         self.note_transaction_end(verdict);
     }
 
@@ -545,6 +556,7 @@ impl Session {
                     self.read_only = Some(false);
                 }
                 self.deferrable = verdict.deferrable;
+                self.isolation = verdict.isolation;
             }
             Some(Kind::Transaction(Control::TransStmtCommit | Control::TransStmtRollback)) => {
                 self.transaction = TransactionFacts::default()
@@ -589,6 +601,7 @@ impl Session {
                 self.transaction = TransactionFacts::default();
                 self.read_only = None;
                 self.deferrable = None;
+                self.isolation = None;
                 self.end_cursors(true);
             }
             _ => self.transaction.open = true,

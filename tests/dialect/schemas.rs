@@ -38,7 +38,7 @@ const fn schema(name: &'static str, files: &'static [&'static str], refused: usi
 }
 
 const SCHEMAS: [Schema; 10] = [
-    schema("shop", &["shop.sql"], 2),
+    schema("shop", &["shop.sql"], 1),
     schema("blog", &["blog.sql"], 4),
     schema("tickets", &["tickets.sql"], 3),
     Schema {
@@ -47,7 +47,7 @@ const SCHEMAS: [Schema; 10] = [
     },
     schema("Rails", &["rails.sql"], 6),
     schema("pg_dump", &["pg_dump.sql"], 6),
-    schema("analytics", &["analytics.sql"], 7),
+    schema("analytics", &["analytics.sql"], 5),
     schema("several tenants", &["saas.sql"], 8),
     schema(
         "Flyway",

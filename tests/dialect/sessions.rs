@@ -152,6 +152,8 @@ fn facts(case: &Case, rules: &Rules) -> SessionFacts {
             }
             "set dsqlproxy.index_wait = off" => facts.switches.index_wait = false,
             "set dsqlproxy.savepoints = reject" => facts.switches.savepoints = false,
+            // No decision asks for it.
+            "set dsqlproxy.shown_isolation = asked" => {}
             other => assert!(!other.starts_with("set dsqlproxy"), "{text}"),
         }
         for statement in Statement::read(text).unwrap_or_default() {

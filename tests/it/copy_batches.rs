@@ -209,6 +209,35 @@ fn conflicts_are_met_batch_by_batch() {
 }
 
 #[test]
+fn a_change_of_the_schema_ahead_of_a_copy_is_nobodys_business() {
+    let (cluster, _proxy, mut client) = start();
+    let order = serde_json::json!(
+        {"kind": "abort_statement", "code": "OC001", "count": 1, "match": "(?i)^copy"}
+    );
+    let places: [(&str, &[&str], &[&str]); 4] = [
+        ("batch", &[], &[]),
+        ("batch", &["begin"], &["commit"]),
+        ("refuse", &["begin", "select count(*) from t"], &["commit"]),
+        ("refuse", &[], &[]),
+    ];
+    for (number, (switch, before, behind)) in (1..).zip(places) {
+        client.run(&format!("set dsqlproxy.large_dml = {switch}"));
+        before.iter().for_each(|sql| drop(client.run(sql)));
+        cluster.order(&order);
+        let frames = copy(
+            &mut client,
+            "copy t from stdin",
+            &rows(number, number),
+            &copy_done(),
+        );
+        assert_eq!(tag(&frames), "COPY 1", "{before:?}");
+        behind.iter().for_each(|sql| drop(client.run(sql)));
+        assert_eq!(count(&mut client), number.to_string(), "{before:?}");
+        assert_eq!(cluster.orders_left(), 0, "{before:?}");
+    }
+}
+
+#[test]
 fn prepared_copies_too() {
     let (_cluster, _proxy, mut client) = start();
     let messages = [

@@ -9,7 +9,7 @@ use pg_query::{Node, NodeEnum};
 use super::names::{parse, told_path};
 use super::{CLOSED, MAINTENANCE, MARK, Naming, hash, literal};
 use crate::policy::dialect::build;
-use crate::policy::dialect::catalog::{OWN_ALIAS, Seen, show};
+use crate::policy::dialect::catalog::{OWN_ALIAS, Seen, show, unmarked};
 use crate::policy::unstorable::SCHEMA as TYPES;
 use crate::sql::tree::{Descent, Mut, walk_mut};
 
@@ -90,8 +90,12 @@ fn information(view: &str, all: bool, naming: &Naming) -> Option<String> {
         column => column.to_owned(),
     });
     let of = columns.iter().find(|column| is_schema(column))?;
+    let unmarked = match view {
+        "tables" | "columns" | "views" => unmarked("table_schema, table_name"),
+        _ => "true".to_owned(),
+    };
     Some(format!(
-        "SELECT {} FROM information_schema.{view} {OWN_ALIAS}v WHERE {}",
+        "SELECT {} FROM information_schema.{view} {OWN_ALIAS}v WHERE {} AND {unmarked}",
         select.collect::<Vec<_>>().join(", "),
         seen.shows(of, all)
     ))

@@ -406,6 +406,7 @@ pub(super) fn validate_constraint(draft: &mut Draft, case: &Case<'_>) -> Changed
     draft.tag = Some("ALTER TABLE".to_owned());
     if case.facts.switches.index_wait {
         draft.job = Some(Job {
+            index_of: None,
             undo: None,
             failure: Some("23514"),
         });

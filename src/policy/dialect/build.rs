@@ -107,7 +107,7 @@ pub(in crate::policy) fn quoted(name: &str) -> String {
 }
 
 /// A string constant.
-pub(super) fn literal(text: &str) -> String {
+pub(in crate::policy) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
@@ -117,6 +117,16 @@ pub(super) fn relation(name: &RangeVar) -> String {
         quoted(&name.relname)
     } else {
         format!("{}.{}", quoted(&name.schemaname), quoted(&name.relname))
+    }
+}
+
+/// The tree of a text of one statement.
+pub(super) fn parsed(sql: &str) -> Result<NodeEnum, ClientError> {
+    let failed = |problem: String| unprintable(&crate::sql::tree::PrintError::Read(problem));
+    let mut read = Statement::read(sql).map_err(|error| failed(error.to_string()))?;
+    match (read.pop().map(|statement| statement.tree), read.is_empty()) {
+        (Some(crate::sql::Tree::Node(node)), true) => Ok(*node),
+        _ => Err(failed(sql.to_owned())),
     }
 }
 

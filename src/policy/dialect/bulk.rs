@@ -78,16 +78,6 @@ pub(super) fn create_table_as(tree: &NodeEnum, case: &Case<'_>) -> Option<(Proce
     }
 }
 
-/// CREATE MATERIALIZED VIEW.
-pub(super) fn materialized_view(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
-    match tree {
-        NodeEnum::CreateTableAsStmt(create) if create.objtype() == ObjectType::ObjectMatview => {
-            vec![String::new()]
-        }
-        _ => Vec::new(),
-    }
-}
-
 /// COPY with a file or a program of the server.
 pub(super) fn copy_file(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
     match tree {

@@ -7,6 +7,7 @@
 //! | NOT NULL that was added later as a CHECK | `attnotnull`, no such constraint |
 //! | schema `sys` and those of the proxy, and what is in them | nothing of it, unless they name it |
 //! | no `pg_authid` to look at | what `pg_roles` tells, no passwords |
+//! | materialized views as marked views | `relkind` `m`, `pg_matviews`, nothing of them among the views |
 //! | no `pg_table_size()` | `pg_relation_size()` |
 //! | domains of types that are kept as text ([`crate::policy::unstorable`]) | these types |
 //!
@@ -18,13 +19,15 @@ use std::sync::LazyLock;
 use pg_query::protobuf::{Alias, ColumnRef, FuncCall, RangeSubselect, RangeVar, ResTarget};
 use pg_query::{Node, NodeEnum};
 
+use super::materialized::is_marked;
 use super::{Case, Changed, Draft, build};
 use crate::sql::Statement;
 use crate::sql::tree::{Descent, Mut, Ref, walk, walk_mut};
 
 /// A catalog and its sub-select. In its text `{system}` is where system columns go that are asked for,
 /// `{name:column}` a column with names of schemas, `{seen:column}` whether what is in such a schema is shown,
-/// `{hidden}` the contrary for `s.nspname`, `{def}` column `indexdef`.
+/// `{hidden}` the contrary for `s.nspname`, `{def}` column `indexdef`, `{marked:prefix}` whether a row of
+/// `pg_class` is a materialized view, `{unmarked:schema, name}` whether these name none.
 struct Shown {
     schema: &'static str,
     relation: &'static str,
@@ -51,7 +54,7 @@ const fn hidden(schema: &'static str, relation: &'static str, query: &'static st
     }
 }
 
-const SHOWN: [Shown; 20] = [
+const SHOWN: [Shown; 21] = [
     shown(
         "pg_index",
         "SELECT {system} indexrelid, indrelid, \
@@ -125,7 +128,13 @@ const SHOWN: [Shown; 20] = [
     hidden(
         "pg_catalog",
         "pg_class",
-        "SELECT {system} * FROM pg_catalog.pg_class WHERE relnamespace <> ALL (ARRAY(\
+        "SELECT {system} oid, relname, relnamespace, reltype, reloftype, relowner, relam, relfilenode, \
+         reltablespace, relpages, reltuples, relallvisible, reltoastrelid, relhasindex, relisshared, \
+         relpersistence, CASE WHEN {marked:} THEN 'm'::\"char\" ELSE relkind END AS relkind, relnatts, \
+         relchecks, relhasrules, relhastriggers, relhassubclass, relrowsecurity, relforcerowsecurity, \
+         relispopulated, relreplident, relispartition, relrewrite, relfrozenxid, relminmxid, relacl, \
+         CASE WHEN {marked:} THEN NULL ELSE reloptions END AS reloptions, relpartbound \
+         FROM pg_catalog.pg_class WHERE relnamespace <> ALL (ARRAY(\
          SELECT s.oid FROM pg_catalog.pg_namespace s WHERE {hidden}))",
     ),
     hidden(
@@ -164,7 +173,16 @@ const SHOWN: [Shown; 20] = [
         "pg_catalog",
         "pg_views",
         "SELECT {name:schemaname}, viewname, viewowner, definition \
-         FROM pg_catalog.pg_views WHERE {seen:schemaname}",
+         FROM pg_catalog.pg_views WHERE {seen:schemaname} AND {unmarked:schemaname, viewname}",
+    ),
+    shown(
+        "pg_matviews",
+        "SELECT {name:schemaname}, matviewname, matviewowner, tablespace, hasindexes, ispopulated, \
+         definition FROM (SELECT n.nspname AS schemaname, c.relname AS matviewname, \
+         pg_catalog.pg_get_userbyid(c.relowner) AS matviewowner, NULL::name AS tablespace, \
+         false AS hasindexes, true AS ispopulated, pg_catalog.pg_get_viewdef(c.oid) AS definition \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE {marked:c.}) AS m WHERE {seen:schemaname}",
     ),
     hidden(
         "information_schema",
@@ -184,17 +202,20 @@ const SHOWN: [Shown; 20] = [
     hidden(
         "information_schema",
         "tables",
-        "SELECT * FROM information_schema.tables WHERE {seen:table_schema}",
+        "SELECT * FROM information_schema.tables WHERE {seen:table_schema} \
+         AND {unmarked:table_schema, table_name}",
     ),
     hidden(
         "information_schema",
         "columns",
-        "SELECT * FROM information_schema.columns WHERE {seen:table_schema}",
+        "SELECT * FROM information_schema.columns WHERE {seen:table_schema} \
+         AND {unmarked:table_schema, table_name}",
     ),
     hidden(
         "information_schema",
         "views",
-        "SELECT * FROM information_schema.views WHERE {seen:table_schema}",
+        "SELECT * FROM information_schema.views WHERE {seen:table_schema} \
+         AND {unmarked:table_schema, table_name}",
     ),
 ];
 
@@ -290,6 +311,8 @@ impl Seen<'_> {
                 ("system", _) => text.push_str(system),
                 ("def", _) => text.push_str(&self.definition("indexdef")),
                 ("hidden", _) => text.push_str(&self.hides("s.nspname", all)),
+                ("marked", prefix) => text.push_str(&is_marked(prefix)),
+                ("unmarked", columns) => text.push_str(&unmarked(columns)),
                 ("seen", column) => text.push_str(&self.shows(column, all)),
                 (_, column) => text.push_str(&self.name(column)),
             }
@@ -341,8 +364,25 @@ impl Seen<'_> {
     }
 }
 
+/// Whether what these columns name, a schema and a relation, is no materialized view.
+pub(in crate::policy) fn unmarked(columns: &str) -> String {
+    format!(
+        "({columns}) NOT IN (SELECT {OWN_ALIAS}s.nspname, {OWN_ALIAS}m.relname \
+         FROM pg_catalog.pg_class {OWN_ALIAS}m \
+         JOIN pg_catalog.pg_namespace {OWN_ALIAS}s ON {OWN_ALIAS}s.oid = {OWN_ALIAS}m.relnamespace \
+         WHERE {})",
+        is_marked(&format!("{OWN_ALIAS}m."))
+    )
+}
+
+/// The statement names columns that no sub-select can have, but for `tableoid`.
+pub(in crate::policy) fn names_system_columns(tree: &NodeEnum) -> bool {
+    let names = Use::of(tree).system;
+    names.iter().any(|name| name != "tableoid")
+}
+
 /// A quick look: most statements name no catalog.
-fn may_ask(text: &str) -> bool {
+pub(in crate::policy) fn may_ask(text: &str) -> bool {
     let bytes = text.as_bytes();
     memchr::memchr_iter(b'_', bytes).any(|at| {
         let before = &bytes[..at];

@@ -149,13 +149,18 @@ pub(super) fn serial(draft: &mut Draft, case: &Case<'_>) -> Changed {
         NodeEnum::AlterTableStmt(alter) => alter.relation.clone(),
         _ => None,
     };
+    let of = match &draft.tree {
+        NodeEnum::CreateStmt(create) => create.relation.as_ref(),
+        _ => table.as_ref(),
+    };
+    let of = of.map_or(String::new(), |table| table.relname.clone());
     let mut found = Vec::new();
     let mut sequences = Vec::new();
     each(&mut draft.tree, &mut |column| {
         if !column.type_name.as_ref().is_some_and(serial_of) {
             return;
         }
-        found.push(column.colname.clone());
+        found.push(format!("\"{}\" of table \"{of}\"", column.colname));
         column.type_name = Some(build::catalog_type("int8"));
         match &table {
             None => column.constraints.push(identity(cache)),

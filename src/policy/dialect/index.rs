@@ -4,6 +4,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{IndexElem, IndexStmt, SortByDir, SortByNulls};
 
 use super::{Case, Changed, Draft, Job, build, name as names};
+use crate::policy::TableName;
 
 fn index(tree: &NodeEnum) -> Option<&IndexStmt> {
     match tree {
@@ -172,6 +173,7 @@ pub(super) fn asynchronous(draft: &mut Draft, case: &Case<'_>) -> Changed {
     index.concurrent = false;
     index.access_method = "btree".to_owned();
     let found = vec![index.idxname.clone()];
+    let index_of = index.relation.as_ref().map(build::relation).map(TableName);
     let schema = match &index.relation {
         Some(table) if !table.schemaname.is_empty() => {
             format!("{}.", build::quoted(&table.schemaname))
@@ -187,6 +189,7 @@ pub(super) fn asynchronous(draft: &mut Draft, case: &Case<'_>) -> Changed {
             draft.job = Some(Job {
                 undo: Some(build::normal(&drop)?),
                 failure,
+                index_of,
             });
         }
     }

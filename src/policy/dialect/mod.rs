@@ -15,6 +15,7 @@ mod enumeration;
 mod function;
 mod grant;
 mod index;
+pub(super) mod materialized;
 mod name;
 mod notify;
 pub mod rebuild;
@@ -38,7 +39,7 @@ use self::survey::Survey;
 use super::rules::{Rule, Strict};
 use super::{
     Action, ActionKind, Answer, Decision, LargeDml, Level, Notice, Procedure, Rewrite, Rules,
-    SessionFacts, Step, TableRebuild, UnstorableColumns,
+    SessionFacts, Step, TableName, TableRebuild, UnstorableColumns,
 };
 use crate::config::schema::Dialect;
 use crate::sql::tree::{self, PrintError, Ref};
@@ -105,6 +106,8 @@ pub(super) struct Draft {
 pub(super) struct Job {
     pub undo: Option<String>,
     pub failure: Option<&'static str>,
+    /// The table that an index is of.
+    pub index_of: Option<TableName>,
 }
 
 impl Draft {
@@ -135,6 +138,7 @@ impl Draft {
                     Some(job) => Step {
                         undo: job.undo,
                         failure: job.failure,
+                        table: job.index_of,
                         ..Step::job(sql)
                     },
                 };
@@ -250,7 +254,9 @@ fn judge_node(
             }
         }
     }
-    if draft.instead.is_none() && !rules.accepts(name, facts.as_of) {
+    // A rule may have made a statement of another kind of it.
+    let accepted = rules.accepts(Ref::of(&draft.tree).name(), facts.as_of);
+    if draft.instead.is_none() && !accepted {
         decision.action = Action::Reject(unknown(name));
         decision.notices.clear();
         decision.rules = vec![Arc::from("unsupported_statement")];
@@ -621,7 +627,8 @@ constructs! {
     "lock_table" => Code::Emulate(transaction::lock_table),
     "truncate" => Code::Emulate(bulk::truncate),
     "select_into" => Code::Emulate(bulk::create_table_as),
-    "materialized_view" => Code::Find(bulk::materialized_view),
+    "materialized_view" => Code::Change(materialized::create),
+    "as_view" => Code::Change(materialized::as_view),
     "copy_file" => Code::Find(bulk::copy_file),
     "copy_binary" => Code::Find(bulk::copy_binary),
     "copy_freeze" => Code::Change(bulk::copy_freeze),

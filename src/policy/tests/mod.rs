@@ -197,7 +197,7 @@ fn dated_cases() {
         (
             "2026-01",
             "CREATE TABLE t (a serial)",
-            "reject 0A000 column \"a\" cannot be numbered by Aurora DSQL",
+            "reject 0A000 column \"a\" of table \"t\" cannot be numbered by Aurora DSQL",
         ),
         (
             "2026-01",

@@ -1,6 +1,6 @@
 //! What procedures look up.
 
-use crate::policy::TableName;
+use crate::policy::{TableName, is_marked};
 
 /// An identifier in quotes.
 pub(in crate::session) fn quoted(name: &str) -> String {
@@ -14,6 +14,15 @@ pub(super) fn literal(text: &str) -> String {
         true => format!(" E'{}'", text.replace('\\', "\\\\").replace('\'', "''")),
         false => format!("'{}'", text.replace('\'', "''")),
     }
+}
+
+/// Whether a relation is a materialized view.
+pub(super) fn materialized(table: &TableName) -> String {
+    format!(
+        "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass({}) AND {})",
+        literal(&table.0),
+        is_marked("")
+    )
 }
 
 fn regclass(table: &TableName) -> String {

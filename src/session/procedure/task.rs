@@ -179,6 +179,8 @@ pub(in crate::session) enum Task {
     Numbered(TableName),
     /// Finds what the client's transaction has made and committed.
     Find(Vec<Creation>),
+    /// The server has refused an index with this error: whether it is one of a materialized view.
+    Unindexed(TableName, Vec<u8>),
 }
 
 /// A job, from its statement to its end.
@@ -422,6 +424,7 @@ impl Task {
             Self::Referring(truncation) => Request::look(catalog::referring(&truncation.tables)),
             Self::Numbered(table) => Request::look(catalog::numbered(table)),
             Self::Find(made) => Request::look(creations::look_up(made)),
+            Self::Unindexed(table, _) => Request::look(catalog::materialized(table)),
         }
     }
 
@@ -454,6 +457,10 @@ impl Task {
             Self::Referring(truncation) => truncation.answered(&answer),
             Self::Numbered(table) => Next::Become(restarts(table, &answer)),
             Self::Find(_) => Next::Found(creations::found(&answer.rows)),
+            Self::Unindexed(table, _) if answer.first() == Some("t") => {
+                Next::Skip("CREATE INDEX", "01000", words::unindexed(table))
+            }
+            Self::Unindexed(_, error) => Next::Fail(Failure::Server(std::mem::take(error)), None),
         }
     }
 
@@ -472,6 +479,13 @@ impl Task {
                 Next::Again
             }
             Self::Job(job) if job.id.is_none() && job.step.tolerate.iter().any(is) => Next::Done,
+            Self::Job(Job {
+                step: Step {
+                    table: Some(table), ..
+                },
+                id: None,
+                ..
+            }) if code == b"42809" => Next::Become(vec![Task::Unindexed(table.clone(), error)]),
             Self::Statement { step, .. } | Self::Job(Job { step, id: None, .. })
                 if step.chosen.is_some() && (code == b"42P07" || code == b"42710") =>
             {
@@ -598,6 +612,7 @@ impl Task {
             | Self::Referring(_)
             | Self::Numbered(_)
             | Self::Find(_)
+            | Self::Unindexed(..)
             | Self::Condition(..)
             | Self::Rebuild(_)
             | Self::Compare(_)

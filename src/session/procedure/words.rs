@@ -65,6 +65,14 @@ pub(super) fn no_key(table: &TableName) -> ClientError {
     )
 }
 
+/// The index of a materialized view is left out.
+pub(super) fn unindexed(table: &TableName) -> String {
+    format!(
+        "materialized view {} is a view on Aurora DSQL and has no index; nothing was done",
+        table.0
+    )
+}
+
 /// A query has no columns to make a table of.
 pub(super) fn no_columns(table: &TableName) -> ClientError {
     ClientError::error(
