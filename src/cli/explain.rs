@@ -12,7 +12,7 @@ use crate::config::{self, Config};
 use crate::policy::tenancy::{self, Refusal};
 use crate::policy::{
     Action, DdlInTransaction, Decision, LargeDml, Level, Month, Rules, SessionFacts, Switches,
-    TableRebuild, TransactionFacts, decide,
+    TableRebuild, TransactionFacts, UnstorableColumns, decide,
 };
 use crate::server::{TenantView, rules_of, tenant_view};
 use crate::sql::Statement;
@@ -242,6 +242,10 @@ fn switches(database: &Database) -> Switches {
             Some(config::TableRebuild::Reject) => TableRebuild::Reject,
             Some(config::TableRebuild::Rebuild) => TableRebuild::Rebuild,
             _ => TableRebuild::Small,
+        },
+        unstorable_columns: match database.unstorable_columns {
+            Some(config::UnstorableColumns::Text) => UnstorableColumns::Text,
+            _ => UnstorableColumns::Refuse,
         },
         ..Switches::default()
     }

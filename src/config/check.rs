@@ -8,7 +8,9 @@ use tracing_subscriber::EnvFilter;
 
 use super::document::{Document, Step};
 use super::endpoint::{Endpoint, dsql_region};
-use super::schema::{Cluster, ClusterKind, Config, Database, Dialect, Pool, UpstreamTls, User};
+use super::schema::{
+    Cluster, ClusterKind, Config, Database, Dialect, Pool, UnstorableColumns, UpstreamTls, User,
+};
 use super::units::parse_moment;
 use super::verifier::{PREFIX, Verifier};
 use super::{Problem, jwks, pem};
@@ -78,6 +80,7 @@ impl Check<'_> {
             ("ddl_in_transaction", database.ddl_in_transaction.is_some()),
             ("large_dml", database.large_dml.is_some()),
             ("table_rebuild", database.table_rebuild.is_some()),
+            ("unstorable_columns", database.unstorable_columns.is_some()),
             ("shown_isolation", database.shown_isolation.is_some()),
         ];
         for (key, is_set) in set {
@@ -358,6 +361,12 @@ impl Check<'_> {
             "empty",
         );
         self.refuse_timeouts(name, database);
+        self.refuse_if(
+            database.unstorable_columns == Some(UnstorableColumns::Text)
+                && (database.tenancy.is_some() || database.dialect != Dialect::Compat),
+            &at("unstorable_columns"),
+            "only with dialect: compat, and without tenancy",
+        );
         let creates = self.config.creates_databases(database);
         self.refuse_if(
             database.created_databases == Some(true) && !creates,

@@ -354,6 +354,16 @@ pub enum TableRebuild {
     Rebuild,
 }
 
+/// What becomes of columns of types that Aurora DSQL has in expressions and does not store.
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum UnstorableColumns {
+    /// They are refused.
+    Refuse,
+    /// They are kept as text, and seen as what they stand for.
+    Text,
+}
+
 /// What `transaction_isolation` tells.
 #[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -415,6 +425,10 @@ pub struct Database {
     /// `dsqlproxy.table_rebuild` of sessions that set none; default `small`.
     #[serde(default)]
     pub table_rebuild: Option<TableRebuild>,
+    /// `dsqlproxy.unstorable_columns` of sessions that set none; default `refuse`. Only with
+    /// `dialect: compat` and without `tenancy`.
+    #[serde(default)]
+    pub unstorable_columns: Option<UnstorableColumns>,
     /// `dsqlproxy.shown_isolation` of sessions that set none; default `actual`.
     #[serde(default)]
     pub shown_isolation: Option<ShownIsolation>,

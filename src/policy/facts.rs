@@ -83,6 +83,16 @@ pub enum TableRebuild {
     Rebuild,
 }
 
+/// What to do with columns of types that Aurora DSQL has in expressions and does not store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum UnstorableColumns {
+    /// Refuse them.
+    #[default]
+    Refuse,
+    /// Keep them as text and show them as what they stand for.
+    Text,
+}
+
 /// A session's switches (`dsqlproxy.…`), as its settings say at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Switches {
@@ -92,6 +102,8 @@ pub struct Switches {
     pub large_dml: LargeDml,
     /// `dsqlproxy.table_rebuild`.
     pub table_rebuild: TableRebuild,
+    /// `dsqlproxy.unstorable_columns`.
+    pub unstorable_columns: UnstorableColumns,
     /// `dsqlproxy.index_wait`: an index is there when its statement has been answered.
     pub index_wait: bool,
     /// `dsqlproxy.savepoints` is `emulate`.
@@ -104,6 +116,7 @@ impl Default for Switches {
             ddl_in_transaction: DdlInTransaction::Reject,
             large_dml: LargeDml::Refuse,
             table_rebuild: TableRebuild::Small,
+            unstorable_columns: UnstorableColumns::Refuse,
             index_wait: true,
             savepoints: true,
         }

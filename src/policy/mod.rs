@@ -17,6 +17,7 @@ pub mod settings;
 pub mod temporary;
 pub mod tenancy;
 mod transaction;
+pub mod unstorable;
 
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ pub use databases::DatabaseChange;
 pub(crate) use dialect::materialized::is_marked;
 pub use facts::{
     DdlInTransaction, LargeDml, Month, NotAMonth, SessionFacts, Switches, TableRebuild,
-    TransactionFacts,
+    TransactionFacts, UnstorableColumns,
 };
 pub use locks::{
     AdvisoryLock, LockArgument, LockCall, LockWish, NotifyCall, SignalCall, SignalTarget,

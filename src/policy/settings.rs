@@ -79,6 +79,8 @@ pub const DDL_IN_TRANSACTION: &str = "dsqlproxy.ddl_in_transaction";
 pub const LARGE_DML: &str = "dsqlproxy.large_dml";
 /// What becomes of changes of a table for which it has to be made anew.
 pub const TABLE_REBUILD: &str = "dsqlproxy.table_rebuild";
+/// What becomes of columns of types that DSQL does not store.
+pub const UNSTORABLE_COLUMNS: &str = "dsqlproxy.unstorable_columns";
 /// What `transaction_isolation` tells: the level that Aurora DSQL has, or the one that was asked for.
 pub const SHOWN_ISOLATION: &str = "dsqlproxy.shown_isolation";
 /// Whether CREATE INDEX waits until the index is there.
@@ -129,7 +131,7 @@ const ONLY: [&str; 4] = [
     "transform_null_equals",
 ];
 
-fn own() -> [Setting; 11] {
+fn own() -> [Setting; 12] {
     let setting = |name: &'static str, default, kind| Setting {
         name: Cow::Borrowed(name),
         default: Some(default),
@@ -146,6 +148,7 @@ fn own() -> [Setting; 11] {
         setting(DDL_IN_TRANSACTION, "reject", Kind::Words("reject,split")),
         setting(LARGE_DML, "refuse", Kind::Words("refuse,batch")),
         setting(TABLE_REBUILD, "small", Kind::Words("reject,small,rebuild")),
+        setting(UNSTORABLE_COLUMNS, "refuse", Kind::Words("refuse,text")),
         setting(INDEX_WAIT, "on", Kind::Switch),
         setting(SHOWN_ISOLATION, "actual", Kind::Words("actual,asked")),
     ]

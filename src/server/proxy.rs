@@ -19,7 +19,7 @@ use tokio::task::LocalSet;
 use crate::auth::{Gate, GateError};
 use crate::config::{
     ClusterKind, Config, Database, DdlInTransaction, Dialect, LargeDml, PoolMode, Retry,
-    RuleAction, Savepoints, ShownIsolation, TableRebuild,
+    RuleAction, Savepoints, ShownIsolation, TableRebuild, UnstorableColumns,
 };
 use crate::policy::settings::{self, Scope};
 use crate::policy::{ActionKind, Month, NotAMonth, Rules, RulesError, rules};
@@ -533,12 +533,17 @@ fn kept_of(database: &Database, kind: ClusterKind) -> KeptEnv {
         TableRebuild::Small => "small",
         TableRebuild::Rebuild => "rebuild",
     });
+    let unstorable = database.unstorable_columns.map(|columns| match columns {
+        UnstorableColumns::Refuse => "refuse",
+        UnstorableColumns::Text => "text",
+    });
     let isolation = database.shown_isolation.map(|isolation| match isolation {
         ShownIsolation::Actual => "actual",
         ShownIsolation::Asked => "asked",
     });
     let switches = [
         (settings::SHOWN_ISOLATION, isolation),
+        (settings::UNSTORABLE_COLUMNS, unstorable),
         (settings::DDL_IN_TRANSACTION, ddl),
         (settings::LARGE_DML, large),
         (settings::TABLE_REBUILD, rebuild),

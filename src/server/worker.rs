@@ -18,8 +18,8 @@ use crate::net::{Peer, Socket, Stream};
 use crate::policy::databases::{CLOSED, Created, MAINTENANCE, Naming};
 use crate::pool::{Pool, Transfer};
 use crate::session::{
-    Admissions, Alarm, Control, DatabaseEnv, Guard, Insight, Locks, Occupancy, PolicyEnv, Profiles,
-    Registry, RetryEnv, Session, SessionEnv, Translations, Verdicts,
+    Admissions, Alarm, Columns, Control, DatabaseEnv, Guard, Insight, Locks, Occupancy, PolicyEnv,
+    Profiles, Registry, RetryEnv, Session, SessionEnv, Translations, Verdicts,
 };
 use crate::telemetry::tally::WorkerTally;
 use crate::upstream::Owner;
@@ -81,6 +81,8 @@ struct Worker {
     verdicts: Rc<Verdicts>,
     /// Advisory locks, of each pool's database.
     locks: Vec<Rc<Locks>>,
+    /// Columns that are kept as text, of each pool's database.
+    columns: Vec<Rc<Columns>>,
     /// Texts as they are said in created databases.
     translations: Rc<Translations>,
 }
@@ -109,8 +111,13 @@ pub(super) async fn run(
         .iter()
         .map(|pool| Rc::new(Locks::new(Rc::clone(pool))));
     let locks = locks.collect();
+    let columns = pools
+        .iter()
+        .map(|pool| Rc::new(Columns::new(Rc::clone(pool))));
+    let columns = columns.collect();
     let worker = Rc::new(Worker {
         locks,
+        columns,
         index,
         shared,
         tally,
@@ -419,6 +426,12 @@ impl Worker {
         })
     }
 
+    /// Columns that are kept as text; nothing where no dialect keeps them so, and where there are tenants.
+    fn columns(&self, entry: &Entry) -> Option<Rc<Columns>> {
+        let keeps = entry.profile == Some(Dialect::Compat) && entry.isolation.is_none();
+        keeps.then(|| Rc::clone(&self.columns[entry.pool]))
+    }
+
     async fn converse(self: &Rc<Self>, stream: Stream, identity: Identity) {
         if identity.database() == auth::CONSOLE {
             let talk = super::console::converse(stream, &identity, &self.shared);
@@ -470,6 +483,7 @@ impl Worker {
             locks: Rc::clone(&self.locks[entry.pool]),
             hub: Arc::clone(self.shared.hub()),
             databases: self.databases(&identity, name, entry, schema, guard.is_some(), occupancy),
+            columns: self.columns(entry),
             guard,
             isolation: entry.isolation.clone(),
         };

@@ -596,6 +596,7 @@ impl Session {
             if self.owed.is_empty() && !self.owed.is_unsynced() {
                 self.hush_guard();
                 self.tell_schema_change();
+                self.forget_own_columns();
                 self.portals.clear();
                 self.local_settings = false;
                 self.unpin_discarded();
@@ -714,6 +715,7 @@ impl Session {
         if fields.code == b"0A000" && fields.message.starts_with(b"cached plan must not change") {
             self.names.renew(&self.env.registry);
         }
+        self.doubt_columns(fields.code, fields.message);
         let taken = fields.code == sqlstate::DUPLICATE_PREPARED_STATEMENT.as_bytes();
         let unknown = self.note_unknown(&fields);
         let Some(front) = self.owed.front() else {

@@ -140,7 +140,7 @@ impl Session {
             }
         }
         self.reworded = true;
-        let taken = self.take_admitted(tag, frame.len(), &frame)?;
+        let taken = self.take_columns(tag, frame.len(), &frame)?;
         Ok(Some(done(taken, total, bytes.len())))
     }
 

@@ -296,6 +296,7 @@ impl Session {
             {
                 self.take_guarded(tag, header.total, bytes)
             }
+            b'Q' | b'P' if self.must_wait_for_columns() => Ok(Taken::Wait),
             tag @ (b'Q' | b'P') => {
                 let whole = bytes.len() == header.total;
                 if whole
@@ -306,7 +307,7 @@ impl Session {
                 }
                 match self.take_named(tag, header.total, bytes)? {
                     Some(taken) => Ok(taken),
-                    None => self.take_admitted(tag, header.total, bytes),
+                    None => self.take_columns(tag, header.total, bytes),
                 }
             }
             tag => self.take_admitted(tag, header.total, bytes),

@@ -10,9 +10,9 @@ use std::time::Duration;
 use crate::config::Savepoints;
 use crate::policy::settings::{
     self, DDL_IN_TRANSACTION, INDEX_WAIT, LARGE_DML, RETRY, Refused, SAVEPOINTS, Scope, Setting,
-    TABLE_REBUILD,
+    TABLE_REBUILD, UNSTORABLE_COLUMNS,
 };
-use crate::policy::{DdlInTransaction, LargeDml, Switches, TableRebuild};
+use crate::policy::{DdlInTransaction, LargeDml, Switches, TableRebuild, UnstorableColumns};
 use crate::sql::scan::{Token, Tokens, identifier};
 use crate::upstream::{Settings, SharedSettings};
 use crate::wire::frontend;
@@ -190,6 +190,10 @@ impl Session {
                 Some("reject") => TableRebuild::Reject,
                 Some("rebuild") => TableRebuild::Rebuild,
                 _ => TableRebuild::Small,
+            },
+            unstorable_columns: match self.env.columns.is_some() && is(UNSTORABLE_COLUMNS, "text") {
+                true => UnstorableColumns::Text,
+                false => UnstorableColumns::Refuse,
             },
             index_wait: !is(INDEX_WAIT, "off"),
             savepoints: !is(SAVEPOINTS, "reject") && self.env.savepoints != Savepoints::Reject,

@@ -366,6 +366,11 @@ impl Session {
                 .map_or(1, |policy| policy.verdicts.batch_rows()),
             open: self.transaction.open,
         };
+        // Executed or not, other connections have to hear of it.
+        self.changes_schema |= matches!(
+            part.decision.action,
+            Action::Rewrite(_) | Action::Emulate(Procedure::CreateTableAs { .. })
+        );
         match Work::of(&part.decision.action, &whole, manner) {
             Some(work) => {
                 let creation = part.creation.clone();

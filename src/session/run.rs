@@ -46,6 +46,7 @@ use super::signal::Listed;
 use super::state::SettingsState;
 use super::temporary::Temporary;
 use super::tentative::Tentative;
+use super::unstorable::{Columns, OwnColumns};
 use super::verdict::{PolicyEnv, Verdict};
 use super::welcome::Profiles;
 
@@ -93,6 +94,8 @@ pub struct SessionEnv {
     pub hub: Arc<Hub>,
     /// Names of databases; `None` where no dialect keeps them.
     pub databases: Option<DatabaseEnv>,
+    /// Columns that are kept as text; `None` where no dialect keeps them so, and where there are tenants.
+    pub columns: Option<Rc<Columns>>,
     /// What binds the session to its tenant; `None` in sessions that see all.
     pub guard: Option<Guard>,
     /// The tenant policy of its database entry, whoever the user is.
@@ -422,6 +425,8 @@ pub struct Session {
     pub(super) listed: Listed,
     /// Its temporary tables.
     pub(super) temporary: Temporary,
+    /// What it knows of columns that are kept as text.
+    pub(super) columns: OwnColumns,
     /// What its transaction has made and committed in the middle.
     pub(super) creations: Creations,
     /// What is left of the text of the Query at hand.
@@ -534,6 +539,7 @@ impl Session {
             procedure: None,
             advisory,
             temporary,
+            columns: OwnColumns::default(),
             creations,
             listening,
             listed,
@@ -611,6 +617,7 @@ impl Session {
         if !self.waits_for_others(cx) {
             progress |= self.take_frames()?;
         }
+        progress |= self.run_columns(cx);
         // Behind the frames: one of them may just have joined the queue.
         progress |= self.poll_ticket(cx);
         // Before anything is written: what the kernel knows to be closed has got nothing.

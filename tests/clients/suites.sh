@@ -83,7 +83,7 @@ start_proxy() {
     # Beside the configuration of dev, whose files it names.
     local config
     config=$(dirname "$(member config)")/suites.yaml
-    local entry='cluster: main, upstream_database: postgres, dialect: compat, ddl_in_transaction: split, large_dml: batch, table_rebuild: rebuild, shown_isolation: asked'
+    local entry='cluster: main, upstream_database: postgres, dialect: compat, ddl_in_transaction: split, large_dml: batch, table_rebuild: rebuild, shown_isolation: asked, unstorable_columns: text'
     (
         umask 077
         sed -e 's/^listen: .*/listen: {address: "127.0.0.1:0"}\nworkers: 1\nlog: {format: json}/' -e '/^admin: /d' \

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use dsql_proxy::config::schema::Dialect;
 use dsql_proxy::policy::{
     Action, DdlInTransaction, Decision, LargeDml, Rewrite, Rules, SessionFacts, StepKind, Switches,
-    TransactionFacts, decide,
+    TransactionFacts, UnstorableColumns, decide,
 };
 use dsql_proxy::sql::Statement;
 
@@ -146,6 +146,9 @@ fn facts(case: &Case, rules: &Rules) -> SessionFacts {
             "set dsqlproxy.large_dml = batch" => facts.switches.large_dml = LargeDml::Batch,
             "set dsqlproxy.ddl_in_transaction = split" => {
                 facts.switches.ddl_in_transaction = DdlInTransaction::Split;
+            }
+            "set dsqlproxy.unstorable_columns = text" => {
+                facts.switches.unstorable_columns = UnstorableColumns::Text;
             }
             "set dsqlproxy.index_wait = off" => facts.switches.index_wait = false,
             "set dsqlproxy.savepoints = reject" => facts.switches.savepoints = false,

@@ -10,6 +10,7 @@ use super::names::{parse, told_path};
 use super::{CLOSED, MAINTENANCE, MARK, Naming, hash, literal};
 use crate::policy::dialect::build;
 use crate::policy::dialect::catalog::{OWN_ALIAS, Seen, show, unmarked};
+use crate::policy::unstorable::SCHEMA as TYPES;
 use crate::sql::tree::{Descent, Mut, walk_mut};
 
 /// Views of information_schema with names of databases or schemas, and their columns.
@@ -78,6 +79,10 @@ fn information(view: &str, all: bool, naming: &Naming) -> Option<String> {
     let columns = VIEWS.get(view)?;
     let is_schema = |column: &str| column.ends_with("_schema") || column == "schema_name";
     let select = columns.iter().map(|column| match *column {
+        column if view == "columns" && stands_for(column).is_some() => {
+            let shown = stands_for(column).unwrap_or_default();
+            format!("CASE WHEN domain_schema = '{TYPES}' THEN {shown} ELSE {column} END AS {column}")
+        }
         column if column.ends_with("_catalog") || column == "catalog_name" => format!(
             "CASE WHEN {column} IS NOT NULL THEN {database} END::information_schema.sql_identifier AS {column}"
         ),
@@ -94,6 +99,21 @@ fn information(view: &str, all: bool, naming: &Naming) -> Option<String> {
         select.collect::<Vec<_>>().join(", "),
         seen.shows(of, all)
     ))
+}
+
+/// What is told of a column that is kept as text ([`crate::policy::unstorable`]).
+fn stands_for(column: &str) -> Option<&'static str> {
+    Some(match column {
+        "data_type" => {
+            "CASE WHEN domain_name LIKE '%[]' THEN 'ARRAY' \
+             ELSE pg_catalog.format_type(pg_catalog.to_regtype(domain_name), NULL) END"
+        }
+        "udt_name" => {
+            "(SELECT y.typname FROM pg_catalog.pg_type y WHERE y.oid = pg_catalog.to_regtype(domain_name))"
+        }
+        "domain_name" | "domain_schema" | "domain_catalog" | "character_octet_length" => "NULL",
+        _ => return None,
+    })
 }
 
 /// What a user may connect to, as rows of `pg_database`.

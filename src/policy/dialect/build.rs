@@ -13,7 +13,7 @@ pub(in crate::policy) fn node(node: NodeEnum) -> Node {
 }
 
 /// An identifier or string in a list.
-pub(super) fn string(text: &str) -> Node {
+pub(in crate::policy) fn string(text: &str) -> Node {
     node(NodeEnum::String(protobuf::String {
         sval: text.to_owned(),
     }))
@@ -102,7 +102,7 @@ pub(super) fn word(option: &DefElem) -> Option<String> {
 }
 
 /// An identifier in quotes.
-pub(super) fn quoted(name: &str) -> String {
+pub(in crate::policy) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

@@ -9,6 +9,7 @@
 //! | no `pg_authid` to look at | what `pg_roles` tells, no passwords |
 //! | materialized views as marked views | `relkind` `m`, `pg_matviews`, nothing of them among the views |
 //! | no `pg_table_size()` | `pg_relation_size()` |
+//! | domains of types that are kept as text ([`crate::policy::unstorable`]) | these types |
 //!
 //! A catalog in FROM becomes a sub-select of the same columns under the same alias. In a created database
 //! ([`crate::policy::databases`]) the sub-select has its schema as `public`, and nothing of `public` itself.
@@ -66,14 +67,26 @@ const SHOWN: [Shown; 21] = [
     ),
     shown(
         "pg_attribute",
-        "SELECT {system} attrelid, attname, atttypid, attlen, attnum, attcacheoff, atttypmod, attndims, \
-         attbyval, attalign, attstorage, attcompression, attnotnull OR EXISTS (SELECT 1 \
+        "SELECT {system} attrelid, attname, COALESCE(k.kind, atttypid) AS atttypid, \
+         COALESCE(k.length, attlen) AS attlen, attnum, attcacheoff, COALESCE(k.modifier, atttypmod) AS atttypmod, \
+         attndims, COALESCE(k.byval, attbyval) AS attbyval, COALESCE(k.align, attalign) AS attalign, \
+         COALESCE(k.storage, attstorage) AS attstorage, attcompression, attnotnull OR EXISTS (SELECT 1 \
          FROM pg_catalog.pg_constraint c WHERE c.conrelid = a.attrelid AND c.contype = 'c' \
          AND c.convalidated AND c.conkey = ARRAY[a.attnum] AND c.conname LIKE '%\\_not\\_null' \
          AND pg_catalog.pg_get_constraintdef(c.oid) = format('CHECK ((%I IS NOT NULL))', a.attname)) \
          AS attnotnull, atthasdef, atthasmissing, attidentity, attgenerated, attisdropped, attislocal, \
-         attinhcount, attstattarget, attcollation, attacl, attoptions, attfdwoptions, attmissingval \
-         FROM pg_catalog.pg_attribute a WHERE NOT EXISTS (SELECT 1 \
+         attinhcount, attstattarget, COALESCE(k.collated, attcollation) AS attcollation, attacl, attoptions, \
+         attfdwoptions, attmissingval FROM (SELECT {system} * FROM pg_catalog.pg_attribute) a \
+         LEFT JOIN (SELECT d.oid AS domain, \
+         z.oid AS kind, z.typlen AS length, z.typbyval AS byval, z.typalign AS align, z.typstorage AS storage, \
+         z.typcollation AS collated, COALESCE(CASE WHEN d.typname LIKE 'numeric(%' \
+         THEN (substring(d.typname FROM '[0-9]+')::int4 << 16) \
+         + COALESCE(substring(d.typname FROM ',([0-9]+)')::int4, 0) + 4 \
+         WHEN d.typname LIKE 'character varying(%' THEN substring(d.typname FROM '[0-9]+')::int4 + 4 \
+         ELSE substring(d.typname FROM '[(]([0-9]+)')::int4 END, -1) AS modifier \
+         FROM pg_catalog.pg_type d JOIN pg_catalog.pg_type z ON z.oid = pg_catalog.to_regtype(d.typname) \
+         WHERE d.typtype = 'd' AND d.typnamespace = pg_catalog.to_regnamespace('dsqlproxy')) k \
+         ON k.domain = a.atttypid WHERE NOT EXISTS (SELECT 1 \
          FROM pg_catalog.pg_index i WHERE i.indexrelid = a.attrelid AND i.indisprimary \
          AND a.attnum > i.indnkeyatts)",
     ),

@@ -20,6 +20,7 @@ mod name;
 mod notify;
 pub mod rebuild;
 mod role;
+mod search;
 mod select;
 mod sequence;
 mod session;
@@ -27,6 +28,7 @@ mod signal;
 mod survey;
 mod table;
 mod transaction;
+mod unstorable;
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -37,7 +39,7 @@ use self::survey::Survey;
 use super::rules::{Rule, Strict};
 use super::{
     Action, ActionKind, Answer, Decision, LargeDml, Level, Notice, Procedure, Rewrite, Rules,
-    SessionFacts, Step, TableName, TableRebuild,
+    SessionFacts, Step, TableName, TableRebuild, UnstorableColumns,
 };
 use crate::config::schema::Dialect;
 use crate::sql::tree::{self, PrintError, Ref};
@@ -87,6 +89,8 @@ pub(super) struct Draft {
     pub changed: bool,
     /// The statement begins a job that is to be waited for.
     pub job: Option<Job>,
+    /// Steps ahead of all others, whatever becomes of the statement itself.
+    pub first: Vec<Step>,
     /// Steps before it.
     pub before: Vec<Step>,
     /// Steps after it.
@@ -113,6 +117,7 @@ impl Draft {
             asynchronous,
             changed: false,
             job: None,
+            first: Vec::new(),
             before: Vec::new(),
             after: Vec::new(),
             instead: None,
@@ -143,7 +148,7 @@ impl Draft {
                 steps
             }
         };
-        let mut steps = steps;
+        let mut steps: Vec<Step> = self.first.into_iter().chain(steps).collect();
         if let NodeEnum::AlterTableStmt(alter) = &self.tree {
             alter::if_exists(alter, &mut steps);
         }
@@ -469,6 +474,9 @@ fn switched(facts: &SessionFacts, name: &str, value: &str) -> bool {
     match name {
         "large_dml" => (switches.large_dml == LargeDml::Batch) == (value == "batch"),
         "table_rebuild" => (switches.table_rebuild == TableRebuild::Reject) == (value == "reject"),
+        "unstorable_columns" => {
+            (switches.unstorable_columns == UnstorableColumns::Text) == (value == "text")
+        }
         "index_wait" => switches.index_wait == (value == "on"),
         "savepoints" => switches.savepoints == (value == "emulate"),
         _ => false,
@@ -506,6 +514,8 @@ constructs! {
     "collation" => Code::Change(column::collation),
     "compression" => Code::Change(column::compression),
     "long_character" => Code::Change(column::long_character),
+    "unstorable_column" => Code::Change(unstorable::column),
+    "search_configuration" => Code::Change(search::configuration),
     "virtual_column" => Code::Find(column::virtual_column),
     "unlogged" => Code::Change(table::unlogged),
     "temporary" => Code::Emulate(table::temporary),

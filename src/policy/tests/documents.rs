@@ -28,6 +28,7 @@ Profile `strict` does what keeps the meaning and refuses the rest. Months say wh
 | `dsqlproxy.ddl_in_transaction` | `reject`, `split` | more than one DDL statement in a transaction, or DDL and changed rows: refused, or the transaction is committed around the statement, with a WARNING |
 | `dsqlproxy.large_dml` | `refuse`, `batch` | TRUNCATE, COPY FROM and changes of more than 3,000 rows: refused, or run as several transactions |
 | `dsqlproxy.table_rebuild` | `reject`, `small`, `rebuild` | changes of a column's type and of a primary key, for which the table is made anew: refused, done for tables of up to 3,000 rows, or for any, in batches |
+| `dsqlproxy.unstorable_columns` | `refuse`, `text` | columns of arrays, inet, ranges, tsvector and other types that Aurora DSQL has in expressions only: refused, or kept as text and seen as their type |
 | `dsqlproxy.shown_isolation` | `actual`, `asked` | `transaction_isolation` tells the level that Aurora DSQL has, always REPEATABLE READ, or the one that the client asked for |
 | `dsqlproxy.index_wait` | `on`, `off` | a job (index, constraint) is waited for, or goes on in the background |
 | `dsqlproxy.savepoints` | `emulate`, `reject` | SAVEPOINT by repeating the transaction, or refused |

@@ -7,6 +7,7 @@ use rand::Rng;
 use tokio::time::sleep;
 
 use crate::policy::temporary::{Filling, SCHEMA};
+use crate::policy::unstorable;
 use crate::pool::{AskError, Asked};
 use crate::session::procedure::{columns, quoted, storable};
 use crate::session::temporary::schema_text;
@@ -42,10 +43,12 @@ impl Locks {
         Box::pin(async move {
             locks.come_alive().await?;
             for sql in &steps {
-                locks
-                    .run_ddl(path.as_deref(), sql)
-                    .await
-                    .map_err(passed_on)?;
+                match locks.run_ddl(path.as_deref(), sql).await {
+                    // Domains that columns need stay for the next ones.
+                    Err(AskError::Refused(code, _))
+                        if is_there(&code) && unstorable::makes_type(sql) => {}
+                    outcome => outcome.map_err(passed_on)?,
+                }
             }
             match &filling {
                 Some(filling) => locks.fill(&real, filling, path.as_deref()).await.map(Some),
