@@ -151,9 +151,9 @@ pub fn open_world(world: &'static World) -> Ground {
 pub fn open_disturbed(world: &'static World) -> Client {
     let cluster = postgres::cluster();
     let database = world.databases[2];
-    cluster
-        .connect_superuser("postgres")
-        .run(&format!("create database {database} owner owner"));
+    let mut admin = cluster.connect_superuser("postgres");
+    admin.run(&format!("drop database if exists {database} with (force)"));
+    admin.run(&format!("create database {database} owner owner"));
     let mut client = cluster.connect_superuser(database);
     client.run(world.fixture);
     client.run(world.disturbance);

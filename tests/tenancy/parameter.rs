@@ -204,7 +204,8 @@ fn values_come_in_every_form_and_number() {
     let none = run(&mut client, bind("s", &[], &[None, None], &[]));
     assert_eq!((none.rows.len(), none.sqlstate), (0, None));
     // Never one of the client's in the place of the tenant's.
-    let wrong: [(&[u16], &[Option<&[u8]>]); 6] = [
+    type Values<'a> = &'a [Option<&'a [u8]>];
+    let wrong: [(&[u16], Values<'_>); 6] = [
         (&[], &[]),
         (&[], &[Some(three)]),
         (&[], &[Some(three), note, Some(b"1")]),
@@ -233,10 +234,7 @@ fn values_come_in_every_form_and_number() {
     ] {
         assert_eq!(parse(&mut client, "", text, &[]).as_deref(), Some("42P18"));
     }
-    assert_eq!(
-        parse(&mut client, "", "SELECT $0 FROM orders", &[]).is_some(),
-        true
-    );
+    assert!(parse(&mut client, "", "SELECT $0 FROM orders", &[]).is_some());
     // In place of the tenant column it is compared with the tenant's.
     let insert = "INSERT INTO tree (tenant_id, id) VALUES ($1, 902)";
     assert_eq!(parse(&mut client, "", insert, &[]), None);
