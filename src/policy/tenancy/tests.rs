@@ -955,7 +955,6 @@ fn the_tenant_can_be_a_parameter_behind_those_of_the_client() {
         ("SELECT 1", None),
         ("SELECT $2::int4, $1::text", None),
         ("SELECT code FROM countries WHERE code = $1", None),
-        ("BEGIN", None),
         ("SELECT id FROM orders", integer(1)),
         (
             "SELECT id FROM orders WHERE id = $1 AND amount > $3",
@@ -1008,6 +1007,7 @@ fn the_tenant_can_be_a_parameter_behind_those_of_the_client() {
     }
     // Whose tenant it is decides, or a parameter cannot be.
     let of_tenant = [
+        "BEGIN",
         "INSERT INTO orders (tenant_id, id) VALUES (2, 2)",
         "INSERT INTO orders (tenant_id, id) VALUES ('02', 2)",
         "UPDATE orders SET tenant_id = 3",
@@ -1042,7 +1042,7 @@ fn the_verifier_takes_one_parameter_for_the_tenant() {
         "SELECT id FROM W1.orders orders WHERE id = $1",
         "UPDATE app.orders SET id = $1 WHERE orders.tenant_id O= ¤",
         "INSERT INTO app.orders (id, tenant_id) VALUES ($1, ¤)",
-        "SELECT $1::int4",
+        "SELECT $1::int",
     ];
     let bad = [
         "SELECT id FROM (SELECT __t1.* FROM app.orders __t1 WHERE __t1.tenant_id O= $2) o",
@@ -1058,7 +1058,7 @@ fn the_verifier_takes_one_parameter_for_the_tenant() {
         "SELECT id FROM W1.orders orders WHERE note = $2::pg_catalog.text",
         "SELECT id, $2 FROM W1.orders orders",
         "SELECT id FROM W1.orders orders WHERE id = $3",
-        "SELECT $3::int4",
+        "SELECT $3::int",
         "INSERT INTO app.orders (id, tenant_id) VALUES ($1, $2)",
         "INSERT INTO app.orders (id, tenant_id) VALUES ($2, ¤)",
         "INSERT INTO app.orders (id, tenant_id) VALUES ($1, $1::int)",
