@@ -159,7 +159,8 @@ fn what_differs_is_mended_and_what_is_in_the_way_is_told() {
     done(&sync(&proxy, &tenant));
     let name = name_of("3");
     all.run(&format!(
-        "create or replace view {name}.orders with (security_barrier=true) as select * from app.orders; \
+        "create or replace view {name}.orders with (security_barrier=true) as select * from app.orders \
+         with cascaded check option; \
          grant select on app.orders to {name}; grant create on schema {name} to {name}; \
          alter table app.countries add column name text; create table {name}.mine (id int)"
     ));
