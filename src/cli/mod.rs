@@ -224,6 +224,26 @@ pub enum TenantsCommand {
     /// Print what would become of logged statements if a tenant sent them; asks the database for its
     /// catalog
     Check(TenantsCheckArguments),
+    /// Make, on the server, a role for each tenant and views of its rows, so that the database itself keeps
+    /// tenants apart; prints every statement, and changes only what differs
+    Sync(TenantsSyncArguments),
+}
+
+/// Arguments of `tenants sync`.
+#[derive(Debug, Args)]
+pub struct TenantsSyncArguments {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Database entry; needed when several have a tenant policy
+    #[arg(long, value_name = "NAME")]
+    pub database: Option<String>,
+    /// A tenant; may be given more than once
+    #[arg(long, value_name = "NAME", required = true)]
+    pub tenant: Vec<String>,
+    /// Print the statements and run none
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Arguments of `tenants check`.

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use super::{Failure, TenantsCheckArguments, TenantsCommand, explain, print};
+use super::{Failure, TenantsCheckArguments, TenantsCommand, TenantsSyncArguments, explain, print};
 use crate::config::Config;
 use crate::policy::tenancy;
-use crate::server::TenantView;
+use crate::server::{TenantView, Told, sync_barriers};
 use crate::sql::Statement;
 use crate::sql::script::{Part, parts};
 
@@ -31,8 +31,55 @@ enum Verdict {
 /// # Errors
 /// [`Failure::Wrong`] when a statement would be refused or tenants are not served at all.
 pub fn run(command: &TenantsCommand) -> Result<(), Failure> {
-    let TenantsCommand::Check(arguments) = command;
-    check(arguments)
+    match command {
+        TenantsCommand::Check(arguments) => check(arguments),
+        TenantsCommand::Sync(arguments) => sync(arguments),
+    }
+}
+
+fn sync(arguments: &TenantsSyncArguments) -> Result<(), Failure> {
+    let config = Config::load(&arguments.config)?;
+    let with_policy = config
+        .databases
+        .iter()
+        .filter(|(_, entry)| entry.tenancy.is_some());
+    let names: Vec<&str> = with_policy.map(|(name, _)| name.as_str()).collect();
+    let database = match (&arguments.database, names.as_slice()) {
+        (Some(name), _) => name,
+        (None, [only]) => *only,
+        (None, _) => {
+            let message =
+                "several databases or none have a tenant policy: say which with --database";
+            return Err(Failure::Usage(message.to_owned()));
+        }
+    };
+    let mut problems = 0;
+    let mut told = |tenant: &str, line: Told<'_>| {
+        let text = match line {
+            Told::Role(name) => format!("-- tenant {tenant}: role and schema {name}"),
+            Told::Statement(sql) => format!("{sql};"),
+            Told::Same => "-- nothing to change".to_owned(),
+            Told::Problem(problem) => {
+                problems += 1;
+                format!("-- PROBLEM: {problem}")
+            }
+        };
+        print(&text).map_err(|failure| failure.to_string())
+    };
+    sync_barriers(
+        &config,
+        database,
+        &arguments.tenant,
+        arguments.dry_run,
+        &mut told,
+    )
+    .map_err(Failure::Start)?;
+    match problems {
+        0 => Ok(()),
+        _ => Err(Failure::Wrong(format!(
+            "{problems} problems: nothing is enforced where one is told"
+        ))),
+    }
 }
 
 fn check(arguments: &TenantsCheckArguments) -> Result<(), Failure> {

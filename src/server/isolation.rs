@@ -288,12 +288,12 @@ impl Watcher {
     }
 }
 
-async fn connect(target: &Target) -> Result<Stream, String> {
+pub(super) async fn connect(target: &Target) -> Result<Stream, String> {
     let backend = upstream::connect(target).await;
     Ok(backend.map_err(|error| error.to_string())?.stream)
 }
 
-async fn ask(stream: &mut Stream) -> Result<Catalog, String> {
+pub(super) async fn ask(stream: &mut Stream) -> Result<Catalog, String> {
     let mut answers = Vec::with_capacity(snapshot::QUERIES.len());
     for sql in snapshot::QUERIES {
         let rows = upstream::query(stream, sql).await;

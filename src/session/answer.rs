@@ -608,7 +608,7 @@ impl Session {
             text: query.as_bytes(),
             types,
         };
-        let prepared: std::rc::Rc<Prepared> = self.prepared_of(&parse, verdict);
+        let prepared: std::rc::Rc<Prepared> = self.prepared_of(&parse, verdict, None);
         let change = self.names.set(name.as_bytes(), Some(prepared));
         self.names.keep(&change);
         Ok(())

@@ -3,7 +3,7 @@
 use crate::config::ClusterKind;
 use crate::net::ReadBuffer;
 use crate::policy::settings::Scope;
-use crate::policy::tenancy::scrub;
+use crate::policy::tenancy::{TenantParameter, scrub};
 use crate::sql::{Effect, PinReason, reads_otherwise};
 use crate::upstream::{Expect, Owed, STATEMENT_PREFIX};
 use crate::wire::backend::{
@@ -26,6 +26,9 @@ const LOOK_AT: usize = 64 * 1024;
 
 /// A frame up to this many bytes is passed on when all of it is there.
 const WHOLE: usize = 4 * 1024;
+
+/// The longest ParameterDescription: the count has two bytes, a type four.
+const PARAMETERS: usize = HEADER + 2 + 4 * 65_535;
 
 /// What a frame means for the relay.
 pub(super) enum Step {
@@ -251,7 +254,7 @@ impl Session {
             b'1' => self.answered(header, &[Expect::Parse]),
             b'2' => self.answered(header, &[Expect::Bind]),
             b'3' => self.answered(header, &[Expect::Close]),
-            b't' => self.expect(header, &[Expect::DescribeStatement]),
+            b't' => self.parameters_described(header, body),
             b'n' => self.answered(header, &[Expect::DescribeStatement, Expect::DescribePortal]),
             b'T' => self.described(header),
             b's' => self.suspended(header),
@@ -313,6 +316,23 @@ impl Session {
         if let Some(forgotten) = &note.forgets {
             self.names.keep(forgotten);
         }
+    }
+
+    /// The client is not told of the tenant's parameter.
+    fn parameters_described(&mut self, header: Header, body: &[u8]) -> Result<Step, End> {
+        let step = self.expect(header, &[Expect::DescribeStatement])?;
+        let note = self.owed.front().and_then(|entry| entry.note.as_deref());
+        let Some(parameter) = note.and_then(|note| note.parameter) else {
+            return Ok(step);
+        };
+        let Some(own) = without_last(body, parameter) else {
+            return Err(self.desynchronised("parameters of another statement"));
+        };
+        if matches!(step, Step::Hide) || self.is_muted() {
+            return Ok(Step::Hide);
+        }
+        frontend::put(&mut self.replacement, b't', &[&own]);
+        Ok(Step::Replaced)
     }
 
     fn described(&mut self, header: Header) -> Result<Step, End> {
@@ -1143,9 +1163,21 @@ fn may_refuse_deallocate(code: &[u8]) -> bool {
             .any(|class| code.starts_with(*class))
 }
 
+/// The body of a ParameterDescription without the last parameter, if that is this one.
+fn without_last(body: &[u8], parameter: TenantParameter) -> Option<Vec<u8>> {
+    let (count, types) = body.split_first_chunk::<2>()?;
+    let (own, last) = types.split_last_chunk::<4>()?;
+    let is_last = u16::from_be_bytes(*count) == parameter.number
+        && types.len() == 4 * usize::from(parameter.number)
+        && u32::from_be_bytes(*last) == parameter.kind.oid();
+    is_last.then(|| [&(parameter.number - 1).to_be_bytes()[..], own].concat())
+}
+
 /// The bytes of a frame that must be there before it is looked at.
 fn wanted(header: Header) -> usize {
     match header.tag {
+        // It may have to lose its last one.
+        b't' if header.total <= PARAMETERS => header.total,
         // What is short is passed on whole, so that a connection that is lost leaves no half of it.
         b'D' | b'd' | b'T' | b't' | b'V' | b'A' | b'G' | b'H' if header.total > WHOLE => HEADER,
         b'E' | b'N' => header.total.min(LOOK_AT),
@@ -1176,6 +1208,25 @@ fn as_fatal(body: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::tenancy::TenantType;
+
+    #[test]
+    fn the_last_parameter_is_left_out_if_it_is_the_tenants() {
+        let parameter = |number, kind| TenantParameter { number, kind };
+        let body = b"\0\x02\0\0\0\x19\0\0\0\x17";
+        let own = without_last(body, parameter(2, TenantType::Integer));
+        assert_eq!(own.as_deref(), Some(&b"\0\x01\0\0\0\x19"[..]));
+        let only = without_last(b"\0\x01\0\0\0\x17", parameter(1, TenantType::Integer));
+        assert_eq!(only.as_deref(), Some(&b"\0\0"[..]));
+        assert_eq!(without_last(body, parameter(2, TenantType::Text)), None);
+        assert_eq!(without_last(body, parameter(1, TenantType::Integer)), None);
+        assert_eq!(without_last(body, parameter(3, TenantType::Integer)), None);
+        assert_eq!(
+            without_last(&body[..9], parameter(2, TenantType::Integer)),
+            None
+        );
+        assert_eq!(without_last(b"", parameter(1, TenantType::Integer)), None);
+    }
 
     #[test]
     fn as_fatal_keeps_the_other_fields() {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::config::ClusterKind;
 use crate::net::ReadBuffer;
-use crate::policy::tenancy::{Refusal, Rule};
+use crate::policy::tenancy::{Refusal, Rule, TenantParameter};
 use crate::policy::{Action, Answer, Notice, SessionCommand};
 use crate::sql::{Class, Effect, PinReason, classify};
 use crate::upstream::{
@@ -284,8 +284,12 @@ impl Session {
             b'S' if self.must_wait_for_reset() => Ok(Taken::Wait),
             b'S' => Ok(self.take_sync(bytes)),
             _ if self.discarding || self.owed.is_skipping() => Ok(skip(header.total, bytes.len())),
-            b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' if self.must_wait_for_policy() => {
+            tag @ (b'Q' | b'F' | b'P' | b'B' | b'D' | b'E') if self.must_wait_for_policy(tag) => {
                 Ok(Taken::Wait)
+            }
+            b'P' | b'B' | b'D' | b'E' if let Some(error) = self.outlives_policy() => {
+                self.refuse_extended(error);
+                Ok(skip(header.total, bytes.len()))
             }
             b'B' if self.is_guarded() && bytes.len() < header.total => {
                 self.refuse_long(b'B', header.total, bytes.len())
@@ -990,12 +994,13 @@ impl Session {
             self.refuse_parse(error);
             return Ok(Taken::All);
         }
+        let parameter = self.parsed_parameter();
         if parse.name.is_empty() {
-            self.parse_unnamed(&parse, bytes, verdict);
+            self.parse_unnamed(&parse, bytes, verdict, parameter);
         } else if self.names.get(parse.name).is_some() {
             self.parse_duplicate(&parse);
         } else {
-            self.parse_named(&parse, verdict);
+            self.parse_named(&parse, verdict, parameter);
         }
         Ok(Taken::All)
     }
@@ -1068,6 +1073,7 @@ impl Session {
         parse: &frontend::Parse<'_>,
         bytes: &[u8],
         verdict: Option<Rc<Verdict>>,
+        parameter: Option<TenantParameter>,
     ) {
         let is_same = |known: &&Rc<Prepared>| match (&known.verdict, &verdict) {
             (None, None) => true,
@@ -1079,8 +1085,9 @@ impl Session {
             .get(b"")
             .filter(|known| *known.source == *parse.text && *known.types == *parse.types)
             .filter(is_same)
+            .filter(|known| known.parameter == parameter)
             .cloned();
-        let prepared = known.unwrap_or_else(|| self.prepared_of(parse, verdict));
+        let prepared = known.unwrap_or_else(|| self.prepared_of(parse, verdict, parameter));
         self.note_pins(&prepared.class);
         let id = prepared.id;
         let translated = (*prepared.text != *parse.text).then(|| prepared.text.clone());
@@ -1102,6 +1109,7 @@ impl Session {
         &mut self,
         parse: &frontend::Parse<'_>,
         verdict: Option<Rc<Verdict>>,
+        parameter: Option<TenantParameter>,
     ) -> Rc<Prepared> {
         let class = match &verdict {
             Some(verdict) => verdict.class.clone(),
@@ -1131,6 +1139,7 @@ impl Session {
             parse.types,
             class,
             verdict,
+            parameter,
             self.scope(),
         )
     }
@@ -1189,16 +1198,24 @@ impl Session {
         });
     }
 
-    fn parse_named(&mut self, parse: &frontend::Parse<'_>, verdict: Option<Rc<Verdict>>) {
+    fn parse_named(
+        &mut self,
+        parse: &frontend::Parse<'_>,
+        verdict: Option<Rc<Verdict>>,
+        parameter: Option<TenantParameter>,
+    ) {
         if verdict.as_ref().is_some_and(|verdict| !verdict.passes()) {
-            let prepared = self.prepared_of(parse, verdict);
+            let prepared = self.prepared_of(parse, verdict, parameter);
             self.send_named(parse, prepared, false);
             return;
         }
-        let shared =
-            self.env
-                .registry
-                .share(parse.text, parse.types, self.scope(), verdict.clone());
+        let shared = self.env.registry.share(
+            parse.text,
+            parse.types,
+            self.scope(),
+            verdict.clone(),
+            parameter,
+        );
         let known = self
             .lease
             .as_mut()
@@ -1209,7 +1226,7 @@ impl Session {
         let private = self.pin.is_some() || self.local_settings;
         let kept = self.is_kept(parse.text, &shared);
         let prepared = if shared.class.effects.is_some() || kept {
-            self.prepared_of(parse, verdict)
+            self.prepared_of(parse, verdict, parameter)
         } else if private || self.names.uses(shared.id) || (known && !certain) {
             shared.renewed()
         } else {
@@ -1370,7 +1387,7 @@ impl Session {
             text: &prepared.source,
             types: &prepared.types,
         };
-        let again = self.prepared_of(&parse, verdict);
+        let again = self.prepared_of(&parse, verdict, prepared.parameter);
         let same_verdict = match (&again.verdict, &prepared.verdict) {
             (Some(now), Some(then)) => Rc::ptr_eq(now, then),
             (now, then) => now.is_none() && then.is_none(),
@@ -1445,6 +1462,13 @@ impl Session {
         if let Some(taken) = self.commit_before(head.statement) {
             return Ok(taken);
         }
+        let bound = match self.bound_to_tenant(head.statement, &body[head.length..])? {
+            Ok(bound) => bound,
+            Err(error) => {
+                self.refuse_extended(error);
+                return Ok(Taken::All);
+            }
+        };
         let resolved = self.resolve(head.statement);
         let portal = self.note_portal(head.portal, resolved.prepared.as_ref());
         if portal.is_some() && bytes.len() == total {
@@ -1466,8 +1490,10 @@ impl Session {
             changes: resolved.changes,
             ..Note::default()
         });
-        let length = total - 1 - head.statement.len() + resolved.name.len();
         let rest = &body[head.length..];
+        let more = bound.as_ref().map_or(0, |bound| bound.len() - rest.len());
+        let rest = bound.as_deref().unwrap_or(rest);
+        let length = total - 1 - head.statement.len() + resolved.name.len() + more;
         self.send(Expect::Bind, false, note, |out| {
             out.push(b'B');
             // The frame was within the limit; a name adds at most a few bytes to it.
@@ -1571,11 +1597,17 @@ impl Session {
         let rowless = verdict
             .and_then(Verdict::alone)
             .is_some_and(|part| part.declared().is_some());
-        let plain = resolved.instead.is_none() && resolved.changes.is_empty() && !rowless;
+        let prepared = resolved.prepared.as_ref();
+        let parameter = prepared.and_then(|prepared| prepared.parameter);
+        let plain = resolved.instead.is_none()
+            && resolved.changes.is_empty()
+            && !rowless
+            && parameter.is_none();
         let note = (!plain).then(|| Note {
             instead: resolved.instead,
             changes: resolved.changes,
             rowless,
+            parameter,
             ..Note::default()
         });
         self.send(Expect::DescribeStatement, false, note, |out| {

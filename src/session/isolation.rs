@@ -2,12 +2,13 @@
 //! [`tenancy::isolate_all`] before anything else in the session sees it, and goes on as what was
 //! printed from the tree that was understood.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pg_query::NodeEnum;
 use tokio::sync::{Notify, watch};
@@ -15,8 +16,10 @@ use tokio::sync::{Notify, watch};
 use crate::auth::{Binding, Identity};
 use crate::policy::Cache;
 use crate::policy::tenancy::copy::{CopyRows, Place};
-use crate::policy::tenancy::rules::Role;
-use crate::policy::tenancy::{self, Catalog, Policy, Refusal, Rule, SEARCH_PATH, Tenant, scrub};
+use crate::policy::tenancy::rules::{Role, TenantValue};
+use crate::policy::tenancy::{
+    self, Catalog, Policy, Refusal, Rule, SEARCH_PATH, Tenant, TenantParameter, scrub,
+};
 use crate::sql::statement::ParseError;
 use crate::sql::{Statement, classify};
 use crate::upstream::Settings;
@@ -28,6 +31,7 @@ use crate::wire::sqlstate;
 
 use super::frontend::{MAX_PARSE, READ_QUERY, Taken};
 use super::limbo::aborted;
+use super::names::Names;
 use super::run::{End, Session};
 use super::script::{Piece, Script};
 use super::tenant;
@@ -56,6 +60,8 @@ pub struct Isolation {
     epoch: AtomicU64,
     wanted: Mutex<Arc<Policy>>,
     now: watch::Sender<Arc<Standing>>,
+    /// When that became so.
+    since: Mutex<Instant>,
     /// Somebody saw the schema change.
     changed: Notify,
     refusals: Mutex<Vec<(Rule, u64)>>,
@@ -116,6 +122,7 @@ impl Isolation {
             epoch: AtomicU64::new(0),
             wanted: Mutex::new(Arc::clone(&policy)),
             now: watch::Sender::new(Arc::new(Standing::Unverified { policy })),
+            since: Mutex::new(Instant::now()),
             changed: Notify::new(),
             refusals: Mutex::default(),
         }
@@ -174,8 +181,13 @@ impl Isolation {
         };
         if !same {
             self.now.send_replace(Arc::new(standing));
+            *self.since() = Instant::now();
             self.epoch.fetch_add(1, Ordering::Release);
         }
+    }
+
+    fn since(&self) -> std::sync::MutexGuard<'_, Instant> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How things are.
@@ -247,7 +259,10 @@ impl Isolation {
             scope: None,
             loud: false,
             stays_loud: false,
+            noticed: None,
             sources: HashMap::new(),
+            stale: 0,
+            parameter: None,
             copies: HashMap::new(),
         };
         guard.follow();
@@ -318,9 +333,9 @@ pub(super) fn pin_search_path(settings: &mut Settings) {
 }
 
 /// What became of texts before, for the sessions of a worker in one database entry. Keyed by text and
-/// the whole of the tenant.
+/// the whole of the tenant; by none where no tenant was known.
 #[derive(Debug)]
-pub struct Admissions(RefCell<Cache<Admission, Rc<Tenant>>>);
+pub struct Admissions(RefCell<Cache<Admission, Option<Rc<Tenant>>>>);
 
 type Admission = Rc<Result<Admitted, Denied>>;
 
@@ -342,6 +357,17 @@ struct Admitted {
     discards: bool,
     /// It is a COPY FROM STDIN.
     copy: Option<Rc<CopyRows>>,
+    /// Its last parameter, when that is the tenant's.
+    parameter: Option<TenantParameter>,
+}
+
+impl Admitted {
+    /// It can be prepared for this tenant with so many parameters of declared types.
+    fn serves(&self, tenant: &Tenant, declared: usize) -> bool {
+        self.parameter.is_none_or(|parameter| {
+            declared < usize::from(parameter.number) && tenant.value(parameter.kind).is_some()
+        })
+    }
 }
 
 /// Why a text goes nowhere.
@@ -371,12 +397,18 @@ pub struct Guard {
     epoch: u64,
     /// As things are now; none while the database is closed.
     scope: Option<Scope>,
+    /// When a batch that goes on was first seen to be behind.
+    noticed: Option<Instant>,
     /// Something under way may fail with words about a value.
     loud: bool,
     /// A named statement may, whenever it is executed.
     stays_loud: bool,
     /// What the client's named statements were made of, by their names.
     sources: HashMap<Vec<u8>, Source>,
+    /// Bytes of sources since those without a name were last taken out.
+    stale: usize,
+    /// The last parameter of the Parse that is being taken, when that is the tenant's.
+    parameter: Option<TenantParameter>,
     /// How the rows of COPYs are extended, by the texts that went on.
     copies: HashMap<Vec<u8>, Rc<CopyRows>>,
 }
@@ -386,10 +418,34 @@ pub struct Guard {
 struct Source {
     text: Box<[u8]>,
     isolated: Box<[u8]>,
+    wish: Wish,
 }
 
-/// Names that are gone may leave so many sources behind.
+/// How a text is to hold the tenant's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    /// As a literal.
+    Literal,
+    /// As a parameter, if the policy says so and it can; the client declares so many of its own.
+    Parameter(usize),
+}
+
+/// Names that are gone, or never came to be, may leave so many sources behind.
 const STALE_SOURCES: usize = 64;
+
+/// Their bytes.
+const STALE_BYTES: usize = 1 << 20;
+
+/// How long a batch without a Sync goes on under the policy that it began with.
+const BATCH_GRACE: Duration = Duration::from_secs(5);
+
+/// Whether a batch that goes on under a former policy has had its time: since it was noticed, and since the
+/// policy changed.
+fn is_overdue(noticed: Instant, changed: Instant, now: Instant) -> bool {
+    [noticed, changed]
+        .iter()
+        .any(|since| now.saturating_duration_since(*since) > BATCH_GRACE)
+}
 
 /// Texts of COPYs that are remembered; more are forgotten, and fail when they are executed.
 const COPIES: usize = 256;
@@ -413,6 +469,7 @@ impl Guard {
     /// Takes over what changed.
     fn follow(&mut self) {
         self.epoch = self.isolation.epoch.load(Ordering::Acquire);
+        self.noticed = None;
         self.scope = match &*self.isolation.standing() {
             Standing::Closed { .. } | Standing::Unverified { .. } => None,
             Standing::Open { policy, catalog } => {
@@ -424,6 +481,30 @@ impl Guard {
                 })
             }
         };
+    }
+
+    /// Why a batch that began under a former policy does not go on, when it does not.
+    fn ends_batch(&mut self) -> Option<ClientError> {
+        let noticed = *self.noticed.get_or_insert_with(Instant::now);
+        let served = matches!(*self.isolation.standing(), Standing::Open { .. });
+        let over = !served || is_overdue(noticed, *self.isolation.since(), Instant::now());
+        over.then(|| {
+            ClientError::error(
+                sqlstate::SERIALIZATION_FAILURE,
+                "the tenant policy or the schema changed during the batch",
+            )
+            .hint("Send Sync, then send the batch again.")
+        })
+    }
+
+    /// Remembers what a name is made of.
+    fn keep_source(&mut self, name: &[u8], source: Source, names: &Names) {
+        self.stale += name.len() + source.text.len() + source.isolated.len();
+        if self.sources.len() > names.len() + STALE_SOURCES || self.stale > STALE_BYTES {
+            self.sources.retain(|name, _| names.get(name).is_some());
+            self.stale = 0;
+        }
+        self.sources.insert(name.to_vec(), source);
     }
 
     /// Name of the tenant.
@@ -442,25 +523,38 @@ impl Guard {
         })
     }
 
-    fn admit(&self, text: &[u8]) -> Result<Admission, ClientError> {
+    fn admit(&self, text: &[u8], wish: Wish) -> Result<Admission, ClientError> {
         let scope = self.scope()?;
-        let mut kept = self.kept.0.borrow_mut();
-        if let Some(known) = kept.get(text, &scope.tenant, self.epoch) {
-            return Ok(known);
+        let shares = scope.policy.tenant_value == TenantValue::Parameter;
+        if let Wish::Parameter(declared) = wish
+            && shares
+        {
+            let shared = self.admit_for(text, scope, None);
+            let serves = match shared.as_ref() {
+                Ok(admitted) => admitted.serves(&scope.tenant, declared),
+                Err(Denied::Refused(refusal)) => refusal.rule != Rule::OfTenant,
+                Err(Denied::Unreadable(_)) => true,
+            };
+            if serves {
+                return Ok(shared);
+            }
         }
-        let admission = Rc::new(isolate(text, scope));
+        Ok(self.admit_for(text, scope, Some(Rc::clone(&scope.tenant))))
+    }
+
+    /// What becomes of a text for this tenant; without one, for any.
+    fn admit_for(&self, text: &[u8], scope: &Scope, tenant: Option<Rc<Tenant>>) -> Admission {
+        let mut kept = self.kept.0.borrow_mut();
+        if let Some(known) = kept.get(text, &tenant, self.epoch) {
+            return known;
+        }
+        let admission = Rc::new(isolate(text, scope, tenant.as_deref()));
         let weight = admission
             .as_ref()
             .as_ref()
             .map_or(256, |admitted| admitted.text.len() + 64);
-        kept.put(
-            text,
-            &scope.tenant,
-            self.epoch,
-            Rc::clone(&admission),
-            weight,
-        );
-        Ok(admission)
+        kept.put(text, &tenant, self.epoch, Rc::clone(&admission), weight);
+        admission
     }
 
     fn note_copy(&mut self, admitted: &Admitted) {
@@ -530,11 +624,16 @@ fn fields(body: &[u8]) -> scrub::Fields {
 /// Begins a text whose transaction is not to be run again, as the client's did.
 const OPT_OUT: &[u8] = b"/* dsqlproxy.retry=off */ ";
 
-fn isolate(text: &[u8], scope: &Scope) -> Result<Admitted, Denied> {
+fn isolate(text: &[u8], scope: &Scope, tenant: Option<&Tenant>) -> Result<Admitted, Denied> {
     let words = std::str::from_utf8(text).map_err(|_| unreadable(&ParseError::Encoding))?;
     let statements = Statement::read(words).map_err(|error| unreadable(&error))?;
-    let isolated = tenancy::isolate_all(&statements, &scope.policy, &scope.catalog, &scope.tenant)
-        .map_err(Denied::Refused)?;
+    let (policy, catalog) = (&scope.policy, &scope.catalog);
+    let isolated = match (tenant, statements.as_slice()) {
+        (Some(tenant), all) => tenancy::isolate_all(all, policy, catalog, tenant),
+        (None, [one]) => tenancy::isolate_shared(one, policy, catalog).map(|one| vec![one]),
+        (None, _) => Err(Refusal::new(Rule::OfTenant, "")),
+    };
+    let isolated = isolated.map_err(Denied::Refused)?;
     let mut out = match classify(text).opts_out {
         true => OPT_OUT.to_vec(),
         false => Vec::new(),
@@ -563,7 +662,21 @@ fn isolate(text: &[u8], scope: &Scope) -> Result<Admitted, Denied> {
         }),
         discards: any(&|node| matches!(node, NodeEnum::DiscardStmt(_))),
         copy: copy.map(Rc::new),
+        parameter: isolated.iter().find_map(|one| one.parameter),
     })
+}
+
+/// The types of a Parse's parameters with that of the tenant's behind them. The server finds out those of the
+/// client in between.
+fn typed(types: &[u8], parameter: Option<TenantParameter>) -> Cow<'_, [u8]> {
+    let Some(TenantParameter { number, kind }) = parameter else {
+        return Cow::Borrowed(types);
+    };
+    let mut typed = number.to_be_bytes().to_vec();
+    typed.extend_from_slice(types.get(2..).unwrap_or_default());
+    typed.resize(2 + 4 * (usize::from(number) - 1), 0);
+    typed.extend_from_slice(&kind.oid().to_be_bytes());
+    Cow::Owned(typed)
 }
 
 fn unreadable(error: &ParseError) -> Denied {
@@ -598,7 +711,13 @@ impl Session {
         bytes: &[u8],
     ) -> Result<Taken, End> {
         let taken = match self.admit_frame(tag, total, bytes)? {
-            Ok(frame) => self.take_admitted(tag, frame.len(), &frame)?,
+            Ok(frame) => {
+                let taken = self.take_admitted(tag, frame.len(), &frame)?;
+                if let Some(guard) = &mut self.env.guard {
+                    guard.parameter = None;
+                }
+                taken
+            }
             Err(denied) => {
                 let taken = self.refuse_text(tag, denied.error())?;
                 // What has to wait comes here again.
@@ -636,13 +755,13 @@ impl Session {
         };
         // Only a dialect answers it without the server.
         let forwards_discard = self.env.policy.is_none();
+        let (admission, wish) = match self.admit_text(tag, text, types)? {
+            Ok(admitted) => admitted,
+            Err(error) => return Ok(Err(Denied::Unreadable(error))),
+        };
         let names = &self.names;
         let Some(guard) = &mut self.env.guard else {
             return Err(super::run::violation("a tenant's session has no guard"));
-        };
-        let admission = match guard.admit(text) {
-            Ok(admission) => admission,
-            Err(error) => return Ok(Err(Denied::Unreadable(error))),
         };
         let admitted = match admission.as_ref() {
             Ok(admitted) => admitted,
@@ -674,16 +793,16 @@ impl Session {
             if odd.is_some() {
                 return deny(Rule::Type);
             }
-            frontend::put_parse(&mut frame, name, &admitted.text, types);
+            guard.parameter = admitted.parameter;
+            let types = typed(types, admitted.parameter);
+            frontend::put_parse(&mut frame, name, &admitted.text, &types);
             if !name.is_empty() && names.get(name).is_none() {
-                if guard.sources.len() > names.len() + STALE_SOURCES {
-                    guard.sources.retain(|name, _| names.get(name).is_some());
-                }
                 let source = Source {
                     text: text.into(),
                     isolated: admitted.text.as_slice().into(),
+                    wish,
                 };
-                guard.sources.insert(name.to_vec(), source);
+                guard.keep_source(name, source, names);
             }
         }
         guard.loud |= admitted.loud;
@@ -695,11 +814,88 @@ impl Session {
         }
     }
 
+    /// What becomes of a text that a Query or Parse brings.
+    fn admit_text(
+        &self,
+        tag: u8,
+        text: &[u8],
+        types: &[u8],
+    ) -> Result<Result<(Admission, Wish), ClientError>, End> {
+        let Some(guard) = &self.env.guard else {
+            return Err(super::run::violation("a tenant's session has no guard"));
+        };
+        let wish = match tag {
+            b'P' => Wish::Parameter(types.len().saturating_sub(2) / 4),
+            _ => Wish::Literal,
+        };
+        let admission = match guard.admit(text, wish) {
+            Ok(admission) => admission,
+            Err(error) => return Ok(Err(error)),
+        };
+        // What the dialect makes of a text might lack the parameter.
+        let changes = admission.as_ref().as_ref().is_ok_and(|admitted| {
+            admitted.parameter.is_some()
+                && self
+                    .judge(&admitted.text)
+                    .is_some_and(|verdict| !verdict.passes())
+        });
+        Ok(match changes {
+            true => guard
+                .admit(text, Wish::Literal)
+                .map(|admission| (admission, Wish::Literal)),
+            false => Ok((admission, wish)),
+        })
+    }
+
+    /// The last parameter of the Parse that is being taken, when that is the tenant's.
+    pub(super) fn parsed_parameter(&self) -> Option<TenantParameter> {
+        self.env.guard.as_ref().and_then(|guard| guard.parameter)
+    }
+
+    /// What stands behind the names of a Bind with the tenant's value behind those of the client; `None`
+    /// where the statement has no such parameter.
+    pub(super) fn bound_to_tenant(
+        &self,
+        statement: &[u8],
+        rest: &[u8],
+    ) -> Result<Result<Option<Vec<u8>>, ClientError>, End> {
+        let prepared = self.names.get(statement);
+        let Some(parameter) = prepared.and_then(|prepared| prepared.parameter) else {
+            return Ok(Ok(None));
+        };
+        let Some(guard) = &self.env.guard else {
+            return Err(super::run::violation("a tenant's statement has no guard"));
+        };
+        let value = match guard.scope() {
+            Ok(scope) => scope.tenant.value(parameter.kind),
+            Err(error) => return Ok(Err(error)),
+        };
+        let Some(value) = value else {
+            return Ok(Err(Refusal::new(Rule::NoValue, "").error()));
+        };
+        // As the server would say it, which knows of one more.
+        let due = parameter.number - 1;
+        let (formats, values) = frontend::bind_counts(rest)?;
+        let wrong = if formats > 1 && formats != values {
+            format!("bind message has {formats} parameter formats but {values} parameters")
+        } else if values != due {
+            let name = String::from_utf8_lossy(statement);
+            format!(
+                "bind message supplies {values} parameters, but prepared statement \"{name}\" requires {due}"
+            )
+        } else {
+            return Ok(Ok(Some(frontend::bind_with_value(rest, value.as_bytes())?)));
+        };
+        Ok(Err(ClientError::error(sqlstate::PROTOCOL_VIOLATION, wrong)))
+    }
+
     /// Follows a policy or schema that changed: of what the client prepared, what would be another text
-    /// now is forgotten. True while answers are due that come first; a batch goes on as it began.
-    pub(super) fn must_wait_for_policy(&mut self) -> bool {
+    /// now is forgotten. True while answers are due that come first; a batch goes on as it began, up to its
+    /// Sync or a Query.
+    pub(super) fn must_wait_for_policy(&mut self, tag: u8) -> bool {
         let behind = self.env.guard.as_ref().is_some_and(Guard::is_behind);
-        if !behind || self.owed.is_unsynced() {
+        let ends_batch = matches!(tag, b'Q' | b'F');
+        if !behind || (self.owed.is_unsynced() && !ends_batch) {
             return false;
         }
         if self.waits_for_answers(false) {
@@ -712,13 +908,15 @@ impl Session {
         guard.copies.clear();
         let mut sources = std::mem::take(&mut guard.sources);
         sources.retain(|_, source| {
-            guard.admit(&source.text).is_ok_and(|admission| {
-                let admitted = admission.as_ref().as_ref();
-                admitted.is_ok_and(|admitted| {
-                    guard.note_copy(admitted);
-                    *admitted.text == *source.isolated
+            guard
+                .admit(&source.text, source.wish)
+                .is_ok_and(|admission| {
+                    let admitted = admission.as_ref().as_ref();
+                    admitted.is_ok_and(|admitted| {
+                        guard.note_copy(admitted);
+                        *admitted.text == *source.isolated
+                    })
                 })
-            })
         });
         // What would be sent again is of the old policy.
         if let Some(replay) = &mut self.replay {
@@ -728,6 +926,14 @@ impl Session {
         self.names.forget_unnamed();
         guard.sources = sources;
         false
+    }
+
+    /// The error of a batch that goes on for too long under the policy that it began with.
+    pub(super) fn outlives_policy(&mut self) -> Option<ClientError> {
+        let unsynced = self.owed.is_unsynced();
+        let guard = self.env.guard.as_mut()?;
+        let behind = unsynced && guard.is_behind();
+        behind.then(|| guard.ends_batch()).flatten()
     }
 
     /// The session sees all tenants of a database with tables whose tenant column is hidden.
@@ -867,5 +1073,34 @@ impl Session {
         if let Some(guard) = &mut self.env.guard {
             guard.loud = false;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_goes_on_under_a_former_policy_for_a_while() {
+        let start = Instant::now();
+        let later = |seconds| start + Duration::from_secs(seconds);
+        assert!(!is_overdue(start, start, start));
+        assert!(!is_overdue(later(1), start, later(5)));
+        // Noticed late, or changed again and again.
+        assert!(is_overdue(later(60), start, later(60)));
+        assert!(is_overdue(start, later(6), later(6)));
+    }
+
+    #[test]
+    fn the_tenants_type_stands_behind_those_of_the_client() {
+        use crate::policy::tenancy::TenantType;
+        let parameter = |number| {
+            let kind = TenantType::Integer;
+            Some(TenantParameter { number, kind })
+        };
+        assert_eq!(*typed(b"\0\x01\0\0\0\x19", None), *b"\0\x01\0\0\0\x19");
+        assert_eq!(*typed(b"\0\0", parameter(1)), *b"\0\x01\0\0\0\x17");
+        let all = b"\0\x03\0\0\0\x19\0\0\0\0\0\0\0\x17";
+        assert_eq!(*typed(b"\0\x01\0\0\0\x19", parameter(3)), *all);
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::{Rc, Weak};
 
+use crate::policy::tenancy::TenantParameter;
 use crate::sql::{Class, classify};
 use crate::upstream::{SharedSettings, next_statement_id, statement_name};
 
@@ -27,6 +28,8 @@ pub struct Prepared {
     pub class: Class,
     /// What policy said of the client's text when it was prepared.
     pub(super) verdict: Option<Rc<Verdict>>,
+    /// Its last parameter, when that is the tenant's and not the client's.
+    pub(super) parameter: Option<TenantParameter>,
     /// What its meaning depends on besides the text.
     scope: Scope,
 }
@@ -53,13 +56,20 @@ impl Prepared {
             text,
             types: types.into(),
             verdict: None,
+            parameter: None,
             scope,
         })
     }
 
     /// The same, when policy lets it pass.
     #[must_use]
-    fn passed(text: &[u8], types: &[u8], scope: Scope, verdict: Option<Rc<Verdict>>) -> Rc<Self> {
+    fn passed(
+        text: &[u8],
+        types: &[u8],
+        scope: Scope,
+        verdict: Option<Rc<Verdict>>,
+        parameter: Option<TenantParameter>,
+    ) -> Rc<Self> {
         let text: Rc<[u8]> = text.into();
         let class = match &verdict {
             Some(verdict) => verdict.class.clone(),
@@ -72,19 +82,22 @@ impl Prepared {
             text,
             types: types.into(),
             verdict,
+            parameter,
             scope,
         })
     }
 
     /// A statement of one session, whose text for the server may differ from the client's.
     #[must_use]
-    pub fn translated(
+    #[expect(clippy::too_many_arguments, reason = "all that a statement is made of")]
+    pub(super) fn translated(
         id: u64,
         text: &[u8],
         source: &[u8],
         types: &[u8],
         class: Class,
         verdict: Option<Rc<Verdict>>,
+        parameter: Option<TenantParameter>,
         scope: Scope,
     ) -> Rc<Self> {
         let source: Rc<[u8]> = source.into();
@@ -99,6 +112,7 @@ impl Prepared {
             source,
             types: types.into(),
             verdict,
+            parameter,
             scope,
         })
     }
@@ -113,6 +127,7 @@ impl Prepared {
             types,
             class,
             verdict,
+            parameter,
             scope,
         } = self;
         Rc::new(Self {
@@ -122,6 +137,7 @@ impl Prepared {
             types: types.clone(),
             class: class.clone(),
             verdict: verdict.clone(),
+            parameter: *parameter,
             scope: scope.clone(),
         })
     }
@@ -197,6 +213,7 @@ impl Registry {
         types: &[u8],
         scope: Scope,
         verdict: Option<Rc<Verdict>>,
+        parameter: Option<TenantParameter>,
     ) -> Rc<Prepared> {
         let key = hash(text, types, &scope);
         let mut statements = self.statements.borrow_mut();
@@ -204,6 +221,7 @@ impl Registry {
             bucket
                 .iter()
                 .filter_map(Weak::upgrade)
+                .filter(|prepared| prepared.parameter == parameter)
                 .find(|prepared| prepared.is(text, types) && prepared.scope == scope)
         }) {
             return found;
@@ -212,7 +230,7 @@ impl Registry {
             sweep(&mut statements);
             self.sweep_above.set(2 * statements.len());
         }
-        let prepared = Prepared::passed(text, types, scope, verdict);
+        let prepared = Prepared::passed(text, types, scope, verdict, parameter);
         statements
             .entry(key)
             .or_default()
@@ -459,15 +477,25 @@ mod tests {
     #[test]
     fn p2_same_text_under_two_search_paths_is_two_statements() {
         let registry = Registry::default();
-        let first = registry.share(b"SELECT * FROM t", b"\0\0", scope(Some("a")), None);
-        let again = registry.share(b"SELECT * FROM t", b"\0\0", scope(Some("a")), None);
-        let other = registry.share(b"SELECT * FROM t", b"\0\0", scope(Some("b")), None);
+        let first = registry.share(b"SELECT * FROM t", b"\0\0", scope(Some("a")), None, None);
+        let again = registry.share(b"SELECT * FROM t", b"\0\0", scope(Some("a")), None, None);
+        let other = registry.share(b"SELECT * FROM t", b"\0\0", scope(Some("b")), None, None);
         assert_eq!(first.id, again.id);
         assert_ne!(first.id, other.id);
+        // Whose last parameter is the tenant's is no client's own.
+        let parameter = TenantParameter {
+            number: 1,
+            kind: crate::policy::tenancy::TenantType::Integer,
+        };
+        let text = b"SELECT * FROM t";
+        let of_tenant = registry.share(text, b"\0\0", scope(Some("a")), None, Some(parameter));
+        let again = registry.share(text, b"\0\0", scope(Some("a")), None, Some(parameter));
+        assert_eq!(of_tenant.id, again.id);
+        assert_ne!(of_tenant.id, first.id);
         registry.retire(&first);
         assert_ne!(
             registry
-                .share(b"SELECT * FROM t", b"\0\0", scope(Some("a")), None)
+                .share(b"SELECT * FROM t", b"\0\0", scope(Some("a")), None, None)
                 .id,
             first.id
         );
@@ -481,6 +509,7 @@ mod tests {
                 format!("SELECT {number}").as_bytes(),
                 b"\0\0",
                 scope(None),
+                None,
                 None,
             );
             assert!(registry.statements.borrow().len() <= SWEEP_ABOVE + 1);
@@ -499,6 +528,7 @@ mod tests {
                 b"\0\0",
                 scope(None),
                 None,
+                None,
             ));
             sweeps += usize::from(registry.sweep_above.get() != before);
         }
@@ -510,6 +540,7 @@ mod tests {
                 b"\0\0",
                 scope(None),
                 None,
+                None,
             );
         }
         assert!(registry.statements.borrow().len() <= SWEEP_ABOVE + 1);
@@ -519,9 +550,17 @@ mod tests {
     fn texts_that_are_the_same_are_kept_once() {
         let made = |text: &[u8]| {
             let class = classify(text);
-            let size =
-                Prepared::translated(1, text, b"SELECT 1", b"\0\0", class, None, scope(None))
-                    .size();
+            let size = Prepared::translated(
+                1,
+                text,
+                b"SELECT 1",
+                b"\0\0",
+                class,
+                None,
+                None,
+                scope(None),
+            )
+            .size();
             size - size_of_statement(text, b"\0\0")
         };
         assert_eq!(made(b"SELECT 1"), 0);

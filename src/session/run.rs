@@ -11,6 +11,7 @@ use std::time::Instant;
 use crate::auth::Identity;
 use crate::config::{self, PoolMode};
 use crate::net::{ReadBuffer, Stream, WriteBuffer};
+use crate::policy::tenancy::TenantParameter;
 use crate::policy::tenancy::copy::{CopyRows, Extension};
 use crate::policy::{Switches, TransactionFacts};
 use crate::pool::{Lease, Pool, Ticket};
@@ -177,6 +178,8 @@ pub(super) struct Note {
     pub places: Option<Places>,
     /// The client's statement has no rows, and the server's has.
     pub rowless: bool,
+    /// The client's statement lacks this parameter, which is the last of the server's.
+    pub parameter: Option<TenantParameter>,
     /// How the rows of a tenant's COPY are extended.
     pub rows: Option<Rc<CopyRows>>,
     /// The client gets this error when the server says that the COPY was given up.

@@ -13,13 +13,6 @@ use crate::wire::sqlstate;
 use super::notify::Hub;
 use super::run::{End, Session};
 
-/// What a session may be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Signal {
-    Cancel,
-    Terminate,
-}
-
 /// Sessions of all workers by process id.
 #[derive(Debug, Default)]
 pub(super) struct Directory(Mutex<HashMap<u32, Entry>>);
@@ -27,7 +20,9 @@ pub(super) struct Directory(Mutex<HashMap<u32, Entry>>);
 #[derive(Debug)]
 struct Entry {
     user: String,
-    sender: Sender<Signal>,
+    /// One for each kind, so that none hides another. One that waits for its turn means the same as many.
+    cancel: Sender<()>,
+    terminate: Sender<()>,
 }
 
 /// A session in the directory.
@@ -36,7 +31,8 @@ pub(super) struct Listed {
     hub: Arc<Hub>,
     pid: u32,
     user: String,
-    receiver: Receiver<Signal>,
+    cancel: Receiver<()>,
+    terminate: Receiver<()>,
 }
 
 impl Directory {
@@ -47,18 +43,20 @@ impl Directory {
 
 impl Listed {
     pub fn new(hub: Arc<Hub>, user: &str, pid: u32) -> Self {
-        // One that waits for its turn means the same as many.
-        let (sender, receiver) = channel(4);
+        let (cancel, cancelled) = channel(1);
+        let (terminate, terminated) = channel(1);
         let entry = Entry {
             user: user.to_owned(),
-            sender,
+            cancel,
+            terminate,
         };
         hub.directory.with(|all| all.insert(pid, entry));
         Self {
             hub,
             pid,
             user: user.to_owned(),
-            receiver,
+            cancel: cancelled,
+            terminate: terminated,
         }
     }
 
@@ -67,10 +65,6 @@ impl Listed {
     /// # Errors
     /// It is another user's.
     pub fn send(&self, pid: i64, terminate: bool) -> Result<bool, ClientError> {
-        let signal = match terminate {
-            true => Signal::Terminate,
-            false => Signal::Cancel,
-        };
         self.hub.directory.with(|all| {
             let entry = u32::try_from(pid).ok().and_then(|pid| all.get(&pid));
             let Some(entry) = entry else {
@@ -85,7 +79,11 @@ impl Listed {
                     .hint("A session ends those of its own user; the proxy's console ends all."));
             }
             // Full: one is on its way.
-            let _ = entry.sender.try_send(signal);
+            let sender = match terminate {
+                true => &entry.terminate,
+                false => &entry.cancel,
+            };
+            let _ = sender.try_send(());
             Ok(true)
         })
     }
@@ -103,19 +101,15 @@ impl Session {
     /// # Errors
     /// The session is to end.
     pub(super) fn obey_signals(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        while let Poll::Ready(Some(signal)) = self.listed.receiver.poll_recv(cx) {
-            match signal {
-                Signal::Cancel => {
-                    let (done, _) = tokio::sync::oneshot::channel();
-                    self.control.cancel(done);
-                }
-                Signal::Terminate => {
-                    return Err(self.end_with(ClientError::fatal(
-                        sqlstate::ADMIN_SHUTDOWN,
-                        "terminating connection due to administrator command",
-                    )));
-                }
-            }
+        if let Poll::Ready(Some(())) = self.listed.terminate.poll_recv(cx) {
+            return Err(self.end_with(ClientError::fatal(
+                sqlstate::ADMIN_SHUTDOWN,
+                "terminating connection due to administrator command",
+            )));
+        }
+        while let Poll::Ready(Some(())) = self.listed.cancel.poll_recv(cx) {
+            let (done, _) = tokio::sync::oneshot::channel();
+            self.control.cancel(done);
         }
         Ok(())
     }
@@ -131,13 +125,17 @@ mod tests {
         let mut a = Listed::new(Arc::clone(&hub), "app", 1);
         let b = Listed::new(Arc::clone(&hub), "app", 2);
         let other = Listed::new(Arc::clone(&hub), "other", 3);
+        // Many of one kind are one, and hide none of the other.
+        for _ in 0..20 {
+            assert!(b.send(1, false).unwrap());
+        }
         assert!(b.send(1, true).unwrap());
-        assert_eq!(a.receiver.try_recv(), Ok(Signal::Terminate));
-        assert!(b.send(1, false).unwrap());
-        assert_eq!(a.receiver.try_recv(), Ok(Signal::Cancel));
+        assert_eq!(a.terminate.try_recv(), Ok(()));
+        assert_eq!(a.cancel.try_recv(), Ok(()));
+        assert!(a.cancel.try_recv().is_err() && a.terminate.try_recv().is_err());
         assert!(!b.send(-1, true).unwrap());
         assert_eq!(other.send(1, true).unwrap_err().code, "42501");
-        assert!(a.receiver.try_recv().is_err());
+        assert!(a.cancel.try_recv().is_err() && a.terminate.try_recv().is_err());
         drop(a);
         assert!(!b.send(1, true).unwrap());
         drop((b, other));

@@ -109,6 +109,62 @@ pub fn bind_parameters(rest: &[u8]) -> Result<&[u8], LayoutError> {
     rest.get(..end).ok_or(LayoutError)
 }
 
+/// Formats and values of the parameters of a Bind message, and what stands behind them, with one more value
+/// in text format behind the others.
+///
+/// # Errors
+/// [`LayoutError`] when the counts and lengths do not fit the body, or there are so many already that no more
+/// can be.
+pub fn bind_with_value(rest: &[u8], value: &[u8]) -> Result<Vec<u8>, LayoutError> {
+    let parameters = bind_parameters(rest)?;
+    let results = &rest[parameters.len()..];
+    let count = |bytes: &[u8]| match bytes.first_chunk::<2>() {
+        Some(count) => Ok(u16::from_be_bytes(*count)),
+        None => Err(LayoutError),
+    };
+    let formats = count(parameters)?;
+    let (codes, values) = parameters[2..].split_at(2 * usize::from(formats));
+    let number = count(values)?;
+    let one_more = number.checked_add(1).ok_or(LayoutError)?;
+    let mut out = Vec::with_capacity(rest.len() + value.len() + 16);
+    let mut put_formats = |codes: &[&[u8]]| {
+        let bytes: usize = codes.iter().map(|code| code.len()).sum();
+        let count = u16::try_from(bytes / 2).map_err(|_| LayoutError)?;
+        out.extend_from_slice(&count.to_be_bytes());
+        codes.iter().for_each(|code| out.extend_from_slice(code));
+        Ok(())
+    };
+    match formats {
+        // None: all are text. One is for all, and was not for ours.
+        0 => put_formats(&[])?,
+        1 => put_formats(&[&codes.repeat(usize::from(number)), &[0, 0]])?,
+        _ if formats == number => put_formats(&[codes, &[0, 0]])?,
+        _ => return Err(LayoutError),
+    }
+    out.extend_from_slice(&one_more.to_be_bytes());
+    out.extend_from_slice(&values[2..]);
+    let length = i32::try_from(value.len()).map_err(|_| LayoutError)?;
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(value);
+    out.extend_from_slice(results);
+    Ok(out)
+}
+
+/// How many formats and how many values of parameters a Bind message has, by what stands behind its head.
+///
+/// # Errors
+/// [`LayoutError`] when the counts do not fit the body.
+pub fn bind_counts(rest: &[u8]) -> Result<(u16, u16), LayoutError> {
+    let count = |at: usize| {
+        let bytes = rest.get(at..).and_then(<[u8]>::first_chunk::<2>);
+        bytes
+            .map(|bytes| u16::from_be_bytes(*bytes))
+            .ok_or(LayoutError)
+    };
+    let formats = count(0)?;
+    Ok((formats, count(2 + 2 * usize::from(formats))?))
+}
+
 /// Reads the body of a Describe or Close message: `S` or `P`, and a name.
 ///
 /// # Errors
@@ -236,6 +292,75 @@ mod tests {
         assert_eq!(query(b"SELECT 1\0"), Ok(&b"SELECT 1"[..]));
         assert_eq!(query(b"SELECT 1\0x\0"), Err(LayoutError));
         assert_eq!(bind_head(b"p\0s\0rest").map(|h| h.length), Ok(4));
+    }
+
+    /// Formats, values and formats of results behind a Bind's head.
+    fn behind_head(formats: &[u16], values: &[Option<&[u8]>], results: &[u16]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let count = |out: &mut Vec<u8>, count: usize| {
+            out.extend_from_slice(&u16::try_from(count).unwrap().to_be_bytes());
+        };
+        count(&mut out, formats.len());
+        for format in formats {
+            out.extend_from_slice(&format.to_be_bytes());
+        }
+        count(&mut out, values.len());
+        for value in values {
+            let length = value.map_or(-1, |value| i32::try_from(value.len()).unwrap());
+            out.extend_from_slice(&length.to_be_bytes());
+            out.extend_from_slice(value.unwrap_or_default());
+        }
+        count(&mut out, results.len());
+        for format in results {
+            out.extend_from_slice(&format.to_be_bytes());
+        }
+        out
+    }
+
+    #[test]
+    fn one_more_value_is_bound_in_every_form_of_formats() {
+        let (one, two): (&[u8], &[u8]) = (b"1", b"\0\0\0\x02");
+        let own: Option<&[u8]> = Some(b"acme");
+        // Formats and values of the client, and the formats that leave.
+        type Values<'a> = &'a [Option<&'a [u8]>];
+        let cases: [(&[u16], Values<'_>, &[u16]); 8] = [
+            (&[], &[], &[]),
+            (&[], &[Some(one), None], &[]),
+            (&[0], &[Some(one), None], &[0, 0, 0]),
+            (&[1], &[Some(two), Some(two)], &[1, 1, 0]),
+            (&[1], &[], &[0]),
+            (&[0], &[], &[0]),
+            (&[1], &[Some(two)], &[1, 0]),
+            (&[1, 0], &[Some(two), Some(one)], &[1, 0, 0]),
+        ];
+        for (formats, values, leaving) in cases {
+            for results in [&[][..], &[1], &[0, 1]] {
+                let given = behind_head(formats, values, results);
+                let more: Vec<_> = values.iter().copied().chain([own]).collect();
+                let expected = behind_head(leaving, &more, results);
+                assert_eq!(
+                    bind_with_value(&given, b"acme"),
+                    Ok(expected),
+                    "{formats:?}"
+                );
+                let counts = (formats.len() as u16, values.len() as u16);
+                assert_eq!(bind_counts(&given), Ok(counts));
+            }
+        }
+        for (formats, values) in [(2, 1), (2, 3), (3, 0)] {
+            let given = behind_head(&vec![0; formats], &vec![Some(one); values], &[]);
+            assert_eq!(bind_with_value(&given, b"acme"), Err(LayoutError));
+        }
+        let whole = behind_head(&[0], &[Some(one)], &[1]);
+        for cut in 0..whole.len() - 4 {
+            assert_eq!(
+                bind_with_value(&whole[..cut], b"x"),
+                Err(LayoutError),
+                "{cut}"
+            );
+        }
+        let full = behind_head(&[], &vec![None; 65_535], &[]);
+        assert_eq!(bind_with_value(&full, b"x"), Err(LayoutError));
     }
 
     #[test]

@@ -416,6 +416,13 @@ impl Proxy {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Its configuration file.
+    // Only tests/tenancy uses it.
+    #[allow(dead_code)]
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("dsql-proxy.yaml")
+    }
+
     /// Process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

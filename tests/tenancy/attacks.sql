@@ -806,3 +806,5 @@ SELECT t.parent, t.id FROM tree AS t(tenant_id, parent, id, label) WHERE t.id = 
 SELECT c.id, t.parent FROM customers c LEFT JOIN tree AS t(tenant_id, parent, id, label) ON t.id = c.id WHERE t.parent = 4 AND 'x' !~ t.label ORDER BY 1, 2;
 -- @case A402 | cat=loud | expect=REJECT | arithmetic may fail on rows of others: a fence would lock all of the tenant's
 SELECT id FROM orders WHERE 1 / (amount - 10) > 0 FOR UPDATE;
+-- @case A403 | cat=loud | expect=REJECT | the same by one operator alone
+SELECT id FROM orders WHERE 1 / amount > 0 FOR UPDATE;

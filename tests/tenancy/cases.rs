@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dsql_proxy::policy::tenancy::rules::Errors;
+use dsql_proxy::policy::tenancy::rules::{Errors, TenantValue};
 use dsql_proxy::sql::Statement;
 
 use crate::answer::tainted;
@@ -97,7 +97,7 @@ fn judge(ground: &mut Ground, case: &Case) -> Result<&'static str, String> {
         .params
         .as_ref()
         .map(|params| params.iter().map(String::as_str).collect());
-    let outcome = ground.run(&ours, &case.text, params.as_deref());
+    let outcome = ground.run(&isolated, &case.text, params.as_deref());
     if outcome.foreign_change {
         return Err(format!("changes rows of others: {ours}"));
     }
@@ -146,10 +146,17 @@ fn every_case_is_equal_to_row_level_security_or_refused() {
     let cases = read();
     assert_eq!(cases.len(), 176);
     let mut ground = ground::open();
+    for value in [TenantValue::Literal, TenantValue::Parameter] {
+        ground.policy.tenant_value = value;
+        all_are_equal_or_refused(&mut ground, &cases);
+    }
+}
+
+fn all_are_equal_or_refused(ground: &mut Ground, cases: &[Case]) {
     let mut groups: BTreeMap<String, BTreeMap<&str, usize>> = BTreeMap::new();
     let mut wrong = Vec::new();
-    for case in &cases {
-        let verdict = match judge(&mut ground, case) {
+    for case in cases {
+        let verdict = match judge(ground, case) {
             Ok(verdict) => verdict,
             Err(problem) => {
                 wrong.push(format!("{}: {problem}", case.id));
@@ -181,12 +188,15 @@ fn further_attacks_fail() {
     let mut ground = ground::open();
     let mut verdicts: BTreeMap<&str, usize> = BTreeMap::new();
     let mut wrong = Vec::new();
-    for case in &cases {
-        let verdict = judge(&mut ground, case).unwrap_or_else(|problem| {
-            wrong.push(format!("{}: {problem}", case.id));
-            "WRONG"
-        });
-        *verdicts.entry(verdict).or_default() += 1;
+    for value in [TenantValue::Literal, TenantValue::Parameter] {
+        ground.policy.tenant_value = value;
+        for case in &cases {
+            let verdict = judge(&mut ground, case).unwrap_or_else(|problem| {
+                wrong.push(format!("{} {value:?}: {problem}", case.id));
+                "WRONG"
+            });
+            *verdicts.entry(verdict).or_default() += 1;
+        }
     }
     println!("{} attacks: {verdicts:?}", cases.len());
     assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));

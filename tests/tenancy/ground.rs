@@ -2,10 +2,10 @@
 
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
-use dsql_proxy::policy::tenancy::rules::{Errors, Role};
+use dsql_proxy::policy::tenancy::rules::{Errors, Role, TenantValue};
 use dsql_proxy::policy::tenancy::{
-    self, Catalog, Isolated, Policy, Refusal, RelationName, SEARCH_PATH, Tenant, TenantType, check,
-    scrub,
+    self, Catalog, Isolated, Policy, Refusal, RelationName, Rule, SEARCH_PATH, Tenant, TenantType,
+    check, scrub,
 };
 use dsql_proxy::sql::Statement;
 
@@ -77,6 +77,22 @@ pub fn open() -> Ground {
     open_world(&WORLDS[0])
 }
 
+/// How the tenant's value gets into statements, unless a test says so itself: `ISOLATION_VALUE`.
+pub fn value() -> TenantValue {
+    match std::env::var("ISOLATION_VALUE").as_deref() {
+        Ok("parameter") => TenantValue::Parameter,
+        _ => TenantValue::Literal,
+    }
+}
+
+/// The key of a policy that says so.
+pub fn value_key(value: TenantValue) -> &'static str {
+    match value {
+        TenantValue::Literal => "tenant_value: literal\n",
+        TenantValue::Parameter => "tenant_value: parameter\n",
+    }
+}
+
 /// Makes the databases if they are not there, and connects. One test at a time has a world.
 pub fn open_world(world: &'static World) -> Ground {
     static READY: [Mutex<bool>; WORLDS.len()] = [const { Mutex::new(false) }; WORLDS.len()];
@@ -86,7 +102,8 @@ pub fn open_world(world: &'static World) -> Ground {
         .position(|one| one.name == world.name)
         .unwrap();
     let mut ready = READY[at].lock().unwrap_or_else(PoisonError::into_inner);
-    let policy = Policy::parse(world.policy).unwrap();
+    let mut policy = Policy::parse(world.policy).unwrap();
+    policy.tenant_value = value();
     if !*ready {
         make(world, &policy);
         *ready = true;
@@ -134,9 +151,9 @@ pub fn open_world(world: &'static World) -> Ground {
 pub fn open_disturbed(world: &'static World) -> Client {
     let cluster = postgres::cluster();
     let database = world.databases[2];
-    cluster
-        .connect_superuser("postgres")
-        .run(&format!("create database {database} owner owner"));
+    let mut admin = cluster.connect_superuser("postgres");
+    admin.run(&format!("drop database if exists {database} with (force)"));
+    admin.run(&format!("create database {database} owner owner"));
     let mut client = cluster.connect_superuser(database);
     client.run(world.fixture);
     client.run(world.disturbance);
@@ -277,7 +294,38 @@ impl Ground {
     /// What may leave for the server.
     pub fn isolate(&self, text: &str) -> Result<Vec<Isolated>, Refusal> {
         let statements = Statement::read(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        if self.policy.tenant_value == TenantValue::Parameter
+            && let [one] = statements.as_slice()
+        {
+            match tenancy::isolate_shared(one, &self.policy, &self.catalog) {
+                Err(refusal) if refusal.rule == Rule::OfTenant => {}
+                shared => return shared.map(|one| vec![one]),
+            }
+        }
         tenancy::isolate_all(&statements, &self.policy, &self.catalog, &self.tenant)
+    }
+
+    /// The messages that have it run, with the client's parameters.
+    pub fn asking(&self, isolated: &[Isolated], params: Option<&[&str]>) -> Vec<u8> {
+        if let [one] = isolated
+            && let Some(parameter) = one.parameter
+        {
+            let own = self.tenant.value(parameter.kind).unwrap();
+            let mut types = vec![0; usize::from(parameter.number) - 1];
+            types.push(parameter.kind.oid());
+            let params: Vec<&str> = params
+                .unwrap_or_default()
+                .iter()
+                .copied()
+                .chain([own])
+                .collect();
+            return extended(&one.text, &types, &params);
+        }
+        let texts: Vec<&str> = isolated.iter().map(|one| one.text.as_str()).collect();
+        match params {
+            None => message::query(texts.join("; ")),
+            Some(params) => extended(&texts.join("; "), &[], params),
+        }
     }
 
     /// A value in the text that only other tenants have.
@@ -332,10 +380,9 @@ impl Ground {
     }
 
     /// Runs both texts, which read alone, each in a transaction that is undone.
-    pub fn read(&mut self, ours: &str, theirs: &str) -> Outcome {
-        let texts = |text: &str| ["begin", text, "rollback"].map(message::query).concat();
-        self.bare.send(&texts(ours));
-        self.guarded.send(&texts(theirs));
+    pub fn read(&mut self, ours: &[Isolated], theirs: &str) -> Outcome {
+        self.bare.send(&undone(&self.asking(ours, None)));
+        self.guarded.send(&undone(&message::query(theirs)));
         let [ours, theirs] = [&mut self.bare, &mut self.guarded].map(|client| {
             client.until_ready();
             let answer = Answer::of(&client.until_ready());
@@ -351,18 +398,18 @@ impl Ground {
     }
 
     /// Runs both texts, each in a transaction that is undone.
-    pub fn run(&mut self, ours: &str, theirs: &str, params: Option<&[&str]>) -> Outcome {
+    pub fn run(&mut self, ours: &[Isolated], theirs: &str, params: Option<&[&str]>) -> Outcome {
         let state = self.state_query();
-        let texts = |text: &str| {
-            let asked = match params {
-                None => message::query(text),
-                Some(params) => extended(text, params),
-            };
+        let with_state = |asking: Vec<u8>| {
             let rest = ["reset role", &state, "rollback"].map(message::query);
-            [message::query("begin"), asked, rest.concat()].concat()
+            [message::query("begin"), asking, rest.concat()].concat()
         };
-        self.bare.send(&texts(ours));
-        self.guarded.send(&texts(theirs));
+        self.bare.send(&with_state(self.asking(ours, params)));
+        let theirs = match params {
+            None => message::query(theirs),
+            Some(params) => extended(theirs, &[], params),
+        };
+        self.guarded.send(&with_state(theirs));
         let [(ours, after), (theirs, expected)] =
             [&mut self.bare, &mut self.guarded].map(|client| {
                 client.until_ready();
@@ -408,9 +455,9 @@ impl Ground {
     }
 }
 
-fn extended(text: &str, params: &[&str]) -> Vec<u8> {
+fn extended(text: &str, types: &[u32], params: &[&str]) -> Vec<u8> {
     [
-        message::parse("", text, &[]),
+        message::parse("", text, types),
         message::bind_text("", "", params),
         message::describe(b'P', ""),
         message::execute("", 0),
@@ -419,10 +466,15 @@ fn extended(text: &str, params: &[&str]) -> Vec<u8> {
     .concat()
 }
 
-/// Runs a text inside a new transaction that is undone.
-pub fn ask_undone(client: &mut Client, text: &str) -> Answer {
-    let texts = ["begin", text, "rollback"].map(message::query).concat();
-    client.send(&texts);
+/// These messages in a transaction that is undone.
+fn undone(asking: &[u8]) -> Vec<u8> {
+    let [begin, rollback] = ["begin", "rollback"].map(message::query);
+    [&begin, asking, &rollback].concat()
+}
+
+/// Runs what messages ask for inside a new transaction that is undone.
+pub fn ask_undone(client: &mut Client, asking: &[u8]) -> Answer {
+    client.send(&undone(asking));
     client.until_ready();
     let answer = Answer::of(&client.until_ready());
     client.until_ready();

@@ -31,6 +31,7 @@ mod proxy;
 mod stopwatch;
 
 mod answer;
+mod barrier;
 mod cases;
 mod copy;
 mod cost;
@@ -42,6 +43,7 @@ mod layout;
 mod logged;
 mod login;
 mod mutation;
+mod parameter;
 mod proofs;
 mod random;
 mod snapshot;

@@ -1,6 +1,8 @@
 //! The verifier by itself, and the names of tenants.
 
-use dsql_proxy::policy::tenancy::verifier::verify;
+use dsql_proxy::policy::tenancy::rules::TenantValue;
+use dsql_proxy::policy::tenancy::verifier::{Expected, verify};
+use dsql_proxy::policy::tenancy::{TenantParameter, TenantType};
 use dsql_proxy::sql::Statement;
 
 use crate::cases;
@@ -8,7 +10,8 @@ use crate::ground;
 
 #[test]
 fn what_was_made_for_one_tenant_is_proven_for_no_other() {
-    let ground = ground::open();
+    let mut ground = ground::open();
+    ground.policy.tenant_value = TenantValue::Literal;
     let other = ground.policy.tenant_named("1").unwrap();
     let mut proven = 0;
     for case in cases::read().into_iter().chain(cases::attacks()) {
@@ -20,13 +23,72 @@ fn what_was_made_for_one_tenant_is_proven_for_no_other() {
             if !bound {
                 continue;
             }
-            let prove = |tenant| verify(&isolated.tree, &ground.policy, &ground.catalog, tenant);
+            let prove = |tenant| {
+                let expected = Expected::Tenant(tenant);
+                verify(&isolated.tree, &ground.policy, &ground.catalog, expected)
+            };
             assert!(prove(&ground.tenant).is_ok(), "{}", isolated.text);
             assert!(prove(&other).is_err(), "{}", isolated.text);
             proven += 1;
         }
     }
     assert!(proven > 200, "{proven}");
+}
+
+#[test]
+fn a_text_for_all_tenants_holds_none_and_is_proven_for_one_parameter_alone() {
+    let mut ground = ground::open();
+    let mut proven = 0;
+    for case in cases::read().into_iter().chain(cases::attacks()) {
+        if Statement::read(&case.text).is_err() {
+            continue;
+        }
+        ground.policy.tenant_value = TenantValue::Parameter;
+        let shared = ground.isolate(&case.text);
+        ground.policy.tenant_value = TenantValue::Literal;
+        let literal = ground.isolate(&case.text);
+        assert_eq!(shared.is_ok(), literal.is_ok(), "{}", case.text);
+        let (Ok(shared), Ok(literal)) = (shared, literal) else {
+            continue;
+        };
+        let ([shared], [literal]) = (shared.as_slice(), literal.as_slice()) else {
+            continue;
+        };
+        let Some(parameter) = shared.parameter else {
+            assert_eq!(shared.text, literal.text);
+            continue;
+        };
+        let TenantParameter { number, kind } = parameter;
+        let of_parameter = shared.text.replace(&format!("${number}::"), "¤::");
+        let value = ground.tenant.value(kind).unwrap();
+        assert_eq!(
+            of_parameter,
+            literal.text.replace(&format!("'{value}'::"), "¤::")
+        );
+        let prove = |expected| verify(&shared.tree, &ground.policy, &ground.catalog, expected);
+        assert_eq!(prove(Expected::Parameter(Some(parameter))), Ok(()));
+        let others = [
+            Expected::Tenant(&ground.tenant),
+            Expected::Parameter(None),
+            Expected::Parameter(Some(TenantParameter {
+                number: number + 1,
+                kind,
+            })),
+            Expected::Parameter(Some(TenantParameter {
+                number: number - 1,
+                kind,
+            })),
+            Expected::Parameter(Some(TenantParameter {
+                number,
+                kind: TenantType::Bigint,
+            })),
+        ];
+        for other in others {
+            assert!(prove(other).is_err(), "{other:?} {}", shared.text);
+        }
+        proven += 1;
+    }
+    assert!(proven > 150, "{proven}");
 }
 
 #[test]
@@ -49,7 +111,8 @@ fn what_was_not_rewritten_is_not_proven() {
     for text in texts {
         let statement = Statement::read(text).unwrap().remove(0);
         let node = statement.node().unwrap();
-        let proof = verify(node, &ground.policy, &ground.catalog, &ground.tenant);
+        let tenant = Expected::Tenant(&ground.tenant);
+        let proof = verify(node, &ground.policy, &ground.catalog, tenant);
         assert!(proof.is_err(), "{text}");
     }
 }

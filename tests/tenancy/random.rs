@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use dsql_proxy::policy::tenancy::Rule;
-use dsql_proxy::policy::tenancy::rules::Errors;
+use dsql_proxy::policy::tenancy::rules::{Errors, TenantValue};
+use dsql_proxy::policy::tenancy::{Isolated, Rule};
 use dsql_proxy::sql::Statement;
 use rand::Rng;
 
@@ -192,9 +192,20 @@ fn in_worlds(part: impl Fn(&'static World) -> (Tally, Vec<String>) + Sync) -> (T
 
 #[test]
 fn random_statements_are_equal_to_row_level_security() {
-    let (count, seed, started) = (count(), seed(), Instant::now());
-    println!("{count} statements, seed {seed}");
-    let (tally, wrong) = in_worlds(|world| random_in(world, count / WORLDS.len() as u64, seed));
+    equal_to_row_level_security(ground::value(), count(), seed());
+}
+
+/// The same with the tenant as a parameter.
+#[test]
+fn random_statements_with_the_tenant_as_a_parameter_are_equal_too() {
+    equal_to_row_level_security(TenantValue::Parameter, count() / 2, seed() + 2);
+}
+
+fn equal_to_row_level_security(value: TenantValue, count: u64, seed: u64) {
+    let started = Instant::now();
+    println!("{count} statements, seed {seed}, {value:?}");
+    let each = count / WORLDS.len() as u64;
+    let (tally, wrong) = in_worlds(|world| random_in(world, value, each, seed));
     println!("{}{} s", tally.show(), started.elapsed().as_secs());
     assert!(
         wrong.is_empty(),
@@ -206,8 +217,14 @@ fn random_statements_are_equal_to_row_level_security() {
     assert!(equal > count / 4, "only {equal} statements gave rows");
 }
 
-fn random_in(world: &'static World, count: u64, seed: u64) -> (Tally, Vec<String>) {
+fn random_in(
+    world: &'static World,
+    value: TenantValue,
+    count: u64,
+    seed: u64,
+) -> (Tally, Vec<String>) {
     let mut ground = ground::open_world(world);
+    ground.policy.tenant_value = value;
     let layout = layout(&mut ground);
     let mut statements = Statements::new(seed, &layout, world);
     let (mut tally, mut wrong) = (Tally::default(), Vec::new());
@@ -288,7 +305,10 @@ fn judge(ground: &mut Ground, text: &str, writes: bool, mutant: bool) -> Result<
                 return Err(format!("{refusal}"));
             }
             let there = match refusal.rule {
-                Rule::ForeignTenant => ground::ask_undone(&mut ground.guarded, text).sqlstate,
+                Rule::ForeignTenant => {
+                    let asking = crate::message::query(text);
+                    ground::ask_undone(&mut ground.guarded, &asking).sqlstate
+                }
                 _ => None,
             };
             return Ok(match there.as_deref() {
@@ -297,14 +317,12 @@ fn judge(ground: &mut Ground, text: &str, writes: bool, mutant: bool) -> Result<
             });
         }
     };
-    let [isolated] = isolated.as_slice() else {
-        return Ok("not one statement".to_owned());
+    let outcome = match isolated.as_slice() {
+        [_] if writes => ground.run(&isolated, text, None),
+        [_] => ground.read(&isolated, text),
+        _ => return Ok("not one statement".to_owned()),
     };
-    let outcome = if writes {
-        ground.run(&isolated.text, text, None)
-    } else {
-        ground.read(&isolated.text, text)
-    };
+    let isolated = &isolated[0];
     let said = |problem: String| format!("{problem}\n   {}", isolated.text);
     if outcome.foreign_change {
         return Err(said("rows of others changed".to_owned()));
@@ -427,9 +445,20 @@ fn short(text: &str) -> String {
 /// others.
 #[test]
 fn rows_of_others_make_no_difference() {
-    let (count, seed, started) = (count() / 2, seed() + 1, Instant::now());
-    println!("{count} statements, seed {seed}");
-    let (tally, wrong) = in_worlds(|world| undisturbed(world, count / WORLDS.len() as u64, seed));
+    no_difference(ground::value(), count() / 2, seed() + 1);
+}
+
+/// The same with the tenant as a parameter.
+#[test]
+fn rows_of_others_make_no_difference_where_the_tenant_is_a_parameter() {
+    no_difference(TenantValue::Parameter, count() / 4, seed() + 3);
+}
+
+fn no_difference(value: TenantValue, count: u64, seed: u64) {
+    let started = Instant::now();
+    println!("{count} statements, seed {seed}, {value:?}");
+    let each = count / WORLDS.len() as u64;
+    let (tally, wrong) = in_worlds(|world| undisturbed(world, value, each, seed));
     println!("{}{} s", tally.show(), started.elapsed().as_secs());
     assert!(
         wrong.is_empty(),
@@ -441,8 +470,14 @@ fn rows_of_others_make_no_difference() {
     assert!(equal > count / 2, "only {equal} were equal");
 }
 
-fn undisturbed(world: &'static World, count: u64, seed: u64) -> (Tally, Vec<String>) {
+fn undisturbed(
+    world: &'static World,
+    value: TenantValue,
+    count: u64,
+    seed: u64,
+) -> (Tally, Vec<String>) {
     let mut ground = ground::open_world(world);
+    ground.policy.tenant_value = value;
     let layout = layout(&mut ground);
     let mut statements = Statements::new(seed, &layout, world);
     ground.bare.run("reset role");
@@ -462,7 +497,7 @@ fn undisturbed(world: &'static World, count: u64, seed: u64) -> (Tally, Vec<Stri
         let verdict = match ground.isolate(&text).as_deref() {
             Ok([isolated]) => {
                 let mutant = category.starts_with("mutant");
-                compare(&mut ground, &mut disturbed, &isolated.text, mutant)
+                compare(&mut ground, &mut disturbed, isolated, mutant)
             }
             Ok(_) => Ok("not one statement".to_owned()),
             Err(refusal) => Ok(format!("refused by {}", refusal.rule.name())),
@@ -482,11 +517,13 @@ fn undisturbed(world: &'static World, count: u64, seed: u64) -> (Tally, Vec<Stri
 fn compare(
     ground: &mut Ground,
     disturbed: &mut Client,
-    text: &str,
+    isolated: &Isolated,
     mutant: bool,
 ) -> Result<String, String> {
-    let ours = ground::ask_undone(&mut ground.bare, text);
-    let other = ground::ask_undone(disturbed, text);
+    let text = &isolated.text;
+    let asking = ground.asking(std::slice::from_ref(isolated), None);
+    let ours = ground::ask_undone(&mut ground.bare, &asking);
+    let other = ground::ask_undone(disturbed, &asking);
     match (&ours.sqlstate, &other.sqlstate) {
         (Some(one), Some(other)) if one == other => return Ok(format!("same error {one}")),
         (None, None) => {}

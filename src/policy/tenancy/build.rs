@@ -2,8 +2,8 @@
 
 use pg_query::protobuf::{
     self, AConst, AExpr, AExprKind, AStar, Alias, BoolExpr, BoolExprType, CaseExpr, CaseWhen,
-    ColumnRef, Integer, LimitOption, NullTest, NullTestType, RangeSubselect, RangeVar, ResTarget,
-    SelectStmt, SetOperation, TypeCast, TypeName, a_const,
+    ColumnRef, Integer, LimitOption, NullTest, NullTestType, ParamRef, RangeSubselect, RangeVar,
+    ResTarget, SelectStmt, SetOperation, TypeCast, TypeName, a_const,
 };
 use pg_query::{Node, NodeEnum};
 
@@ -32,8 +32,21 @@ fn literal(text: &str) -> Node {
 
 /// `CAST('value' AS pg_catalog.type)`.
 pub fn constant(value: &str, type_name: &str) -> Node {
+    cast(literal(value), type_name)
+}
+
+/// `CAST($number AS pg_catalog.type)`.
+pub fn parameter(number: u16, type_name: &str) -> Node {
+    let parameter = NodeEnum::ParamRef(ParamRef {
+        number: number.into(),
+        location: 0,
+    });
+    cast(node(parameter), type_name)
+}
+
+fn cast(value: Node, type_name: &str) -> Node {
     node(NodeEnum::TypeCast(Box::new(TypeCast {
-        arg: Some(Box::new(literal(value))),
+        arg: Some(Box::new(value)),
         type_name: Some(TypeName {
             names: vec![string("pg_catalog"), string(type_name)],
             type_oid: 0,

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::barrier;
 use super::catalog::{
     Catalog, ForeignKey, ReferentialAction, Relation, RelationKind, RelationName,
 };
@@ -261,7 +262,7 @@ fn undeclared_views<'a>(
         let RelationKind::View { reads, .. } = &relation.kind else {
             return None;
         };
-        if policy.views.contains_key(name) {
+        if policy.views.contains_key(name) || barrier::is_own(name, policy, catalog) {
             return None;
         }
         let read = reads.iter().find(|read| policy.tables.contains_key(read))?;

@@ -540,6 +540,7 @@ pub(super) fn read(statement: &NodeEnum, policy: &Policy) -> Result<Isolated, Re
         text,
         loud: true,
         copy: None,
+        parameter: None,
     })
 }
 

@@ -10,6 +10,7 @@
 //! The texts are meant for a connection whose `search_path` is [`SEARCH_PATH`]: names without a
 //! schema, operators among them, then mean the system's own or nothing.
 
+pub mod barrier;
 mod build;
 pub mod catalog;
 pub mod check;
@@ -32,12 +33,14 @@ use pg_query::NodeEnum;
 pub use catalog::{Catalog, RelationName};
 pub use check::check;
 pub use rules::Policy;
-pub use tenant::{Tenant, TenantType};
+pub use tenant::{Tenant, TenantParameter, TenantType};
 
-use crate::sql::{Statement, tree};
+use crate::sql::Statement;
+use crate::sql::tree::{self, Descent, Ref};
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate::SqlState;
 use rules::Catalogs;
+use tenant::Value;
 
 /// `insufficient_privilege`.
 pub const INSUFFICIENT_PRIVILEGE: SqlState = "42501";
@@ -87,6 +90,7 @@ pub enum Rule {
     Explain,
     TooLong,
     TooDeep,
+    OfTenant,
     Unverified,
     Unprintable,
 }
@@ -131,6 +135,7 @@ impl Rule {
             Self::Explain => "explain",
             Self::TooLong => "too_long",
             Self::TooDeep => "too_deep",
+            Self::OfTenant => "of_tenant",
             Self::Unverified => "unverified",
             Self::Unprintable => "unprintable",
         }
@@ -177,6 +182,7 @@ impl Rule {
             Self::Explain => "EXPLAIN is not open to tenants",
             Self::TooLong => "the statement is too long",
             Self::TooDeep => "the statement is nested too deep",
+            Self::OfTenant => "the statement is not the same for all tenants",
             Self::Unverified | Self::Unprintable => "the statement cannot be isolated",
         }
     }
@@ -279,7 +285,12 @@ pub struct Isolated {
     /// It is a COPY FROM STDIN: no row of the client's reaches the server but through
     /// [`copy::Extension`].
     pub copy: Option<copy::CopyRows>,
+    /// The parameter that has to be bound to the tenant's value ([`isolate_shared`]).
+    pub parameter: Option<TenantParameter>,
 }
+
+/// The highest number of a parameter that holds a tenant's value.
+const LAST_PARAMETER: u16 = 32_767;
 
 /// What leaves for the server in place of `statement`.
 ///
@@ -290,6 +301,55 @@ pub fn isolate(
     policy: &Policy,
     catalog: &Catalog,
     tenant: &Tenant,
+) -> Result<Isolated, Refusal> {
+    isolate_for(statement, policy, catalog, |_| Ok(Value::Literal(tenant)))
+}
+
+/// What leaves for the server in place of `statement`, whoever the tenant is: its value is a parameter,
+/// with the number behind those of the client. Nothing of any tenant is known here, so that the text
+/// cannot hold anything of one.
+///
+/// # Errors
+/// As [`isolate`]; [`Rule::OfTenant`] where only [`isolate`] can say.
+pub fn isolate_shared(
+    statement: &Statement,
+    policy: &Policy,
+    catalog: &Catalog,
+) -> Result<Isolated, Refusal> {
+    isolate_for(statement, policy, catalog, |node| {
+        let number = parameter_behind(node);
+        let number = number.ok_or_else(|| Refusal::new(Rule::OfTenant, ""))?;
+        verifier::verify_free(node, number)
+            .map_err(|problem| Refusal::new(Rule::Unverified, problem.to_string()))?;
+        Ok(Value::Parameter(number))
+    })
+}
+
+/// The number behind those of a statement's parameters; `None` where a parameter cannot be.
+fn parameter_behind(node: &NodeEnum) -> Option<u16> {
+    let takes_parameters = matches!(
+        node,
+        NodeEnum::SelectStmt(_)
+            | NodeEnum::InsertStmt(_)
+            | NodeEnum::UpdateStmt(_)
+            | NodeEnum::DeleteStmt(_)
+    );
+    let mut last = 0;
+    tree::walk(Ref::of(node), &mut |node| {
+        if let Ref::ParamRef(parameter) = node {
+            last = last.max(parameter.number);
+        }
+        Descent::Into
+    });
+    let number = u16::try_from(last).ok()?.checked_add(1)?;
+    (takes_parameters && number <= LAST_PARAMETER).then_some(number)
+}
+
+fn isolate_for<'a>(
+    statement: &Statement,
+    policy: &Policy,
+    catalog: &Catalog,
+    value: impl FnOnce(&NodeEnum) -> Result<Value<'a>, Refusal>,
 ) -> Result<Isolated, Refusal> {
     if statement.text.len() > policy.limits.statement_bytes {
         return Err(Refusal::new(
@@ -309,10 +369,11 @@ pub fn isolate(
             text,
             loud: false,
             copy: None,
+            parameter: None,
         });
     }
-    match isolate_rows(node, policy, catalog, tenant) {
-        Err(refusal) if policy.catalogs == Catalogs::Declared => {
+    match isolate_rows(node, policy, catalog, value(node)?) {
+        Err(refusal) if policy.catalogs == Catalogs::Declared && refusal.rule != Rule::OfTenant => {
             // Whose query is of catalogs alone learns what is wrong with it as such.
             metadata::read(node, policy).map_err(|other| match other.rule {
                 Rule::Relation | Rule::StatementKind => refusal,
@@ -327,10 +388,19 @@ fn isolate_rows(
     node: &NodeEnum,
     policy: &Policy,
     catalog: &Catalog,
-    tenant: &Tenant,
+    value: Value<'_>,
 ) -> Result<Isolated, Refusal> {
-    let rewrite::Rewritten { tree, loud, copy } = rewrite::isolate(node, policy, catalog, tenant)?;
-    verifier::verify(&tree, policy, catalog, tenant)
+    let rewrite::Rewritten {
+        tree,
+        loud,
+        copy,
+        parameter,
+    } = rewrite::isolate(node, policy, catalog, value)?;
+    let expected = match value {
+        Value::Literal(tenant) => verifier::Expected::Tenant(tenant),
+        Value::Parameter(_) => verifier::Expected::Parameter(parameter),
+    };
+    verifier::verify(&tree, policy, catalog, expected)
         .map_err(|problem| Refusal::new(Rule::Unverified, problem.to_string()))?;
     let text = tree::verify_print(&tree)
         .map_err(|problem| Refusal::new(Rule::Unprintable, problem.to_string()))?;
@@ -339,6 +409,7 @@ fn isolate_rows(
         text,
         loud,
         copy,
+        parameter,
     })
 }
 

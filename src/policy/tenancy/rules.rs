@@ -277,14 +277,16 @@ impl Default for Limits {
     }
 }
 
-/// How the tenant's value gets into a statement. A bound parameter, which would share one prepared
-/// statement among tenants, is not there yet.
+/// How the tenant's value gets into a statement.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TenantValue {
     /// As a typed literal.
     #[default]
     Literal,
+    /// As a bind parameter behind the client's own, where a statement can have one: tenants share its text
+    /// and what servers have prepared of it.
+    Parameter,
 }
 
 /// A policy as its file says it.

@@ -35,6 +35,17 @@ impl TenantType {
         }
     }
 
+    /// Its OID. Source: pg_type.dat.
+    #[must_use]
+    pub fn oid(self) -> u32 {
+        match self {
+            Self::Integer => 23,
+            Self::Bigint => 20,
+            Self::Uuid => 2950,
+            Self::Text => 25,
+        }
+    }
+
     /// Whether `value` is the one and only spelling of a value of this type. Any other spelling
     /// could make two names of one tenant, or one of two.
     #[must_use]
@@ -114,6 +125,24 @@ impl Tenant {
     pub fn value(&self, kind: TenantType) -> Option<&str> {
         self.values.get(&kind).map(String::as_str)
     }
+}
+
+/// A bind parameter that holds the tenant's value: the last one of its statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TenantParameter {
+    /// Its number; those of the client are below it.
+    pub number: u16,
+    /// The type of the tenant columns that it is compared with.
+    pub kind: TenantType,
+}
+
+/// What stands in a statement for the tenant's value.
+#[derive(Debug, Clone, Copy)]
+pub enum Value<'a> {
+    /// This tenant's own, as a literal.
+    Literal(&'a Tenant),
+    /// The parameter of this number, whoever the tenant is.
+    Parameter(u16),
 }
 
 #[cfg(test)]

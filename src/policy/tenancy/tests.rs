@@ -939,7 +939,7 @@ fn the_verifier_refuses_what_was_not_rewritten() {
             statements[0].node().unwrap(),
             &policy,
             &catalog(),
-            &tenant,
+            verifier::Expected::Tenant(&tenant),
         ))
     };
     for text in good {
@@ -950,6 +950,164 @@ fn the_verifier_refuses_what_was_not_rewritten() {
     }
     let unread = bad.iter().filter(|text| verify(text).is_none()).count();
     assert!(unread <= 2, "{unread} are not even SQL");
+}
+
+fn share(text: &str) -> Result<Isolated, Refusal> {
+    let policy = Policy::parse(POLICY).unwrap();
+    let statement = Statement::read(text).unwrap().remove(0);
+    isolate_shared(&statement, &policy, &catalog())
+}
+
+#[test]
+fn the_tenant_can_be_a_parameter_behind_those_of_the_client() {
+    let integer = |number| Some((number, TenantType::Integer));
+    let cases = [
+        ("SELECT 1", None),
+        ("SELECT $2::int4, $1::text", None),
+        ("SELECT code FROM countries WHERE code = $1", None),
+        ("SELECT id FROM orders", integer(1)),
+        (
+            "SELECT id FROM orders WHERE id = $1 AND amount > $3",
+            integer(4),
+        ),
+        (
+            "SELECT 1 FROM orders o JOIN items i ON i.id = o.id AND $7::int4 = 1",
+            integer(8),
+        ),
+        ("SELECT id FROM orders WHERE 1 / amount > $1", integer(2)),
+        (
+            "INSERT INTO orders (id, note) VALUES ($1, $2), (3, $3)",
+            integer(4),
+        ),
+        (
+            "INSERT INTO orders (tenant_id, id) VALUES ($1, 2)",
+            integer(2),
+        ),
+        (
+            "INSERT INTO orders (tenant_id, id) VALUES (DEFAULT, 2)",
+            integer(1),
+        ),
+        (
+            "INSERT INTO orders (id) SELECT id FROM items GROUP BY 1",
+            integer(1),
+        ),
+        (
+            "UPDATE orders SET amount = $1 WHERE id = $2 AND 1 / amount = 2",
+            integer(3),
+        ),
+        ("UPDATE orders SET tenant_id = $1", integer(2)),
+        ("DELETE FROM orders WHERE id = $1 RETURNING *", integer(2)),
+        (
+            "SELECT body FROM docs WHERE body = $1",
+            Some((2, TenantType::Text)),
+        ),
+        ("SELECT id FROM v", integer(1)),
+    ];
+    for (text, expected) in cases {
+        let shared = share(text).unwrap_or_else(|refusal| panic!("{text}: {refusal}"));
+        let found = shared.parameter.map(|found| (found.number, found.kind));
+        assert_eq!(found, expected, "{text}");
+        // But for the parameter it is the text of one tenant.
+        let mut literal = ask(text).unwrap();
+        if let Some((number, kind)) = expected {
+            let value = ["'2'::", "'acme'::"][usize::from(kind == TenantType::Text)];
+            literal = literal.replace(value, &format!("${number}::"));
+        }
+        assert_eq!(shared.text, literal, "{text}");
+    }
+    // Whose tenant it is decides, or a parameter cannot be.
+    let of_tenant = [
+        "BEGIN",
+        "INSERT INTO orders (tenant_id, id) VALUES (2, 2)",
+        "INSERT INTO orders (tenant_id, id) VALUES ('02', 2)",
+        "UPDATE orders SET tenant_id = 3",
+        "SELECT 1 FROM orders, docs",
+        "SELECT 1 FROM orders, uuids",
+        "COPY orders (id) FROM STDIN",
+        "COPY orders (id) TO STDOUT",
+        "DECLARE c CURSOR FOR SELECT id FROM orders",
+        "PREPARE p AS SELECT id FROM orders",
+        "SELECT id FROM orders WHERE id = $32767",
+    ];
+    for text in of_tenant {
+        assert_eq!(share(text).unwrap_err().rule, Rule::OfTenant, "{text}");
+    }
+    let refused = [
+        ("SELECT 1 FROM secrets", Rule::Relation),
+        (
+            "INSERT INTO orders (tenant_id, id) VALUES (NULL, 2)",
+            Rule::ForeignTenant,
+        ),
+        ("SELECT lo_get(1)", Rule::Function),
+    ];
+    for (text, rule) in refused {
+        assert_eq!(share(text).unwrap_err().rule, rule, "{text}");
+    }
+}
+
+/// Where the tenant's value is a parameter, the verifier takes that one and nothing else for it.
+#[test]
+fn the_verifier_takes_one_parameter_for_the_tenant() {
+    let good = [
+        "SELECT id FROM W1.orders orders WHERE id = $1",
+        "UPDATE app.orders SET id = $1 WHERE orders.tenant_id O= ¤",
+        "INSERT INTO app.orders (id, tenant_id) VALUES ($1, ¤)",
+        "SELECT $1::int",
+    ];
+    let bad = [
+        "SELECT id FROM (SELECT __t1.* FROM app.orders __t1 WHERE __t1.tenant_id O= $2) o",
+        "SELECT id FROM (SELECT __t1.* FROM app.orders __t1 WHERE __t1.tenant_id O= $1::int) o",
+        "SELECT id FROM (SELECT __t1.* FROM app.orders __t1 WHERE __t1.tenant_id O= $3::int) o",
+        "SELECT id FROM (SELECT __t1.* FROM app.orders __t1 WHERE __t1.tenant_id O= LITERAL) o",
+        "SELECT id FROM (SELECT __t1.* FROM app.orders __t1 WHERE __t1.tenant_id O= $2::bigint) o",
+        "SELECT id FROM (SELECT __t1.* FROM app.orders __t1 WHERE __t1.tenant_id O= $2::int[]) o",
+        "SELECT body FROM (SELECT __t1.* FROM app.docs __t1 WHERE __t1.owner O= $2::pg_catalog.text) o",
+        "SELECT body FROM (SELECT __t1.* FROM app.docs __t1 WHERE __t1.owner O= ¤) o",
+        // The client has none of its number, and none behind it.
+        "SELECT id FROM W1.orders orders WHERE id = $2",
+        "SELECT id FROM W1.orders orders WHERE note = $2::pg_catalog.text",
+        "SELECT id, $2 FROM W1.orders orders",
+        "SELECT id FROM W1.orders orders WHERE id = $3",
+        "SELECT $3::int",
+        "INSERT INTO app.orders (id, tenant_id) VALUES ($1, $2)",
+        "INSERT INTO app.orders (id, tenant_id) VALUES ($2, ¤)",
+        "INSERT INTO app.orders (id, tenant_id) VALUES ($1, $1::int)",
+    ];
+    let policy = Policy::parse(POLICY).unwrap();
+    let expected = |number| {
+        let kind = TenantType::Integer;
+        verifier::Expected::Parameter(Some(TenantParameter { number, kind }))
+    };
+    let verify = |text: &str, expected| {
+        let text = expand(&text.replace('¤', "$2::int"))
+            .replace("'2'::int", "$2::int")
+            .replace("LITERAL", "'2'::int");
+        let statements = Statement::read(&text).unwrap();
+        verifier::verify(statements[0].node().unwrap(), &policy, &catalog(), expected)
+    };
+    for text in good {
+        assert_eq!(verify(text, expected(2)), Ok(()), "{text}");
+    }
+    for text in bad {
+        assert!(verify(text, expected(2)).is_err(), "{text}");
+    }
+    for text in &good[..3] {
+        assert!(verify(text, expected(1)).is_err(), "{text}");
+        assert!(verify(text, expected(3)).is_err(), "{text}");
+        assert!(
+            verify(text, verifier::Expected::Parameter(None)).is_err(),
+            "{text}"
+        );
+    }
+    let client = |text: &str, number| {
+        let statements = Statement::read(text).unwrap();
+        verifier::verify_free(statements[0].node().unwrap(), number)
+    };
+    assert_eq!(client("SELECT $1, ($2 + 1)", 3), Ok(()));
+    assert_eq!(client("SELECT 1", 1), Ok(()));
+    assert!(client("SELECT $1", 1).is_err());
+    assert!(client("SELECT 1 FROM (SELECT 1 WHERE $3) x", 3).is_err());
+    assert!(client("SELECT $9", 3).is_err());
 }
 
 #[test]

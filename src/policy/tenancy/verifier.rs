@@ -10,7 +10,8 @@
 //! - as the target of COPY FROM STDIN in a format that is read on its way (`copy.rs`), with the tenant
 //!   column among those named.
 //!
-//! `T` is `alias.tenant_column OPERATOR(pg_catalog.=) CAST('tenant' AS pg_catalog.type)`. Where a
+//! `T` is `alias.tenant_column OPERATOR(pg_catalog.=) CAST('tenant' AS pg_catalog.type)`, or the same with the
+//! one parameter that is said to be the tenant's in place of the literal. Where a
 //! loud expression can become a condition, every such sub-select is a fence, and conditions of
 //! targets wait behind `CASE WHEN T`.
 
@@ -28,7 +29,7 @@ use super::RESERVED;
 use super::catalog::{Catalog, RelationName};
 use super::lists::{Volume, lists};
 use super::rules::{Policy, Role, TenantColumn};
-use super::tenant::Tenant;
+use super::tenant::{Tenant, TenantParameter};
 use crate::sql::tree::{self, Ref};
 
 /// The tree holds something that is not proven.
@@ -53,10 +54,19 @@ enum Zone {
     Target,
 }
 
+/// What must stand where the tenant's value is due.
+#[derive(Debug, Clone, Copy)]
+pub enum Expected<'a> {
+    /// A literal, with the value of this tenant.
+    Tenant(&'a Tenant),
+    /// This parameter and no other; none: there is no such place.
+    Parameter(Option<TenantParameter>),
+}
+
 struct Verifier<'a> {
     policy: &'a Policy,
     catalog: &'a Catalog,
-    tenant: &'a Tenant,
+    expected: Expected<'a>,
     /// Names of all WITH items, wherever they are.
     ctes: HashSet<String>,
     /// Names that stand for whole rows.
@@ -71,15 +81,41 @@ struct Verifier<'a> {
     locks: bool,
 }
 
-/// Accepts a tree that is to be sent for `tenant`.
+/// Accepts a statement of a client whose parameters all have numbers below `number`.
+///
+/// # Errors
+/// One has not.
+pub fn verify_free(tree: &NodeEnum, number: u16) -> Proof {
+    let mut free = true;
+    tree::walk(Ref::of(tree), &mut |node| {
+        if let Ref::ParamRef(parameter) = node {
+            free &= (1..i32::from(number)).contains(&parameter.number);
+        }
+        tree::Descent::Into
+    });
+    match free {
+        true => Ok(()),
+        false => unproven("a parameter of the client's in the tenant's place"),
+    }
+}
+
+/// Accepts a tree that is to be sent for a tenant.
 ///
 /// # Errors
 /// Something of it is not proven to be safe.
-pub fn verify(tree: &NodeEnum, policy: &Policy, catalog: &Catalog, tenant: &Tenant) -> Proof {
+pub fn verify(
+    tree: &NodeEnum,
+    policy: &Policy,
+    catalog: &Catalog,
+    expected: Expected<'_>,
+) -> Proof {
+    if let Expected::Parameter(Some(parameter)) = expected {
+        only_as_value(tree, parameter)?;
+    }
     let mut verifier = Verifier {
         policy,
         catalog,
-        tenant,
+        expected,
         ctes: HashSet::new(),
         rows: HashSet::new(),
         json: false,
@@ -96,6 +132,42 @@ pub fn verify(tree: &NodeEnum, policy: &Policy, catalog: &Catalog, tenant: &Tena
         return unproven("a loud condition beside a lock");
     }
     Ok(())
+}
+
+/// The tenant's parameter stands in casts to its type alone, and there is none behind it.
+fn only_as_value(tree: &NodeEnum, parameter: TenantParameter) -> Proof {
+    let mut sound = true;
+    tree::walk(Ref::of(tree), &mut |node| match node {
+        Ref::TypeCast(cast) if is_parameter(inside(&cast.arg), parameter) => {
+            sound &= cast
+                .type_name
+                .as_ref()
+                .is_some_and(|kind| is_plain_type(kind, parameter.kind.catalog_name()));
+            tree::Descent::Over
+        }
+        Ref::ParamRef(other) => {
+            sound &= (1..i32::from(parameter.number)).contains(&other.number);
+            tree::Descent::Into
+        }
+        _ => tree::Descent::Into,
+    });
+    match sound {
+        true => Ok(()),
+        false => unproven("the tenant's parameter in another place"),
+    }
+}
+
+fn is_parameter(node: Option<&NodeEnum>, parameter: TenantParameter) -> bool {
+    matches!(node, Some(NodeEnum::ParamRef(found)) if found.number == i32::from(parameter.number))
+}
+
+/// `pg_catalog.name` and nothing more.
+fn is_plain_type(kind: &TypeName, name: &str) -> bool {
+    words(&kind.names).as_deref() == Some(&["pg_catalog", name])
+        && kind.array_bounds.is_empty()
+        && kind.typmods.is_empty()
+        && !kind.setof
+        && !kind.pct_type
 }
 
 /// Not a name of the proxy's own statements.
@@ -590,7 +662,7 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    /// `CAST('tenant' AS pg_catalog.type)`.
+    /// `CAST('tenant' AS pg_catalog.type)`, or of the tenant's parameter.
     fn is_value(&self, node: Option<&NodeEnum>, column: TenantColumn<'_>) -> bool {
         let Some(NodeEnum::TypeCast(cast)) = node else {
             return false;
@@ -598,12 +670,16 @@ impl<'a> Verifier<'a> {
         let Some(kind) = &cast.type_name else {
             return false;
         };
-        let typed = words(&kind.names).as_deref()
-            == Some(&["pg_catalog", column.kind.catalog_name()])
-            && kind.array_bounds.is_empty()
-            && kind.typmods.is_empty()
-            && !kind.setof
-            && !kind.pct_type;
+        let typed = is_plain_type(kind, column.kind.catalog_name());
+        let tenant = match self.expected {
+            Expected::Tenant(tenant) => tenant,
+            Expected::Parameter(None) => return false,
+            Expected::Parameter(Some(parameter)) => {
+                return typed
+                    && parameter.kind == column.kind
+                    && is_parameter(inside(&cast.arg), parameter);
+            }
+        };
         let Some(NodeEnum::AConst(constant)) = inside(&cast.arg) else {
             return false;
         };
@@ -611,7 +687,7 @@ impl<'a> Verifier<'a> {
             Some(a_const::Val::Sval(value)) if !constant.isnull => Some(value.sval.as_str()),
             _ => None,
         };
-        typed && value.is_some() && value == self.tenant.value(column.kind)
+        typed && value.is_some() && value == tenant.value(column.kind)
     }
 
     /// `left OPERATOR(pg_catalog.=) value`: the left side.

@@ -6,6 +6,7 @@ use pg_query::{Node, NodeEnum};
 use super::loudness::text;
 use super::{Done, Meaning, Place, Rewriter, refuse, visible};
 use crate::policy::tenancy::copy::{self, CopyRows, Format, Spelling};
+use crate::policy::tenancy::tenant::Value;
 use crate::policy::tenancy::{Refusal, Rule, build};
 
 /// Options of COPY TO.
@@ -157,7 +158,10 @@ impl Rewriter<'_> {
         };
         let spelling = spelling(options, target.column.name)?;
         spell_header(options)?;
-        let rows = CopyRows::new(spelling, place, target.column, self.tenant);
+        let Value::Literal(tenant) = self.value else {
+            return refuse(Rule::OfTenant, "COPY");
+        };
+        let rows = CopyRows::new(spelling, place, target.column, tenant);
         match rows {
             Some(rows) => self.copy_rows = Some(rows),
             None => return refuse(Rule::NoValue, target.column.name),

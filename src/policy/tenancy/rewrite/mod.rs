@@ -11,6 +11,7 @@ mod select;
 mod session;
 mod write;
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet};
 
 use pg_query::protobuf::{Alias, RangeVar, WithClause};
@@ -20,7 +21,7 @@ use super::catalog::{Catalog, Relation, RelationName};
 use super::copy::CopyRows;
 use super::lists::lists;
 use super::rules::{Policy, Role, TenantColumn};
-use super::tenant::Tenant;
+use super::tenant::{TenantParameter, Value};
 use super::{RESERVED, Refusal, Rule, build};
 use crate::sql::tree::{self, Descent, Ref};
 use loudness::{Hazards, text};
@@ -43,6 +44,8 @@ pub struct Rewritten {
     pub loud: bool,
     /// It is a COPY FROM STDIN, whose rows are yet to get their tenant.
     pub copy: Option<CopyRows>,
+    /// The parameter that stands for the tenant's value, where one does.
+    pub parameter: Option<TenantParameter>,
 }
 
 /// The tree that may go to the server in place of `statement`.
@@ -53,20 +56,21 @@ pub fn isolate(
     statement: &NodeEnum,
     policy: &Policy,
     catalog: &Catalog,
-    tenant: &Tenant,
+    value: Value<'_>,
 ) -> Result<Rewritten, Refusal> {
-    let mut rewriter = Rewriter::new(statement, policy, catalog, tenant, false);
+    let mut rewriter = Rewriter::new(statement, policy, catalog, value, false);
     let mut rewritten = statement.clone();
     rewriter.statement(&mut rewritten)?;
     if !rewriter.loud {
         return Ok(Rewritten {
             tree: rewritten,
             loud: false,
+            parameter: rewriter.parameter.get(),
             copy: rewriter.copy_rows,
         });
     }
     // A loud condition was met somewhere: now every wrap of the statement is fenced.
-    let mut rewriter = Rewriter::new(statement, policy, catalog, tenant, true);
+    let mut rewriter = Rewriter::new(statement, policy, catalog, value, true);
     let mut rewritten = statement.clone();
     rewriter.statement(&mut rewritten)?;
     if rewriter.locks {
@@ -75,6 +79,7 @@ pub fn isolate(
     Ok(Rewritten {
         tree: rewritten,
         loud: true,
+        parameter: rewriter.parameter.get(),
         copy: rewriter.copy_rows,
     })
 }
@@ -103,7 +108,9 @@ enum Meaning<'a> {
 struct Rewriter<'a> {
     policy: &'a Policy,
     catalog: &'a Catalog,
-    tenant: &'a Tenant,
+    value: Value<'a>,
+    /// The parameter that stands for the tenant's value, where one does so far.
+    parameter: Cell<Option<TenantParameter>>,
     /// Every wrap becomes a fence.
     fence: bool,
     /// A loud condition was met.
@@ -131,13 +138,14 @@ impl<'a> Rewriter<'a> {
         statement: &NodeEnum,
         policy: &'a Policy,
         catalog: &'a Catalog,
-        tenant: &'a Tenant,
+        value: Value<'a>,
         fence: bool,
     ) -> Self {
         let mut rewriter = Self {
             policy,
             catalog,
-            tenant,
+            value,
+            parameter: Cell::new(None),
             fence,
             loud: false,
             locks: false,
@@ -415,11 +423,22 @@ impl<'a> Rewriter<'a> {
         }
     }
 
-    /// The tenant's value as a constant of the column's type.
+    /// The tenant's value as a constant, or a parameter, of the column's type.
     fn value(&self, column: TenantColumn<'_>) -> Result<Node, Refusal> {
-        match self.tenant.value(column.kind) {
-            Some(value) => Ok(build::constant(value, column.kind.catalog_name())),
-            None => refuse(Rule::NoValue, column.name),
+        let kind = column.kind;
+        match self.value {
+            Value::Literal(tenant) => match tenant.value(kind) {
+                Some(value) => Ok(build::constant(value, kind.catalog_name())),
+                None => refuse(Rule::NoValue, column.name),
+            },
+            Value::Parameter(number) => {
+                let parameter = TenantParameter { number, kind };
+                match self.parameter.replace(Some(parameter)) {
+                    // One parameter has one type.
+                    Some(before) if before != parameter => refuse(Rule::OfTenant, column.name),
+                    _ => Ok(build::parameter(number, kind.catalog_name())),
+                }
+            }
         }
     }
 

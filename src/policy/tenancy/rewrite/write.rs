@@ -10,7 +10,7 @@ use super::select::{From, conjuncts};
 use super::{Done, Meaning, Place, Rewriter, hidden, own_alias, own_name, refuse};
 use crate::policy::tenancy::catalog::{Relation, RelationName};
 use crate::policy::tenancy::rules::TenantColumn;
-use crate::policy::tenancy::tenant::TenantType;
+use crate::policy::tenancy::tenant::{TenantType, Value};
 use crate::policy::tenancy::{Refusal, Rule, build};
 use crate::sql::tree::{self, Ref};
 
@@ -214,12 +214,20 @@ impl<'a> Rewriter<'a> {
     /// before any unique index is asked. The expression has been rewritten already.
     pub(super) fn tenant_value(&self, value: &mut Node, column: TenantColumn<'_>) -> Done {
         let own = self.value(column)?;
-        let Some(tenant) = self.tenant.value(column.kind) else {
-            return refuse(Rule::NoValue, column.name);
-        };
         let constant = match &value.node {
             Some(NodeEnum::AConst(constant)) => Some((constant.isnull, constant.val.as_ref())),
             _ => None,
+        };
+        let tenant = match self.value {
+            Value::Literal(tenant) => tenant.value(column.kind),
+            // Whose value it is decides.
+            Value::Parameter(_) if matches!(constant, Some((false, _))) => {
+                return refuse(Rule::OfTenant, column.name);
+            }
+            Value::Parameter(_) => Some(""),
+        };
+        let Some(tenant) = tenant else {
+            return refuse(Rule::NoValue, column.name);
         };
         let same = match constant {
             None => None,
