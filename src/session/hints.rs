@@ -8,7 +8,7 @@ const UNSUPPORTED: &str = "supported";
 /// SQLSTATE, how the message begins, and the HINT; the first that fits.
 ///
 /// Source: refusals recorded of a cluster; DSQL guide, "Quotas" and "Unsupported features".
-const HINTS: [(&str, &str, &str); 8] = [
+const HINTS: [(&str, &str, &str); 9] = [
     (
         "54000",
         "transaction row limit",
@@ -37,6 +37,12 @@ const HINTS: [(&str, &str, &str); 8] = [
         "0A000",
         "unsupported ALTER TABLE",
         "Make a new table with the columns as they shall be, copy the rows in batches, and rename it.",
+    ),
+    (
+        "0A000",
+        "cannot drop primary key column",
+        "Drop the primary key first, by ALTER TABLE ... DROP CONSTRAINT: the proxy makes the table anew for \
+         that.",
     ),
     (
         "0A000",
