@@ -28,7 +28,7 @@ nightly:
 	scripts/mutate-isolation
 
 test-clients:
-	@scripts/install-needs build server client
+	@scripts/install-needs build server client programs
 	cargo build --locked
 	tests/clients/run.sh
 	tests/clients/suites.sh

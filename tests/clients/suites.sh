@@ -3,7 +3,7 @@
 # on plain PostgreSQL: prints what passed there and here.
 #
 #   tests/clients/suites.sh [SUITE...]     psql pgbench dump jdbc node psycopg2 asyncpg pgcli libpq
-#                                          django sqlalchemy wagtail; without any, all of them
+#                                          rails django sqlalchemy wagtail; without any, all of them
 #   SUITES_SIDE=proxy|plain                only one of the two
 #   SUITES_QUIET=yes                       without the first words of each failure
 #   SUITES_KEEP=FOLDER                     where what the suites print is kept
@@ -17,7 +17,7 @@ cd "$root"
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/dsql-proxy/suites
 jdbc=/usr/share/java/postgresql.jar
 binary=${CARGO_TARGET_DIR:-target}/debug/dsql-proxy
-all=(psql pgbench dump jdbc node psycopg2 asyncpg pgcli libpq wagtail django sqlalchemy)
+all=(psql pgbench dump jdbc node psycopg2 asyncpg pgcli libpq rails wagtail django sqlalchemy)
 modules=(transactions queries migrations schema backends introspection inspectdb bulk_create get_or_create
     constraints indexes expressions aggregation lookup basic update many_to_many foreign_object ordering)
 state='' dev='' proxy='' plain=''
@@ -255,6 +255,10 @@ suite_pgcli() {
     tried
 }
 
+suite_rails() {
+    timeout 300 ruby "$here/active_record.rb" 2>&1
+}
+
 # The counts of unittest: tests that ran, less those that failed or were skipped.
 unittest_counts() {
     python3 - "$1" <<'PY'
@@ -392,6 +396,7 @@ missing() {
     case $1 in
         jdbc) command -v javac >/dev/null && [ -e "$jdbc" ] || echo "javac or $jdbc is missing" ;;
         node) command -v npm >/dev/null || echo 'npm is missing' ;;
+        rails) ruby -e "require 'active_record'; require 'pg'" 2>"$state/ruby" || echo 'ruby, ruby-activerecord or ruby-pg is missing' ;;
         libpq) command -v go >/dev/null && [ -d /usr/share/gocode/src/github.com/lib/pq ] || echo 'go or golang-github-lib-pq-dev is missing' ;;
         psycopg2 | asyncpg | pgcli | django | sqlalchemy | wagtail)
             install_python >"$state/python.log" 2>&1 || echo "cannot install: $(tail -n 1 "$state/python.log")" ;;

@@ -38,47 +38,11 @@ mod proxy;
 use std::time::{Duration, Instant};
 
 use known::Known;
-use recording::Recording;
+use recording::{RECORDINGS, Recording};
 use replay::{Exchange, Side};
 
 use crate::dsql::Cluster;
 use crate::proxy::plan;
-
-/// Recordings with what must have been said before in the same database.
-const RECORDINGS: [(&str, &[&str]); 30] = [
-    ("drv_asyncpg", &[]),
-    ("drv_pg8000", &[]),
-    ("drv_psycopg", &[]),
-    ("drv_psycopg2", &[]),
-    ("jdbc_autosave", &[]),
-    ("jdbc_meta", &["setup"]),
-    ("jdbc_sm", &[]),
-    ("njs_dzmig", &[]),
-    ("njs_dzpull", &["setup"]),
-    ("njs_knex", &[]),
-    ("njs_kysely", &[]),
-    ("njs_pg", &[]),
-    ("njs_pgpromise", &[]),
-    ("njs_postgresjs", &[]),
-    ("njs_sequelize", &[]),
-    ("njs_typeorm", &[]),
-    ("pgbench_i", &[]),
-    ("pgbench_prep", &["pgbench_i"]),
-    ("pgbench_run", &["pgbench_i"]),
-    ("pgcli", &["setup"]),
-    ("pgdump_fc", &["setup"]),
-    ("pgdump_s", &["setup"]),
-    ("pgdumpall", &[]),
-    ("pgrestore", &[]),
-    ("psql_setup", &[]),
-    ("psql_meta", &["setup"]),
-    ("rails", &[]),
-    ("wagtail", &[]),
-    // Behind the 1,500 statements before it.
-    ("wagtail_run", &["wagtail"]),
-    // What graphical tools ask for as they start, from their sources.
-    ("tools", &["setup"]),
-];
 
 /// Databases that the recordings name.
 const DATABASES: [&str; 4] = ["cap", "cap2", "wt", "postgres"];

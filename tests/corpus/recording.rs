@@ -4,6 +4,42 @@ use std::path::Path;
 
 use serde_json::Value;
 
+/// Recordings with what must have been said before in the same database.
+pub const RECORDINGS: [(&str, &[&str]); 30] = [
+    ("drv_asyncpg", &[]),
+    ("drv_pg8000", &[]),
+    ("drv_psycopg", &[]),
+    ("drv_psycopg2", &[]),
+    ("jdbc_autosave", &[]),
+    ("jdbc_meta", &["setup"]),
+    ("jdbc_sm", &[]),
+    ("njs_dzmig", &[]),
+    ("njs_dzpull", &["setup"]),
+    ("njs_knex", &[]),
+    ("njs_kysely", &[]),
+    ("njs_pg", &[]),
+    ("njs_pgpromise", &[]),
+    ("njs_postgresjs", &[]),
+    ("njs_sequelize", &[]),
+    ("njs_typeorm", &[]),
+    ("pgbench_i", &[]),
+    ("pgbench_prep", &["pgbench_i"]),
+    ("pgbench_run", &["pgbench_i"]),
+    ("pgcli", &["setup"]),
+    ("pgdump_fc", &["setup"]),
+    ("pgdump_s", &["setup"]),
+    ("pgdumpall", &[]),
+    ("pgrestore", &[]),
+    ("psql_setup", &[]),
+    ("psql_meta", &["setup"]),
+    ("rails", &[]),
+    ("wagtail", &[]),
+    // Behind the 1,500 statements before it.
+    ("wagtail_run", &["wagtail"]),
+    // What graphical tools ask for as they start, from their sources.
+    ("tools", &["setup"]),
+];
+
 /// One message of a client.
 #[derive(Debug, Clone)]
 pub enum Message {

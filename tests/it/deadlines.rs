@@ -440,7 +440,7 @@ fn a_cancel_is_obeyed_though_the_cluster_ignores_it() {
     client.run("select 1");
     cluster.delay(20_000, 1, "late");
     client.send(&query("select /* late */ 1"));
-    std::thread::sleep(Duration::from_millis(100));
+    cluster.wait_struck();
     client.cancel();
     let frames = client.until_ready();
     assert_eq!(

@@ -21,6 +21,13 @@ fn wait_for(client: &mut Client, sql: &str) {
     }
 }
 
+/// Waits until somebody who waits for a lock has looked for it twice more.
+#[track_caller]
+fn wait_for_waiter(cluster: &Cluster) {
+    cluster.delay(1, 2, "LEFT JOIN dsqlproxy.advisory_lock");
+    cluster.wait_struck();
+}
+
 #[test]
 fn locks_exclude_sessions_of_two_proxies() {
     let cluster = Cluster::start();
@@ -91,7 +98,7 @@ fn whoever_waits_gets_the_lock_or_gives_up() {
     assert_eq!(b.sqlstate("select pg_advisory_lock(1)"), "57014");
     b.run("set statement_timeout = 0");
     b.send(&crate::message::query("select pg_advisory_lock(1)"));
-    std::thread::sleep(Duration::from_millis(100));
+    wait_for_waiter(&cluster);
     b.cancel();
     let frames = b.until_ready();
     assert_eq!(frames[0].sqlstate(), "57014");
@@ -109,7 +116,7 @@ fn whoever_waits_gets_the_lock_or_gives_up() {
     b.send(&crate::message::query(
         "select pg_advisory_lock(1); select 2",
     ));
-    std::thread::sleep(Duration::from_millis(100));
+    wait_for_waiter(&cluster);
     assert_eq!(a.scalar("select pg_advisory_unlock(1)"), "t");
     assert_eq!(tags(&b.until_ready()), "TDCTDCZ");
     assert_eq!(a.scalar("select pg_try_advisory_lock(1)"), "f");
@@ -256,7 +263,7 @@ fn tables_are_locked_against_others_who_lock_them() {
     b.run("rollback");
     b.run("begin");
     b.send(&crate::message::query("lock table t in share mode"));
-    std::thread::sleep(Duration::from_millis(100));
+    wait_for_waiter(&cluster);
     a.run("commit");
     assert_eq!(b.until_ready().last().unwrap().body, b"T");
     assert_eq!(b.scalar("select count(*) from t"), "1");

@@ -458,7 +458,7 @@ fn a_table_is_made_anew_by_one_at_a_time() {
     a.send(&crate::message::query(
         "alter table t alter a type int using a::int",
     ));
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    cluster.wait_struck();
     b.send(&crate::message::query(
         "alter table t alter b type int using b::int",
     ));

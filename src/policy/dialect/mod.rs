@@ -4,6 +4,7 @@ mod advisory;
 mod alter;
 pub(super) mod build;
 mod bulk;
+mod call;
 pub(super) mod catalog;
 mod column;
 mod compound;

@@ -3,7 +3,7 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::a_const;
 
-use super::{Case, advisory, build};
+use super::{Case, build, call};
 use crate::policy::{Answer, NotifyCall, Procedure, SessionCommand, TextArgument};
 
 /// The statements.
@@ -32,36 +32,11 @@ pub(super) fn statements(tree: &NodeEnum, _: &Case<'_>) -> Option<(Answer, Strin
 
 /// `SELECT pg_notify(channel, payload)` alone, of constants and parameters.
 pub(super) fn call(tree: &NodeEnum, _: &Case<'_>) -> Option<(Procedure, String)> {
-    let NodeEnum::SelectStmt(select) = tree else {
+    let call = call::alone(tree).filter(|call| call.name == "pg_notify")?;
+    let [channel, payload] = call.arguments else {
         return None;
     };
-    let [target] = select.target_list.as_slice() else {
-        return None;
-    };
-    let Some(NodeEnum::ResTarget(target)) = &target.node else {
-        return None;
-    };
-    let Some(NodeEnum::FuncCall(call)) = target.val.as_ref().and_then(|value| value.node.as_ref())
-    else {
-        return None;
-    };
-    let name = match build::strings(&call.funcname).as_slice() {
-        ["pg_notify"] | ["pg_catalog", "pg_notify"] => "pg_notify",
-        _ => return None,
-    };
-    let plain =
-        advisory::is_plain(select) && select.from_clause.is_empty() && select.with_clause.is_none();
-    let [channel, payload] = call.args.as_slice() else {
-        return None;
-    };
-    if !plain {
-        return None;
-    }
     let (channel, payload) = (argument(channel)?, argument(payload)?);
-    let column = match target.name.as_str() {
-        "" => name.to_owned(),
-        name => name.to_owned(),
-    };
     let parameters: Vec<String> = [&channel, &payload]
         .into_iter()
         .filter_map(|argument| match argument {
@@ -76,13 +51,13 @@ pub(super) fn call(tree: &NodeEnum, _: &Case<'_>) -> Option<(Procedure, String)>
             parameters.join(", ")
         ),
     };
-    let call = NotifyCall {
-        prepared: format!("SELECT {value} AS {}", build::quoted(&column)),
+    let notify = NotifyCall {
+        prepared: format!("SELECT {value} AS {}", build::quoted(call.column)),
         channel,
         payload,
-        column,
+        column: call.column.to_owned(),
     };
-    Some((Procedure::Notify(call), String::new()))
+    Some((Procedure::Notify(notify), String::new()))
 }
 
 fn argument(node: &pg_query::Node) -> Option<TextArgument> {

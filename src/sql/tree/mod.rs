@@ -75,24 +75,62 @@ pub fn print(node: &NodeEnum) -> Result<String, PrintError> {
     if let NodeEnum::CopyStmt(copy) = node {
         check_copy(copy)?;
     }
-    check_sequences(node)?;
+    check_nodes(node)?;
     node.deparse(pg_query::DeparseOptions::default())
         .map_err(|error| PrintError::Print(error.to_string()))
 }
 
-/// The printer knows all options of a sequence but these two, which only pg_upgrade writes, and stops
-/// the process at them when it is built with its own checks.
-fn check_sequences(node: &NodeEnum) -> Result<(), PrintError> {
-    let found = any(node, &mut |node| {
-        matches!(node, Ref::DefElem(option)
-            if option.arg.is_none() && matches!(option.defname.as_str(), "logged" | "unlogged"))
+/// Built with its own checks the printer stops the process at what it does not know; without them it leaves
+/// it out.
+fn check_nodes(node: &NodeEnum) -> Result<(), PrintError> {
+    let mut unknown = None;
+    walk(Ref::of(node), &mut |node| {
+        unknown = unknown.or_else(|| unprintable(node));
+        match unknown {
+            Some(_) => Descent::Over,
+            None => Descent::Into,
+        }
     });
-    match found {
-        true => Err(PrintError::Print(
-            "LOGGED or UNLOGGED of a sequence".to_owned(),
-        )),
-        false => Ok(()),
+    match unknown {
+        Some(unknown) => Err(PrintError::Print(unknown.to_owned())),
+        None => Ok(()),
     }
+}
+
+fn unprintable(node: Ref<'_>) -> Option<&'static str> {
+    match node {
+        // Only pg_upgrade writes these.
+        Ref::DefElem(option)
+            if option.arg.is_none() && matches!(option.defname.as_str(), "logged" | "unlogged") =>
+        {
+            Some("LOGGED or UNLOGGED of a sequence")
+        }
+        Ref::RangeFunction(range) => {
+            let call = |item: &Node| match &item.node {
+                Some(NodeEnum::List(parts)) => parts.items.first().is_some_and(is_call),
+                _ => false,
+            };
+            (!range.functions.iter().all(call)).then_some("a function in FROM")
+        }
+        _ => None,
+    }
+}
+
+/// What the printer writes where the grammar has a function's call without OVER: not NULLIF, and nothing of
+/// SQL/JSON.
+fn is_call(node: &Node) -> bool {
+    matches!(
+        &node.node,
+        Some(
+            NodeEnum::FuncCall(_)
+                | NodeEnum::SqlvalueFunction(_)
+                | NodeEnum::TypeCast(_)
+                | NodeEnum::CoalesceExpr(_)
+                | NodeEnum::MinMaxExpr(_)
+                | NodeEnum::XmlExpr(_)
+                | NodeEnum::XmlSerialize(_)
+        )
+    )
 }
 
 /// The grammar takes any value for any option of COPY, the printer does not: it reads the values it
@@ -207,6 +245,21 @@ mod tests {
         );
         assert!(any(&tree, &mut |node| node.name() == "SubLink"));
         assert!(!any(&tree, &mut |node| node.name() == "LockingClause"));
+    }
+
+    #[test]
+    fn what_the_printer_does_not_know_is_an_error() {
+        let texts = [
+            "SELECT * FROM NULLIF(1, 2)",
+            "SELECT * FROM ROWS FROM (f(1), JSON_OBJECT('a': 1))",
+            "SELECT (SELECT 1 FROM JSON_SCALAR(1) j) FROM t",
+        ];
+        for text in texts {
+            let error = PrintError::Print("a function in FROM".to_owned());
+            assert_eq!(print(&tree(text)), Err(error), "{text}");
+        }
+        let text = "SELECT * FROM coalesce(1, 2), current_date, greatest(1), CAST(1 AS int), a.f(1) WITH ORDINALITY";
+        print(&tree(text)).unwrap();
     }
 
     #[test]
