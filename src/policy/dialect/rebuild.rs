@@ -7,7 +7,6 @@ use pg_query::protobuf::{
 use pg_query::{NodeEnum, protobuf};
 
 use super::{Case, Changed, Draft, alter, build, name, unprintable};
-use crate::config::schema::Dialect;
 use crate::policy::{DdlInTransaction, Rebuild, Reshape, Step, StepKind, TableName, TableRebuild};
 use crate::sql::tree::{self, PrintError};
 use crate::wire::reply::ClientError;
@@ -154,9 +153,7 @@ fn stands_alone(case: &Case<'_>) -> bool {
     let facts = case.facts;
     let within =
         facts.transaction.open && facts.switches.ddl_in_transaction != DdlInTransaction::Split;
-    !within
-        && facts.switches.table_rebuild != TableRebuild::Reject
-        && facts.profile != Dialect::Strict
+    !within && facts.switches.table_rebuild != TableRebuild::Reject
 }
 
 /// Names that columns of primary keys have by custom.

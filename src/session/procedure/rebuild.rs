@@ -1227,8 +1227,28 @@ impl Rebuilding {
                 }));
             }
         }
+        tasks.extend(self.new_sequences(&table));
         tasks.extend(jobs);
         tasks
+    }
+
+    /// Sequences of columns that are numbered from now on get the names that PostgreSQL would choose.
+    fn new_sequences(&self, table: &str) -> Vec<Task> {
+        let numbered = self.plan.changes.iter().filter_map(|change| match change {
+            Reshape::AddIdentity { column, .. } => Some(column),
+            Reshape::AddColumn {
+                name, definition, ..
+            } if definition.contains(" AS IDENTITY") => Some(name),
+            _ => None,
+        });
+        let rename = |column: &String| {
+            Task::Rename(Renaming {
+                table: table.to_owned(),
+                column: column.clone(),
+                to: quoted(&format!("{}_{column}_seq", self.names.table)),
+            })
+        };
+        numbered.map(rename).collect()
     }
 
     fn view(&self, view: &View) -> String {
