@@ -240,11 +240,6 @@ pub enum SessionCommand {
     /// SET TRANSACTION: the modes go into a BEGIN that has not been sent yet. Modes that Aurora
     /// DSQL does not have are left out already; what is left is the text behind BEGIN.
     TransactionModes(String),
-    /// COMMIT or ROLLBACK AND CHAIN: end the transaction and begin one with the same modes.
-    Chain {
-        /// COMMIT, not ROLLBACK.
-        commit: bool,
-    },
 }
 
 /// A table's name as the statement has it, ready to stand in other text.
@@ -254,6 +249,12 @@ pub struct TableName(pub String);
 /// A procedure of several steps that depend on what the server answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Procedure {
+    /// COMMIT or ROLLBACK AND CHAIN: the end of the transaction, and the beginning of one with the
+    /// same modes.
+    Chain {
+        /// COMMIT, not ROLLBACK.
+        commit: bool,
+    },
     /// SAVEPOINT name.
     Savepoint(String),
     /// RELEASE name.
@@ -356,6 +357,7 @@ impl Procedure {
             Self::Truncate { .. } | Self::CreateTableAs { .. } | Self::Batch(_) => true,
             // Only when it turns out to be long.
             Self::Copy(_)
+            | Self::Chain { .. }
             | Self::Savepoint(_)
             | Self::Release(_)
             | Self::RollbackTo(_)
@@ -372,6 +374,7 @@ impl Procedure {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Chain { .. } => "chain",
             Self::Savepoint(_) | Self::Release(_) | Self::RollbackTo(_) => "savepoint",
             Self::Truncate { .. } => "truncate",
             Self::CreateTableAs { .. } => "create_table_as",

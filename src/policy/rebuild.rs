@@ -42,7 +42,7 @@ pub enum Reshape {
         /// Its columns.
         columns: Vec<String>,
     },
-    /// ADD COLUMN of a generated one.
+    /// ADD COLUMN of a generated or numbered one, or of a key.
     AddColumn {
         /// Its name.
         name: String,
@@ -50,6 +50,22 @@ pub enum Reshape {
         definition: String,
         /// IF NOT EXISTS.
         if_not_exists: bool,
+    },
+    /// ALTER COLUMN ADD GENERATED AS IDENTITY of a column that may have another type than bigint.
+    AddIdentity {
+        /// The column.
+        column: String,
+        /// The column with its type and identity, as CREATE TABLE has it.
+        definition: String,
+    },
+    /// DROP COLUMN of what may be in the primary key.
+    DropColumn {
+        /// Its name.
+        name: String,
+        /// IF EXISTS.
+        if_exists: bool,
+        /// CASCADE.
+        cascade: bool,
     },
     /// DROP CONSTRAINT of what may be the primary key.
     DropConstraint {

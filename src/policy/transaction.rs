@@ -95,7 +95,8 @@ impl TransactionFacts {
 }
 
 fn has_own_transactions(steps: &[super::Step]) -> bool {
-    steps.len() > 1 || steps.iter().any(|step| step.kind != StepKind::Statement)
+    let own = |step: &super::Step| step.kind != StepKind::Statement || step.rebuild.is_some();
+    steps.len() > 1 || steps.iter().any(own)
 }
 
 /// What a client is told whose transaction was committed around a statement.

@@ -3,7 +3,7 @@
 use crate::wire::frame::{self, HEADER};
 use crate::wire::frontend;
 
-use super::digest::Digest;
+use super::digest::Print;
 use super::replay::Seen;
 
 /// What is sent, as far as a repetition must know.
@@ -95,7 +95,7 @@ pub(super) struct Segment {
     /// It cannot be sent again: too long to be kept, or it does what an abort does not undo.
     pub lost: bool,
     /// Of what the client saw; of a transaction block only.
-    pub digest: Option<Digest>,
+    pub print: Option<Print>,
     /// What the client saw, if a second run would answer otherwise.
     pub answer: Vec<u8>,
     /// What the client has of the answers already; of a transaction of its own only.
@@ -113,7 +113,7 @@ impl Segment {
 
     /// Makes it ready to be sent again.
     pub fn reset(&mut self) {
-        self.digest = None;
+        self.print = None;
         self.delivered = self.seen.is_some();
         self.skip = 0;
     }

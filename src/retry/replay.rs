@@ -14,7 +14,7 @@ use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
 
 use super::budget::{Budget, Rank};
-use super::digest::{Digest, Hasher};
+use super::digest::{Hasher, Print, Rows};
 use super::insight::{self, Effort, Evidence, Meter};
 use super::journal::{
     Rerun, Segment, Sent, closed_statements, fetches_from_earlier_portal, left_statements,
@@ -84,6 +84,9 @@ pub enum Action {
     Conflict(Evidence),
     /// A transaction that was repeated is over: for the counters.
     Measured(Effort),
+    /// These requests were answered with the same rows in another order: say with [`Replay::judge`]
+    /// whether that matters.
+    Judge(Vec<Vec<u8>>),
     /// Nothing before more bytes arrive.
     More,
 }
@@ -193,7 +196,10 @@ struct Reader {
     pending: usize,
     /// The frame at hand counts in the digest.
     counts: bool,
+    /// Its type.
+    tag: u8,
     hasher: Option<Hasher>,
+    rows: Rows,
     /// Only frames that say nothing were read since the request.
     acknowledges: bool,
     /// Types of those that are held.
@@ -270,6 +276,8 @@ pub struct Replay {
     meter: Meter,
     phase: Phase,
     trouble: Option<Trouble>,
+    /// Requests answered earlier whose rows came in another order.
+    reordered: Vec<usize>,
     original: Option<Original>,
     reader: Reader,
     actions: VecDeque<Action>,
@@ -306,6 +314,7 @@ impl Replay {
             meter: Meter::default(),
             phase: Phase::Watching,
             trouble: None,
+            reordered: Vec::new(),
             original: None,
             reader: Reader::default(),
             actions: VecDeque::new(),
@@ -571,7 +580,7 @@ impl Replay {
                 Found::Garbage => return self.give_in(held),
                 Found::Ready(status) => return self.answered(held, status),
                 Found::Frame(tag) => {
-                    if front.digest.is_none()
+                    if front.print.is_none()
                         && self.reader.hasher.is_none()
                         && (front.begins || self.status == TransactionStatus::Open)
                     {
@@ -697,7 +706,7 @@ impl Replay {
         let digest = self
             .reader
             .digest()
-            .or_else(|| block.then(digest_of_nothing));
+            .or_else(|| block.then(print_of_nothing));
         if let Some(front) = self.flight.front_mut() {
             front.committed = committed;
         }
@@ -713,7 +722,7 @@ impl Replay {
             self.actions.push_back(Action::Tell(Outcome::Repeated));
         }
         if let Some(mut front) = self.flight.pop_front() {
-            front.digest = digest;
+            front.print = digest;
             self.settle(front, status, failed);
         }
         Action::Release(count)
@@ -779,7 +788,7 @@ impl Replay {
                 self.wrote |= front.writes;
                 self.opted_out |= front.opts_out;
                 // A transaction that began behind a COMMIT of the same request cannot be sent alone.
-                self.lost |= front.lost || front.committed || front.digest.is_none();
+                self.lost |= front.lost || front.committed || front.print.is_none();
                 front.delivered = true;
                 if self.lost {
                     self.done.clear();
@@ -904,6 +913,7 @@ impl Replay {
     fn begin_repetition(&mut self) -> Action {
         self.repeated = true;
         self.reported.clear();
+        self.reordered.clear();
         self.prepare_again();
         let mut out = Vec::new();
         let mut due = 0;
@@ -1051,9 +1061,16 @@ impl Replay {
         let failed = std::mem::take(&mut self.reader.failed);
         self.reader.committed = false;
         self.reader.begin_request();
-        let digest = self.reader.digest().unwrap_or_else(digest_of_nothing);
-        let expected = self.done.get(next).and_then(|segment| segment.digest);
-        let same = !failed && status == TransactionStatus::Open && Some(digest) == expected;
+        let print = self.reader.digest().unwrap_or_else(print_of_nothing);
+        let expected = self.done.get(next).and_then(|segment| segment.print);
+        let reordered = expected.is_some_and(|expected| {
+            print.unordered == expected.unordered && print.exact != expected.exact
+        });
+        let same =
+            !failed && status == TransactionStatus::Open && (Some(print) == expected || reordered);
+        if same && reordered {
+            self.reordered.push(next);
+        }
         if conflict {
             self.investigate();
         }
@@ -1061,10 +1078,7 @@ impl Replay {
             self.trouble = match (conflict, same) {
                 (true, _) => Some(Trouble::Conflict),
                 (false, true) => None,
-                (false, false) => {
-                    let ran = self.done.iter().take(next + 1).filter(|done| done.runs);
-                    Some(Trouble::Differs(ran.count()))
-                }
+                (false, false) => Some(Trouble::Differs(self.number_of(next))),
             };
         }
         let more = next + 1 < self.done.len();
@@ -1082,15 +1096,43 @@ impl Replay {
             return self.next();
         }
         match self.trouble.take() {
-            None if self.taken_back.is_some() => self.arrive(),
-            None => {
-                let last = self.send_last();
-                self.actions.push_back(last);
+            None if !self.reordered.is_empty() => {
+                let reordered = self.reordered.iter().filter_map(|at| self.done.get(*at));
+                let sent = reordered.map(|segment| segment.sent.clone()).collect();
+                self.actions.push_back(Action::Judge(sent));
             }
+            None => self.accept(),
             Some(Trouble::Conflict) => self.again_or_give_up(),
             Some(Trouble::Differs(number)) => self.give_up(Outcome::Diverged, Some(number)),
         }
         self.next()
+    }
+
+    /// The number of the statement of an answered request, from 1; BEGIN is not counted.
+    fn number_of(&self, request: usize) -> usize {
+        let ran = self.done.iter().take(request + 1);
+        ran.filter(|done| done.runs).count()
+    }
+
+    /// The answer to [`Action::Judge`]: the order of these rows says nothing, or it does.
+    pub fn judge(&mut self, says_nothing: bool) {
+        let first = self.reordered.first().copied();
+        self.reordered.clear();
+        match first {
+            Some(_) if says_nothing => self.accept(),
+            Some(first) => self.give_up(Outcome::Diverged, Some(self.number_of(first))),
+            None => {}
+        }
+    }
+
+    /// All that was answered came again.
+    fn accept(&mut self) {
+        if self.taken_back.is_some() {
+            self.arrive();
+        } else {
+            let last = self.send_last();
+            self.actions.push_back(last);
+        }
     }
 
     /// The transaction stands where the mark is.
@@ -1202,7 +1244,9 @@ impl Default for Reader {
             examined: 0,
             pending: 0,
             counts: false,
+            tag: 0,
             hasher: None,
+            rows: Rows::default(),
             acknowledges: true,
             acknowledgements: Vec::new(),
             completed: false,
@@ -1228,8 +1272,8 @@ impl Reader {
     fn step(&mut self, held: &[u8]) -> Found {
         if self.pending > 0 {
             let there = held.len().saturating_sub(self.examined).min(self.pending);
-            self.take(held, there);
             self.pending -= there;
+            self.take(held, there);
             if self.pending > 0 {
                 return Found::Nothing;
             }
@@ -1267,6 +1311,7 @@ impl Reader {
             let tag = &rest[HEADER..there];
             self.committed |= COMMITS.iter().any(|commit| tag.starts_with(commit));
         }
+        self.tag = header.tag;
         self.counts = !matches!(header.tag, b'S' | b'N' | b'A' | b'Z');
         self.pending = header.total - there;
         self.take(held, there);
@@ -1280,29 +1325,43 @@ impl Reader {
 
     fn take(&mut self, held: &[u8], count: usize) {
         let end = self.examined + count;
-        if self.counts {
-            self.hash(&held[self.examined..end], end);
+        if self.counts && self.hasher.is_some() {
+            let piece = &held[self.examined..end];
+            self.hash(piece, end);
+            self.rows.update(self.tag, piece, self.pending == 0);
         }
         self.examined = end;
     }
 
     /// Starts a digest with the frame that was just read: the first of a request's answers.
     fn count_from_here(&mut self, held: &[u8]) {
-        self.hasher = Some(Hasher::new());
-        self.counted = 0;
+        self.begin_digest();
         let mut at = 0;
         // All frames held so far belong to this request.
         while let Ok(Some(header)) = frame::backend_header(&held[at..self.examined]) {
             let end = (at + header.total).min(self.examined);
             if !matches!(header.tag, b'S' | b'N' | b'A' | b'Z') {
-                self.hash(&held[at..end], end);
+                let piece = &held[at..end];
+                self.hash(piece, end);
+                self.rows
+                    .update(header.tag, piece, piece.len() == header.total);
             }
             at = end;
         }
     }
 
-    fn digest(&mut self) -> Option<Digest> {
-        self.hasher.take().map(|hasher| hasher.finish())
+    fn begin_digest(&mut self) {
+        self.hasher = Some(Hasher::new());
+        self.rows = Rows::default();
+        self.counted = 0;
+    }
+
+    fn digest(&mut self) -> Option<Print> {
+        let rows = std::mem::take(&mut self.rows);
+        self.hasher.take().map(|hasher| Print {
+            exact: hasher.finish(),
+            unordered: rows.finish(),
+        })
     }
 }
 
@@ -1339,8 +1398,11 @@ fn all(held: &[u8]) -> Action {
     }
 }
 
-fn digest_of_nothing() -> Digest {
-    Hasher::new().finish()
+fn print_of_nothing() -> Print {
+    Print {
+        exact: Hasher::new().finish(),
+        unordered: Rows::default().finish(),
+    }
 }
 
 /// Full jitter: anything up to a bound that doubles.

@@ -396,10 +396,6 @@ impl Session {
                 };
                 done(modes, "SET")
             }
-            (SessionCommand::Chain { .. }, _) => refused(not_yet(
-                "AND CHAIN is not available",
-                "Send COMMIT or ROLLBACK, then BEGIN.",
-            )),
             (SessionCommand::Close(None), _) => done(Act::CloseCursors, "CLOSE CURSOR ALL"),
             // Alone in a Query they are portals.
             _ => refused(not_yet(

@@ -481,7 +481,7 @@ impl Session {
                 self.settings.apply(&Effect::Rollback { plain: true });
             }
             Effect::Commit { .. } => {
-                if self.procedure.is_none() {
+                if !self.goes_on_behind_commit() {
                     self.creations.forget();
                 }
                 self.unsettled_commit = true;

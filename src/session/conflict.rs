@@ -254,10 +254,24 @@ impl Session {
             Action::Tell(outcome) => self.tell_outcome(outcome),
             Action::Conflict(evidence) => self.note_conflict(evidence),
             Action::Measured(effort) => self.note_effort(effort),
+            Action::Judge(requests) => self.judge_order(&requests),
             Action::Lost => return Err(upstream_lost("a repetition could not be undone")),
             Action::More => {}
         }
         Ok(())
+    }
+
+    /// Rows that came in another order; as a rule of statements that do not say any.
+    fn judge_order(&mut self, requests: &[Vec<u8>]) {
+        let prepared = |name: &[u8]| {
+            let name = self.names.client_name(id_of(name)?)?;
+            Some(Rc::clone(&self.names.get(name)?.text))
+        };
+        let mut all = requests.iter();
+        let says_nothing = all.all(|sent| super::rerun::order_says_nothing(sent, prepared));
+        if let Some(replay) = &mut self.replay {
+            replay.judge(says_nothing);
+        }
     }
 
     fn forget_statements(&mut self, names: &[Vec<u8>]) {

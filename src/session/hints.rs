@@ -40,6 +40,12 @@ const HINTS: [(&str, &str, &str); 9] = [
     ),
     (
         "0A000",
+        "cannot drop primary key column",
+        "Drop the primary key first, by ALTER TABLE ... DROP CONSTRAINT: the proxy makes the table anew for \
+         that.",
+    ),
+    (
+        "0A000",
         "multiple ddl statements",
         "Commit before this statement, or SET dsqlproxy.ddl_in_transaction = split.",
     ),

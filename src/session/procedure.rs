@@ -101,6 +101,8 @@ pub(super) struct Running {
     aside: Option<Aside>,
     /// What begins a transaction block behind it, if the client is in one.
     block: Option<Vec<u8>>,
+    /// The client itself ends its transaction, and wants another.
+    chains: bool,
     /// It is part of the client's transaction so far.
     within: bool,
     /// A request was sent, of which this is known.
@@ -162,6 +164,7 @@ impl Running {
             guard: None,
             aside: None,
             block: None,
+            chains: false,
             within: false,
             asked: None,
             pause: None,
@@ -227,6 +230,7 @@ pub(super) fn refusal(decision: &Decision) -> Option<ClientError> {
             | Procedure::CreateTableAs { .. }
             | Procedure::AdvisoryLock(_)
             | Procedure::Notify(_)
+            | Procedure::Chain { .. }
             | Procedure::Signal(_)
             | Procedure::TemporaryTable
             | Procedure::Database(_)
@@ -262,6 +266,9 @@ impl Session {
         if self.waits_for_answers(false) {
             return Taken::Wait;
         }
+        if let Action::Emulate(Procedure::Chain { commit }) = part.decision.action {
+            return self.begin_chain(commit, Reply::Query);
+        }
         if self.has_failed() {
             self.more = None;
             aborted().put(self.answers());
@@ -285,6 +292,9 @@ impl Session {
     ) -> Taken {
         if self.waits_for_answers(false) {
             return Taken::Wait;
+        }
+        if let Action::Emulate(Procedure::Chain { commit }) = part.decision.action {
+            return self.begin_chain(commit, Reply::Execute);
         }
         if self.has_failed() {
             self.refuse_parse(aborted());
@@ -323,7 +333,66 @@ impl Session {
     /// The client's transaction was committed in the middle, and goes on.
     pub(super) fn goes_on_behind_commit(&self) -> bool {
         let running = self.procedure.as_deref();
-        running.is_some_and(|running| running.block.is_some())
+        running.is_some_and(|running| running.block.is_some() && !running.chains)
+    }
+
+    /// COMMIT or ROLLBACK AND CHAIN. Nothing may be owed; the client's next frames wait.
+    fn begin_chain(&mut self, commit: bool, reply: Reply) -> Taken {
+        let effect = match commit {
+            true => Effect::Commit { plain: true },
+            false => Effect::Rollback { plain: true },
+        };
+        let (tasks, begin) = match self.begin.take() {
+            // There was nothing to end.
+            Some(begin) => {
+                self.settings.apply(&effect);
+                self.obey_switches();
+                (Vec::new(), begin)
+            }
+            None if self.lease.is_some() && self.block() != TransactionStatus::Idle => {
+                let end = match commit {
+                    true => Task::Commit,
+                    false => Task::Rollback,
+                };
+                let sync = self.owed.is_unsynced().then_some(Task::Sync);
+                (sync.into_iter().chain([end]).collect(), self.same_begin())
+            }
+            None => {
+                let error = words::no_block(commit);
+                if reply == Reply::Execute {
+                    self.refuse_extended(error);
+                } else {
+                    self.more = None;
+                    self.take_passing_of_lease();
+                    error.put(self.cout.tail());
+                    self.end_request(reply);
+                }
+                return Taken::All;
+            }
+        };
+        self.take_passing_of_lease();
+        let tag = match (tasks.is_empty(), commit) {
+            // A failed transaction is rolled back, and the server says so.
+            (false, _) => Tag::Last,
+            (true, true) => Tag::Fixed("COMMIT".to_owned()),
+            (true, false) => Tag::Fixed("ROLLBACK".to_owned()),
+        };
+        let mut running = Running::new(Work { tasks, tag }, reply, None);
+        running.block = Some(begin);
+        running.chains = true;
+        running.settled = true;
+        self.start_statement();
+        self.procedure = Some(Box::new(running));
+        Taken::All
+    }
+
+    /// The text that begins a transaction with the modes of the open one.
+    fn same_begin(&self) -> Vec<u8> {
+        match self.read_only.or(self.begun_read_only) {
+            Some(true) => b"BEGIN READ ONLY".to_vec(),
+            Some(false) => b"BEGIN READ WRITE".to_vec(),
+            None => b"BEGIN".to_vec(),
+        }
     }
 
     fn has_failed(&self) -> bool {
@@ -502,7 +571,7 @@ impl Session {
         let changes = match &request {
             Request::Sync | Request::Commit => true,
             // As soon as data are sent.
-            Request::Describe(_) | Request::Copy(_) => false,
+            Request::Describe(_) | Request::Copy(_) | Request::Rollback => false,
             Request::Text { changes, .. } => *changes,
         };
         running.asked = Some(Asked {
@@ -527,6 +596,15 @@ impl Session {
                 });
                 self.send(Expect::Query, true, note, |out| {
                     frontend::put_query(out, b"COMMIT");
+                });
+            }
+            (Request::Rollback, _) => {
+                let note = step(false).map(|note| Note {
+                    effects: Some([Effect::Rollback { plain: true }].into()),
+                    ..note
+                });
+                self.send(Expect::Query, true, note, |out| {
+                    frontend::put_query(out, b"ROLLBACK");
                 });
             }
             (Request::Describe(sql), _) => self.send_describe(&sql),
@@ -694,7 +772,7 @@ impl Session {
             && matches!(task, Task::Copy(copying) if copying.splits && copying.within);
         let undoing = running.failure.is_some();
         let tag = answer.tag.clone();
-        let rolled_back = matches!(task, Task::Commit) && tag == "ROLLBACK";
+        let rolled_back = matches!(task, Task::Commit) && tag == "ROLLBACK" && !running.chains;
         match task.answered(answer) {
             Next::Again => {}
             Next::Pause(pause) => self.pause_procedure(pause),
@@ -716,7 +794,7 @@ impl Session {
                     }
                 }
                 running.changed += task.changed(&tag);
-                if !matches!(task, Task::Sync | Task::Commit) {
+                if running.chains || !matches!(task, Task::Sync | Task::Commit) {
                     running.last = tag;
                 }
                 running.tasks.pop_front();
@@ -1026,9 +1104,15 @@ impl Session {
     // ---- the end ---------------------------------------------------------------------------
 
     fn end_procedure(&mut self) {
-        let Some(running) = self.procedure.take() else {
+        let Some(mut running) = self.procedure.take() else {
             return;
         };
+        if running.chains && running.failure.is_some() {
+            // The transaction is over, and no other has begun.
+            running.block = None;
+            running.deeds.clear();
+            self.status = TransactionStatus::Idle;
+        }
         self.transaction = match running.within {
             true => TransactionFacts {
                 wrote: true,
@@ -1056,6 +1140,9 @@ impl Session {
             self.begin.clone_from(&running.block);
             self.status = TransactionStatus::Open;
         }
+        if running.chains {
+            self.end_chained(running.tag() == "COMMIT");
+        }
         match running.reply {
             Reply::Nothing => return,
             Reply::Query => self.names.forget_unnamed(),
@@ -1063,6 +1150,17 @@ impl Session {
         }
         reply::put_command_complete(self.cout.tail(), &running.tag());
         self.end_request(running.reply);
+    }
+
+    /// One transaction of the client has ended, though it is in the next already.
+    fn end_chained(&mut self, committed: bool) {
+        if committed {
+            self.creations.forget();
+        }
+        self.end_cursors(committed);
+        self.temporary.note_end(!committed);
+        self.deadlines.transaction_over();
+        self.settle_transaction_end();
     }
 
     fn tell_failure(&mut self, running: &Running, failure: &Failure) {

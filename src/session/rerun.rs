@@ -1,7 +1,10 @@
 //! Requests whose answer would be another one in a repetition, though nothing has changed: what they
 //! answered with is put into them ([`crate::sql::rerun`]).
 
+use std::rc::Rc;
+
 use crate::retry::Rerun;
+use crate::sql::order;
 use crate::sql::rerun::{Column, may_draw, may_vary, with_values};
 use crate::wire::frame::{self, HEADER};
 use crate::wire::frontend;
@@ -31,6 +34,33 @@ fn varies(sent: &[u8]) -> bool {
         b'Q' => frontend::query(body).is_ok_and(may_vary),
         b'P' => frontend::parse(body).is_ok_and(|parse| may_vary(parse.text)),
         _ => false,
+    })
+}
+
+/// Whether the order of the rows that a request is answered with says nothing. `prepared`: the text of
+/// a statement that was prepared under this name of the server's before.
+pub(super) fn order_says_nothing(
+    sent: &[u8],
+    prepared: impl Fn(&[u8]) -> Option<Rc<[u8]>>,
+) -> bool {
+    let is_free = |text: &[u8]| std::str::from_utf8(text).is_ok_and(order::says_nothing);
+    let mut parsed: Vec<&[u8]> = Vec::new();
+    let mut bound: Vec<&[u8]> = Vec::new();
+    frames(sent, frame::frontend_header).all(|(tag, body)| match tag {
+        b'Q' => frontend::query(body).is_ok_and(is_free),
+        b'P' => frontend::parse(body).is_ok_and(|parse| {
+            parsed.push(parse.name);
+            is_free(parse.text)
+        }),
+        b'B' => frontend::bind_head(body).is_ok_and(|head| {
+            bound.push(head.portal);
+            parsed.contains(&head.statement)
+                || prepared(head.statement).is_some_and(|text| is_free(&text))
+        }),
+        // Rows of a portal that was there before are of a statement that is not looked for.
+        b'E' => frontend::execute(body).is_ok_and(|(portal, _)| bound.contains(&portal)),
+        b'F' | b'd' | b'c' | b'f' => false,
+        _ => true,
     })
 }
 
@@ -260,5 +290,50 @@ mod tests {
             );
         }
         assert!(!needs(&batch(b"s", b"\0\0")));
+    }
+
+    #[test]
+    fn the_order_of_a_request_is_that_of_all_its_statements() {
+        let query = |text: &str| {
+            let mut sent = Vec::new();
+            frontend::put_query(&mut sent, text.as_bytes());
+            sent
+        };
+        let batch = |parse: Option<&str>, statement: &[u8], bind: bool| {
+            let mut sent = Vec::new();
+            if let Some(text) = parse {
+                frontend::put_parse(&mut sent, statement, text.as_bytes(), b"\0\0");
+            }
+            if bind {
+                frontend::put(&mut sent, b'B', &[b"\0", statement, b"\0\0\0\0\0\0\0"]);
+            }
+            frontend::put(&mut sent, b'E', &[b"\0\0\0\0\0"]);
+            frontend::put(&mut sent, b'S', &[]);
+            sent
+        };
+        let (free, sorted) = ("SELECT a FROM t", "SELECT a FROM t ORDER BY b");
+        let cases = [
+            (query(free), true),
+            (query(sorted), false),
+            (batch(Some(free), b"", true), true),
+            (batch(Some(sorted), b"", true), false),
+            (
+                [query(free), batch(Some(sorted), b"", true)].concat(),
+                false,
+            ),
+            (batch(None, b"free", true), true),
+            (batch(None, b"sorted", true), false),
+            (batch(None, b"", true), false),
+            (batch(None, b"", false), false),
+        ];
+        for (sent, expected) in cases {
+            let prepared = |name: &[u8]| match name {
+                b"free" => Some(Rc::from(free.as_bytes())),
+                b"sorted" => Some(Rc::from(sorted.as_bytes())),
+                _ => None,
+            };
+            let text = String::from_utf8_lossy(&sent).into_owned();
+            assert_eq!(order_says_nothing(&sent, prepared), expected, "{text}");
+        }
     }
 }

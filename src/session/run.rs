@@ -373,6 +373,8 @@ pub struct Session {
     pub(super) transaction: TransactionFacts,
     /// Its transaction only reads, or does not, as SET TRANSACTION said.
     pub(super) read_only: Option<bool>,
+    /// The same, as its BEGIN said.
+    pub(super) begun_read_only: Option<bool>,
     /// Its transaction is DEFERRABLE, or is not, as BEGIN said: the server is not told.
     pub(super) deferrable: Option<bool>,
     /// The isolation level that its transaction asked for.
@@ -474,6 +476,7 @@ impl Session {
             switches: Switches::default(),
             transaction: TransactionFacts::default(),
             read_only: None,
+            begun_read_only: None,
             deferrable: None,
             isolation: None,
             executing: None,

@@ -126,6 +126,8 @@ pub struct Verdict {
     pub(super) kind: Option<Kind>,
     /// A BEGIN says that its transaction may write, whatever holds for others.
     writes: bool,
+    /// What a BEGIN says of that.
+    begins: Option<Option<bool>>,
     /// A BEGIN says that its transaction is, or is not, DEFERRABLE.
     deferrable: Option<bool>,
     /// The isolation level that its BEGIN asks for.
@@ -189,7 +191,7 @@ impl Part {
         match &self.decision.action {
             Action::Rewrite(rewrite) => {
                 !matches!(rewrite.steps.as_slice(), [step] if step.kind == StepKind::Statement
-                    && step.tolerate.is_empty())
+                    && step.tolerate.is_empty() && step.rebuild.is_none())
             }
             Action::Emulate(procedure) => !is_savepoint(procedure),
             _ => false,
@@ -297,6 +299,7 @@ impl Verdict {
             class: classify(text),
             kind: None,
             writes: false,
+            begins: None,
             deferrable: None,
             isolation: None,
             outcome: Outcome::Pass,
@@ -318,6 +321,17 @@ impl Verdict {
         let says_off =
             |statement: &Statement| says(statement, "transaction_read_only") == Some(false);
         self.writes = statements.iter().any(says_off);
+        let begins = |statement: &&Statement| {
+            use pg_query::protobuf::TransactionStmtKind as Control;
+            matches!(
+                statement.kind(),
+                Kind::Transaction(Control::TransStmtBegin | Control::TransStmtStart)
+            )
+        };
+        self.begins = statements
+            .iter()
+            .rfind(begins)
+            .map(|begin| says(begin, "transaction_read_only"));
         self.deferrable = statements
             .iter()
             .find_map(|statement| says(statement, "transaction_deferrable"));
@@ -533,6 +547,7 @@ impl Session {
         self.changes_schema |= verdict.changes_schema;
         self.note_creations(verdict);
         self.transaction = verdict.after;
+        self.begun_read_only = verdict.begins.unwrap_or(self.begun_read_only);
         if verdict.writes {
             self.read_only = Some(false);
         }
@@ -552,6 +567,7 @@ impl Session {
             Some(Kind::Write | Kind::Lock) => self.transaction.wrote = true,
             Some(Kind::Transaction(Control::TransStmtBegin | Control::TransStmtStart)) => {
                 self.transaction.open = true;
+                self.begun_read_only = verdict.begins.unwrap_or_default();
                 if verdict.writes {
                     self.read_only = Some(false);
                 }

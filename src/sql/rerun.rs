@@ -113,6 +113,9 @@ fn inserted(
         return None;
     }
     let returned = returned(&insert, columns)?;
+    if unnested(&mut insert).is_some() {
+        return inserted_arrays(insert, &returned, columns, rows);
+    }
     if insert.select_stmt.is_none() && rows.len() == 1 {
         insert.select_stmt = Some(Box::new(no_values()?));
     } else if insert.cols.is_empty() {
@@ -158,6 +161,115 @@ fn inserted(
     changed
         .then(|| tree::verify_print(&NodeEnum::InsertStmt(Box::new(insert))).ok())
         .flatten()
+}
+
+/// The arguments of `INSERT … SELECT * FROM unnest(…)`: each is the array of a column's values. Without
+/// ON CONFLICT, so that each row of them is inserted.
+fn unnested(insert: &mut InsertStmt) -> Option<&mut Vec<Node>> {
+    if insert.on_conflict_clause.is_some() {
+        return None;
+    }
+    let Some(NodeEnum::SelectStmt(select)) = &mut insert.select_stmt.as_mut()?.node else {
+        return None;
+    };
+    let star = matches!(select.target_list.as_slice(), [all] if is_star(all));
+    let plain = SelectStmt {
+        target_list: Vec::new(),
+        from_clause: Vec::new(),
+        ..(**select).clone()
+    };
+    let nothing_else = SelectStmt {
+        limit_option: plain.limit_option,
+        op: plain.op,
+        ..SelectStmt::default()
+    };
+    if !star || plain != nothing_else || plain.op() != SetOperation::SetopNone {
+        return None;
+    }
+    let [source] = select.from_clause.as_mut_slice() else {
+        return None;
+    };
+    let Some(NodeEnum::RangeFunction(source)) = &mut source.node else {
+        return None;
+    };
+    if source.ordinality || source.is_rowsfrom || source.alias.is_some() {
+        return None;
+    }
+    let [function] = source.functions.as_mut_slice() else {
+        return None;
+    };
+    let Some(NodeEnum::List(function)) = &mut function.node else {
+        return None;
+    };
+    match &mut function.items.first_mut()?.node {
+        Some(NodeEnum::FuncCall(call)) if is_unnest(call) => Some(&mut call.args),
+        _ => None,
+    }
+}
+
+fn is_unnest(call: &FuncCall) -> bool {
+    let names = call.funcname.iter().map(|name| match &name.node {
+        Some(NodeEnum::String(name)) => name.sval.as_str(),
+        _ => "",
+    });
+    let names: Vec<&str> = names.collect();
+    matches!(names.as_slice(), ["unnest"] | ["pg_catalog", "unnest"])
+}
+
+/// Values that were drawn are one more array.
+fn inserted_arrays(
+    mut insert: InsertStmt,
+    returned: &[(usize, String)],
+    columns: &[Column],
+    rows: &[Vec<Option<String>>],
+) -> Option<String> {
+    let given: Vec<String> = insert.cols.iter().filter_map(plain_name).collect();
+    if given.is_empty() || given.len() != insert.cols.len() || rows.is_empty() {
+        return None;
+    }
+    let added = returned.iter().filter(|(_, name)| !given.contains(name));
+    let mut arrays = Vec::new();
+    for (at, name) in added {
+        let oid = columns.get(*at)?.oid;
+        let (_, kind) = TYPES.iter().find(|(known, _)| *known == oid)?;
+        let values: Option<Vec<Option<&str>>> = rows
+            .iter()
+            .map(|row| Some(row.get(*at)?.as_deref()))
+            .collect();
+        arrays.push((target(name), array(kind, &values?)?));
+    }
+    if arrays.is_empty() {
+        return None;
+    }
+    let arguments = unnested(&mut insert)?;
+    if arguments.len() != given.len() {
+        return None;
+    }
+    let (targets, values): (Vec<Node>, Vec<Node>) = arrays.into_iter().unzip();
+    arguments.extend(values);
+    insert.cols.extend(targets);
+    insert.r#override = OverridingKind::OverridingSystemValue as i32;
+    tree::verify_print(&NodeEnum::InsertStmt(Box::new(insert))).ok()
+}
+
+/// An array of values of a type of [`TYPES`], whose texts need no more than quotes.
+fn array(kind: &str, values: &[Option<&str>]) -> Option<Node> {
+    let values: Vec<String> = values
+        .iter()
+        .map(|value| value.map_or_else(|| "NULL".to_owned(), |value| format!("\"{value}\"")))
+        .collect();
+    let values = values.join(",").replace('\'', "''");
+    let text = format!("SELECT '{{{values}}}'::pg_catalog.{kind}[]");
+    let Tree::Node(node) = Statement::read(&text).ok()?.pop()?.tree else {
+        return None;
+    };
+    match *node {
+        NodeEnum::SelectStmt(select) => match select.target_list.into_iter().next()?.node? {
+            NodeEnum::ResTarget(target) => target.val.map(|value| *value),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// Columns of the table that are returned as they are: their places in the answer and their names.
@@ -387,6 +499,32 @@ mod tests {
         ),
         (
             "INSERT INTO t (a) SELECT a FROM u RETURNING id",
+            &[("id", 20)],
+            &[&["7"]],
+            "",
+        ),
+        (
+            "INSERT INTO t (a, b) SELECT * FROM UNNEST(('{x,y}')::varchar[], ($1)::int[]) RETURNING t.id",
+            &[("id", 20)],
+            &[&["7"], &["8"]],
+            "INSERT INTO t (a, b, id) OVERRIDING SYSTEM VALUE SELECT * FROM \
+             unnest('{x,y}'::varchar[], $1::int[], '{\"7\",\"8\"}'::bigint[]) RETURNING t.id",
+        ),
+        // Which of them were left out is not known; another order or number of rows.
+        (
+            "INSERT INTO t (a) SELECT * FROM unnest($1::int[]) ON CONFLICT DO NOTHING RETURNING id",
+            &[("id", 20)],
+            &[&["7"]],
+            "",
+        ),
+        (
+            "INSERT INTO t (a) SELECT * FROM unnest($1::int[]) LIMIT 1 RETURNING id",
+            &[("id", 20)],
+            &[&["7"]],
+            "",
+        ),
+        (
+            "INSERT INTO t (a) SELECT * FROM unnest($1::int[]) u (a) WHERE a > 1 RETURNING id",
             &[("id", 20)],
             &[&["7"]],
             "",

@@ -85,10 +85,12 @@ impl Parts {
     fn extend(&mut self, steps: Vec<Step>) {
         for step in steps {
             let last = self.steps.last_mut();
-            let last = last.and_then(|last| Some((last.rebuild.as_mut()?, &mut last.sql)));
-            if let (Some((last, sql)), Some(rebuild)) = (last, &step.rebuild)
+            let last =
+                last.and_then(|last| Some((last.rebuild.as_mut()?, &mut last.sql, &mut last.kind)));
+            if let (Some((last, sql, kind)), Some(rebuild)) = (last, &step.rebuild)
                 && last.join(rebuild)
             {
+                *kind = StepKind::Rebuild;
                 sql.push_str("; ");
                 sql.push_str(&step.sql);
                 continue;
@@ -254,7 +256,7 @@ fn explained(explain: &ExplainStmt, facts: &SessionFacts, rules: &Rules) -> Opti
     match &part.action {
         Action::Forward => None,
         Action::Reject(_) => Some(part),
-        Action::Rewrite(Rewrite { steps, .. }) if matches!(steps.as_slice(), [step] if step.kind == StepKind::Statement) =>
+        Action::Rewrite(Rewrite { steps, .. }) if matches!(steps.as_slice(), [step] if step.kind == StepKind::Statement && step.rebuild.is_none()) =>
         {
             let rewritten = steps.first().map(|step| step.sql.clone())?;
             part.action = match substitute(explain, &rewritten) {

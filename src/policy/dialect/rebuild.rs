@@ -7,7 +7,7 @@ use pg_query::protobuf::{
 use pg_query::{NodeEnum, protobuf};
 
 use super::{Case, Changed, Draft, alter, build, name, unprintable};
-use crate::policy::{Rebuild, Reshape, Step, TableName, TableRebuild};
+use crate::policy::{DdlInTransaction, Rebuild, Reshape, Step, StepKind, TableName, TableRebuild};
 use crate::sql::tree::{self, PrintError};
 use crate::wire::reply::ClientError;
 
@@ -81,16 +81,106 @@ pub(super) fn drop_primary_key(draft: &mut Draft, case: &Case<'_>) -> Changed {
     Ok(found)
 }
 
-/// ADD COLUMN GENERATED ALWAYS AS … STORED, with NOT NULL at most.
+/// ALTER COLUMN ADD GENERATED AS IDENTITY: whether the column is a bigint, only the catalog tells.
+pub(super) fn add_identity_type(draft: &mut Draft, case: &Case<'_>) -> Changed {
+    let Some((alter, command)) = alter::command(&draft.tree) else {
+        return Ok(Vec::new());
+    };
+    let definition = command.def.as_ref().and_then(|node| node.node.as_ref());
+    let (AlterTableType::AtAddIdentity, ObjectType::ObjectTable, true, Some(identity)) = (
+        command.subtype(),
+        alter.objtype(),
+        stands_alone(case),
+        definition,
+    ) else {
+        return Ok(Vec::new());
+    };
+    let column = ColumnDef {
+        colname: command.name.clone(),
+        type_name: Some(build::catalog_type("int8")),
+        is_local: true,
+        constraints: vec![build::node(identity.clone())],
+        ..ColumnDef::default()
+    };
+    // What cannot be printed goes on as it is.
+    let Ok(definition) = definition_of(&column) else {
+        return Ok(Vec::new());
+    };
+    let found = vec![command.name.clone()];
+    let change = Reshape::AddIdentity {
+        column: command.name.clone(),
+        definition,
+    };
+    if make_anew(draft, case, change).is_err() {
+        return Ok(Vec::new());
+    }
+    try_first(draft);
+    Ok(found)
+}
+
+/// The statement is most likely one that the server takes as it is.
+fn try_first(draft: &mut Draft) {
+    for step in draft.instead.iter_mut().flatten() {
+        step.kind = StepKind::Statement;
+    }
+}
+
+/// DROP COLUMN of a name as columns of primary keys have: whether it is one, only the catalog tells.
+pub(super) fn drop_key_column(draft: &mut Draft, case: &Case<'_>) -> Changed {
+    let Some((alter, command)) = alter::command(&draft.tree) else {
+        return Ok(Vec::new());
+    };
+    if command.subtype() != AlterTableType::AtDropColumn
+        || alter.objtype() != ObjectType::ObjectTable
+        || !stands_alone(case)
+        || !is_key(&command.name)
+    {
+        return Ok(Vec::new());
+    }
+    let change = Reshape::DropColumn {
+        name: command.name.clone(),
+        if_exists: command.missing_ok,
+        cascade: command.behavior() == DropBehavior::DropCascade,
+    };
+    let found = vec![command.name.clone()];
+    make_anew(draft, case, change)?;
+    try_first(draft);
+    Ok(found)
+}
+
+/// The table may be made anew, outside the client's transaction; else the server says what it thinks.
+fn stands_alone(case: &Case<'_>) -> bool {
+    let facts = case.facts;
+    let within =
+        facts.transaction.open && facts.switches.ddl_in_transaction != DdlInTransaction::Split;
+    !within && facts.switches.table_rebuild != TableRebuild::Reject
+}
+
+/// Names that columns of primary keys have by custom.
+fn is_key(name: &str) -> bool {
+    matches!(
+        name.to_ascii_lowercase().as_str(),
+        "id" | "pk" | "uuid" | "guid"
+    )
+}
+
+/// ADD COLUMN GENERATED ALWAYS AS … STORED, … AS IDENTITY or PRIMARY KEY, with a default and NOT NULL
+/// at most.
 pub(super) fn add_computed_column(draft: &mut Draft, case: &Case<'_>) -> Changed {
-    let Some((_, if_not_exists, column)) = alter::added_column(&draft.tree) else {
+    let Some((table, if_not_exists, column)) = alter::added_column(&draft.tree) else {
         return Ok(Vec::new());
     };
     if !is_computed(column) {
         return Ok(Vec::new());
     }
     let name = column.colname.clone();
-    let definition = definition_of(column).map_err(|error| unprintable(&error))?;
+    let mut column = column.clone();
+    let constraints = column.constraints.len();
+    column
+        .constraints
+        .retain(|constraint| !is_primary_key(constraint));
+    let key = (column.constraints.len() < constraints).then(|| name.clone());
+    let definition = definition_of(&column).map_err(|error| unprintable(&error))?;
     let found = vec![name.clone()];
     let change = Reshape::AddColumn {
         name,
@@ -98,6 +188,16 @@ pub(super) fn add_computed_column(draft: &mut Draft, case: &Case<'_>) -> Changed
         if_not_exists,
     };
     make_anew(draft, case, change)?;
+    if let Some(column) = key {
+        let change = Reshape::AddPrimaryKey {
+            name: name::chosen(&table.relname, None, "pkey"),
+            columns: vec![column],
+        };
+        let steps = draft.instead.iter_mut().flatten();
+        for rebuild in steps.filter_map(|step| step.rebuild.as_mut()) {
+            rebuild.changes.push(change.clone());
+        }
+    }
     // The rules behind this one are not about it any more.
     if let NodeEnum::AlterTableStmt(alter) = &mut draft.tree {
         alter.cmds.clear();
@@ -105,7 +205,12 @@ pub(super) fn add_computed_column(draft: &mut Draft, case: &Case<'_>) -> Changed
     Ok(found)
 }
 
-/// A generated column with NOT NULL at most.
+fn is_primary_key(constraint: &pg_query::Node) -> bool {
+    matches!(&constraint.node, Some(NodeEnum::Constraint(constraint))
+        if constraint.contype() == ConstrType::ConstrPrimary)
+}
+
+/// A column that is generated, numbered or a key, with a default and NOT NULL at most.
 fn is_computed(column: &ColumnDef) -> bool {
     let kinds: Vec<ConstrType> = super::column::constraints(&column.constraints)
         .map(|constraint| constraint.contype())
@@ -113,10 +218,20 @@ fn is_computed(column: &ColumnDef) -> bool {
     let plain = kinds.iter().all(|kind| {
         matches!(
             kind,
-            ConstrType::ConstrGenerated | ConstrType::ConstrNotnull | ConstrType::ConstrNull
+            ConstrType::ConstrGenerated
+                | ConstrType::ConstrIdentity
+                | ConstrType::ConstrPrimary
+                | ConstrType::ConstrDefault
+                | ConstrType::ConstrNotnull
+                | ConstrType::ConstrNull
         )
     });
-    plain && kinds.contains(&ConstrType::ConstrGenerated)
+    let anew = [
+        ConstrType::ConstrGenerated,
+        ConstrType::ConstrIdentity,
+        ConstrType::ConstrPrimary,
+    ];
+    plain && kinds.iter().any(|kind| anew.contains(kind))
 }
 
 /// A column as it stands in CREATE TABLE.

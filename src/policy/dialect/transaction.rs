@@ -4,7 +4,7 @@ use pg_query::protobuf::{DefElem, TransactionStmt, TransactionStmtKind, a_const}
 use pg_query::{Node, NodeEnum};
 
 use super::{Case, Changed, Draft, build};
-use crate::policy::{Answer, Procedure, SessionCommand, TableName};
+use crate::policy::{Procedure, TableName};
 
 /// PostgreSQL's numbers of the modes of LOCK TABLE that exclude no writer.
 const ACCESS_SHARE: i32 = 1;
@@ -129,13 +129,14 @@ fn transaction(tree: &NodeEnum) -> Option<&TransactionStmt> {
 }
 
 /// COMMIT AND CHAIN, ROLLBACK AND CHAIN.
-pub(super) fn chain(tree: &NodeEnum, _: &Case<'_>) -> Option<(Answer, String)> {
+pub(super) fn chain(tree: &NodeEnum, _: &Case<'_>) -> Option<(Procedure, String)> {
     let transaction = transaction(tree).filter(|transaction| transaction.chain)?;
     let commit = transaction.kind() == TransactionStmtKind::TransStmtCommit;
-    Some((
-        Answer::Session(SessionCommand::Chain { commit }),
-        String::new(),
-    ))
+    let words = match commit {
+        true => "COMMIT AND CHAIN",
+        false => "ROLLBACK AND CHAIN",
+    };
+    Some((Procedure::Chain { commit }, words.to_owned()))
 }
 
 /// PREPARE TRANSACTION and what follows it.

@@ -147,8 +147,7 @@ impl Replay {
                 reached: None,
             });
         }
-        self.reader.hasher = Some(Hasher::new());
-        self.reader.counted = 0;
+        self.reader.begin_digest();
         self.phase = Phase::Matching;
         self.actions.push_back(Action::Send(front.sent.clone()));
     }

@@ -69,6 +69,9 @@ struct Bench {
     forgotten: Vec<Vec<u8>>,
     /// How often the unnamed one was not, either.
     unnamed_lost: usize,
+    /// What is said of the order of rows.
+    order_says_nothing: bool,
+    judged: Vec<String>,
     /// Names of statements that are there again.
     remembered: Vec<Vec<u8>>,
 }
@@ -81,6 +84,8 @@ impl Bench {
             budget,
             forgotten: Vec::new(),
             unnamed_lost: 0,
+            order_says_nothing: false,
+            judged: Vec::new(),
             remembered: Vec::new(),
             held: Vec::new(),
             seen: Vec::new(),
@@ -147,6 +152,14 @@ impl Bench {
                 Action::Forget(names) => {
                     self.forgotten.extend(names);
                     self.unnamed_lost += 1;
+                }
+                Action::Judge(requests) => {
+                    let texts = requests.iter().map(|sent| {
+                        let text = String::from_utf8_lossy(&sent[HEADER..]);
+                        text.trim_end_matches('\0').to_owned()
+                    });
+                    self.judged.extend(texts);
+                    self.replay.judge(self.order_says_nothing);
                 }
                 Action::Lost => panic!("lost"),
             }
@@ -308,6 +321,66 @@ fn a_transaction_that_reads_otherwise_fails_as_it_did() {
     bench.send("UPDATE", WRITE);
     bench.answer(&frames("CUPDATE_1 ZI"));
     assert_eq!(bench.seen(), "CUPDATE_1 ZI");
+}
+
+/// A transaction of two reads and a write, run again up to its COMMIT.
+fn read_again(order_says_nothing: bool, answer: &str) -> Bench {
+    let mut bench = Bench::new();
+    bench.order_says_nothing = order_says_nothing;
+    bench.converse(&[
+        ("BEGIN", BEGIN, "CBEGIN ZT"),
+        (
+            "SELECT a; SELECT b",
+            READ,
+            "T D1 D2 D2 CSELECT_3 T D3 CSELECT_1 ZT",
+        ),
+        ("SELECT c", READ, "T D4 D5 CSELECT_2 ZT"),
+        ("UPDATE", WRITE, "CUPDATE_1 ZT"),
+    ]);
+    bench.send("COMMIT", WRITE);
+    bench.answer(&frames("E40001 ZI CBEGIN ZT"));
+    bench.sent();
+    bench.answer(&frames(answer));
+    bench.answer(&frames("CUPDATE_1 ZT"));
+    bench
+}
+
+#[test]
+fn rows_in_another_order_are_the_same_where_order_says_nothing() {
+    let answer = "T D2 D1 D2 CSELECT_3 T D3 CSELECT_1 ZT T D4 D5 CSELECT_2 ZT";
+    let mut bench = read_again(true, answer);
+    assert_eq!(bench.judged, ["SELECT a; SELECT b"]);
+    assert_eq!(bench.sent(), "COMMIT");
+    bench.answer(&frames("CCOMMIT ZI"));
+    assert_eq!(bench.seen(), "CCOMMIT ZI");
+    assert_eq!(bench.told, [Outcome::Repeated]);
+
+    let both = "T D2 D1 D2 CSELECT_3 T D3 CSELECT_1 ZT T D5 D4 CSELECT_2 ZT";
+    assert_eq!(
+        read_again(true, both).judged,
+        ["SELECT a; SELECT b", "SELECT c"]
+    );
+
+    let mut bench = read_again(false, answer);
+    assert_eq!(bench.sent(), "ROLLBACK");
+    bench.answer(&frames("CROLLBACK ZI"));
+    assert_eq!(bench.seen(), "E40001 ZI");
+    assert_eq!(bench.told, [Outcome::Diverged]);
+}
+
+#[test]
+fn other_rows_are_not_the_same_in_any_order() {
+    for answer in [
+        "T D1 D1 D2 CSELECT_3 T D3 CSELECT_1 ZT",
+        "T D1 D2 CSELECT_3 T D3 CSELECT_1 ZT",
+        "T D1 D2 D3 CSELECT_3 T D2 CSELECT_1 ZT",
+        "T D1 D2 D2 CSELECT_3 D3 T CSELECT_1 ZT",
+        "T D1 D2 CSELECT_3 T D2 D3 CSELECT_1 ZT",
+    ] {
+        let mut bench = read_again(true, &format!("{answer} T D5 D4 CSELECT_2 ZT"));
+        assert_eq!(bench.sent(), "ROLLBACK", "{answer}");
+        assert_eq!(bench.judged, [""; 0], "{answer}");
+    }
 }
 
 #[test]

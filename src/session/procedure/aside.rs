@@ -559,6 +559,20 @@ impl Session {
         }
     }
 
+    /// What a transaction had for as long as it went on ends with it.
+    pub(super) fn settle_transaction_end(&mut self) {
+        self.advisory.free_of_transaction();
+        let rolled_back = self.temporary.take_end();
+        self.temporary.forget_gone();
+        let emptied = self.temporary.settle(rolled_back);
+        if !emptied.is_empty() {
+            let done = self.env.locks.empty_tables(emptied);
+            self.creations.wait_for(done);
+        }
+        self.listening.settle(rolled_back);
+        self.creations.settle();
+    }
+
     /// Gives the locks of a transaction back that is over.
     pub(in crate::session) fn settle_locks(&mut self) {
         let over = self.status == TransactionStatus::Idle
@@ -567,16 +581,7 @@ impl Session {
             && self.begin.is_none()
             && self.procedure.is_none();
         if over {
-            self.advisory.free_of_transaction();
-            let rolled_back = self.temporary.take_end();
-            self.temporary.forget_gone();
-            let emptied = self.temporary.settle(rolled_back);
-            if !emptied.is_empty() {
-                let done = self.env.locks.empty_tables(emptied);
-                self.creations.wait_for(done);
-            }
-            self.listening.settle(rolled_back);
-            self.creations.settle();
+            self.settle_transaction_end();
         } else {
             if self.owed.is_empty() && self.procedure.is_none() {
                 self.temporary.forget_gone();

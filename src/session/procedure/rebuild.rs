@@ -383,7 +383,7 @@ impl Rebuilding {
                 if let Err(error) = self.fits() {
                     return fail(error);
                 }
-                match self.new_key().is_some() {
+                match self.has_new_key() {
                     true => Stage::Nulls,
                     false => return self.make(),
                 }
@@ -494,9 +494,39 @@ impl Rebuilding {
 
     fn drops(&self, constraint: &Constraint) -> bool {
         constraint.own
-            && self.plan.changes.iter().any(|change| {
-                matches!(change, Reshape::DropConstraint { name, .. } if *name == constraint.name)
+            && self.plan.changes.iter().any(|change| match change {
+                Reshape::DropConstraint { name, .. } => *name == constraint.name,
+                Reshape::DropColumn { name, .. } => constraint.columns.contains(&quoted(name)),
+                _ => false,
             })
+    }
+
+    fn drops_column(&self, column: &str) -> bool {
+        let mut changes = self.plan.changes.iter();
+        changes.any(|change| matches!(change, Reshape::DropColumn { name, .. } if name == column))
+    }
+
+    /// A column that takes another type, with identity, as CREATE TABLE has it.
+    fn numbered(&self, column: &Column) -> Option<&str> {
+        self.plan.changes.iter().find_map(|change| match change {
+            Reshape::AddIdentity {
+                column: name,
+                definition,
+            } if *name == column.name => Some(definition.as_str()),
+            _ => None,
+        })
+    }
+
+    /// A column that the table does not have yet.
+    fn adds(&self, column: &str) -> bool {
+        let mut changes = self.plan.changes.iter();
+        changes.any(|change| matches!(change, Reshape::AddColumn { name, .. } if name == column))
+    }
+
+    /// All columns of the new key are there already.
+    fn has_new_key(&self) -> bool {
+        let columns = self.new_key().map(|(_, columns)| columns);
+        columns.is_some_and(|columns| columns.iter().all(|name| self.column(name).is_some()))
     }
 
     fn new_key(&self) -> Option<(&str, &[String])> {
@@ -539,13 +569,21 @@ impl Rebuilding {
                         false => fail(error("42701", message)),
                     }));
                 }
+                Reshape::AddIdentity { column, .. } => self.check_identity(column)?,
+                Reshape::DropColumn {
+                    name,
+                    if_exists,
+                    cascade,
+                } => self.check_drop_column(name, *if_exists, *cascade)?,
                 Reshape::AddPrimaryKey { columns, .. } => {
                     if self.primary().is_some_and(|primary| !self.drops(primary)) {
                         let message =
                             format!("multiple primary keys for table \"{table}\" are not allowed");
                         return Err(Box::new(fail(error("42P16", message))));
                     }
-                    let missing = columns.iter().find(|name| self.column(name).is_none());
+                    let missing = columns
+                        .iter()
+                        .find(|name| self.column(name).is_none() && !self.adds(name));
                     if let Some(missing) = missing {
                         let message = format!("column \"{missing}\" named in key does not exist");
                         return Err(Box::new(fail(error("42703", message))));
@@ -580,9 +618,77 @@ impl Rebuilding {
         Ok(())
     }
 
+    fn check_identity(&self, name: &str) -> Result<(), Box<Next>> {
+        let changes = |column: &&Column| {
+            let whole = match column.kind.as_str() {
+                "smallint" | "integer" => true,
+                kind => kind == "bigint" && self.plan.changes.len() > 1,
+            };
+            whole && column.required && column.identity.is_empty() && column.default.is_none()
+        };
+        // The server knows best what is wrong with it, if anything is.
+        match self.column(name).filter(changes) {
+            Some(_) => Ok(()),
+            None => Err(Box::new(Next::Become(vec![self.as_it_is()]))),
+        }
+    }
+
+    fn check_drop_column(
+        &self,
+        name: &str,
+        if_exists: bool,
+        cascade: bool,
+    ) -> Result<(), Box<Next>> {
+        let table = &self.names.table;
+        if self.column(name).is_none() {
+            let message = format!("column \"{name}\" of relation \"{table}\" does not exist");
+            return Err(Box::new(match if_exists {
+                true => Next::Skip("ALTER TABLE", "00000", format!("{message}, skipping")),
+                false => fail(error("42703", message)),
+            }));
+        }
+        if let Some(primary) = self.primary().filter(|primary| self.drops(primary)) {
+            return self.check_drop(&primary.name, cascade);
+        }
+        match self.plan.changes.len() {
+            1 => Err(Box::new(Next::Become(vec![self.as_it_is()]))),
+            _ => Ok(()),
+        }
+    }
+
     fn check_drop(&self, name: &str, cascade: bool) -> Result<(), Box<Next>> {
-        let referring = self.constraints.iter().find(|found| found.refers);
-        let Some(referring) = referring else {
+        let key: Vec<String> = self
+            .primary()
+            .map(|primary| primary.columns.clone())
+            .unwrap_or_default();
+        let mut referring = self.constraints.iter().filter(|found| {
+            // Those to other columns are to other keys.
+            found.refers && referred(&found.definition).is_none_or(|columns| columns == key)
+        });
+        if cascade {
+            let drops: Vec<String> = referring
+                .map(|found| {
+                    format!(
+                        "ALTER TABLE {} DROP CONSTRAINT {}",
+                        found.table,
+                        quoted(&found.name)
+                    )
+                })
+                .collect();
+            if drops.is_empty() {
+                return Ok(());
+            }
+            let notice = format!("drop cascades to foreign keys that refer to {name}");
+            let drop = |sql| {
+                Task::Guarded(Guarded {
+                    stays: true,
+                    ..Guarded::task(sql).tolerates(&["42704"])
+                })
+            };
+            let tasks = drops.into_iter().map(drop).chain([self.afresh()]);
+            return Err(Box::new(Next::Tell(tasks.collect(), notice)));
+        }
+        let Some(referring) = referring.next() else {
             return Ok(());
         };
         let message = format!(
@@ -593,12 +699,9 @@ impl Rebuilding {
             "constraint {} on table {} depends on it.",
             referring.name, referring.table
         ));
-        Err(Box::new(fail(error.hint(match cascade {
-            true => {
-                "Drop the foreign key first: the proxy does not cascade when it makes a table anew."
-            }
-            false => "Drop the foreign key first.",
-        }))))
+        Err(Box::new(fail(
+            error.hint("Drop the foreign key first, or say CASCADE."),
+        )))
     }
 
     /// The changes of types, as far as the column has another; identity columns stay bigint.
@@ -668,9 +771,16 @@ impl Rebuilding {
     /// What else depends on the table, in words: not a view that can read another one in its place.
     fn obstacles_query(&self) -> String {
         let oid = &self.names.oid;
+        let dropped = self.plan.changes.iter().filter_map(|change| match change {
+            Reshape::DropColumn { name, .. } | Reshape::AddIdentity { column: name, .. } => {
+                Some(literal(name))
+            }
+            _ => None,
+        });
         let retyped: Vec<String> = self
             .retyped()
             .map(|(column, ..)| literal(&column.name))
+            .chain(dropped)
             .collect();
         let retyped = match retyped.is_empty() {
             true => "false".to_owned(),
@@ -758,9 +868,15 @@ impl Rebuilding {
     /// Columns by which rows are copied in batches, in quotes; none if there are none.
     fn copy_key(&self) -> Vec<String> {
         if let Some(primary) = self.primary() {
-            return primary.columns.clone();
+            return match self.loses_columns_of(&primary.columns) {
+                true => Vec::new(),
+                false => primary.columns.clone(),
+            };
         }
-        let key = self.new_key().map(|(_, columns)| columns);
+        let key = self
+            .new_key()
+            .filter(|_| self.has_new_key())
+            .map(|(_, columns)| columns);
         key.unwrap_or_default()
             .iter()
             .map(|column| quoted(column))
@@ -818,7 +934,7 @@ impl Rebuilding {
                 literal(&comment)
             )));
         }
-        for index in &self.indexes {
+        for index in self.kept_indexes() {
             let like = index_like(
                 &index.definition,
                 &alias("index", &index.name),
@@ -847,8 +963,7 @@ impl Rebuilding {
 
     fn create(&self, new: &str) -> String {
         let mut lines: Vec<String> = self
-            .columns
-            .iter()
+            .kept_columns()
             .map(|column| self.definition(column))
             .collect();
         lines.extend(self.plan.changes.iter().filter_map(|change| match change {
@@ -895,7 +1010,33 @@ impl Rebuilding {
         format!("CREATE TABLE {new} ({})", lines.join(", "))
     }
 
+    fn kept_columns(&self) -> impl Iterator<Item = &Column> {
+        let columns = self.columns.iter();
+        columns.filter(|column| !self.drops_column(&column.name))
+    }
+
+    /// An index goes with any of its columns.
+    fn kept_indexes(&self) -> impl Iterator<Item = &Index> {
+        let dropped = self.plan.changes.iter().filter_map(|change| match change {
+            Reshape::DropColumn { name, .. } => Some(name.as_str()),
+            _ => None,
+        });
+        let dropped: Vec<&str> = dropped.collect();
+        self.indexes.iter().filter(move |index| {
+            let mut dropped = dropped.iter();
+            !dropped.any(|column| index_names(&index.definition, column))
+        })
+    }
+
+    fn loses_columns_of(&self, columns: &[String]) -> bool {
+        let mut all = self.columns.iter();
+        all.any(|column| self.drops_column(&column.name) && columns.contains(&quoted(&column.name)))
+    }
+
     fn definition(&self, column: &Column) -> String {
+        if let Some(numbered) = self.numbered(column) {
+            return format!("{numbered} NOT NULL");
+        }
         let mut line = format!("{} {}", quoted(&column.name), self.type_of(column));
         match (column.identity.as_str(), &column.sequence, &column.default) {
             ("a" | "d", Some(sequence), _) => line.push_str(&format!(
@@ -923,7 +1064,7 @@ impl Rebuilding {
         if let Some(comment) = &self.names.comment {
             comments.push((format!("TABLE {new}"), comment.clone()));
         }
-        for column in &self.columns {
+        for column in self.kept_columns() {
             if let Some(comment) = &column.comment {
                 comments.push((
                     format!("COLUMN {new}.{}", quoted(&column.name)),
@@ -936,8 +1077,7 @@ impl Rebuilding {
 
     fn copy(&self, new: &str) -> Moving {
         let stored: Vec<&Column> = self
-            .columns
-            .iter()
+            .kept_columns()
             .filter(|column| !column.generated)
             .collect();
         let columns: Vec<String> = stored.iter().map(|column| quoted(&column.name)).collect();
@@ -980,7 +1120,12 @@ impl Rebuilding {
         .undone_by(format!("ALTER TABLE {old} RENAME TO {name}"));
         tasks.push(Task::Guarded(away));
         let key = match self.primary() {
-            Some(primary) if !self.changes_type_of(&primary.columns) => primary.columns.clone(),
+            Some(primary)
+                if !self.changes_type_of(&primary.columns)
+                    && !self.loses_columns_of(&primary.columns) =>
+            {
+                primary.columns.clone()
+            }
             _ => Vec::new(),
         };
         tasks.push(Task::Compare(Comparing {
@@ -991,7 +1136,7 @@ impl Rebuilding {
             rows: self.rows,
             again: false,
         }));
-        for column in &self.columns {
+        for column in self.kept_columns() {
             if let ("a" | "d", Some(sequence)) = (column.identity.as_str(), &column.sequence) {
                 let serial = format!(
                     "pg_catalog.pg_get_serial_sequence({}, {})",
@@ -1025,7 +1170,7 @@ impl Rebuilding {
                 self.refer(key, &mut statements, &mut jobs);
             }
         }
-        for column in &self.columns {
+        for column in self.kept_columns() {
             if let ("", Some(sequence)) = (column.identity.as_str(), &column.sequence) {
                 statements.push(Guarded::task(format!(
                     "ALTER SEQUENCE {} OWNED BY {table}.{}",
@@ -1041,7 +1186,7 @@ impl Rebuilding {
         let old = self.in_schema(&self.old_name());
         statements.push(Guarded::task(format!("DROP TABLE IF EXISTS {old}")));
         self.rename_keys(&table, &mut statements);
-        for index in &self.indexes {
+        for index in self.kept_indexes() {
             statements.push(
                 Guarded::task(format!(
                     "ALTER INDEX {} RENAME TO {}",
@@ -1073,7 +1218,7 @@ impl Rebuilding {
                 })
             })
             .collect();
-        for column in &self.columns {
+        for column in self.kept_columns() {
             if let ("a" | "d", Some(sequence)) = (column.identity.as_str(), &column.sequence) {
                 tasks.push(Task::Rename(Renaming {
                     table: table.clone(),
@@ -1082,8 +1227,28 @@ impl Rebuilding {
                 }));
             }
         }
+        tasks.extend(self.new_sequences(&table));
         tasks.extend(jobs);
         tasks
+    }
+
+    /// Sequences of columns that are numbered from now on get the names that PostgreSQL would choose.
+    fn new_sequences(&self, table: &str) -> Vec<Task> {
+        let numbered = self.plan.changes.iter().filter_map(|change| match change {
+            Reshape::AddIdentity { column, .. } => Some(column),
+            Reshape::AddColumn {
+                name, definition, ..
+            } if definition.contains(" AS IDENTITY") => Some(name),
+            _ => None,
+        });
+        let rename = |column: &String| {
+            Task::Rename(Renaming {
+                table: table.to_owned(),
+                column: column.clone(),
+                to: quoted(&format!("{}_{column}_seq", self.names.table)),
+            })
+        };
+        numbered.map(rename).collect()
     }
 
     fn view(&self, view: &View) -> String {
@@ -1414,6 +1579,44 @@ fn column(row: &[Option<String>]) -> Column {
     }
 }
 
+/// The columns that a foreign key refers to, in quotes; `None` when it does not name them.
+fn referred(definition: &str) -> Option<Vec<String>> {
+    let behind = &definition[definition.rfind(" REFERENCES ")?..];
+    let (_, columns) = behind.split_once('(')?;
+    let (columns, _) = columns.split_once(')')?;
+    Some(columns.split(", ").map(requoted).collect())
+}
+
+/// Whether an index has to do with a column; of one that cannot be read, yes.
+fn index_names(definition: &str, column: &str) -> bool {
+    use crate::sql::tree::{Descent, Ref, walk};
+    use pg_query::NodeEnum;
+
+    let Ok(read) = crate::sql::Statement::read(definition) else {
+        return true;
+    };
+    let [statement] = read.as_slice() else {
+        return true;
+    };
+    let Some(node) = statement.node() else {
+        return true;
+    };
+    let mut named = false;
+    walk(Ref::of(node), &mut |node| {
+        match node {
+            Ref::IndexElem(element) => named |= element.name == column,
+            Ref::ColumnRef(reference) => {
+                named |= reference.fields.iter().any(|field| {
+                    matches!(&field.node, Some(NodeEnum::String(name)) if name.sval == column)
+                });
+            }
+            _ => {}
+        }
+        Descent::Into
+    });
+    named
+}
+
 fn constraints_query(oid: &str) -> String {
     format!(
         "SELECT c.conname, c.contype::text, pg_catalog.pg_get_constraintdef(c.oid), c.convalidated, \
@@ -1519,6 +1722,34 @@ mod tests {
         let long = "ü".repeat(31);
         assert!(alias("index", &long).len() <= 63);
         assert_ne!(alias("old", &long), alias("old", &"ü".repeat(30)));
+    }
+
+    #[test]
+    fn indexes_go_with_their_columns() {
+        let cases = [
+            ("CREATE INDEX i ON public.t USING btree (a, b)", true),
+            ("CREATE INDEX i ON public.t USING btree (lower(a))", true),
+            (
+                "CREATE INDEX i ON public.t USING btree (b) INCLUDE (a)",
+                true,
+            ),
+            (
+                "CREATE INDEX i ON public.t USING btree (b) WHERE (a > 0)",
+                true,
+            ),
+            ("CREATE INDEX a ON public.a USING btree (b)", false),
+        ];
+        for (definition, expected) in cases {
+            assert_eq!(index_names(definition, "a"), expected, "{definition}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_key_names_the_columns_it_refers_to() {
+        let definition = "FOREIGN KEY (a) REFERENCES s.t(id, \"N\") ON DELETE CASCADE";
+        let expected = ["\"id\"", "\"N\""].map(str::to_owned).to_vec();
+        assert_eq!(referred(definition), Some(expected));
+        assert_eq!(referred("CHECK (a > 0)"), None);
     }
 
     #[test]

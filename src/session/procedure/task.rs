@@ -66,6 +66,8 @@ pub(in crate::session) enum Request {
     Sync,
     /// The end of the client's transaction.
     Commit,
+    /// The same, with nothing done.
+    Rollback,
     /// What columns a query has.
     Describe(String),
     /// A COPY that takes data.
@@ -151,6 +153,8 @@ pub(in crate::session) enum Task {
     Sync,
     /// Ends the client's transaction.
     Commit,
+    /// Ends it with nothing done.
+    Rollback,
     /// One statement.
     Statement { step: Step, bound: bool },
     /// A statement that begins a job.
@@ -346,15 +350,9 @@ impl Work {
     fn steps(rewrite: &Rewrite, manner: Manner) -> Self {
         let last = rewrite.steps.len().saturating_sub(1);
         let task = |(at, step): (usize, &Step)| match (step.kind, &step.table) {
-            (StepKind::Rebuild, _) => match &step.rebuild {
-                Some(rebuild) => {
-                    Task::Rebuild(Box::new(Rebuilding::new(rebuild, &step.sql, manner.rows)))
-                }
-                None => Task::Statement {
-                    step: step.clone(),
-                    bound: false,
-                },
-            },
+            _ if let Some(rebuild) = &step.rebuild => {
+                Task::Rebuild(Box::new(Rebuilding::new(rebuild, &step.sql, manner.rows)))
+            }
             (StepKind::Job, _) => Task::Job(Job {
                 step: step.clone(),
                 // What comes behind it needs it done.
@@ -403,6 +401,7 @@ impl Task {
         match self {
             Self::Sync => Request::Sync,
             Self::Commit => Request::Commit,
+            Self::Rollback => Request::Rollback,
             Self::Statement { step, bound } => Request::Text {
                 sql: step.sql.clone(),
                 bound: *bound,
@@ -434,7 +433,11 @@ impl Task {
             return self.refused(error);
         }
         match self {
-            Self::Sync | Self::Commit | Self::Statement { .. } | Self::Guarded(_) => Next::Done,
+            Self::Sync
+            | Self::Commit
+            | Self::Rollback
+            | Self::Statement { .. }
+            | Self::Guarded(_) => Next::Done,
             Self::Condition(..) if answer.first() == Some("t") => Next::Done,
             Self::Condition(_, Some(notice)) => {
                 Next::Skip("ALTER TABLE", "00000", std::mem::take(notice))
@@ -602,6 +605,7 @@ impl Task {
     pub fn subject(&self) -> String {
         match self {
             Self::Sync | Self::Commit => "COMMIT".to_owned(),
+            Self::Rollback => "ROLLBACK".to_owned(),
             Self::Statement { step, .. } => shown(&step.sql),
             Self::Job(job) => shown(&job.step.sql),
             Self::Batches(batches) => format!("a batch of table {}", batches.table.0),

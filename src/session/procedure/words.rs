@@ -102,6 +102,18 @@ pub(super) fn referred_to(referring: &str, referred: &str) -> ClientError {
     ))
 }
 
+/// COMMIT or ROLLBACK AND CHAIN outside a transaction block.
+pub(super) fn no_block(commit: bool) -> ClientError {
+    let words = match commit {
+        true => "COMMIT AND CHAIN",
+        false => "ROLLBACK AND CHAIN",
+    };
+    ClientError::error(
+        sqlstate::NO_ACTIVE_SQL_TRANSACTION,
+        format!("{words} can only be used in transaction blocks"),
+    )
+}
+
 /// The answer was lost with the connection.
 pub(super) fn lost(subject: &str, deeds: &[String], cause: &str) -> ClientError {
     let detail = format!("It is not known whether this was carried out: {subject}.");
