@@ -8,7 +8,7 @@ const UNSUPPORTED: &str = "supported";
 /// SQLSTATE, how the message begins, and the HINT; the first that fits.
 ///
 /// Source: refusals recorded of a cluster; DSQL guide, "Quotas" and "Unsupported features".
-const HINTS: [(&str, &str, &str); 9] = [
+const HINTS: [(&str, &str, &str); 10] = [
     (
         "54000",
         "transaction row limit",
