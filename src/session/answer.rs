@@ -463,6 +463,13 @@ impl Session {
     fn filled_in(&self, execute: &ExecuteStmt) -> Result<NodeEnum, ClientError> {
         let prepared = self.names.get(execute.name.as_bytes());
         let prepared = prepared.ok_or_else(|| no_statement(&execute.name))?;
+        if prepared.parameter.is_some() {
+            // A value of the client's would stand for the tenant's.
+            return Err(not_yet(
+                "a statement that was prepared with the tenant as a parameter cannot be executed by EXECUTE",
+                "Bind and execute it in the extended protocol, or prepare it with PREPARE.",
+            ));
+        }
         let source = std::str::from_utf8(&prepared.source).ok();
         let statement = source.and_then(|source| Statement::read(source).ok()?.pop());
         let Some(Statement {

@@ -7,10 +7,11 @@ use dsql_proxy::policy::tenancy::rules::TenantValue;
 
 use crate::answer::Answer;
 use crate::client::{Client, Login};
+use crate::dsql::{Cluster, set_up};
 use crate::ground::{self, POLICY};
 use crate::message;
 use crate::postgres::{self, ROLE};
-use crate::proxy::Proxy;
+use crate::proxy::{self, Proxy};
 use crate::wire::{login, policy_file_with, start, start_with};
 
 fn shared() -> PathBuf {
@@ -82,6 +83,58 @@ fn tenants_share_one_prepared_statement() {
         }
         let found = prepared(&proxy, "DISTINCT");
         assert_eq!(found.len(), statements, "{value:?} {found:?}");
+    }
+}
+
+const EXECUTED: &str = "
+version: 1
+search_path: [public]
+tenant: {type: integer}
+tenant_value: parameter
+tables: {public.orders: {}}
+";
+
+/// EXECUTE, which a dialect answers, fills in what the client gives: it must not reach what has the tenant's
+/// place among its own.
+#[test]
+fn execute_does_not_fill_in_the_tenant() {
+    let cluster = Cluster::start();
+    let plain = proxy::plan().dsql(&cluster).start();
+    let mut set = plain.connect();
+    set_up(
+        &mut set,
+        "CREATE TABLE orders (tenant_id int NOT NULL, id int, PRIMARY KEY (tenant_id, id))",
+    );
+    set_up(&mut set, "INSERT INTO orders VALUES (1, 1), (2, 1)");
+    let file = policy_file_with(TenantValue::Parameter);
+    std::fs::write(&file, EXECUTED).expect("a file");
+    for dialect in ["off", "compat"] {
+        let plan = proxy::plan().dsql(&cluster).dialect(dialect);
+        let user = format!(
+            "name: tenant_2, password: \"{}\", tenant: \"2\"",
+            proxy::verifier("tenant_2")
+        );
+        let proxy = plan.tenancy("postgres", &file).user(&user).start();
+        let mut client = proxy
+            .login(&Login::new("tenant_2", "postgres").password("tenant_2"))
+            .expect("a tenant");
+        let texts = [
+            ("none_own", "SELECT DISTINCT tenant_id FROM orders"),
+            (
+                "one_own",
+                "SELECT DISTINCT tenant_id FROM orders WHERE id > $1",
+            ),
+        ];
+        for (own, (name, text)) in texts.into_iter().enumerate() {
+            assert_eq!(parse(&mut client, name, text, &[]), None);
+            for values in ["", "(1)", "(0, 1)", "('0', '1')"] {
+                let text = format!("EXECUTE {name}{values}");
+                let answer = Answer::of(&client.query(&text));
+                assert!(answer.sqlstate.is_some(), "{dialect} {text}: {answer:?}");
+            }
+            let bound = run(&mut client, message::bind_text("", name, &["0"][..own]));
+            assert_eq!(bound.rows, ["'2'"], "{dialect} {name}");
+        }
     }
 }
 
