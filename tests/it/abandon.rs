@@ -663,7 +663,9 @@ fn dsql_lets_nobody_in_for_a_while() {
     client.run("begin");
     client.run("select 1");
     cluster.advance(61 * 60);
-    assert_eq!(client.sqlstate("select 1"), "40001");
+    // The transaction is too old, or its connection has been ended before it says so.
+    let state = client.sqlstate("select 1");
+    assert!(["40001", "54000"].contains(&state.as_str()), "{state}");
     client.run("rollback");
     assert_eq!(client.scalar("select count(*) from t"), "4");
 }

@@ -268,6 +268,8 @@ fn more_half_open_connections_than_allowed_are_turned_away() {
 #[test]
 fn more_clients_than_allowed_are_told_so() {
     let proxy = plan().section("limits: {clients: 5}").start();
+    // Whoever looked whether it serves is gone.
+    proxy.wait_base();
     let clients: Vec<Client> = (0..5).map(|_| proxy.connect()).collect();
     let refused = proxy.login(&Login::new(ROLE, "app"));
     assert_eq!(refused.err().expect("refused").sqlstate(), "53300");
