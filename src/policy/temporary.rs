@@ -1,6 +1,6 @@
 //! Temporary tables, which Aurora DSQL does not have: ordinary ones in a schema of the proxy, under
 //! names that only their session knows. To the session the catalogs show them as temporary ones
-//! ([`shown`]).
+//! (`shown`).
 
 mod shown;
 

@@ -649,6 +649,7 @@ fn refused_statements_are_refused_for_this() {
             InsertShape,
         ),
         ("SELECT 1 FROM nullif(1, 2) a", Construct),
+        ("COPY orders (id, note, note) TO STDOUT", Construct),
         ("UPDATE orders AS \"set\" SET note = 'x'", ReservedName),
         ("INSERT INTO orders (id) SELECT", InsertWidth),
         ("INSERT INTO orders (id) VALUES (1, 2)", InsertWidth),

@@ -1,5 +1,7 @@
 //! COPY: to the client as a query of its own rows, from the client with the tenant in every row.
 
+use std::collections::HashSet;
+
 use pg_query::protobuf::{CopyStmt, DefElem, RangeVar, SelectStmt};
 use pg_query::{Node, NodeEnum};
 
@@ -98,6 +100,10 @@ impl Rewriter<'_> {
         };
         if let Some(unknown) = columns.iter().find(|name| relation.column(name).is_none()) {
             return refuse(Rule::Column, unknown);
+        }
+        let mut named = HashSet::new();
+        if let Some(twice) = columns.iter().find(|name| !named.insert(name.as_str())) {
+            return refuse(Rule::Construct, twice);
         }
         let targets = columns
             .iter()
