@@ -116,7 +116,7 @@ fn unprintable(node: Ref<'_>) -> Option<&'static str> {
     }
 }
 
-/// What [`print`] takes where the grammar has a function's call without OVER: not NULLIF, and nothing of
+/// What [`print()`] takes where the grammar has a function's call without OVER: not NULLIF, and nothing of
 /// SQL/JSON.
 #[must_use]
 pub fn is_call(node: &Node) -> bool {
