@@ -127,6 +127,7 @@ const CASES: &[(&str, &str)] = &[
     ("CREATE TEMP VIEW v AS SELECT 1", "emulate temporary_table"),
     ("CREATE MATERIALIZED VIEW v AS SELECT 1", "CREATE VIEW v WITH (security_barrier='no', security_invoker='no') AS SELECT 1"),
     ("REFRESH MATERIALIZED VIEW v", "answer REFRESH MATERIALIZED VIEW"),
+    ("EXPLAIN CREATE MATERIALIZED VIEW v AS SELECT 1", "reject 0A000 what the proxy makes of this statement has no plan"),
     ("VACUUM", "answer VACUUM"),
     ("VACUUM ANALYZE t", "answer VACUUM"),
     ("ANALYZE", "answer ANALYZE"),

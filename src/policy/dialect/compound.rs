@@ -7,6 +7,7 @@ use pg_query::{Node, NodeEnum};
 
 use super::{build, judge_node, text, unprintable};
 use crate::policy::{Action, Answer, Decision, Rewrite, Rules, SessionFacts, Step, StepKind};
+use crate::sql::tree;
 use crate::wire::reply::ClientError;
 
 /// The decision about a statement that holds others; `None` for all that do not, and for those
@@ -270,15 +271,19 @@ fn explained(explain: &ExplainStmt, facts: &SessionFacts, rules: &Rules) -> Opti
         }
         Action::Answer(Answer::Setting) => None,
         _ => {
-            let error = ClientError::error(
-                "0A000",
-                "the proxy runs this statement in several steps, which have no plan",
-            );
-            let mut decision = Decision::of(Action::Reject(error));
+            let mut decision = Decision::of(Action::Reject(no_plan()));
             decision.rules = vec![Arc::from("explain_of_steps")];
             Some(decision)
         }
     }
+}
+
+fn no_plan() -> ClientError {
+    ClientError::error(
+        "0A000",
+        "what the proxy makes of this statement has no plan",
+    )
+    .hint("Explain the query in it.")
 }
 
 fn substitute(explain: &ExplainStmt, inner: &str) -> Result<String, ClientError> {
@@ -290,9 +295,11 @@ fn substitute(explain: &ExplainStmt, inner: &str) -> Result<String, ClientError>
         .and_then(|statement| match statement.tree {
             crate::sql::Tree::Node(node) => Some(Box::new(build::node(*node))),
             crate::sql::Tree::Iam { .. } => None,
-        });
+        })
+        .filter(|query| query.node.as_ref().is_some_and(tree::is_explainable))
+        .ok_or_else(no_plan)?;
     print(&NodeEnum::ExplainStmt(Box::new(ExplainStmt {
-        query,
+        query: Some(query),
         ..explain.clone()
     })))
 }

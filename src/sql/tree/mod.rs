@@ -112,8 +112,31 @@ fn unprintable(node: Ref<'_>) -> Option<&'static str> {
             };
             (!range.functions.iter().all(call)).then_some("a function in FROM")
         }
+        Ref::ExplainStmt(explain) => {
+            let query = explain.query.as_ref().and_then(|query| query.node.as_ref());
+            (!query.is_some_and(is_explainable)).then_some("a statement without a plan in EXPLAIN")
+        }
         _ => None,
     }
+}
+
+/// Whether EXPLAIN can be about it.
+///
+/// Source: PostgreSQL manual, EXPLAIN, "statement".
+#[must_use]
+pub fn is_explainable(node: &NodeEnum) -> bool {
+    matches!(
+        node,
+        NodeEnum::SelectStmt(_)
+            | NodeEnum::InsertStmt(_)
+            | NodeEnum::UpdateStmt(_)
+            | NodeEnum::DeleteStmt(_)
+            | NodeEnum::MergeStmt(_)
+            | NodeEnum::DeclareCursorStmt(_)
+            | NodeEnum::CreateTableAsStmt(_)
+            | NodeEnum::RefreshMatViewStmt(_)
+            | NodeEnum::ExecuteStmt(_)
+    )
 }
 
 /// What [`print()`] takes where the grammar has a function's call without OVER: not NULLIF, and nothing of
