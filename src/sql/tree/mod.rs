@@ -112,6 +112,15 @@ fn unprintable(node: Ref<'_>) -> Option<&'static str> {
             };
             (!range.functions.iter().all(call)).then_some("a function in FROM")
         }
+        Ref::TypeName(name) => {
+            let plain = |modifier: &Node| {
+                matches!(
+                    &modifier.node,
+                    Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_) | NodeEnum::ColumnRef(_))
+                )
+            };
+            (!name.typmods.iter().all(plain)).then_some("an expression as a type's modifier")
+        }
         Ref::ExplainStmt(explain) => {
             let query = explain.query.as_ref().and_then(|query| query.node.as_ref());
             (!query.is_some_and(is_explainable)).then_some("a statement without a plan in EXPLAIN")
@@ -282,6 +291,8 @@ mod tests {
             let error = PrintError::Print("a function in FROM".to_owned());
             assert_eq!(print(&tree(text)), Err(error), "{text}");
         }
+        let error = PrintError::Print("an expression as a type's modifier".to_owned());
+        assert_eq!(print(&tree("SELECT a::numeric(1 + 1)")), Err(error));
         let text = "SELECT * FROM coalesce(1, 2), current_date, greatest(1), CAST(1 AS int), a.f(1) WITH ORDINALITY";
         print(&tree(text)).unwrap();
     }
