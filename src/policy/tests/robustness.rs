@@ -102,7 +102,8 @@ fn mutated_texts_get_an_answer() {
     seeds.extend(corpus().into_iter().flatten());
     let rules = Rules::standard().unwrap();
     let mut random = StdRng::seed_from_u64(seed);
-    let (mut read, mut slow, mut unprinted, mut longest) = (0, 0, 0, Duration::ZERO);
+    let (mut read, mut slow, mut unprinted, mut longest) =
+        (0, 0, 0, (Duration::ZERO, String::new()));
     let mut kinds = std::collections::BTreeMap::new();
     for _ in 0..count {
         let text = mutated(&seeds, &mut random);
@@ -121,13 +122,17 @@ fn mutated_texts_get_an_answer() {
             }
         }
         let took = begin.elapsed();
-        longest = longest.max(took);
         slow += usize::from(took > SLOW);
+        if took > longest.0 {
+            longest = (took, text);
+        }
     }
     println!(
         "seed {seed}: {count} texts of {}, {read} read, {kinds:?}, {unprinted} refused since they \
-         cannot be printed; {slow} took more than 20 ms, the longest {longest:?}",
-        seeds.len()
+         cannot be printed; {slow} took more than 20 ms, the longest {:?}: {}",
+        seeds.len(),
+        longest.0,
+        longest.1.chars().take(1000).collect::<String>(),
     );
     assert!(
         read * 20 > count,
