@@ -7,7 +7,7 @@ use crate::policy::tenancy::{Catalog, Policy};
 use crate::upstream::{self, QueryError, Target};
 use crate::wire::sqlstate;
 
-use super::isolation::{ask, connect, policies_of};
+use super::isolation::{ask, connect, policies_of, target_of};
 
 /// How often a statement is said that another change of the schema came before.
 const ATTEMPTS: usize = 5;
@@ -41,13 +41,7 @@ pub fn sync_barriers(
     let policy = policies
         .get(database)
         .ok_or_else(|| format!("database {database} has no tenant policy"))?;
-    let entry = config.databases.get(database);
-    let cluster = entry.and_then(|entry| config.clusters.get(&entry.cluster));
-    let (Some(entry), Some(cluster)) = (entry, cluster) else {
-        return Err(format!("there is no database {database}"));
-    };
-    let target = Target::new(cluster, &entry.upstream_database.0)
-        .map_err(|error| format!("cluster {}: {error}", entry.cluster))?;
+    let target = target_of(config, database)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -288,6 +288,17 @@ impl Watcher {
     }
 }
 
+/// Where a database entry is served from.
+pub(super) fn target_of(config: &Config, database: &str) -> Result<Target, String> {
+    let entry = config.databases.get(database);
+    let cluster = entry.and_then(|entry| config.clusters.get(&entry.cluster));
+    let (Some(entry), Some(cluster)) = (entry, cluster) else {
+        return Err(format!("there is no database {database}"));
+    };
+    Target::new(cluster, &entry.upstream_database.0)
+        .map_err(|error| format!("cluster {}: {error}", entry.cluster))
+}
+
 pub(super) async fn connect(target: &Target) -> Result<Stream, String> {
     let backend = upstream::connect(target).await;
     Ok(backend.map_err(|error| error.to_string())?.stream)
@@ -354,13 +365,7 @@ pub fn tenant_view(
     let tenant = policy
         .tenant_named(name)
         .map_err(|error| error.to_string())?;
-    let entry = config.databases.get(database);
-    let cluster = entry.and_then(|entry| config.clusters.get(&entry.cluster));
-    let (Some(entry), Some(cluster)) = (entry, cluster) else {
-        return Err(format!("there is no database {database}"));
-    };
-    let target = Target::new(cluster, &entry.upstream_database.0)
-        .map_err(|error| format!("cluster {}: {error}", entry.cluster))?;
+    let target = target_of(config, database)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -531,6 +531,7 @@ impl Session {
         let taken = self.take_judged_query(bytes, text, &verdict)?;
         if !matches!(taken, Taken::Wait) {
             self.note_queried(&verdict);
+            self.note_dropped(text);
         }
         Ok(taken)
     }
@@ -566,6 +567,7 @@ impl Session {
             return Ok(taken);
         }
         self.note_queried(&verdict);
+        self.note_dropped(head);
         let warnings: Vec<Notice> = cut.warnings.iter().map(|told| (*told).clone()).collect();
         let warnings = self.notices(&warnings);
         self.answers().extend_from_slice(&warnings);
@@ -1635,6 +1637,9 @@ impl Session {
                 && self.may_run(part)
             {
                 let taken = self.take_procedure_execute(prepared, part, values.as_ref());
+                if !matches!(taken, Taken::Wait) {
+                    self.note_dropped(&prepared.source);
+                }
                 return Ok(taken);
             }
             if let Some(part) = verdict.as_ref().and_then(|verdict| verdict.alone())
@@ -1653,6 +1658,9 @@ impl Session {
             {
                 return Ok(taken);
             }
+        }
+        if let Some(prepared) = &prepared {
+            self.note_dropped(&prepared.source);
         }
         if let Some(verdict) = &verdict {
             self.note_executed(verdict);

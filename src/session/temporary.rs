@@ -71,6 +71,8 @@ impl Temporary {
     }
 
     pub fn add(&mut self, table: Table) {
+        // Of a transaction before it that had none.
+        self.rolls_back &= !self.tables.is_empty();
         self.tables.push(table);
     }
 
@@ -190,24 +192,27 @@ impl Session {
         let mut frame = Vec::new();
         if tag == b'Q' {
             let text = self.temporary.translate(frontend::query(body).ok()?)?;
-            self.forget_dropped(&text);
             frontend::put_query(&mut frame, &text);
         } else {
             let parse = frontend::parse(body).ok()?;
             let text = self.temporary.translate(parse.text)?;
-            self.forget_dropped(&text);
             frontend::put_parse(&mut frame, parse.name, &text, parse.types);
         }
         Some(frame)
     }
 
-    /// DROP TABLE and DROP VIEW of temporary ones: their names are free when it is done.
-    fn forget_dropped(&mut self, text: &[u8]) {
+    /// A text is carried out. DROP TABLE and DROP VIEW of temporary ones: their names are free when it is done.
+    /// `text`: with the real names.
+    pub(super) fn note_dropped(&mut self, text: &[u8]) {
+        if self.temporary.is_empty() {
+            return;
+        }
         let drops = text
             .windows(4)
             .any(|word| word.eq_ignore_ascii_case(b"drop"));
         if drops {
-            self.temporary.going = temporary::dropped(&String::from_utf8_lossy(text));
+            let dropped = temporary::dropped(&String::from_utf8_lossy(text));
+            self.temporary.going.extend(dropped);
         }
     }
 

@@ -157,6 +157,37 @@ fn temporary_tables_live_and_die_with_transactions() {
     wait_left(&mut a, "0");
 }
 
+/// A DROP that waits for a connection, or stands behind what fails, has dropped nothing yet.
+#[test]
+fn a_temporary_table_is_known_until_it_is_dropped() {
+    let cluster = Cluster::start();
+    let plan = plan().size(1).dsql(&cluster).dialect("compat");
+    let proxy = plan.entry("ddl_in_transaction", "split").start();
+    let (mut a, mut b) = (proxy.connect(), proxy.connect());
+    a.run("create temp table x (a int)");
+    b.run("begin");
+    b.run("select 1");
+    a.send(&crate::message::query(
+        "insert into x values (1); drop table x",
+    ));
+    proxy.wait_waiters(1);
+    b.run("commit");
+    assert_eq!(tags(&a.until_ready()).replace('N', ""), "CCZ");
+    assert_eq!(a.sqlstate("select 1 from x"), "42P01");
+    a.run("create temp table x (a int)");
+    assert_eq!(
+        a.sqlstate("insert into x values (1); select 1/0; drop table x"),
+        "22012"
+    );
+    assert_eq!(a.scalar("select count(*) from x"), "0");
+    a.run("drop table x");
+    // A transaction that failed before has nothing to do with it.
+    assert_eq!(a.sqlstate("begin; select 1/0"), "22012");
+    a.run("rollback");
+    a.run("create temp table x (a int)");
+    assert_eq!(a.scalar("select count(*) from x"), "0");
+}
+
 #[test]
 fn temporary_tables_are_used_in_the_extended_protocol() {
     let cluster = Cluster::start();

@@ -417,12 +417,18 @@ impl<'t> Rewrite<'t> {
         }
     }
 
-    fn update(&mut self, update: &mut UpdateStmt) {
-        let others = aliases(&update.from_clause);
+    /// FROM of an UPDATE, USING of a DELETE: gives its names.
+    fn others(&mut self, items: &mut [Node]) -> Vec<String> {
+        let names = aliases(items);
         let mut found = Vec::new();
-        for item in &mut update.from_clause {
+        for item in items {
             self.relation(item, &mut found);
         }
+        names
+    }
+
+    fn update(&mut self, update: &mut UpdateStmt) {
+        let others = self.others(&mut update.from_clause);
         let Some(target) = update.relation.as_ref().and_then(|name| self.target(name)) else {
             return;
         };
@@ -432,11 +438,7 @@ impl<'t> Rewrite<'t> {
     }
 
     fn delete(&mut self, delete: &mut DeleteStmt) {
-        let others = aliases(&delete.using_clause);
-        let mut found = Vec::new();
-        for item in &mut delete.using_clause {
-            self.relation(item, &mut found);
-        }
+        let others = self.others(&mut delete.using_clause);
         let Some(target) = delete.relation.as_ref().and_then(|name| self.target(name)) else {
             return;
         };
