@@ -117,6 +117,90 @@ fn what_was_not_rewritten_is_not_proven() {
     }
 }
 
+/// A loud condition of a table as it is waits for the tenant's only where it is the one table of what the client reads.
+#[test]
+fn a_guard_is_proven_for_one_table_alone() {
+    let ground = ground::open();
+    let own = "t.tenant_id OPERATOR(pg_catalog.=) CAST('2' AS pg_catalog.int4)";
+    let guard = format!("CASE WHEN {own} THEN 1 / t.id > 0 ELSE false END");
+    let wrap = "(SELECT __t1.* FROM app.orders __t1 \
+                WHERE __t1.tenant_id OPERATOR(pg_catalog.=) CAST('2' AS pg_catalog.int4) OFFSET 0) o";
+    let cases = [
+        (
+            format!("SELECT 1 FROM app.tree t WHERE {own} AND {guard}"),
+            true,
+        ),
+        (
+            format!("SELECT 1 / t.id FROM app.tree t WHERE {own} AND {guard} ORDER BY 1 LIMIT 1"),
+            true,
+        ),
+        (
+            format!("SELECT 1 FROM app.tree t WHERE {own} AND 1 / t.id > 0"),
+            false,
+        ),
+        (format!("SELECT 1 FROM app.tree t WHERE {guard}"), false),
+        (
+            format!("SELECT 1 FROM app.tree t WHERE {own} AND NOT ({guard})"),
+            false,
+        ),
+        (
+            format!("SELECT 1 FROM app.tree t WHERE {own} AND {guard} HAVING 1 / max(t.id) > 0"),
+            false,
+        ),
+        (
+            format!("SELECT 1 FROM app.tree t WHERE {own} AND {guard} FOR UPDATE"),
+            false,
+        ),
+        (
+            format!("SELECT 1 FROM app.tree t, {wrap} WHERE {own} AND {guard}"),
+            false,
+        ),
+        (
+            format!("SELECT 1 FROM app.tree t, {wrap} WHERE {own}"),
+            true,
+        ),
+        (
+            format!("SELECT 1 FROM (SELECT 1 FROM app.tree t WHERE {own} AND {guard}) x"),
+            false,
+        ),
+        (
+            format!(
+                "SELECT 1 FROM {wrap} WHERE EXISTS (SELECT 1 FROM app.tree t WHERE {own} AND {guard})"
+            ),
+            false,
+        ),
+        (
+            format!("WITH x AS (SELECT 1 FROM app.tree t WHERE {own} AND {guard}) SELECT 1 FROM x"),
+            false,
+        ),
+        (
+            format!(
+                "SELECT 1 FROM app.tree t WHERE {own} AND CASE WHEN {own} THEN 1 / (SELECT 1) > 0 ELSE false END"
+            ),
+            false,
+        ),
+        (
+            format!(
+                "SELECT 1 FROM app.tree t WHERE {own} AND CASE WHEN {own} THEN 1 / t.id > 0 ELSE 1 / t.id > 0 END"
+            ),
+            false,
+        ),
+        (
+            format!(
+                "SELECT 1 FROM app.tree t WHERE {own} AND CASE WHEN true THEN 1 / t.id > 0 ELSE false END"
+            ),
+            false,
+        ),
+    ];
+    for (text, proven) in cases {
+        let statement = Statement::read(&text).unwrap().remove(0);
+        let node = statement.node().unwrap();
+        let tenant = Expected::Tenant(&ground.tenant);
+        let proof = verify(node, &ground.policy, &ground.catalog, tenant);
+        assert_eq!(proof.is_ok(), proven, "{text}: {proof:?}");
+    }
+}
+
 #[test]
 fn a_tenant_has_one_spelling() {
     let ground = ground::open();

@@ -260,7 +260,7 @@ fn accepted_statements_read_like_this() {
         // Loud conditions.
         (
             "SELECT id FROM orders WHERE length(note, 'UTF8') > 0",
-            "SELECT id FROM F1.orders orders WHERE pg_catalog.length(note, 'UTF8') > 0",
+            "SELECT id FROM app.orders orders WHERE orders.tenant_id O= ¤ AND CASE WHEN orders.tenant_id O= ¤ THEN pg_catalog.length(note, 'UTF8') > 0 ELSE false END",
         ),
         (
             "SELECT x, y FROM unnest($1::int4[], $2::text[]) u(x, y)",
@@ -277,7 +277,7 @@ fn accepted_statements_read_like_this() {
         ),
         (
             "SELECT 1 FROM orders WHERE 1 / amount > 0",
-            "SELECT 1 FROM F1.orders orders WHERE 1 / amount > 0",
+            "SELECT 1 FROM app.orders orders WHERE orders.tenant_id O= ¤ AND CASE WHEN orders.tenant_id O= ¤ THEN 1 / amount > 0 ELSE false END",
         ),
         (
             "SELECT 1 FROM orders o JOIN items i ON i.id = o.id AND 'x' ~ o.note",
@@ -289,7 +289,32 @@ fn accepted_statements_read_like_this() {
         ),
         (
             "SELECT 1 FROM orders WHERE id = 7 AND 1 / amount > 0",
-            "SELECT 1 FROM (SELECT __t1.* FROM app.orders __t1 WHERE __t1.tenant_id O= ¤ AND __t1.id = 7 OFFSET 0) orders WHERE id = 7 AND 1 / amount > 0",
+            "SELECT 1 FROM app.orders orders WHERE orders.tenant_id O= ¤ AND id = 7 AND CASE WHEN orders.tenant_id O= ¤ THEN 1 / amount > 0 ELSE false END",
+        ),
+        // What is more than one table stays fenced.
+        (
+            "SELECT 1 FROM orders WHERE 1 / amount > 0 AND EXISTS (SELECT 1 FROM items)",
+            "SELECT 1 FROM F1.orders orders WHERE 1 / amount > 0 AND EXISTS (SELECT 1 FROM F2.items items)",
+        ),
+        (
+            "SELECT (SELECT max(id) FROM items) FROM orders WHERE 1 / amount > 0",
+            "SELECT (SELECT pg_catalog.max(id) FROM F2.items items) FROM F1.orders orders WHERE 1 / amount > 0",
+        ),
+        (
+            "SELECT 1 FROM orders WHERE 1 / amount > 0 UNION SELECT 2",
+            "SELECT 1 FROM F1.orders orders WHERE 1 / amount > 0 UNION SELECT 2",
+        ),
+        (
+            "WITH x AS (SELECT 1) SELECT 1 FROM orders WHERE 1 / amount > 0",
+            "WITH x AS (SELECT 1) SELECT 1 FROM F1.orders orders WHERE 1 / amount > 0",
+        ),
+        (
+            "SELECT 1 FROM orders o(a) WHERE 1 / o.amount > 0",
+            "SELECT 1 FROM F1.orders o(a) WHERE 1 / o.amount > 0",
+        ),
+        (
+            "SELECT 1 / amount FROM orders WHERE 1 / amount > 0 GROUP BY amount ORDER BY 1 / amount LIMIT 1",
+            "SELECT 1 / amount FROM app.orders orders WHERE orders.tenant_id O= ¤ AND CASE WHEN orders.tenant_id O= ¤ THEN 1 / amount > 0 ELSE false END GROUP BY amount ORDER BY 1 / amount LIMIT 1",
         ),
         (
             "SELECT 1 FROM orders o LEFT JOIN items i ON true WHERE i.id = 7 AND o.id = $1 AND 1 / o.amount > 0",
@@ -318,7 +343,7 @@ fn accepted_statements_read_like_this() {
         ),
         (
             "SELECT 1 FROM orders WHERE extract(foo FROM note) > amount",
-            "SELECT 1 FROM F1.orders orders WHERE extract ('foo' FROM note) > amount",
+            "SELECT 1 FROM app.orders orders WHERE orders.tenant_id O= ¤ AND CASE WHEN orders.tenant_id O= ¤ THEN extract ('foo' FROM note) > amount ELSE false END",
         ),
         (
             "SELECT 1 FROM orders WHERE extract(year FROM now()) > amount",
@@ -326,7 +351,7 @@ fn accepted_statements_read_like_this() {
         ),
         (
             "SELECT 1 FROM orders o WHERE o IS NOT NULL",
-            "SELECT 1 FROM F1.orders o WHERE o IS NOT NULL",
+            "SELECT 1 FROM app.orders o WHERE o.tenant_id O= ¤ AND CASE WHEN o.tenant_id O= ¤ THEN o IS NOT NULL ELSE false END",
         ),
         (
             "SELECT 1 FROM orders WHERE (id, amount) = (1, 2)",
@@ -334,11 +359,11 @@ fn accepted_statements_read_like_this() {
         ),
         (
             "SELECT 1 FROM orders o WHERE ROW(1, 2) = o",
-            "SELECT 1 FROM F1.orders o WHERE ROW(1, 2) = o",
+            "SELECT 1 FROM app.orders o WHERE o.tenant_id O= ¤ AND CASE WHEN o.tenant_id O= ¤ THEN ROW(1, 2) = o ELSE false END",
         ),
         (
             "SELECT 1 FROM blobs WHERE doc ->> 'a' = 'x'",
-            "SELECT 1 FROM F1.blobs blobs WHERE doc ->> 'a' = 'x'",
+            "SELECT 1 FROM app.blobs blobs WHERE blobs.tenant_id O= ¤ AND CASE WHEN blobs.tenant_id O= ¤ THEN doc ->> 'a' = 'x' ELSE false END",
         ),
         (
             "SELECT 1 FROM blobs WHERE size = $1",
@@ -358,11 +383,11 @@ fn accepted_statements_read_like_this() {
         ),
         (
             "SELECT 1 FROM orders WHERE app.fx(amount) = 1",
-            "SELECT 1 FROM F1.orders orders WHERE app.fx(amount) = 1",
+            "SELECT 1 FROM app.orders orders WHERE orders.tenant_id O= ¤ AND CASE WHEN orders.tenant_id O= ¤ THEN app.fx(amount) = 1 ELSE false END",
         ),
         (
             "SELECT 1 FROM days WHERE coalesce(day, now()) > now()",
-            "SELECT 1 FROM F1.days days WHERE COALESCE(day, pg_catalog.now()) > pg_catalog.now()",
+            "SELECT 1 FROM app.days days WHERE days.tenant_id O= ¤ AND CASE WHEN days.tenant_id O= ¤ THEN COALESCE(day, pg_catalog.now()) > pg_catalog.now() ELSE false END",
         ),
         (
             "SELECT 1 FROM days WHERE day > now() AND size = $1",

@@ -13,7 +13,8 @@
 //! `T` is `alias.tenant_column OPERATOR(pg_catalog.=) CAST('tenant' AS pg_catalog.type)`, or the same with the
 //! one parameter that is said to be the tenant's in place of the literal. Where a
 //! loud expression can become a condition, every such sub-select is a fence, and conditions of
-//! targets wait behind `CASE WHEN T`.
+//! targets wait behind `CASE WHEN T`; so may those of a table that is the only one of a query whose rows nobody
+//! sees but the client.
 
 use std::collections::HashSet;
 
@@ -52,6 +53,8 @@ enum Zone {
     Condition,
     /// It is a condition of a write's target, without a guard.
     Target,
+    /// It is a condition of the one table that is read, behind a guard.
+    Guarded,
 }
 
 /// What must stand where the tenant's value is due.
@@ -413,6 +416,7 @@ impl<'a> Verifier<'a> {
                 self.hear(rows && (!text || array), zone)?;
                 self.below(node, zone)
             }
+            Ref::SubLink(_) if zone == Zone::Guarded => unproven("sub-select in a guard"),
             Ref::SubLink(link) => {
                 let quiet = link.oper_name.is_empty() || self.is_quiet_operator(&link.oper_name)?;
                 self.hear(!quiet, zone)?;
@@ -508,7 +512,7 @@ impl<'a> Verifier<'a> {
                 self.loud |= loud;
                 Ok(())
             }
-            Zone::Target | Zone::Result => Ok(()),
+            Zone::Target | Zone::Result | Zone::Guarded => Ok(()),
         }
     }
 
@@ -548,7 +552,13 @@ impl<'a> Verifier<'a> {
         for item in from_clause {
             self.from(item, true, &conditions)?;
         }
-        self.maybe(where_clause, Zone::Condition)?;
+        let lone = self.lone_table(select).filter(|_| zone == Zone::Result);
+        for part in conditions {
+            match lone.and_then(|(alias, column)| self.guard(part, alias, column)) {
+                Some(guarded) => self.look(Ref::of(guarded), Zone::Guarded)?,
+                None => self.look(Ref::of(part), Zone::Condition)?,
+            }
+        }
         self.maybe(having_clause, Zone::Condition)?;
         for results in [
             distinct_clause,
@@ -576,6 +586,31 @@ impl<'a> Verifier<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The alias and tenant column of the only table of a query that nothing else in it can mix with.
+    fn lone_table<'t>(&self, select: &'t SelectStmt) -> Option<(&'t str, TenantColumn<'a>)> {
+        let [
+            Node {
+                node: Some(NodeEnum::RangeVar(table)),
+            },
+        ] = select.from_clause.as_slice()
+        else {
+            return None;
+        };
+        let column = self.tenant_table(table)?;
+        let alias = match &table.alias {
+            None => table.relname.as_str(),
+            Some(alias) if alias.colnames.is_empty() => alias.aliasname.as_str(),
+            Some(_) => return None,
+        };
+        let alone = !column.hidden
+            && select.with_clause.is_none()
+            && select.having_clause.is_none()
+            && select.locking_clause.is_empty()
+            && select.larg.is_none()
+            && select.rarg.is_none();
+        alone.then_some((alias, column))
     }
 
     /// Looks at an item of FROM; `strict`: the rows that WHERE refuses do not come back as NULLs.
@@ -1193,7 +1228,7 @@ impl<'a> Verifier<'a> {
         let named = words(&expression.name)
             .and_then(|name| name.last().copied().map(|name| lists().is_estimated(name)));
         if !quiet
-            && zone == Zone::Condition
+            && matches!(zone, Zone::Condition | Zone::Guarded)
             && named == Some(true)
             && is_estimable(&expression.lexpr)
         {

@@ -232,7 +232,7 @@ impl Rewriter<'_> {
                     return refuse(Rule::GlobalKey, target.name.to_string());
                 }
                 self.assignments(target_list, column)?;
-                self.guard(where_clause, target)
+                self.guard_target(where_clause, target)
             }
             OnConflictAction::OnconflictNone | OnConflictAction::Undefined => {
                 refuse(Rule::Construct, "ON CONFLICT")

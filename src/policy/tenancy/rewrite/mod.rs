@@ -14,7 +14,7 @@ mod write;
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet};
 
-use pg_query::protobuf::{Alias, RangeVar, WithClause};
+use pg_query::protobuf::{AExpr, Alias, RangeVar, SelectStmt, SetOperation, WithClause};
 use pg_query::{Node, NodeEnum};
 
 use super::catalog::{Catalog, Relation, RelationName};
@@ -69,8 +69,10 @@ pub fn isolate(
             copy: rewriter.copy_rows,
         });
     }
-    // A loud condition was met somewhere: now every wrap of the statement is fenced.
+    // A loud condition was met somewhere: now it waits for the tenant's, or every wrap of the statement is
+    // fenced.
     let mut rewriter = Rewriter::new(statement, policy, catalog, value, true);
+    rewriter.guards = rewriter.reads_one_table(statement);
     let mut rewritten = statement.clone();
     rewriter.statement(&mut rewritten)?;
     if rewriter.locks {
@@ -113,6 +115,8 @@ struct Rewriter<'a> {
     parameter: Cell<Option<TenantParameter>>,
     /// Every wrap becomes a fence.
     fence: bool,
+    /// The one table that is read stays as it is, and loud conditions on it wait for the tenant's.
+    guards: bool,
     /// A loud condition was met.
     loud: bool,
     /// A locking clause was met.
@@ -147,6 +151,7 @@ impl<'a> Rewriter<'a> {
             value,
             parameter: Cell::new(None),
             fence,
+            guards: false,
             loud: false,
             locks: false,
             hazards: Hazards::default(),
@@ -237,6 +242,42 @@ impl<'a> Rewriter<'a> {
         // A number of any size may be too large for the float it is compared with, and the error
         // shows it. The casts are the server's own, so that no expression tells of them.
         self.loud |= numeric && (float || calls);
+    }
+
+    /// Whether the statement reads one tenant table and nothing besides, with conditions in its WHERE alone: then
+    /// CASE keeps loud ones from rows of others, and the plan is that of the table itself.
+    fn reads_one_table(&self, statement: &NodeEnum) -> bool {
+        let Some(select) = read_of(statement) else {
+            return false;
+        };
+        let [
+            Node {
+                node: Some(NodeEnum::RangeVar(table)),
+            },
+        ] = select.from_clause.as_slice()
+        else {
+            return false;
+        };
+        let renamed = |alias: &Alias| !alias.colnames.is_empty();
+        let seen =
+            matches!(self.declared(table), Ok(Meaning::Table(_, column, _)) if !column.hidden);
+        let mixed = tree::any(statement, &mut |node| match node {
+            // A pattern that is wrong fails when it is planned, which CASE would put off.
+            Ref::AExpr(AExpr { name, .. }) => name
+                .last()
+                .and_then(text)
+                .is_none_or(|name| lists().is_estimated(name)),
+            node => matches!(node, Ref::SubLink(_)),
+        });
+        // Of what the server casts by itself no condition tells.
+        !self.loud
+            && seen
+            && !mixed
+            && !table.alias.as_ref().is_some_and(renamed)
+            && select.op() == SetOperation::SetopNone
+            && select.with_clause.is_none()
+            && select.having_clause.is_none()
+            && select.locking_clause.is_empty()
     }
 
     /// Enters one level of nesting; [`Self::leave`] goes back.
@@ -454,6 +495,22 @@ impl<'a> Rewriter<'a> {
     fn wrap_name(&mut self) -> String {
         self.wraps += 1;
         format!("{RESERVED}{}", self.wraps)
+    }
+}
+
+/// The query of a statement that does nothing but read.
+fn read_of(statement: &NodeEnum) -> Option<&SelectStmt> {
+    let query = match statement {
+        NodeEnum::SelectStmt(select) => return Some(select),
+        NodeEnum::ExplainStmt(explain) => &explain.query,
+        NodeEnum::PrepareStmt(prepare) => &prepare.query,
+        NodeEnum::DeclareCursorStmt(declare) => &declare.query,
+        NodeEnum::CopyStmt(copy) => &copy.query,
+        _ => return None,
+    };
+    match &query.as_ref()?.node {
+        Some(NodeEnum::SelectStmt(select)) => Some(select),
+        _ => None,
     }
 }
 

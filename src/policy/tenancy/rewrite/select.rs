@@ -52,7 +52,7 @@ impl Rewriter<'_> {
 
     fn select_in_scope(&mut self, select: &mut SelectStmt, place: Place) -> Done {
         let operation = select.op();
-        let copies = if self.fence {
+        let copies = if self.fence && !self.guards {
             self.copies_of(select)
         } else {
             HashMap::new()
@@ -135,10 +135,14 @@ impl Rewriter<'_> {
             self.value_at(distinct, place)?;
         }
         let mut conditions = from.predicates;
-        self.optional(where_clause, Place::Condition)?;
-        if !conditions.is_empty() {
-            conditions.extend(conjuncts(where_clause.take()));
-            *where_clause = build::all(conditions).map(Box::new);
+        if let (true, [predicate]) = (self.guards, conditions.as_slice()) {
+            self.guard(where_clause, predicate)?;
+        } else {
+            self.optional(where_clause, Place::Condition)?;
+            if !conditions.is_empty() {
+                conditions.extend(conjuncts(where_clause.take()));
+                *where_clause = build::all(conditions).map(Box::new);
+            }
         }
         for group in &mut *group_clause {
             self.group(group, place)?;
@@ -381,10 +385,10 @@ impl Rewriter<'_> {
                 table.schemaname = name.schema;
                 // Of a plain table all columns would be seen.
                 let plain = inner
-                    && !self.fence
                     && !column.hidden
                     && alias.colnames.is_empty()
-                    && from.groups_by_key(&alias.aliasname, relation);
+                    && (self.guards
+                        || (!self.fence && from.groups_by_key(&alias.aliasname, relation)));
                 if plain {
                     let predicate = self.predicate(&alias.aliasname, column)?;
                     from.predicates.push(predicate);

@@ -46,7 +46,7 @@ impl<'a> Rewriter<'a> {
         hidden::show(returning_clause, &target, from_clause)?;
         self.from(from_clause, &mut From::default())?;
         self.assignments(target_list, target.column)?;
-        self.guard(where_clause, &target)?;
+        self.guard_target(where_clause, &target)?;
         self.returning(returning_clause)?;
         self.ctes.truncate(scope.0);
         self.bare.truncate(scope.1);
@@ -68,7 +68,7 @@ impl<'a> Rewriter<'a> {
         hidden::named_in_condition(&target, where_clause)?;
         hidden::show(returning_clause, &target, using_clause)?;
         self.from(using_clause, &mut From::default())?;
-        self.guard(where_clause, &target)?;
+        self.guard_target(where_clause, &target)?;
         self.returning(returning_clause)?;
         self.ctes.truncate(scope.0);
         self.bare.truncate(scope.1);
@@ -119,9 +119,19 @@ impl<'a> Rewriter<'a> {
         })
     }
 
-    /// Puts the tenant's predicate before the conditions of a write, and has loud ones wait for it.
-    pub(super) fn guard(&mut self, condition: &mut Option<Box<Node>>, target: &Target<'_>) -> Done {
-        let mut guarded = vec![self.predicate(&target.alias, target.column)?];
+    /// Puts the tenant's predicate before the conditions of a write.
+    pub(super) fn guard_target(
+        &mut self,
+        condition: &mut Option<Box<Node>>,
+        target: &Target<'_>,
+    ) -> Done {
+        let predicate = self.predicate(&target.alias, target.column)?;
+        self.guard(condition, &predicate)
+    }
+
+    /// Puts the tenant's predicate before other conditions, and has loud ones wait for it.
+    pub(super) fn guard(&mut self, condition: &mut Option<Box<Node>>, predicate: &Node) -> Done {
+        let mut guarded = vec![predicate.clone()];
         for mut conjunct in conjuncts(condition.take()) {
             if matches!(&conjunct.node, Some(NodeEnum::CurrentOfExpr(_))) {
                 return refuse(Rule::CurrentOf, "");
@@ -133,8 +143,7 @@ impl<'a> Rewriter<'a> {
             let loud = is_loud(&conjunct, &self.hazards) || (self.fence && selects);
             self.value_at(&mut conjunct, Place::Condition)?;
             guarded.push(if loud {
-                let predicate = self.predicate(&target.alias, target.column)?;
-                build::case(predicate, conjunct, Some(build::falsehood()))
+                build::case(predicate.clone(), conjunct, Some(build::falsehood()))
             } else {
                 conjunct
             });
