@@ -808,3 +808,13 @@ SELECT c.id, t.parent FROM customers c LEFT JOIN tree AS t(tenant_id, parent, id
 SELECT id FROM orders WHERE 1 / (amount - 10) > 0 FOR UPDATE;
 -- @case A403 | cat=loud | expect=REJECT | the same by one operator alone
 SELECT id FROM orders WHERE 1 / amount > 0 FOR UPDATE;
+-- @case A404 | cat=construct | expect=SAFE | the side of an outer join that may be missing, grouped by its key
+SELECT o.id, count(c.id) FROM customers c LEFT JOIN orders o ON o.customer_id = c.id AND o.amount > 60 GROUP BY o.tenant_id, o.id ORDER BY 1;
+-- @case A405 | cat=construct | expect=SAFE | the same on the other side
+SELECT o.id, count(c.id) FROM orders o RIGHT JOIN customers c ON o.customer_id = c.id AND o.amount > 60 GROUP BY o.tenant_id, o.id ORDER BY 1;
+-- @case A406 | cat=names | expect=SAFE | a window whose name needs quotes
+SELECT id, rank() OVER "W w" FROM orders WINDOW "W w" AS (ORDER BY amount) ORDER BY 1;
+-- @case A407 | cat=loud | expect=SAFE | a loud condition of one table, grouped and cut off
+SELECT customer_id, count(*) FROM orders WHERE 1000 / (amount - 5) > 1 GROUP BY customer_id ORDER BY 1 LIMIT 3;
+-- @case A408 | cat=loud | expect=SAFE | one that fails on rows of others, in a cursor's, a copied and an explained query
+COPY (SELECT id FROM orders WHERE id < 4 AND 1 / (amount - 10) < 1 ORDER BY id DESC LIMIT 2) TO STDOUT;

@@ -76,8 +76,56 @@ pub fn print(node: &NodeEnum) -> Result<String, PrintError> {
         check_copy(copy)?;
     }
     check_nodes(node)?;
-    node.deparse(pg_query::DeparseOptions::default())
+    let quoted = with_quoted_names(node);
+    quoted
+        .as_ref()
+        .unwrap_or(node)
+        .deparse(pg_query::DeparseOptions::default())
         .map_err(|error| PrintError::Print(error.to_string()))
+}
+
+/// The printer writes some names as they are: gives the tree with quotes around those that need them.
+fn with_quoted_names(node: &NodeEnum) -> Option<NodeEnum> {
+    let needed = any(node, &mut |node| match node {
+        Ref::WindowDef(window) => !is_bare(&window.name),
+        Ref::NamedArgExpr(argument) => !is_bare(&argument.name),
+        Ref::FunctionParameter(parameter) => !is_bare(&parameter.name),
+        Ref::JoinExpr(join) => {
+            let alias = join.join_using_alias.as_ref();
+            alias.is_some_and(|alias| !is_bare(&alias.aliasname))
+        }
+        _ => false,
+    });
+    needed.then(|| {
+        let mut quoted = node.clone();
+        walk_mut(Mut::of(&mut quoted), &mut |node| {
+            match node {
+                Mut::WindowDef(window) => quote(&mut window.name),
+                Mut::NamedArgExpr(argument) => quote(&mut argument.name),
+                Mut::FunctionParameter(parameter) => quote(&mut parameter.name),
+                Mut::JoinExpr(join) => {
+                    if let Some(alias) = &mut join.join_using_alias {
+                        quote(&mut alias.aliasname);
+                    }
+                }
+                _ => {}
+            }
+            Descent::Into
+        });
+        quoted
+    })
+}
+
+/// A name that means itself without quotes, if it is no word of the grammar's.
+fn is_bare(name: &str) -> bool {
+    let simple = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    name.bytes().all(simple) && !name.starts_with(|c: char| c.is_ascii_digit())
+}
+
+fn quote(name: &mut String) {
+    if !is_bare(name) {
+        *name = format!("\"{}\"", name.replace('"', "\"\""));
+    }
 }
 
 /// Built with its own checks the printer stops the process at what it does not know; without them it leaves
@@ -385,6 +433,20 @@ mod tests {
             ),
         ] {
             assert_eq!(verify_print(&tree(text)).is_ok(), fits, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_quoted_wherever_they_stand() {
+        for text in [
+            "SELECT rank() OVER \"W\" FROM t WINDOW \"W\" AS (ORDER BY a)",
+            "SELECT rank() OVER \"a \"\"b\", sum(a) OVER w, sum(a) OVER (\"A\" ORDER BY a) FROM t \
+             WINDOW \"a \"\"b\" AS (), w AS (), \"A\" AS ()",
+            "SELECT f(\"A\" := 1, b := 2)",
+            "SELECT 1 FROM a JOIN b USING (x) AS \"J\"",
+            "CREATE FUNCTION f(\"A\" int, b int) RETURNS int LANGUAGE sql AS $$SELECT 1$$",
+        ] {
+            assert_eq!(verify_print(&tree(text)).as_deref(), Ok(text));
         }
     }
 
