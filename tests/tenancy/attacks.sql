@@ -818,3 +818,7 @@ SELECT id, rank() OVER "W w" FROM orders WINDOW "W w" AS (ORDER BY amount) ORDER
 SELECT customer_id, count(*) FROM orders WHERE 1000 / (amount - 5) > 1 GROUP BY customer_id ORDER BY 1 LIMIT 3;
 -- @case A408 | cat=loud | expect=SAFE | one that fails on rows of others, in a cursor's, a copied and an explained query
 COPY (SELECT id FROM orders WHERE id < 4 AND 1 / (amount - 10) < 1 ORDER BY id DESC LIMIT 2) TO STDOUT;
+-- @case A409 | cat=names | expect=SAFE_OR_REJECT | a column that is called like a table of a view that comes behind it
+SELECT o.id FROM (SELECT id, amount AS orders FROM orders) o WHERE orders IS DISTINCT FROM 20 AND o.id IN (SELECT id FROM v_orders) ORDER BY 1;
+-- @case A410 | cat=names | expect=SAFE_OR_REJECT | the same in a write
+WITH x AS (UPDATE tree SET label = 'x' WHERE (parent, id) = (2, 4) RETURNING id) SELECT v.id FROM v_orders v LEFT JOIN x ON x.id = v.id WHERE orders IS NULL ORDER BY 1;

@@ -61,6 +61,13 @@ pub fn isolate(
     let mut rewriter = Rewriter::new(statement, policy, catalog, value, false);
     let mut rewritten = statement.clone();
     rewriter.statement(&mut rewritten)?;
+    if rewriter.inlined && !rewriter.loud {
+        // What the views name makes more expressions loud, those ahead of them too.
+        let known = rewriter;
+        rewriter = Rewriter::new(statement, policy, catalog, value, false).knowing(known);
+        rewritten = statement.clone();
+        rewriter.statement(&mut rewritten)?;
+    }
     if !rewriter.loud {
         return Ok(Rewritten {
             tree: rewritten,
@@ -71,7 +78,8 @@ pub fn isolate(
     }
     // A loud condition was met somewhere: now it waits for the tenant's, or every wrap of the statement is
     // fenced.
-    let mut rewriter = Rewriter::new(statement, policy, catalog, value, true);
+    let known = rewriter;
+    let mut rewriter = Rewriter::new(statement, policy, catalog, value, true).knowing(known);
     rewriter.guards = rewriter.reads_one_table(statement);
     let mut rewritten = statement.clone();
     rewriter.statement(&mut rewritten)?;
@@ -134,6 +142,8 @@ struct Rewriter<'a> {
     wraps: u32,
     depth: usize,
     views: usize,
+    /// A view's query was put in its place.
+    inlined: bool,
     copy_rows: Option<CopyRows>,
 }
 
@@ -162,6 +172,7 @@ impl<'a> Rewriter<'a> {
             wraps: 0,
             depth: 0,
             views: 0,
+            inlined: false,
             copy_rows: None,
         };
         let declared = policy
@@ -175,6 +186,12 @@ impl<'a> Rewriter<'a> {
         }
         rewriter.survey(statement);
         rewriter
+    }
+
+    /// With the names that another one has met.
+    fn knowing(mut self, other: Self) -> Self {
+        (self.hazards, self.columns, self.renamed) = (other.hazards, other.columns, other.renamed);
+        self
     }
 
     /// Collects the names that the statement defines and what its tables have that matters. It may

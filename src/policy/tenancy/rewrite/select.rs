@@ -464,6 +464,7 @@ impl Rewriter<'_> {
         alias: &Alias,
         from: &mut From,
     ) -> Result<SelectStmt, super::Refusal> {
+        self.inlined = true;
         self.views += 1;
         if self.views > VIEW_DEPTH {
             return refuse(Rule::View, name.to_string());
