@@ -122,6 +122,7 @@ impl Session {
             let skipped = self.discarding || self.owed.is_skipping() && header.tag != b'S';
             let told_once = self.told_once.len();
             let frame = &input.unread()[..end];
+            let going = self.temporary.going();
             let real = matches!(header.tag, b'Q' | b'P')
                 .then(|| self.with_real_names(header.tag, frame))
                 .flatten();
@@ -149,6 +150,8 @@ impl Session {
                 Taken::Wait => {
                     // What it would have been told is told when it is taken.
                     self.told_once.truncate(told_once);
+                    // Nor is anything dropped before.
+                    self.temporary.set_going(going);
                     return Ok(progress);
                 }
             }
