@@ -214,6 +214,20 @@ fn savepoints_outlive_what_is_committed_in_the_middle() {
     );
 }
 
+#[test]
+fn binary_cursors() {
+    let (_cluster, _proxy, mut client) = start();
+    for kind in ["binary", "binary scroll"] {
+        client.run("begin");
+        client.run(&format!("declare c {kind} cursor for select 258, 'x'"));
+        let frames = client.run("fetch c");
+        assert!(frames[0].body.ends_with(b"\0\x01"), "{kind}");
+        let values = [Some(vec![0, 0, 1, 2]), Some(b"x".to_vec())];
+        assert_eq!(frames[1].values(), values, "{kind}");
+        client.run("commit");
+    }
+}
+
 /// A savepoint that nothing was done behind when the transaction was committed is where the next begins.
 #[test]
 fn savepoints_are_where_a_transaction_goes_on() {
