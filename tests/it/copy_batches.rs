@@ -351,7 +351,8 @@ fn binary_rows_are_copied_whatever_their_types() {
     assert_eq!(tag(&frames), "COPY 1");
     assert_eq!(client.scalar(all), "(7,,abc,7.00,8)");
     // What the server says is about the data.
-    let cases: [(&str, &[Option<&[u8]>], &str, &str); 4] = [
+    type Case<'c> = (&'c str, &'c [Option<&'c [u8]>], &'c str, &'c str);
+    let cases: [Case<'_>; 4] = [
         (
             "(c)",
             &[Some(b"long")],
