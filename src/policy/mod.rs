@@ -328,6 +328,22 @@ pub struct Batch {
 pub struct CopyIn {
     /// The table.
     pub table: TableName,
+    /// How its rows come.
+    pub form: CopyForm,
+}
+
+/// Form of the rows that a client copies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopyForm {
+    /// Lines of format text or csv, which go on as they are.
+    Lines(CopyLines),
+    /// Format binary: the values become parameters of INSERTs.
+    Binary(CopyBinary),
+}
+
+/// Rows that are lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyLines {
     /// The statement for the first batch.
     pub first: String,
     /// The statement for those behind it: without HEADER.
@@ -336,6 +352,19 @@ pub struct CopyIn {
     pub csv: Option<(u8, u8)>,
     /// The first line is no row.
     pub header: bool,
+}
+
+/// Rows in binary form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyBinary {
+    /// The columns that are named; none are all that can be written.
+    pub columns: Vec<String>,
+    /// The table's name without its schema, as its condition has it.
+    pub name: String,
+    /// The condition of WHERE.
+    pub condition: Option<String>,
+    /// More rows than a transaction takes go into several.
+    pub batches: bool,
 }
 
 /// What a batch does.

@@ -38,6 +38,8 @@ pub struct Creation {
     pub view: bool,
     /// It takes the place of one of the same name.
     pub replaces: bool,
+    /// Names of its foreign keys.
+    pub foreign_keys: Vec<String>,
 }
 
 /// A query that makes and fills a table.
@@ -82,14 +84,21 @@ pub(super) fn is_temporary(relation: &RangeVar) -> bool {
 pub fn creation(statement: &Statement, real: &str) -> Option<Creation> {
     let mut tree = statement.node()?.clone();
     let plain = OnCommitAction::OncommitNoop as i32;
-    let rename = |element: &mut Node| rename_keys(element, real);
+    let mut foreign_keys = Vec::new();
     let view = matches!(tree, NodeEnum::ViewStmt(_));
     let mut replaces = false;
     let (relation, if_not_exists, at_commit, filling) = match &mut tree {
         NodeEnum::CreateStmt(create) => {
             let at_commit = AtCommit::of(create.oncommit());
             create.oncommit = plain;
-            create.table_elts.iter_mut().for_each(rename);
+            let name = create.relation.as_ref()?.relname.clone();
+            for constraint in constraints(&mut create.table_elts) {
+                rename_key(constraint, real);
+                refer_to_itself(constraint, &name, real);
+                if constraint.contype() == ConstrType::ConstrForeign {
+                    foreign_keys.push(constraint.conname.clone());
+                }
+            }
             let missing = create.if_not_exists;
             (create.relation.as_mut()?, missing, at_commit, None)
         }
@@ -134,6 +143,7 @@ pub fn creation(statement: &Statement, real: &str) -> Option<Creation> {
         filling,
         view,
         replaces,
+        foreign_keys,
     })
 }
 
@@ -161,26 +171,43 @@ fn own_name(real: &str, name: &str) -> String {
     own
 }
 
-fn rename_keys(element: &mut Node, real: &str) {
-    let rename = |constraint: &mut protobuf::Constraint| {
-        let key = matches!(
-            constraint.contype(),
-            ConstrType::ConstrPrimary | ConstrType::ConstrUnique
-        );
-        if key && !constraint.conname.is_empty() {
-            constraint.conname = own_name(real, &constraint.conname);
-        }
-    };
-    match &mut element.node {
-        Some(NodeEnum::Constraint(constraint)) => rename(constraint),
-        Some(NodeEnum::ColumnDef(column)) => {
-            for constraint in &mut column.constraints {
-                if let Some(NodeEnum::Constraint(constraint)) = &mut constraint.node {
-                    rename(constraint);
+/// All constraints of a table and its columns.
+fn constraints(elements: &mut [Node]) -> Vec<&mut protobuf::Constraint> {
+    let mut all = Vec::new();
+    for element in elements {
+        match &mut element.node {
+            Some(NodeEnum::Constraint(constraint)) => all.push(&mut **constraint),
+            Some(NodeEnum::ColumnDef(column)) => {
+                for constraint in &mut column.constraints {
+                    if let Some(NodeEnum::Constraint(constraint)) = &mut constraint.node {
+                        all.push(&mut **constraint);
+                    }
                 }
             }
+            _ => {}
         }
-        _ => {}
+    }
+    all
+}
+
+fn rename_key(constraint: &mut protobuf::Constraint, real: &str) {
+    let key = matches!(
+        constraint.contype(),
+        ConstrType::ConstrPrimary | ConstrType::ConstrUnique
+    );
+    if key && !constraint.conname.is_empty() {
+        constraint.conname = own_name(real, &constraint.conname);
+    }
+}
+
+/// A table that refers to itself does so by its real name.
+fn refer_to_itself(constraint: &mut protobuf::Constraint, name: &str, real: &str) {
+    if let Some(referred) = &mut constraint.pktable
+        && referred.relname == name
+        && matches!(&*referred.schemaname, "" | "pg_temp")
+    {
+        SCHEMA.clone_into(&mut referred.schemaname);
+        real.clone_into(&mut referred.relname);
     }
 }
 
@@ -193,7 +220,7 @@ pub fn own_prefix(real: &str) -> String {
 /// The text with temporary tables by their real names, and catalogs that show them as the session's;
 /// `None` when it names none of either, or cannot be read. `tables`: name and real name of each.
 #[must_use]
-pub fn translate(text: &str, tables: &[(&str, &str)]) -> Option<String> {
+pub fn translate(text: &str, tables: &[(&str, &str)], foreign_keys: &[&str]) -> Option<String> {
     let find = |name: &str| {
         let found = tables.iter().find(|(known, _)| *known == name);
         found.map(|(_, real)| (*real).to_owned())
@@ -207,7 +234,7 @@ pub fn translate(text: &str, tables: &[(&str, &str)]) -> Option<String> {
         let translated = match &statement.tree {
             Tree::Node(node) => {
                 let tables = if catalogs { tables } else { &[] };
-                translated(node, statement.asynchronous, &find, tables)
+                translated(node, statement.asynchronous, &find, tables, foreign_keys)
             }
             Tree::Iam { .. } => None,
         };
@@ -241,10 +268,12 @@ fn translated(
     asynchronous: bool,
     find: &dyn Fn(&str) -> Option<String>,
     tables: &[(&str, &str)],
+    foreign_keys: &[&str],
 ) -> Option<String> {
     let mut tree = node.clone();
     let mut renames = Renames {
         find,
+        foreign_keys,
         hidden: Vec::new(),
         changed: false,
     };
@@ -268,6 +297,8 @@ fn translated(
 
 struct Renames<'f> {
     find: &'f dyn Fn(&str) -> Option<String>,
+    /// Names of the tables' foreign keys.
+    foreign_keys: &'f [&'f str],
     /// Names of WITH queries.
     hidden: Vec<String>,
     changed: bool,
@@ -356,10 +387,24 @@ impl Renames<'_> {
                     .iter_mut()
                     .for_each(|relation| self.rename(relation, false));
             }
+            NodeEnum::ConstraintsSetStmt(set) => self.find_keys(&mut set.constraints),
             NodeEnum::TruncateStmt(truncate) => self.rename_each(&mut truncate.relations),
             NodeEnum::LockStmt(lock) => self.rename_each(&mut lock.relations),
             NodeEnum::VacuumStmt(vacuum) => self.rename_each(&mut vacuum.rels),
             _ => {}
+        }
+    }
+
+    /// SET CONSTRAINTS looks for names without a schema in the search path.
+    fn find_keys(&mut self, constraints: &mut [Node]) {
+        for constraint in constraints {
+            if let Some(NodeEnum::RangeVar(key)) = &mut constraint.node
+                && matches!(&*key.schemaname, "" | "pg_temp")
+                && self.foreign_keys.contains(&&*key.relname)
+            {
+                SCHEMA.clone_into(&mut key.schemaname);
+                self.changed = true;
+            }
         }
     }
 
@@ -423,6 +468,12 @@ mod tests {
                 "CREATE TEMP TABLE x (id int CONSTRAINT k PRIMARY KEY, a text) ON COMMIT DROP",
                 "CREATE TABLE dsqlproxy_temp.r (id int CONSTRAINT \"r$k\" PRIMARY KEY, a text)",
                 (AtCommit::Drop, false, false),
+            ),
+            (
+                "CREATE TEMP TABLE x (id int REFERENCES x (id), CONSTRAINT f FOREIGN KEY (id) REFERENCES t (a))",
+                "CREATE TABLE dsqlproxy_temp.r (id int REFERENCES dsqlproxy_temp.r (id), \
+                 CONSTRAINT f FOREIGN KEY (id) REFERENCES t (a))",
+                (AtCommit::Stay, false, false),
             ),
             (
                 "CREATE TABLE IF NOT EXISTS pg_temp.x (a int)",
@@ -533,12 +584,17 @@ mod tests {
                 "ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES x (id)",
                 Some("ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES dsqlproxy_temp.r (id)"),
             ),
+            (
+                "SET CONSTRAINTS f, g, public.f DEFERRED",
+                Some("SET CONSTRAINTS dsqlproxy_temp.f, g, public.f DEFERRED"),
+            ),
+            ("SET CONSTRAINTS ALL DEFERRED", None),
             ("SELECT 1", None),
             ("selekt x", None),
         ];
         for (text, expected) in cases {
             assert_eq!(
-                translate(text, &[("x", "r")]).as_deref(),
+                translate(text, &[("x", "r")], &["f"]).as_deref(),
                 expected,
                 "{text}"
             );

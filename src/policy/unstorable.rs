@@ -112,6 +112,8 @@ pub struct StandIn {
     read: TypeName,
     /// The type of what is written: without a length, so that nothing is cut.
     write: TypeName,
+    /// The same as a text.
+    written: String,
     base: String,
 }
 
@@ -164,6 +166,7 @@ impl StandIn {
         Some(Self {
             read: type_name(&spelling)?,
             write: type_name(&write)?,
+            written: write,
             base: base.to_owned(),
             spelling,
         })
@@ -203,6 +206,12 @@ impl StandIn {
             build::quoted(kind),
             checks.join(" AND ")
         )
+    }
+
+    /// The type of values that are written into a domain of this name.
+    #[must_use]
+    pub fn written_as(domain: &str) -> Option<String> {
+        Self::named(domain).map(|found| found.written)
     }
 
     /// A value to be written, as a value of the type.

@@ -481,7 +481,7 @@ impl Session {
                 self.settings.apply(&Effect::Rollback { plain: true });
             }
             Effect::Commit { .. } => {
-                if !self.goes_on_behind_commit() {
+                if self.goes_on_behind_commit().is_none() {
                     self.creations.forget();
                 }
                 self.unsettled_commit = true;

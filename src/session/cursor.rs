@@ -258,12 +258,6 @@ impl Session {
     ) -> Result<Way, ClientError> {
         let name = declare.portalname.as_str();
         let holds = declare.options & HOLD != 0;
-        if declare.options & BINARY != 0 {
-            return Err(not_available(
-                "BINARY cursors are not available on Aurora DSQL",
-                "Declare the cursor without BINARY.",
-            ));
-        }
         if !holds && !self.transaction.open {
             return Err(ClientError::error(
                 sqlstate::NO_ACTIVE_SQL_TRANSACTION,
@@ -289,8 +283,12 @@ impl Session {
             frontend::put_parse(out, own, text.as_bytes(), types);
         });
         self.send_own(Own::Cursor, Expect::Bind, |out| {
-            // All results as text.
-            frontend::put(out, b'B', &[portal, b"\0", own, b"\0", values, b"\0\0"]);
+            // All results in one format.
+            let format: &[u8] = match declare.options & BINARY {
+                0 => b"\0\0",
+                _ => b"\0\x01\0\x01",
+            };
+            frontend::put(out, b'B', &[portal, b"\0", own, b"\0", values, format]);
         });
         if spools {
             self.send_own(Own::Spool, Expect::DescribePortal, |out| {

@@ -22,7 +22,7 @@ use super::abandon::Loss;
 use super::run::{End, Session};
 
 /// A cancelled statement that only reads goes on for so long at most: DSQL does not obey.
-const READ_GRACE: Duration = Duration::from_millis(200);
+const READ_GRACE: Duration = Duration::from_millis(100);
 
 /// When a worker has to look at its sessions' deadlines.
 #[derive(Debug, Default)]

@@ -1632,7 +1632,16 @@ impl Session {
             None => None,
         };
         let mut told = None;
-        if let (Some(at), Some(prepared)) = (known, &prepared) {
+        // The server has the client's own text, and parameters that are too long to be kept: all of it is
+        // one transaction.
+        let whole = values.is_none()
+            && verdict
+                .as_ref()
+                .and_then(|verdict| verdict.alone())
+                .is_some_and(Part::goes_whole);
+        if let (Some(at), Some(prepared)) = (known, &prepared)
+            && !whole
+        {
             if let Some(part) = verdict.as_ref().and_then(|verdict| verdict.alone())
                 && self.may_run(part)
             {

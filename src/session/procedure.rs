@@ -10,6 +10,7 @@ mod copy;
 mod feed;
 mod rebuild;
 mod task;
+mod tuples;
 mod words;
 
 use std::collections::VecDeque;
@@ -70,7 +71,7 @@ const ROWS: usize = 1024;
 
 /// How the client gets the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reply {
+pub(super) enum Reply {
     /// As that of a Query.
     Query,
     /// As that of an Execute.
@@ -103,6 +104,10 @@ pub(super) struct Running {
     block: Option<Vec<u8>>,
     /// The client itself ends its transaction, and wants another.
     chains: bool,
+    /// It goes back to the last of so many savepoints, where the transaction began.
+    returns: Option<usize>,
+    /// So many savepoints are where the next transaction begins.
+    fresh: usize,
     /// It is part of the client's transaction so far.
     within: bool,
     /// A request was sent, of which this is known.
@@ -165,6 +170,8 @@ impl Running {
             aside: None,
             block: None,
             chains: false,
+            returns: None,
+            fresh: 0,
             within: false,
             asked: None,
             pause: None,
@@ -331,9 +338,27 @@ impl Session {
     }
 
     /// The client's transaction was committed in the middle, and goes on.
-    pub(super) fn goes_on_behind_commit(&self) -> bool {
+    ///
+    /// Tells how many of the last savepoints had nothing behind them then.
+    pub(super) fn goes_on_behind_commit(&self) -> Option<usize> {
         let running = self.procedure.as_deref();
-        running.is_some_and(|running| running.block.is_some() && !running.chains)
+        let running = running.filter(|running| running.block.is_some() && !running.chains);
+        running.map(|running| running.fresh)
+    }
+
+    /// The client's transaction begins again at the last of so many savepoints.
+    pub(super) fn begins_again(&self) -> Option<usize> {
+        self.procedure.as_deref()?.returns
+    }
+
+    /// The client's transaction is rolled back, and goes on from the last of so many savepoints,
+    /// where it began. Nothing may be owed.
+    pub(super) fn begin_block_again(&mut self, savepoints: usize, reply: Reply) -> Taken {
+        let taken = self.begin_chain(false, reply);
+        if let Some(running) = &mut self.procedure {
+            running.returns = Some(savepoints);
+        }
+        taken
     }
 
     /// COMMIT or ROLLBACK AND CHAIN. Nothing may be owed; the client's next frames wait.
@@ -421,7 +446,11 @@ impl Session {
                 tasks: Vec::new(),
                 tag: Tag::Last,
             };
+            let fresh = self.fresh_savepoints();
             self.begin_procedure(work, Reply::Nothing, None, None);
+            if let Some(running) = &mut self.procedure {
+                running.fresh = fresh;
+            }
             return Taken::Wait;
         }
         let whole = text.get(part.span.clone()).unwrap_or_default();
@@ -522,7 +551,9 @@ impl Session {
         if running.tasks.is_empty() && running.aside.is_some() {
             return Ok(self.run_aside(cx));
         }
-        if running.stop.is_some() && running.failure.is_none() && !running.settled {
+        if running.stop.is_some() && running.fails_with_server() {
+            // As the server does that waits for data.
+        } else if running.stop.is_some() && running.failure.is_none() && !running.settled {
             self.obey_stop();
             return Ok(true);
         }
@@ -573,6 +604,7 @@ impl Session {
             // As soon as data are sent.
             Request::Describe(_) | Request::Copy(_) | Request::Rollback => false,
             Request::Text { changes, .. } => *changes,
+            Request::Rows => true,
         };
         running.asked = Some(Asked {
             changes,
@@ -613,6 +645,7 @@ impl Session {
                     frontend::put_query(out, sql.as_bytes());
                 });
             }
+            (Request::Rows, _) => self.send_rows(),
             (Request::Text { sql, .. }, None) => {
                 self.send(Expect::Query, true, step(changes), |out| {
                     frontend::put_query(out, sql.as_bytes());
@@ -685,6 +718,7 @@ impl Session {
                 let text = String::from_utf8_lossy(tag).into_owned();
                 self.apply_commit(tag);
                 if let Some(asked) = self.asked_step() {
+                    asked.answer.counted += task::number_of(&text);
                     asked.answer.tag = text;
                 }
                 self.pop_step(expect);
@@ -776,6 +810,7 @@ impl Session {
         match task.answered(answer) {
             Next::Again => {}
             Next::Pause(pause) => self.pause_procedure(pause),
+            Next::Feed(columns) => self.ask_for_rows(columns),
             Next::Done if rolled_back => {
                 let error = aborted();
                 self.fail_procedure(Failure::Own(error), None);
@@ -1140,7 +1175,8 @@ impl Session {
             self.begin.clone_from(&running.block);
             self.status = TransactionStatus::Open;
         }
-        if running.chains {
+        // Back at a savepoint, the client's transaction is not over.
+        if running.chains && running.returns.is_none() {
             self.end_chained(running.tag() == "COMMIT");
         }
         match running.reply {

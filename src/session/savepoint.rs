@@ -18,15 +18,27 @@ use crate::wire::sqlstate;
 
 use super::frontend::Taken;
 use super::names::Prepared;
+use super::procedure;
 use super::run::{Note, Own, Session};
 
 /// The savepoints of the open transaction, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Savepoints {
-    /// Names, and where they are; nowhere since what came ahead of them was committed.
-    marks: Vec<(Vec<u8>, Option<Mark>)>,
+    /// Names, and where they are.
+    marks: Vec<(Vec<u8>, Place)>,
     /// What BEGIN, COMMIT or ROLLBACK have made of the transaction since the last ReadyForQuery.
     pub block: Option<TransactionStatus>,
+}
+
+/// Where a savepoint is.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// In the transaction.
+    At(Mark),
+    /// Nothing was done behind it when the transaction was committed: it is where the next begins.
+    Begin,
+    /// What came behind it was committed.
+    Lost,
 }
 
 impl Savepoints {
@@ -35,9 +47,21 @@ impl Savepoints {
         self.marks.clear();
     }
 
-    /// What came ahead of them is committed, though the client's transaction goes on.
-    pub fn outlive(&mut self) {
-        self.marks.iter_mut().for_each(|(_, mark)| *mark = None);
+    /// What came ahead of them is committed, though the client's transaction goes on; of these nothing
+    /// that came behind.
+    pub fn outlive(&mut self, fresh: usize) {
+        let lost = self.marks.len().saturating_sub(fresh);
+        for (number, (_, place)) in self.marks.iter_mut().enumerate() {
+            *place = match number < lost {
+                true => Place::Lost,
+                false => Place::Begin,
+            };
+        }
+    }
+
+    /// The transaction begins again where the last of so many was set.
+    fn begin_again(&mut self, count: usize) {
+        self.marks.truncate(count);
     }
 
     /// How many there are.
@@ -52,7 +76,7 @@ impl Savepoints {
 
     /// A SAVEPOINT was carried out; a name may be used again.
     pub fn set(&mut self, name: &[u8], mark: Mark) {
-        self.marks.push((name.to_vec(), Some(mark)));
+        self.marks.push((name.to_vec(), Place::At(mark)));
     }
 
     fn find(&self, name: &[u8]) -> Option<usize> {
@@ -145,6 +169,9 @@ impl Session {
                 self.refuse_query(unknown(name));
             }
             (Effect::Release(_), TransactionStatus::Open) => self.answer_query(effect, None),
+            _ if let Some(taken) = self.begin_again(effect, procedure::Reply::Query) => {
+                return Some(taken);
+            }
             (Effect::RollbackTo(name), _) => self.roll_back_query(name, effect),
             // The server refuses it: the transaction has failed.
             _ => return None,
@@ -196,9 +223,17 @@ impl Session {
     }
 
     fn roll_back_query(&mut self, name: &[u8], effect: &Effect) {
-        let Some(mark) = self.mark_of(name) else {
-            self.refuse_query(committed(name));
-            return;
+        let mark = match self.place_of(name) {
+            Some((_, Place::At(mark))) => mark,
+            Some((_, Place::Begin)) => {
+                self.settings.apply(&Effect::Rollback { plain: true });
+                self.answer_query(effect, None);
+                return;
+            }
+            _ => {
+                self.refuse_query(committed(name));
+                return;
+            }
         };
         if self.is_as_at(mark) {
             self.answer_query(effect, None);
@@ -275,6 +310,9 @@ impl Session {
                 self.close_portal(portal);
                 self.refuse_parse(unknown(name));
             }
+            _ if let Some(taken) = self.begin_again(effect, procedure::Reply::Execute) => {
+                return taken;
+            }
             (Effect::RollbackTo(_), _) => self.execute_roll_back(name, effect),
             _ => self.execute_stand_in(bytes, effect, None),
         }
@@ -325,17 +363,24 @@ impl Session {
     }
 
     fn execute_roll_back(&mut self, name: &[u8], effect: &Effect) {
-        let Some(mark) = self.mark_of(name) else {
-            self.refuse_parse(committed(name));
-            return;
-        };
         let mut answer = Vec::new();
         reply::put_command_complete(&mut answer, tag(effect));
-        if self.is_as_at(mark) {
-            self.finish(effect, None);
-            self.answers().append(&mut answer);
-            return;
-        }
+        let place = self.place_of(name).map(|(_, place)| place);
+        let mark = match place {
+            Some(Place::At(mark)) if !self.is_as_at(mark) => mark,
+            Some(place @ (Place::At(_) | Place::Begin)) => {
+                if let Place::Begin = place {
+                    self.settings.apply(&Effect::Rollback { plain: true });
+                }
+                self.finish(effect, None);
+                self.answers().append(&mut answer);
+                return;
+            }
+            _ => {
+                self.refuse_parse(committed(name));
+                return;
+            }
+        };
         if self.moves_portal(mark) {
             self.refuse_parse(fetched(name));
             return;
@@ -386,22 +431,58 @@ impl Session {
         self.creations.fail();
         self.roll_back_cursors(at);
         let mark = self.savepoints.marks.last_mut();
-        if let (Some((_, Some(mark))), Some(replay)) = (mark, &self.replay) {
+        if let (Some((_, Place::At(mark))), Some(replay)) = (mark, &self.replay) {
             replay.renew(mark);
         }
     }
 
     /// A transaction is over, or committed in the middle.
     pub(super) fn end_savepoints(&mut self) {
-        match self.goes_on_behind_commit() {
-            true => self.savepoints.outlive(),
-            false => self.savepoints.clear(),
+        match (self.goes_on_behind_commit(), self.begins_again()) {
+            (Some(fresh), _) => self.savepoints.outlive(fresh),
+            (None, Some(count)) => self.savepoints.begin_again(count),
+            (None, None) => self.savepoints.clear(),
         }
     }
 
-    fn mark_of(&self, name: &[u8]) -> Option<Mark> {
+    /// How many of the last savepoints have nothing behind them that would have to be undone.
+    pub(super) fn fresh_savepoints(&self) -> usize {
+        let begun = self.has_begun();
+        let fresh = |place: &Place| match place {
+            Place::At(mark) => self.is_as_at(*mark),
+            Place::Begin => !begun,
+            Place::Lost => false,
+        };
+        let marks = self.savepoints.marks.iter().rev();
+        marks.take_while(|(_, place)| fresh(place)).count()
+    }
+
+    /// The server has a transaction open.
+    fn has_begun(&self) -> bool {
+        self.begin.is_none() && self.lease.is_some() && self.block() != TransactionStatus::Idle
+    }
+
+    fn place_of(&self, name: &[u8]) -> Option<(usize, Place)> {
         let at = self.savepoints.find(name)?;
-        self.savepoints.marks.get(at).and_then(|(_, mark)| *mark)
+        let (_, place) = self.savepoints.marks.get(at)?;
+        Some((at, *place))
+    }
+
+    /// ROLLBACK TO a savepoint where the transaction began; `None` for others.
+    fn begin_again(&mut self, effect: &Effect, reply: procedure::Reply) -> Option<Taken> {
+        let Effect::RollbackTo(name) = effect else {
+            return None;
+        };
+        let (at, Place::Begin) = self.place_of(name)? else {
+            return None;
+        };
+        if self.waits_for_answers(false) {
+            return Some(Taken::Wait);
+        }
+        if !self.has_begun() {
+            return None;
+        }
+        Some(self.begin_block_again(at + 1, reply))
     }
 
     fn is_as_at(&self, mark: Mark) -> bool {

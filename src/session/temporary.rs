@@ -34,6 +34,8 @@ pub(super) struct Table {
     pub name: String,
     /// Its name in the schema of the proxy.
     pub real: String,
+    /// Names of its foreign keys.
+    pub foreign_keys: Vec<String>,
     /// It was made in the transaction under way.
     pub fresh: bool,
     pub at_commit: AtCommit,
@@ -88,7 +90,10 @@ impl Temporary {
             .iter()
             .map(|(name, real)| (name.as_str(), real.as_str()))
             .collect();
-        let text = temporary::translate(text, &names)?;
+        let keys = self.tables.iter().flat_map(|table| &table.foreign_keys);
+        let keys: Vec<String> = keys.cloned().collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let text = temporary::translate(text, &names, &keys)?;
         for table in &mut self.tables {
             table.touched |= text.contains(&table.real);
         }
@@ -110,7 +115,9 @@ impl Temporary {
                 }
             }
         }
-        told
+        // The field with the schema's name.
+        let field = format!("\0s{SCHEMA}\0");
+        told.map(|told| split_at(&told, field.as_bytes()).join(&b"\0spg_temp\0"[..]))
     }
 
     /// The transaction that is about to end is rolled back, or is not.
@@ -259,6 +266,7 @@ impl Session {
             table: Table {
                 name: creation.name,
                 real,
+                foreign_keys: creation.foreign_keys,
                 fresh: true,
                 at_commit: creation.at_commit,
                 touched: filling.is_some(),

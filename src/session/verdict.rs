@@ -234,6 +234,12 @@ impl Part {
         }
     }
 
+    /// It is in batches, and may be one statement as well: so it has been prepared.
+    pub fn goes_whole(&self) -> bool {
+        let batch = matches!(self.decision.action, Action::Emulate(Procedure::Batch(_)));
+        batch && self.decision.placement == Placement::Within
+    }
+
     /// The session itself has to know the parameters.
     pub fn needs_values(&self) -> bool {
         let setting = matches!(&self.decision.action, Action::Answer(Answer::Setting));

@@ -13,6 +13,8 @@ pub const PROTOCOL_VIOLATION: SqlState = "08P01";
 pub const FEATURE_NOT_SUPPORTED: SqlState = "0A000";
 /// `invalid_parameter_value`.
 pub const INVALID_PARAMETER_VALUE: SqlState = "22023";
+/// `bad_copy_file_format`.
+pub const BAD_COPY_FILE_FORMAT: SqlState = "22P04";
 /// `no_active_sql_transaction`.
 pub const NO_ACTIVE_SQL_TRANSACTION: SqlState = "25P01";
 /// `in_failed_sql_transaction`.

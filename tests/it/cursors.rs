@@ -215,6 +215,62 @@ fn savepoints_outlive_what_is_committed_in_the_middle() {
 }
 
 #[test]
+fn binary_cursors() {
+    let (_cluster, _proxy, mut client) = start();
+    for kind in ["binary", "binary scroll"] {
+        client.run("begin");
+        client.run(&format!("declare c {kind} cursor for select 258, 'x'"));
+        let frames = client.run("fetch c");
+        assert!(frames[0].body.ends_with(b"\0\x01"), "{kind}");
+        let values = [Some(vec![0, 0, 1, 2]), Some(b"x".to_vec())];
+        assert_eq!(frames[1].values(), values, "{kind}");
+        client.run("commit");
+    }
+}
+
+/// A savepoint that nothing was done behind when the transaction was committed is where the next begins.
+#[test]
+fn savepoints_are_where_a_transaction_goes_on() {
+    let (_cluster, proxy, mut client) = start();
+    client.run("set dsqlproxy.ddl_in_transaction = split");
+    play(
+        &mut client,
+        &[
+            ("begin", "BEGIN T"),
+            ("create table v (id bigint primary key)", "CREATE TABLE T"),
+            ("savepoint a", "SAVEPOINT T"),
+            ("select count(*) from v", "0 SELECT 1 T"),
+            ("insert into t values (12)", "INSERT 0 1 T"),
+            ("rollback to a", "ROLLBACK T"),
+            ("insert into v values (1)", "INSERT 0 1 T"),
+            ("insert into nowhere values (1)", "42P01 E"),
+            ("rollback to a", "ROLLBACK T"),
+            ("rollback to a", "ROLLBACK T"),
+            ("select count(*) from v", "0 SELECT 1 T"),
+            ("savepoint b", "SAVEPOINT T"),
+            ("insert into v values (2)", "INSERT 0 1 T"),
+            ("rollback to b", "ROLLBACK T"),
+            ("insert into v values (3)", "INSERT 0 1 T"),
+            ("release a", "RELEASE T"),
+            ("rollback to b", "3B001 E"),
+            ("rollback", "ROLLBACK I"),
+            // It goes with the transaction that made it.
+            ("select count(*) from v", "42P01 I"),
+            ("begin", "BEGIN T"),
+            ("create table v (id bigint primary key)", "CREATE TABLE T"),
+            ("savepoint a", "SAVEPOINT T"),
+            ("insert into v values (4)", "INSERT 0 1 T"),
+            ("rollback to a", "ROLLBACK T"),
+            ("insert into v values (5)", "INSERT 0 1 T"),
+            ("commit", "COMMIT I"),
+            ("select id from v", "5 SELECT 1 I"),
+        ],
+    );
+    drop(client);
+    proxy.wait_base();
+}
+
+#[test]
 fn parameters_of_settings() {
     let (_cluster, _proxy, mut client) = start();
     let run = |client: &mut Client, sql: &str, value: &str| {

@@ -423,6 +423,13 @@ fn both_protocols_run_them() {
         "5000"
     );
 
+    // Parameters that are too long to be kept go with the statement as a whole.
+    let long = "x".repeat(20_000);
+    let sql = "update t set n = n where id <= $1 and $2::text <> ''";
+    let frames = extended(&mut client, sql, &["10", &long]);
+    assert_eq!(tag(&frames), "UPDATE 10");
+    assert_eq!(tags(&frames), "1tn2CZ");
+
     // Prepared once, run twice, with more in the batch behind it.
     client.send(&[parse("d", "delete from t where id <= $1", &[20]), sync()].concat());
     client.until_ready();

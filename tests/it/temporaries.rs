@@ -119,6 +119,12 @@ fn temporary_tables_live_and_die_with_transactions() {
     a.run("drop view w");
     a.run("create temp table z (c int); drop table z; select 1");
     a.run("create temp table z (c int); drop table z; select 1");
+    // A DROP that has to wait, since the schema is looked at behind a change, is not done by that.
+    a.run("set dsqlproxy.unstorable_columns = text");
+    a.run("create temp table z (c int); drop table z; select 1");
+    a.run("create temp table z (c int)");
+    a.run("drop table z");
+    a.run("reset dsqlproxy.unstorable_columns");
     assert_eq!(a.sqlstate("select 1 from w"), "42P01");
     a.run("create temp view w as select 1 as one");
     a.run("discard all");
@@ -241,4 +247,25 @@ fn tables_of_lost_proxies_are_dropped() {
     b.run("create temp table y (a int)");
     wait_left(&mut b, "1");
     assert_eq!(b.scalar("select count(*) from y"), "0");
+}
+
+#[test]
+fn constraints_of_temporary_tables_are_found() {
+    let cluster = Cluster::start();
+    let (_proxy, mut a) = start(&cluster);
+    a.run(
+        "create temp table p (id int primary key check (id > 0), up int references p (id) deferrable)",
+    );
+    a.run("create temp table k (id int constraint k_p references p (id) deferrable)");
+    a.run("insert into p values (1, 1)");
+    a.run("begin");
+    a.run("set constraints k_p deferred");
+    a.run("insert into k values (7)");
+    assert_eq!(a.sqlstate("commit"), "23503");
+    assert_eq!(a.sqlstate("insert into k values (7)"), "23503");
+    let refused = a.query("insert into p values (0, null)");
+    let refused = refused.iter().find(|frame| frame.tag == b'E').unwrap();
+    assert_eq!(refused.sqlstate(), "23514");
+    assert_eq!(refused.field(b's').unwrap(), "pg_temp");
+    assert_eq!(refused.field(b't').unwrap(), "p");
 }

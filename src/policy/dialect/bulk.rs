@@ -1,13 +1,16 @@
 //! Statements over many rows: TRUNCATE, CREATE TABLE AS, COPY, maintenance.
 
 use pg_query::protobuf::{
-    DropBehavior, InsertStmt, IntoClause, ObjectType, RangeVar, ResTarget, SelectStmt,
+    CopyStmt, DropBehavior, InsertStmt, IntoClause, ObjectType, RangeVar, ResTarget, SelectStmt,
     SetOperation, UpdateStmt,
 };
 use pg_query::{Node, NodeEnum};
 
 use super::{Case, Changed, Draft, build};
-use crate::policy::{Batch, BatchKind, CopyIn, DdlInTransaction, LargeDml, Procedure, TableName};
+use crate::policy::{
+    Batch, BatchKind, CopyBinary, CopyForm, CopyIn, CopyLines, DdlInTransaction, LargeDml,
+    Procedure, SessionFacts, TableName,
+};
 use crate::sql::tree::{self, Ref, print};
 
 /// TRUNCATE.
@@ -87,16 +90,72 @@ pub(super) fn copy_file(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
     }
 }
 
-/// COPY … (FORMAT binary).
+fn is_binary(copy: &CopyStmt) -> bool {
+    build::options(&copy.options)
+        .filter(|option| option.defname == "format")
+        .filter_map(build::word)
+        .any(|format| format.eq_ignore_ascii_case("binary"))
+}
+
+/// COPY … (FORMAT binary) that cannot be done: TO, and FROM with other options.
 pub(super) fn copy_binary(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
-    match tree {
-        NodeEnum::CopyStmt(copy) => build::options(&copy.options)
-            .filter(|option| option.defname == "format")
-            .filter_map(build::word)
-            .filter(|format| format.eq_ignore_ascii_case("binary"))
-            .collect(),
-        _ => Vec::new(),
+    let NodeEnum::CopyStmt(copy) = tree else {
+        return Vec::new();
+    };
+    if !is_binary(copy) {
+        return Vec::new();
     }
+    let others = build::options(&copy.options);
+    let mut others = others.filter(|option| !matches!(&*option.defname, "format" | "freeze"));
+    match others.next() {
+        Some(option) => vec![format!("binary with {}", option.defname.to_uppercase())],
+        None if copy.is_from => Vec::new(),
+        None => vec!["binary to the client".to_owned()],
+    }
+}
+
+/// COPY FROM STDIN (FORMAT binary).
+pub(super) fn binary_copy(tree: &NodeEnum, case: &Case<'_>) -> Option<(Procedure, String)> {
+    let NodeEnum::CopyStmt(copy) = tree else {
+        return None;
+    };
+    if !copy.is_from || !is_binary(copy) {
+        return None;
+    }
+    let table = copy.relation.as_ref()?;
+    let condition = match &copy.where_clause {
+        None => None,
+        condition => Some(printed_condition(condition.clone())?),
+    };
+    let procedure = Procedure::Copy(CopyIn {
+        table: TableName(build::relation(table)),
+        form: CopyForm::Binary(CopyBinary {
+            columns: build::strings(&copy.attlist)
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
+            name: table.relname.clone(),
+            condition,
+            batches: case.facts.switches.large_dml == LargeDml::Batch && may_split(case.facts),
+        }),
+    });
+    Some((procedure, table.relname.clone()))
+}
+
+/// The client is in no transaction, or its transaction may be committed around the statement.
+fn may_split(facts: &SessionFacts) -> bool {
+    !facts.transaction.open || facts.switches.ddl_in_transaction == DdlInTransaction::Split
+}
+
+fn printed_condition(condition: Option<Box<Node>>) -> Option<String> {
+    let table = RangeVar {
+        relname: "x".to_owned(),
+        inh: true,
+        relpersistence: "p".to_owned(),
+        ..RangeVar::default()
+    };
+    let text = rows(table, condition)?;
+    text.strip_prefix("FROM x WHERE ").map(str::to_owned)
 }
 
 /// COPY … (FREEZE). Options that no server takes go on as they are, for it to say so.
@@ -121,9 +180,8 @@ pub(super) fn large_copy(tree: &NodeEnum, case: &Case<'_>) -> Option<(Procedure,
     let NodeEnum::CopyStmt(copy) = tree else {
         return None;
     };
-    let splits = case.facts.switches.ddl_in_transaction == DdlInTransaction::Split;
     let lines = copy.is_from && copy.filename.is_empty() && !copy.is_program;
-    if !lines || case.facts.transaction.open && !splits {
+    if !lines || !may_split(case.facts) {
         return None;
     }
     let option = |name: &str| {
@@ -156,10 +214,12 @@ pub(super) fn large_copy(tree: &NodeEnum, case: &Case<'_>) -> Option<(Procedure,
     let table = copy.relation.as_ref()?;
     let procedure = Procedure::Copy(CopyIn {
         table: TableName(build::relation(table)),
-        first: print(tree).ok()?,
-        next: print(&NodeEnum::CopyStmt(next)).ok()?,
-        csv,
-        header,
+        form: CopyForm::Lines(CopyLines {
+            first: print(tree).ok()?,
+            next: print(&NodeEnum::CopyStmt(next)).ok()?,
+            csv,
+            header,
+        }),
     });
     Some((procedure, table.relname.clone()))
 }

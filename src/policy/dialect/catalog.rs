@@ -8,6 +8,7 @@
 //! | schema `sys` and those of the proxy, and what is in them | nothing of it, unless they name it |
 //! | no `pg_authid` to look at | what `pg_roles` tells, no passwords |
 //! | materialized views as marked views | `relkind` `m`, `pg_matviews`, nothing of them among the views |
+//! | statements that the proxy has prepared for all sessions | nothing of them |
 //! | no `pg_table_size()` | `pg_relation_size()` |
 //! | domains of types that are kept as text ([`crate::policy::unstorable`]) | these types |
 //!
@@ -54,7 +55,7 @@ const fn hidden(schema: &'static str, relation: &'static str, query: &'static st
     }
 }
 
-const SHOWN: [Shown; 21] = [
+const SHOWN: [Shown; 22] = [
     shown(
         "pg_index",
         "SELECT {system} indexrelid, indrelid, \
@@ -155,6 +156,11 @@ const SHOWN: [Shown; 21] = [
         "SELECT {system} * FROM pg_catalog.pg_rewrite WHERE ev_class <> ALL (ARRAY(\
          SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace \
          WHERE {hidden}))",
+    ),
+    // Others have made these, on a connection that is shared.
+    shown(
+        "pg_prepared_statements",
+        "SELECT * FROM pg_catalog.pg_prepared_statements WHERE name NOT LIKE 'dsqlproxy\\_%'",
     ),
     hidden(
         "pg_catalog",

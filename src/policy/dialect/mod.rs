@@ -633,6 +633,7 @@ constructs! {
     "as_view" => Code::Change(materialized::as_view),
     "copy_file" => Code::Find(bulk::copy_file),
     "copy_binary" => Code::Find(bulk::copy_binary),
+    "binary_copy" => Code::Emulate(bulk::binary_copy),
     "copy_freeze" => Code::Change(bulk::copy_freeze),
     "large_dml" => Code::Emulate(bulk::large),
     "large_copy" => Code::Emulate(bulk::large_copy),

@@ -51,7 +51,7 @@ fn action(rule: &Rule, rules: &Rules) -> String {
     let known = rule.action != ActionKind::Emulate
         || rules.can_run(match &*rule.name {
             "large_dml" => "batch",
-            "large_copy" => "copy",
+            "large_copy" | "binary_copy" => "copy",
             "temporary" => "temporary_table",
             name => name,
         });

@@ -412,7 +412,11 @@ fn procedures_are_named() {
         if let Procedure::CreateTableAs { query, .. } = &procedure {
             assert_eq!(query, "SELECT a FROM t", "{sql}");
         }
-        if let Procedure::Copy(copy) = &procedure {
+        if let Procedure::Copy(CopyIn {
+            form: CopyForm::Lines(copy),
+            ..
+        }) = &procedure
+        {
             assert!(copy.first.contains("HEADER"), "{}", copy.first);
             assert!(!copy.next.contains("HEADER"), "{}", copy.next);
             assert_eq!((copy.csv, copy.header), (Some((b'"', b'"')), true));

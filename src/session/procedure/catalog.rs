@@ -1,5 +1,6 @@
 //! What procedures look up.
 
+use crate::policy::unstorable::SCHEMA;
 use crate::policy::{TableName, is_marked};
 
 /// An identifier in quotes.
@@ -100,6 +101,20 @@ pub(super) fn numbered(table: &TableName) -> String {
     format!(
         "SELECT attname FROM pg_catalog.pg_attribute WHERE attrelid = {} AND attidentity <> '' \
          AND NOT attisdropped ORDER BY attnum",
+        regclass(table)
+    )
+}
+
+/// Columns of a table that can be written, one a row in their order: name, type, the domain if it is a text
+/// that stands for something else, and whether only OVERRIDING SYSTEM VALUE writes it.
+/// The type is without a length, so that nothing is cut, but of `numeric`, which alone is `numeric(18,6)`.
+pub(super) fn written(table: &TableName) -> String {
+    format!(
+        "SELECT a.attname, \
+         pg_catalog.format_type(a.atttypid, CASE WHEN a.atttypid = 'pg_catalog.numeric'::pg_catalog.regtype THEN a.atttypmod ELSE -1 END), \
+         CASE WHEN t.typtype = 'd' AND t.typnamespace = pg_catalog.to_regnamespace('{SCHEMA}') THEN t.typname END, \
+         a.attidentity = 'a' FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
+         WHERE a.attrelid = {} AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum",
         regclass(table)
     )
 }

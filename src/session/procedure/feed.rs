@@ -3,14 +3,18 @@
 use crate::policy::split_warning;
 use crate::upstream::Expect;
 use crate::wire::frame::HEADER;
+use crate::wire::frontend;
 use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
 
-use super::copy::{Batch, Copying};
+use super::copy::{Batch, Copying, Insert};
 use super::task::{Failure, Task};
 use super::{Running, step};
 use crate::session::frontend::Taken;
 use crate::session::run::{End, Rest, Session};
+
+/// The reason of a COPY that somebody wants to end.
+const CANCELLED: &str = "it was cancelled";
 
 impl Running {
     /// The COPY that is under way.
@@ -26,6 +30,19 @@ impl Running {
             Some(Task::Copy(copying)) => Some(copying),
             _ => None,
         }
+    }
+
+    /// It is stopped while no server waits for its data, and its transaction has to fail with it.
+    pub(super) fn fails_with_server(&mut self) -> bool {
+        let within = self.within && self.failure.is_none();
+        let copying = self
+            .copying_mut()
+            .filter(|copying| within && copying.is_held() && copying.told);
+        if let Some(copying) = copying {
+            copying.end(Err(CANCELLED.to_owned()));
+            return true;
+        }
+        false
     }
 
     /// The next batch is not there yet.
@@ -117,7 +134,7 @@ impl Session {
             return false;
         };
         if stops {
-            copying.end(Err("it was cancelled".to_owned()));
+            copying.end(Err(CANCELLED.to_owned()));
         }
         let (frames, splits) = match copying.batch() {
             Batch::Wait => return false,
@@ -139,6 +156,46 @@ impl Session {
         true
     }
 
+    /// Asks the client for rows of so many values in binary form.
+    pub(super) fn ask_for_rows(&mut self, columns: u16) {
+        self.take_passing_of_lease();
+        let binary = 1_u16.to_be_bytes();
+        let formats = binary.repeat(usize::from(columns));
+        let parts = [&[1][..], &columns.to_be_bytes(), &formats];
+        frontend::put(self.cout.tail(), b'G', &parts);
+        // The client may take its time.
+        self.release_if_settled();
+    }
+
+    /// Sends the next batch as INSERTs, in one transaction.
+    pub(super) fn send_rows(&mut self) {
+        let copying = self
+            .procedure
+            .as_mut()
+            .and_then(|running| running.copying_mut());
+        let Some(copying) = copying else { return };
+        let (inserts, more) = copying.inserts();
+        copying.splits = more && copying.within;
+        for Insert { sql, count, values } in inserts {
+            if let Some(sql) = sql {
+                self.send(Expect::Parse, true, step(false), |out| {
+                    frontend::put_parse(out, b"", sql.as_bytes(), b"\0\0");
+                });
+            }
+            self.send(Expect::Bind, true, step(false), |out| {
+                // Unnamed portal and statement; all parameters in binary form.
+                let head = b"\0\0\0\x01\0\x01";
+                frontend::put(out, b'B', &[head, &count.to_be_bytes(), &values, b"\0\0"]);
+            });
+            self.send(Expect::Execute, true, step(true), |out| {
+                frontend::put(out, b'E', &[b"\0\0\0\0\0"]);
+            });
+        }
+        self.send(Expect::Sync, true, step(true), |out| {
+            frontend::put(out, b'S', &[]);
+        });
+    }
+
     /// The client's transaction is committed behind the batch that it has done: there are more.
     pub(super) fn split_for_copy(&mut self) {
         let warning = self.notices(&[split_warning()]);
@@ -157,13 +214,22 @@ impl Session {
 
     /// The client gave up before the server waited for its data.
     pub(super) fn give_up_copy(&mut self) -> bool {
-        let running = self.procedure.as_ref();
-        let reason = running
-            .and_then(|running| running.copying())
-            .and_then(|copying| copying.failure())
-            .map(|reason| format!("COPY from stdin failed: {reason}"));
-        let Some(reason) = reason else { return false };
-        let error = ClientError::error(sqlstate::QUERY_CANCELED, reason);
+        let Some(running) = &mut self.procedure else {
+            return false;
+        };
+        let within = running.within;
+        let copying = running.copying_mut();
+        // The server fails it together with the transaction that is open there.
+        let copying = copying.filter(|copying| !(within && copying.is_held()));
+        let Some(copying) = copying else { return false };
+        let error = match (copying.take_broken(), copying.failure()) {
+            (Some(error), _) => error,
+            (None, Some(reason)) => {
+                let reason = format!("COPY from stdin failed: {reason}");
+                ClientError::error(sqlstate::QUERY_CANCELED, reason)
+            }
+            (None, None) => return false,
+        };
         self.fail_procedure(Failure::Own(error), None);
         true
     }

@@ -37,6 +37,8 @@ pub(in crate::session) struct Answer {
     pub rows: Vec<Vec<Option<String>>>,
     /// The command tag.
     pub tag: String,
+    /// Rows as the tags of all its statements count them.
+    pub counted: u64,
     /// Body of a RowDescription.
     pub columns: Vec<u8>,
     /// Body of an ErrorResponse.
@@ -54,7 +56,8 @@ impl Answer {
     }
 }
 
-fn number_of(tag: &str) -> u64 {
+/// The number of rows at the end of a tag.
+pub(super) fn number_of(tag: &str) -> u64 {
     let number = tag.rsplit(' ').next();
     number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
@@ -72,6 +75,8 @@ pub(in crate::session) enum Request {
     Describe(String),
     /// A COPY that takes data.
     Copy(String),
+    /// Rows that the client has copied, as INSERTs.
+    Rows,
     /// A statement.
     Text {
         sql: String,
@@ -130,6 +135,8 @@ pub(in crate::session) enum Next {
     Done,
     /// So is all.
     Finish,
+    /// The client is asked for rows of so many values.
+    Feed(u16),
     /// It goes on when nobody else makes a table of this name anew.
     Guard(String),
     /// What the transaction has made was looked up.
@@ -412,7 +419,7 @@ impl Task {
                 Some(id) => Request::look(catalog::job(id)),
             },
             Self::Batches(batches) => batches.request(),
-            Self::Copy(copying) => Request::Copy(copying.sql().to_owned()),
+            Self::Copy(copying) => copying.request(),
             Self::Condition(sql, _) => Request::look(sql.clone()),
             Self::Rebuild(rebuilding) => rebuilding.request(),
             Self::Guarded(guarded) => guarded.request(),
@@ -449,8 +456,12 @@ impl Task {
             Self::Rename(renaming) => renaming.answered(&answer),
             Self::Job(job) => job.answered(&answer),
             Self::Batches(batches) => batches.answered(&answer),
+            Self::Copy(copying) if copying.looks() => match copying.found(&answer.rows) {
+                Some(columns) => Next::Feed(columns),
+                None => Next::Again,
+            },
             Self::Copy(copying) => {
-                copying.note_copied(answer.count());
+                copying.note_copied(answer.counted);
                 match copying.is_done() {
                     true => Next::Done,
                     false => Next::Again,
@@ -511,6 +522,9 @@ impl Task {
                 Next::Again
             }
             Self::Copy(copying) => {
+                if let Some(broken) = copying.take_broken() {
+                    return Next::Fail(Failure::Own(broken), None);
+                }
                 let large = is(&sqlstate::PROGRAM_LIMIT_EXCEEDED) && !copying.within;
                 match large && copying.shrink() {
                     true => Next::Again,

@@ -54,6 +54,15 @@ pub(super) fn job_missing(id: &str) -> ClientError {
     .hint("Look whether the index or constraint is there and valid.")
 }
 
+/// Rows that have to go into one transaction are too many.
+pub(super) fn too_much_to_copy() -> ClientError {
+    ClientError::error(
+        sqlstate::PROGRAM_LIMIT_EXCEEDED,
+        "the rows of COPY are more than the 10 MiB that a transaction of Aurora DSQL takes",
+    )
+    .hint("SET dsqlproxy.large_dml = batch to have them copied in batches, which is not atomic.")
+}
+
 /// A table cannot be changed in batches.
 pub(super) fn no_key(table: &TableName) -> ClientError {
     ClientError::error(
