@@ -907,16 +907,22 @@ impl Session {
         guard.follow();
         guard.copies.clear();
         let mut sources = std::mem::take(&mut guard.sources);
-        sources.retain(|_, source| {
-            guard
-                .admit(&source.text, source.wish)
-                .is_ok_and(|admission| {
-                    let admitted = admission.as_ref().as_ref();
-                    admitted.is_ok_and(|admitted| {
-                        guard.note_copy(admitted);
-                        *admitted.text == *source.isolated
+        let names = &self.names;
+        sources.retain(|name, source| {
+            // A Parse that was skipped leaves the source of a statement that never came to be.
+            let is_of_name = names
+                .get(name)
+                .is_some_and(|prepared| *prepared.source == *source.isolated);
+            is_of_name
+                && guard
+                    .admit(&source.text, source.wish)
+                    .is_ok_and(|admission| {
+                        let admitted = admission.as_ref().as_ref();
+                        admitted.is_ok_and(|admitted| {
+                            guard.note_copy(admitted);
+                            *admitted.text == *source.isolated
+                        })
                     })
-                })
         });
         // What would be sent again is of the old policy.
         if let Some(replay) = &mut self.replay {
