@@ -7,7 +7,7 @@ use pg_query::protobuf::{DiscardMode, FuncCall, VariableSetKind, VariableSetStmt
 use pg_query::{Node, protobuf};
 
 use crate::policy::dialect::build;
-use crate::sql::identifier_list;
+use crate::sql::Statement;
 use crate::sql::tree::{Descent, Ref, walk};
 
 /// Where names without a schema are looked for.
@@ -59,18 +59,38 @@ impl Search {
         match set.kind() {
             VariableSetKind::VarResetAll => Some(home()),
             _ if set.name != "search_path" => None,
-            VariableSetKind::VarSetValue => {
-                let names: Option<Vec<String>> = set.args.iter().map(text).collect();
-                Some(names.map(|names| {
-                    let names = names.into_iter();
-                    names
-                        .filter(|name| !name.is_empty() && name != "$user")
-                        .collect()
-                }))
-            }
+            VariableSetKind::VarSetValue => Some(listed(set)),
             VariableSetKind::VarSetDefault | VariableSetKind::VarReset => Some(home()),
             _ => Some(None),
         }
+    }
+}
+
+/// The schemas that a SET names, if they are constants.
+fn listed(set: &VariableSetStmt) -> Option<Rc<[String]>> {
+    let names: Option<Vec<String>> = set.args.iter().map(text).collect();
+    let names = names?.into_iter();
+    Some(
+        names
+            .filter(|name| !name.is_empty() && name != "$user")
+            .collect(),
+    )
+}
+
+/// The schemas of a list in one string.
+fn in_string(list: &str) -> Option<Rc<[String]>> {
+    if list.trim().is_empty() {
+        return Some(Rc::default());
+    }
+    let read = Statement::read(&format!("SET search_path = {list}")).ok()?;
+    match read.as_slice() {
+        [only] => match only.node()? {
+            NodeEnum::VariableSetStmt(set) if set.kind() == VariableSetKind::VarSetValue => {
+                listed(set)
+            }
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -93,7 +113,7 @@ fn of_call(call: &FuncCall) -> Option<Option<Rc<[String]>>> {
         Some(Some(name)) if !name.eq_ignore_ascii_case("search_path") => None,
         Some(Some(_)) => {
             let value = call.args.get(1).and_then(text);
-            Some(value.and_then(|value| Some(names(&identifier_list(&value)?))))
+            Some(value.and_then(|value| in_string(&value)))
         }
         _ => Some(None),
     }

@@ -143,6 +143,11 @@ impl Tables {
     /// A quick look: the text may name such a table, or make one.
     #[must_use]
     pub fn touches(&self, text: &str) -> bool {
+        // A name that may be spelled in any way.
+        let escaped = || text.contains("U&\"") || text.contains("u&\"");
+        if !self.words.is_empty() && escaped() {
+            return true;
+        }
         let mut lower = String::new();
         text.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$'))
             .filter(|word| !word.is_empty())
@@ -421,6 +426,7 @@ mod tests {
         assert_eq!(found("b", &["a"]), None);
         assert!(tables.touches("select * from T where id = 1"));
         assert!(!tables.touches("select * from tt"));
+        assert!(tables.touches("select * from U&\"\\0074\""));
         assert!(!Tables::default().touches("select * from t"));
         assert!(Tables::default().touches("Create table t (a int[])"));
     }
