@@ -59,6 +59,7 @@ fn sync(arguments: &TenantsSyncArguments) -> Result<(), Failure> {
             Told::Role(name) => format!("-- tenant {tenant}: role and schema {name}"),
             Told::Statement(sql) => format!("{sql};"),
             Told::Same => "-- nothing to change".to_owned(),
+            Told::Note(note) => format!("-- note: {note}"),
             Told::Problem(problem) => {
                 problems += 1;
                 format!("-- PROBLEM: {problem}")

@@ -438,6 +438,27 @@ fn rules_across_keys() {
     }
 }
 
+/// A tenant's statements are proven as they are, and what sees columns as other types rewrites them.
+#[test]
+fn columns_are_kept_as_text_without_tenancy_alone() {
+    let with_keys = |keys: &str| {
+        let entry = format!("app: {{cluster: main, unstorable_columns: text, {keys}}}");
+        let text = with("app: {cluster: main}", &entry);
+        errors(&format!("{text}tenancy: {{shop: {{file: shop.yaml}}}}\n"))
+    };
+    let refusal =
+        "databases.app.unstorable_columns: only with dialect: compat, and without tenancy";
+    for (keys, refused) in [
+        ("dialect: compat", false),
+        ("dialect: compat, tenancy: shop", true),
+        ("dialect: strict", true),
+    ] {
+        let found = with_keys(keys);
+        let found = found.iter().any(|error| error.contains(refusal));
+        assert_eq!(found, refused, "{keys}");
+    }
+}
+
 #[test]
 fn every_error_is_reported_at_once_in_the_order_of_the_file() {
     let text = "\

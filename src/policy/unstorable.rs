@@ -13,12 +13,14 @@
 //! `DateStyle` decides, the domain takes ISO dates only.
 
 mod rewrite;
+mod search;
 pub mod tables;
 
 use pg_query::protobuf::{TypeName, a_const};
 use pg_query::{Node, NodeEnum};
 
 pub use rewrite::{Translated, translate};
+pub use search::{Search, names};
 pub use tables::Tables;
 
 use super::dialect::build;
@@ -200,6 +202,10 @@ impl StandIn {
         if DATED.contains(&self.base.as_str()) {
             // `12/31/2025`, `31.12.2025` and `Wed Dec 31` mean something else to other sessions.
             checks.push("value !~ '/|[0-9]\\.[0-9]+\\.|[[:alpha:]] '".to_owned());
+        }
+        if self.base == "interval" {
+            // As `sql_standard` writes it: with other settings the sign is of the days alone.
+            checks.push("value !~ '-[0-9]+ [0-9]'".to_owned());
         }
         format!(
             "CREATE DOMAIN {SCHEMA}.{} AS text CONSTRAINT valid CHECK (value IS NULL OR {})",

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::net::Stream;
 use crate::policy::tenancy::barrier::{self, Plan};
-use crate::policy::tenancy::{Catalog, Policy};
+use crate::policy::tenancy::{self, Catalog, Policy};
 use crate::upstream::{self, QueryError, Target};
 use crate::wire::sqlstate;
 
@@ -21,6 +21,8 @@ pub enum Told<'a> {
     Statement(&'a str),
     /// There is nothing to change.
     Same,
+    /// Something that the role lacks.
+    Note(&'a str),
     /// Something is in the way of isolation by the server.
     Problem(&'a str),
 }
@@ -53,13 +55,32 @@ pub fn sync_barriers(
         };
         let catalog = ask(&mut server.stream).await?;
         let policy = policy.in_database(&catalog);
+        let findings = findings(&policy, &catalog);
         for tenant in tenants {
+            for finding in &findings {
+                told(tenant, Told::Problem(finding))?;
+            }
+            // What tenants are not served by the proxy either.
+            if !findings.is_empty() {
+                continue;
+            }
             server
                 .sync(&policy, &catalog, tenant, dry_run, told)
                 .await?;
         }
         Ok(())
     })
+}
+
+/// What is wrong with the database, whatever is in the tenants' own schemas.
+fn findings(policy: &Policy, catalog: &Catalog) -> Vec<String> {
+    let mut catalog = catalog.clone();
+    catalog
+        .relations
+        .retain(|name, _| !barrier::is_name(&name.schema));
+    let findings = tenancy::check(policy, &catalog);
+    let fatal = findings.iter().filter(|finding| finding.problem.is_fatal());
+    fatal.map(ToString::to_string).collect()
 }
 
 struct Server {
@@ -97,6 +118,9 @@ impl Server {
                     Told::Problem(&format!("the server did not take over: {statement}")),
                 )?;
             }
+        }
+        for note in &plan.notes {
+            told(tenant, Told::Note(note))?;
         }
         for problem in &plan.problems {
             told(tenant, Told::Problem(problem))?;

@@ -957,6 +957,7 @@ impl Session {
     }
 
     pub(super) fn pin_to(&mut self, reason: PinReason) {
+        self.note_lost_path(reason);
         if self.pin.is_none() {
             tracing::debug!(
                 user = self.identity.user(),

@@ -264,6 +264,7 @@ impl Isolation {
             stale: 0,
             parameter: None,
             copies: HashMap::new(),
+            on_server: HashMap::new(),
         };
         guard.follow();
         guard.scope().map_err(fatal)?;
@@ -355,6 +356,10 @@ struct Admitted {
     lasts: bool,
     /// It has a DISCARD.
     discards: bool,
+    /// Names that it gives to statements by PREPARE.
+    prepares: Vec<String>,
+    /// Names of the statements that it runs by EXECUTE.
+    executes: Vec<String>,
     /// It is a COPY FROM STDIN.
     copy: Option<Rc<CopyRows>>,
     /// Its last parameter, when that is the tenant's.
@@ -411,6 +416,9 @@ pub struct Guard {
     parameter: Option<TenantParameter>,
     /// How the rows of COPYs are extended, by the texts that went on.
     copies: HashMap<Vec<u8>, Rc<CopyRows>>,
+    /// Statements that the server was told to PREPARE, and whether under a former policy. Whether one is still
+    /// there nobody knows for sure.
+    on_server: HashMap<String, bool>,
 }
 
 /// A prepared statement's text as the client had it, and what went on.
@@ -453,6 +461,9 @@ const COPIES: usize = 256;
 /// Their bytes.
 const COPY_BYTES: usize = 2 << 20;
 
+/// Names of statements that a session may have the server PREPARE.
+const ON_SERVER: usize = 4096;
+
 #[derive(Debug, Clone)]
 struct Scope {
     policy: Arc<Policy>,
@@ -469,6 +480,9 @@ impl Guard {
     /// Takes over what changed.
     fn follow(&mut self) {
         self.epoch = self.isolation.epoch.load(Ordering::Acquire);
+        self.on_server
+            .values_mut()
+            .for_each(|former| *former = true);
         self.noticed = None;
         self.scope = match &*self.isolation.standing() {
             Standing::Closed { .. } | Standing::Unverified { .. } => None,
@@ -495,6 +509,20 @@ impl Guard {
             )
             .hint("Send Sync, then send the batch again.")
         })
+    }
+
+    /// It runs a statement that the server has from a former policy.
+    fn runs_former(&self, admitted: &Admitted) -> bool {
+        let mut names = admitted.executes.iter();
+        names.any(|name| self.on_server.get(name) == Some(&true))
+    }
+
+    /// Notes what the server is told to PREPARE. False: it is too much.
+    fn note_prepares(&mut self, admitted: &Admitted) -> bool {
+        for name in &admitted.prepares {
+            self.on_server.entry(name.clone()).or_insert(false);
+        }
+        self.on_server.len() <= ON_SERVER
     }
 
     /// Remembers what a name is made of.
@@ -644,6 +672,10 @@ fn isolate(text: &[u8], scope: &Scope, tenant: Option<&Tenant>) -> Result<Admitt
         out.extend_from_slice(format!("/* tenant: {index} */ ").as_bytes());
     }
     let any = |found: &dyn Fn(&NodeEnum) -> bool| isolated.iter().any(|one| found(&one.tree));
+    let named = |name: &dyn Fn(&NodeEnum) -> Option<&String>| -> Vec<String> {
+        let names = isolated.iter().filter_map(|one| name(&one.tree));
+        names.cloned().collect()
+    };
     for (position, statement) in isolated.iter().enumerate() {
         if position > 0 {
             out.extend_from_slice(b"; ");
@@ -661,6 +693,14 @@ fn isolate(text: &[u8], scope: &Scope, tenant: Option<&Tenant>) -> Result<Admitt
             )
         }),
         discards: any(&|node| matches!(node, NodeEnum::DiscardStmt(_))),
+        prepares: named(&|node| match node {
+            NodeEnum::PrepareStmt(prepare) => Some(&prepare.name),
+            _ => None,
+        }),
+        executes: named(&|node| match node {
+            NodeEnum::ExecuteStmt(execute) => Some(&execute.name),
+            _ => None,
+        }),
         copy: copy.map(Rc::new),
         parameter: isolated.iter().find_map(|one| one.parameter),
     })
@@ -677,6 +717,15 @@ fn typed(types: &[u8], parameter: Option<TenantParameter>) -> Cow<'_, [u8]> {
     typed.resize(2 + 4 * (usize::from(number) - 1), 0);
     typed.extend_from_slice(&kind.oid().to_be_bytes());
     Cow::Owned(typed)
+}
+
+/// EXECUTE would run what another policy let through.
+fn former() -> ClientError {
+    ClientError::error(
+        sqlstate::INVALID_SQL_STATEMENT_NAME,
+        "the tenant policy or the schema changed since the statement was prepared",
+    )
+    .hint("Prepare it again under another name.")
 }
 
 fn unreadable(error: &ParseError) -> Denied {
@@ -753,8 +802,8 @@ impl Session {
             }
             _ => return deny(Rule::Function),
         };
-        // Only a dialect answers it without the server.
-        let forwards_discard = self.env.policy.is_none();
+        // Only a dialect answers them without the server.
+        let forwards = self.env.policy.is_none();
         let (admission, wish) = match self.admit_text(tag, text, types)? {
             Ok(admitted) => admitted,
             Err(error) => return Ok(Err(Denied::Unreadable(error))),
@@ -767,7 +816,13 @@ impl Session {
             Ok(admitted) => admitted,
             Err(denied) => return Ok(Err(denied.clone())),
         };
-        if admitted.discards && forwards_discard {
+        if admitted.discards && forwards {
+            return deny(Rule::StatementKind);
+        }
+        if forwards && guard.runs_former(admitted) {
+            return Ok(Err(Denied::Unreadable(former())));
+        }
+        if forwards && !guard.note_prepares(admitted) {
             return deny(Rule::StatementKind);
         }
         guard.note_copy(admitted);
@@ -907,16 +962,22 @@ impl Session {
         guard.follow();
         guard.copies.clear();
         let mut sources = std::mem::take(&mut guard.sources);
-        sources.retain(|_, source| {
-            guard
-                .admit(&source.text, source.wish)
-                .is_ok_and(|admission| {
-                    let admitted = admission.as_ref().as_ref();
-                    admitted.is_ok_and(|admitted| {
-                        guard.note_copy(admitted);
-                        *admitted.text == *source.isolated
+        let names = &self.names;
+        sources.retain(|name, source| {
+            // A Parse that was skipped leaves the source of a statement that never came to be.
+            let is_of_name = names
+                .get(name)
+                .is_some_and(|prepared| *prepared.source == *source.isolated);
+            is_of_name
+                && guard
+                    .admit(&source.text, source.wish)
+                    .is_ok_and(|admission| {
+                        let admitted = admission.as_ref().as_ref();
+                        admitted.is_ok_and(|admitted| {
+                            guard.note_copy(admitted);
+                            *admitted.text == *source.isolated && !guard.runs_former(admitted)
+                        })
                     })
-                })
         });
         // What would be sent again is of the old policy.
         if let Some(replay) = &mut self.replay {

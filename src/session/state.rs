@@ -17,6 +17,8 @@ struct Snapshot {
     kept: SharedSettings,
     /// The same, by SET LOCAL.
     local: SharedSettings,
+    /// What SET LOCAL made of `search_path`.
+    path: Option<String>,
 }
 
 /// Parameters a server reports that no SET changes.
@@ -79,6 +81,24 @@ impl SettingsState {
     #[must_use]
     pub fn wanted(&self) -> &SharedSettings {
         &self.now.session
+    }
+
+    /// The search path as the transaction has it, as SET takes it; `None`: that of the server.
+    #[must_use]
+    pub fn search_path(&self) -> Option<&str> {
+        let set = match self.now.path.as_deref() {
+            Some("DEFAULT") => self.defaults.get("search_path"),
+            Some(path) => return Some(path),
+            None => self.now.session.get("search_path"),
+        };
+        set.map(String::as_str)
+    }
+
+    /// It is another than when the transaction began.
+    #[must_use]
+    pub fn has_moved_path(&self) -> bool {
+        let of = |snapshot: &Snapshot| snapshot.session.get("search_path").cloned();
+        self.now.path.is_some() || of(&self.now) != of(&self.base)
     }
 
     /// What the connection has.
@@ -177,6 +197,7 @@ impl SettingsState {
         if again {
             self.now.kept = before.kept;
             self.now.local = before.local;
+            self.now.path = before.path;
         }
         self.savepoints.clear();
         self.reported.clear();
@@ -197,12 +218,20 @@ impl SettingsState {
                 local: false,
                 ..
             } => {
+                self.forget_local_path(name);
                 self.change(|settings| {
                     settings.insert(name.clone(), value.clone());
                 });
             }
-            Effect::Reset(name) => self.reset(name),
+            Effect::Set { name, value, .. } if name == "search_path" => {
+                self.now.path = Some(value.clone());
+            }
+            Effect::Reset(name) => {
+                self.forget_local_path(name);
+                self.reset(name);
+            }
             Effect::ResetAll | Effect::DiscardAll => {
+                self.now.path = None;
                 self.now.label = SharedSettings::default();
                 self.now.session = Arc::clone(&self.defaults);
                 self.now.kept = SharedSettings::default();
@@ -210,6 +239,7 @@ impl SettingsState {
             }
             Effect::Commit { .. } => {
                 self.now.local = SharedSettings::default();
+                self.now.path = None;
                 self.base = self.now.clone();
             }
             Effect::Rollback { .. } => self.now = self.base.clone(),
@@ -217,6 +247,12 @@ impl SettingsState {
             Effect::Release(name) => self.drop_savepoint(name, false),
             Effect::RollbackTo(name) => self.drop_savepoint(name, true),
             _ => {}
+        }
+    }
+
+    fn forget_local_path(&mut self, name: &str) {
+        if name == "search_path" {
+            self.now.path = None;
         }
     }
 
@@ -295,6 +331,7 @@ impl SettingsState {
         }
         self.savepoints.clear();
         self.now.local = SharedSettings::default();
+        self.now.path = None;
         self.base = self.now.clone();
     }
 }

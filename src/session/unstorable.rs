@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
-use crate::policy::unstorable::{self, Tables};
+use crate::policy::unstorable::{self, Search, Tables};
 use crate::policy::{Cache, UnstorableColumns};
 use crate::pool::{AskError, Pool};
+use crate::sql::{Effect, PinReason};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frame::HEADER;
 use crate::wire::frontend;
@@ -22,7 +23,7 @@ use crate::wire::reply::ClientError;
 use crate::wire::sqlstate;
 
 use super::advisory::Waiting;
-use super::frontend::Taken;
+use super::frontend::{READ_QUERY, Taken, skip};
 use super::run::{End, Session};
 
 /// Others may have changed the schema.
@@ -53,7 +54,7 @@ pub struct Columns {
     /// Changes with what is known.
     number: Cell<u64>,
     asking: Mutex<()>,
-    texts: RefCell<Cache<Text, Rc<[String]>>>,
+    texts: RefCell<Cache<Text, Search>>,
 }
 
 #[derive(Debug)]
@@ -139,17 +140,17 @@ impl Columns {
     }
 
     /// A text as it goes on; `None`: the same.
-    fn text(&self, tables: &Tables, text: &str, path: &Rc<[String]>) -> Result<Said, ClientError> {
+    fn text(&self, tables: &Tables, text: &str, search: &Search) -> Result<Said, ClientError> {
         let number = self.number.get();
-        if let Some(text) = self.texts.borrow_mut().get(text.as_bytes(), path, number) {
+        if let Some(text) = self.texts.borrow_mut().get(text.as_bytes(), search, number) {
             return Ok(Said { text, tables: None });
         }
-        let said = Said::of(tables, text, path)?;
+        let said = Said::of(tables, text, search)?;
         if let (Some(translated), None) = (&said.text, &said.tables) {
             let weight = translated.len() + 64;
             let kept = Some(Rc::clone(translated));
             let mut texts = self.texts.borrow_mut();
-            texts.put(text.as_bytes(), path, number, kept, weight);
+            texts.put(text.as_bytes(), search, number, kept, weight);
         }
         Ok(said)
     }
@@ -163,8 +164,8 @@ struct Said {
 }
 
 impl Said {
-    fn of(tables: &Tables, text: &str, path: &[String]) -> Result<Self, ClientError> {
-        let translated = unstorable::translate(text, tables, path)?;
+    fn of(tables: &Tables, text: &str, search: &Search) -> Result<Self, ClientError> {
+        let translated = unstorable::translate(text, tables, search)?;
         Ok(Self {
             text: translated.text.map(|text| text.into_bytes().into()),
             tables: translated.tables.map(Rc::new),
@@ -181,6 +182,8 @@ pub(super) struct OwnColumns {
     failure: Option<ClientError>,
     /// What holds in the transaction under way, behind its own DDL.
     within: Option<Rc<Tables>>,
+    /// For as long as the session is pinned, its search path is not known.
+    lost_path: bool,
 }
 
 impl std::fmt::Debug for OwnColumns {
@@ -208,6 +211,9 @@ impl Session {
         }
         if self.columns.failure.is_some() || self.limbo.is_some() {
             return false;
+        }
+        if self.may_move_path() && self.waits_for_answers(false) {
+            return true;
         }
         let within = self.transaction.open || self.status != TransactionStatus::Idle;
         if !within {
@@ -249,8 +255,18 @@ impl Session {
         total: usize,
         bytes: &[u8],
     ) -> Result<Taken, End> {
-        if self.limbo.is_some() || bytes.len() < total || self.columns_env().is_none() {
+        if self.limbo.is_some() || self.columns_env().is_none() {
             return self.take_admitted(tag, total, bytes);
+        }
+        if bytes.len() < total {
+            if tag != b'Q' || !self.has_columns() {
+                return self.take_admitted(tag, total, bytes);
+            }
+            let taken = self.refuse_text(tag, too_long())?;
+            return Ok(match taken {
+                Taken::Wait => Taken::Wait,
+                _ => skip(total, bytes.len()),
+            });
         }
         if let Some(failure) = self.columns.failure.take() {
             return self.refuse_text(tag, failure);
@@ -289,6 +305,13 @@ impl Session {
         Ok(taken)
     }
 
+    /// There are tables with such columns, or nothing is known.
+    fn has_columns(&self) -> bool {
+        let env = self.columns_env().and_then(|env| env.tables());
+        let known = self.columns.within.clone().or(env);
+        known.is_none_or(|tables| !tables.is_empty())
+    }
+
     /// `None`: it has nothing to do with such columns.
     fn with_columns(&self, text: &[u8]) -> Result<Option<Said>, ClientError> {
         let Some(env) = self.columns_env() else {
@@ -303,22 +326,42 @@ impl Session {
         if !tables.touches(text) {
             return Ok(None);
         }
-        let path = self.schemas();
+        let search = self.search();
         let said = match &self.columns.within {
-            Some(tables) => Said::of(tables, text, &path)?,
-            None => env.text(&tables, text, &path)?,
+            Some(tables) => Said::of(tables, text, &search)?,
+            None => env.text(&tables, text, &search)?,
         };
         Ok(Some(said))
     }
 
-    /// The schemas of the search path.
-    fn schemas(&self) -> Rc<[String]> {
-        let path = self.settings.wanted().get("search_path");
-        let path = path.map_or("public", String::as_str);
-        let names = path
-            .split(',')
-            .map(|name| name.trim().trim_matches(['"', '\'']).replace("\"\"", "\""));
-        names.filter(|name| name != "$user").collect()
+    /// Where names are looked for.
+    fn search(&self) -> Search {
+        let names = |path: Option<&str>| unstorable::names(path.unwrap_or("public"));
+        let home = self.settings.defaults().get("search_path");
+        let lost = self.pin.is_some() && self.columns.lost_path;
+        Search {
+            path: (!lost).then(|| names(self.settings.search_path())),
+            home: names(home.map(String::as_str)),
+        }
+    }
+
+    /// What is under way may move the search path.
+    fn may_move_path(&self) -> bool {
+        if self.owed.is_empty() {
+            return false;
+        }
+        let mut notes = self.owed.iter().filter_map(|entry| entry.note.as_ref());
+        self.settings.has_moved_path()
+            || notes.any(|note| {
+                let mut effects = note.effects.iter().flat_map(|effects| effects.iter());
+                effects.any(moves_path)
+            })
+    }
+
+    /// The session is pinned for this reason.
+    pub(super) fn note_lost_path(&mut self, reason: PinReason) {
+        let lost = matches!(reason, PinReason::Setting | PinReason::LongText);
+        self.columns.lost_path = lost || self.pin.is_some() && self.columns.lost_path;
     }
 
     /// An error that may tell of a change of the schema that others have made.
@@ -338,6 +381,24 @@ impl Session {
             self.columns.within = None;
         }
     }
+}
+
+/// What may make names without a schema mean something else.
+fn moves_path(effect: &Effect) -> bool {
+    match effect {
+        Effect::Set { name, .. } | Effect::Reset(name) => name == "search_path",
+        Effect::ResetAll | Effect::DiscardAll => true,
+        _ => false,
+    }
+}
+
+/// Unread, it would see text.
+fn too_long() -> ClientError {
+    ClientError::error(
+        sqlstate::PROGRAM_LIMIT_EXCEEDED,
+        format!("where columns are kept as text a Query has at most {READ_QUERY} bytes"),
+    )
+    .hint("Send the data as parameters, or with COPY.")
 }
 
 fn unknown(error: AskError) -> ClientError {

@@ -1,10 +1,6 @@
 //! Strings as right sides of SET.
 
-use crate::sql::scan::{Token, Tokens};
-
-/// Settings whose string value is a list of identifiers (`GUC_LIST_QUOTE` in PostgreSQL): a single
-/// literal would be read as one name.
-const IDENTIFIER_LISTS: [&str; 2] = ["search_path", "temp_tablespaces"];
+use crate::sql::{IDENTIFIER_LISTS, identifier_list};
 
 /// The right side of SET for a value that came as a plain string (startup parameter, or a value
 /// the server reported).
@@ -16,28 +12,6 @@ pub(super) fn value_of(name: &str, text: &str) -> String {
     list.unwrap_or_else(|| quote_literal(text))
 }
 
-fn identifier_list(text: &str) -> Option<String> {
-    let mut list = Vec::new();
-    let mut expect_name = true;
-    for token in Tokens::new(text.as_bytes()) {
-        match token {
-            Token::Word(name) if expect_name => list.push(quote_identifier(
-                &std::str::from_utf8(name).ok()?.to_lowercase(),
-            )),
-            Token::Quoted(name) if expect_name && name[0] == b'"' => {
-                list.push(std::str::from_utf8(name).ok()?.to_owned());
-            }
-            Token::Symbol(b',') if !expect_name => {}
-            _ => return None,
-        }
-        expect_name = !expect_name;
-    }
-    if list.is_empty() {
-        return text.trim().is_empty().then(|| "''".to_owned());
-    }
-    (!expect_name).then(|| list.join(", "))
-}
-
 fn quote_literal(text: &str) -> String {
     let doubled = text.replace('\'', "''");
     if text.contains('\\') {
@@ -45,10 +19,6 @@ fn quote_literal(text: &str) -> String {
     } else {
         format!("'{doubled}'")
     }
-}
-
-fn quote_identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 #[cfg(test)]

@@ -363,13 +363,19 @@ impl<'a> Statement<'a> {
             _ => return None,
         };
         let name = plain_text(name)?.to_ascii_lowercase();
-        // Of SET each name of a list is a constant of its own.
-        let is_list = matches!(name.as_str(), "search_path" | "temp_tablespaces");
-        let whole = !is_list || plain_text(text)?.is_empty();
         let role = matches!(name.as_str(), "role" | "session_authorization" | "seed");
-        let known = function.is("set_config") && whole && !role && !is_of_transaction(&name);
+        let known = function.is("set_config") && !role && !is_of_transaction(&name);
         if !known {
             return None;
+        }
+        if IDENTIFIER_LISTS.contains(&name.as_str()) && !plain_text(text)?.is_empty() {
+            // Of SET each name of a list is a constant of its own.
+            return Some(Effect::Set {
+                value: identifier_list(plain_text(text)?)?,
+                name,
+                local,
+                called: true,
+            });
         }
         match set_to(name, std::slice::from_ref(value), local) {
             Effect::Set {
@@ -387,6 +393,38 @@ impl<'a> Statement<'a> {
     fn otherwise(&self) -> Effect {
         self.pin.map_or(Effect::None, Effect::Pin)
     }
+}
+
+/// Settings whose string value is a list of identifiers (`GUC_LIST_QUOTE` in PostgreSQL): a single
+/// literal would be read as one name.
+pub const IDENTIFIER_LISTS: [&str; 2] = ["search_path", "temp_tablespaces"];
+
+/// The right side of SET for a list of identifiers in one string; `None`: it is none.
+#[must_use]
+pub fn identifier_list(text: &str) -> Option<String> {
+    let mut list = Vec::new();
+    let mut expect_name = true;
+    for token in Tokens::new(text.as_bytes()) {
+        match token {
+            Token::Word(name) if expect_name => list.push(quote_identifier(
+                &std::str::from_utf8(name).ok()?.to_ascii_lowercase(),
+            )),
+            Token::Quoted(name) if expect_name && name[0] == b'"' => {
+                list.push(std::str::from_utf8(name).ok()?.to_owned());
+            }
+            Token::Symbol(b',') if !expect_name => {}
+            _ => return None,
+        }
+        expect_name = !expect_name;
+    }
+    if list.is_empty() {
+        return text.trim().is_empty().then(|| "''".to_owned());
+    }
+    (!expect_name).then(|| list.join(", "))
+}
+
+fn quote_identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// The inside of a string constant without escapes.
@@ -527,7 +565,15 @@ fn set_to(name: String, value: &[Token<'_>], local: bool) -> Effect {
     match value {
         [] => Effect::Reset(name),
         [only] if only.is("default") => {
-            if local {
+            if local && name == "search_path" {
+                // What names mean depends on it.
+                Effect::Set {
+                    name,
+                    value: "DEFAULT".to_owned(),
+                    local,
+                    called: false,
+                }
+            } else if local {
                 Effect::Local
             } else {
                 Effect::Reset(name)
@@ -833,9 +879,18 @@ mod tests {
                 vec![E::Pin(P::Setting)],
             ),
             (
-                "SELECT set_config('search_path', 'a, b', false)",
+                "SELECT set_config('search_path', 'A, \"B\"', false)",
+                vec![configured("search_path", "\"a\", \"B\"", false)],
+            ),
+            (
+                "SELECT set_config('search_path', 'a b', false)",
                 vec![E::Pin(P::Setting)],
             ),
+            (
+                "SET LOCAL search_path TO DEFAULT",
+                vec![set("search_path", "DEFAULT", true)],
+            ),
+            ("SET LOCAL work_mem TO DEFAULT", vec![E::Local]),
             (
                 "SELECT set_config('search_path', '', false)",
                 vec![configured("search_path", "''", false)],

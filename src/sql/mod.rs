@@ -14,6 +14,8 @@ pub mod statement;
 pub mod target;
 pub mod tree;
 
-pub use classify::{Class, Effect, PinReason, classify, reads_otherwise};
+pub use classify::{
+    Class, Effect, IDENTIFIER_LISTS, PinReason, classify, identifier_list, reads_otherwise,
+};
 pub use scan::redact;
 pub use statement::{Kind, Statement, Tree};

@@ -1,13 +1,39 @@
 //! Whether the order of a statement's rows says anything.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{Node, SelectStmt, SortBy, a_const};
+use pg_query::protobuf::{FuncCall, Node, SelectStmt, SortBy, a_const};
 
+use super::reads::is_harmless;
 use super::statement::{Statement, Tree};
-use super::tree;
+use super::tree::{self, Descent, Ref};
 
 /// Columns of every table that a star leaves out.
 const SYSTEM: [&str; 6] = ["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
+
+/// Functions that give rows in the order of a value's elements: when that has changed, the same rows come in
+/// another order. Source: pg_proc of PostgreSQL 15, `proretset`.
+const IN_ORDER: [&str; 20] = [
+    "json_array_elements",
+    "json_array_elements_text",
+    "json_each",
+    "json_each_text",
+    "json_object_keys",
+    "json_populate_recordset",
+    "json_to_recordset",
+    "jsonb_array_elements",
+    "jsonb_array_elements_text",
+    "jsonb_each",
+    "jsonb_each_text",
+    "jsonb_object_keys",
+    "jsonb_path_query",
+    "jsonb_path_query_tz",
+    "jsonb_populate_recordset",
+    "jsonb_to_recordset",
+    "regexp_matches",
+    "regexp_split_to_table",
+    "string_to_table",
+    "unnest",
+];
 
 /// Whether the rows of these statements may come in any order, or none of them has rows: no ORDER BY
 /// is there, or what it sorts by is in the rows. Then the same rows in another order are an answer
@@ -51,9 +77,12 @@ fn leftmost(select: &SelectStmt) -> &SelectStmt {
     select
 }
 
-/// An ORDER BY of what is read from, which SQL does not pass on, and people count on; or a part that
-/// writes.
+/// An ORDER BY of what is read from, which SQL does not pass on, and people count on; a value that becomes
+/// rows; or a part that writes.
 fn sorts_below(select: &SelectStmt) -> bool {
+    if select.target_list.iter().any(unfolds) {
+        return true;
+    }
     let parts = [&select.larg, &select.rarg];
     let parts = parts.into_iter().flatten();
     let parts = parts.map(|part| !part.sort_clause.is_empty() || sorts_below(part));
@@ -73,8 +102,42 @@ fn is_sorted_source(source: &Node) -> bool {
             .into_iter()
             .flatten()
             .any(|side| is_sorted_source(side)),
-        _ => false,
+        Some(NodeEnum::RangeVar(_)) => false,
+        _ => unfolds(source),
     }
+}
+
+/// Whether an expression, or a source of rows, may make rows of one value, in its order.
+fn unfolds(node: &Node) -> bool {
+    let Some(node) = &node.node else { return false };
+    let mut found = false;
+    tree::walk(Ref::of(node), &mut |node| {
+        match node {
+            // It is one value.
+            Ref::SubLink(_) => return Descent::Over,
+            Ref::FuncCall(call) => found |= !is_plain_call(call),
+            Ref::RangeTableFunc(_) => found = true,
+            _ => {}
+        }
+        Descent::Into
+    });
+    found
+}
+
+/// A call of a function that is known, and gives one value or numbers.
+fn is_plain_call(call: &FuncCall) -> bool {
+    let name = match names(&call.funcname).as_deref() {
+        Some([name] | ["pg_catalog", name]) => (*name).to_owned(),
+        _ => return false,
+    };
+    // Only one value comes of rows, whatever the aggregate or window function is.
+    call.over.is_some()
+        || call.agg_star
+        || call.agg_within_group
+        || is_harmless(name.as_bytes())
+            && !IN_ORDER
+                .iter()
+                .any(|known| name.eq_ignore_ascii_case(known))
 }
 
 fn is_sorted(query: &Node) -> bool {
@@ -217,6 +280,28 @@ mod tests {
                 "(SELECT a FROM t ORDER BY b LIMIT 1) UNION ALL SELECT c FROM u",
                 false,
             ),
+            // The order of a value's elements.
+            ("SELECT unnest(tags) FROM t WHERE id = 1", false),
+            ("SELECT id, unnest(tags) FROM t ORDER BY id", false),
+            ("SELECT x FROM t, jsonb_array_elements(t.doc) x", false),
+            (
+                "SELECT * FROM t LEFT JOIN LATERAL regexp_split_to_table(t.a, ',') x ON true",
+                false,
+            ),
+            ("SELECT * FROM (SELECT unnest(tags) FROM t) x", false),
+            (
+                "WITH x AS (SELECT unnest(tags) FROM t) SELECT * FROM x",
+                false,
+            ),
+            ("SELECT f(a) FROM t", false),
+            ("SELECT * FROM s.f(1)", false),
+            (
+                "SELECT 1 UNION ALL SELECT upper(unnest(tags)) FROM t",
+                false,
+            ),
+            ("SELECT a, (SELECT max(x) FROM unnest(tags) x) FROM t", true),
+            ("SELECT * FROM t, generate_series(1, t.n) x", true),
+            ("SELECT count(*), max(lower(a)), f(b) OVER () FROM t", true),
             // Not reads.
             (
                 "WITH x AS (DELETE FROM t RETURNING a) SELECT a FROM x",

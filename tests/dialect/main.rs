@@ -5,6 +5,7 @@
 #[allow(dead_code)]
 #[path = "../it/client.rs"]
 mod client;
+mod columns;
 mod cost;
 #[path = "../it/dsql.rs"]
 mod dsql;

@@ -2,7 +2,7 @@
 
 use crate::client::{Client, Login, LoginError};
 use crate::dsql::{Cluster, set_up};
-use crate::message::{Frame, bind_text, execute, parse, sync};
+use crate::message::{Frame, bind_text, execute, parse, query, sync};
 use crate::postgres::ROLE;
 use crate::proxy::{Plan, Proxy, plan};
 
@@ -286,6 +286,26 @@ fn a_database_is_renamed_and_dropped_by_force() {
 }
 
 /// What one proxy makes, others and later ones know.
+/// The schema of the one's first choice is the other's second.
+#[test]
+fn two_that_are_created_at_once_share_no_schema() {
+    let cluster = Cluster::start();
+    let proxy = compat(&cluster).start();
+    let mut base = proxy.connect();
+    base.run("create database r");
+    base.run("alter database r rename to q");
+    cluster.delay(700, 2, "CREATE SCHEMA IF NOT EXISTS");
+    let mut other = proxy.connect();
+    base.send(&query("create database r"));
+    other.send(&query("create database r_2"));
+    for client in [&mut base, &mut other] {
+        assert_eq!(tag(&client.until_ready()), "CREATE DATABASE");
+    }
+    for database in ["r", "r_2", "q"] {
+        set_up(&mut enter(&proxy, database), "create table t (a int)");
+    }
+}
+
 #[test]
 fn all_proxies_agree() {
     let cluster = Cluster::start();

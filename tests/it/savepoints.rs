@@ -842,6 +842,9 @@ fn a_read_without_order_may_come_back_in_another() {
             false,
             "40001",
         ),
+        // Of one value the order says something.
+        ("select unnest(array[id, value]) from t", false, "40001"),
+        ("select x from t, unnest(array[id, value]) x", true, "40001"),
     ] {
         let found = rows_that_moved(read, extended);
         assert_eq!(found, expected, "{read}, extended: {extended}");

@@ -206,6 +206,80 @@ fn what_differs_is_mended_and_what_is_in_the_way_is_told() {
     assert_eq!(unknown.status.code(), Some(3), "{unknown:?}");
 }
 
+/// By a unique key without the tenant column `ON CONFLICT DO UPDATE` reaches rows that a view does not show.
+#[test]
+fn no_conflict_hands_over_a_row_of_another_tenant() {
+    let _alone = ground::open();
+    let cluster = postgres::cluster();
+    let mut admin = cluster.connect_superuser("postgres");
+    admin.run("drop database if exists conflicting with (force)");
+    admin.run("create database conflicting");
+    admin.run("alter role app createrole");
+    let mut all = cluster.connect_superuser("conflicting");
+    all.run("grant create on database conflicting to app");
+    all.run(SCHEMA);
+    all.run(
+        "create table app.users (tenant_id int not null, id int, email text unique, note text, primary key (tenant_id, id)); \
+         alter table app.users owner to app; \
+         insert into app.users values (1, 1, 'a', 'of 1'), (2, 2, 'b', 'of 2')",
+    );
+    let tables = "tables: {app.orders: {}, app.docs: {type: text}, app.users: {";
+    let policy = POLICY.replace("tables: {app.orders: {}, app.docs: {type: text}", tables);
+    let (accepts, refuses) = (
+        policy.replace(tables, &format!("{tables}existence_oracle: accept}}")),
+        policy.replace(tables, &format!("{tables}}}")),
+    );
+    let file = policy_file();
+    std::fs::write(&file, &accepts).expect("a file");
+    let proxy = proxy::plan().tenancy("conflicting", &file).start();
+    let tenant = ["--tenant", "2"];
+    let made = done(&sync(&proxy, &tenant));
+    assert!(
+        made.iter().any(|line| line.starts_with("-- note: ")),
+        "{made:?}"
+    );
+    let name = name_of("2");
+    admin.run(&format!("alter role {name} password 'x'"));
+    let login = Login::new(&name, "conflicting").password("x");
+    let mut client = Client::login(&cluster.address(), &login).expect("the tenant's role");
+    let cases = [
+        (
+            "INSERT INTO users VALUES (2, 9, 'a') ON CONFLICT (email) DO UPDATE SET tenant_id = 2 RETURNING note",
+            "42501",
+        ),
+        ("UPDATE users SET note = 'x' RETURNING id", "'2' UPDATE 1"),
+        ("INSERT INTO orders VALUES (2, 7, 'own')", "INSERT 0 1"),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(ask(&mut client, text), expected, "{text}");
+    }
+    assert_eq!(
+        all.scalar("SELECT note FROM app.users WHERE tenant_id = 1"),
+        "of 1"
+    );
+    // A function that runs as its owner goes past the views.
+    all.run(
+        "reset role; create function public.peek() returns bigint language sql security definer \
+         as 'select count(*) from app.orders'; grant create on schema public to public",
+    );
+    let output = sync(&proxy, &tenant);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = lines(&output).join("\n");
+    for exposed in ["public.peek", "CREATE on schema public"] {
+        assert!(told.contains(exposed), "{exposed} {told}");
+    }
+    all.run("drop function public.peek(); revoke create on schema public from public");
+    // What the proxy does not serve is not made either.
+    std::fs::write(&file, &refuses).expect("a file");
+    let output = sync(&proxy, &["--tenant", "3"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = lines(&output);
+    assert!(
+        told.iter().all(|line| line.starts_with("-- PROBLEM: ")) && !told.is_empty(),
+        "{told:?}"
+    );
+}
+
 #[test]
 fn it_runs_against_the_emulated_dsql() {
     let cluster = Cluster::start();

@@ -398,6 +398,62 @@ fn a_reload_holds_for_what_tenants_share() {
     );
 }
 
+/// Of a name whose second Parse was skipped the first statement is left, and what became of that counts.
+#[test]
+fn a_reload_looks_at_the_statement_that_a_name_has() {
+    let _ground = ground::open();
+    for value in [TenantValue::Parameter, TenantValue::Literal] {
+        let file = policy_file_with(value);
+        let proxy = start(&file);
+        let mut client = login(&proxy, "2");
+        let tree = "SELECT count(*) FROM tree";
+        assert_eq!(parse(&mut client, "a", tree, &[]), None);
+        client.run(&format!("PREPARE on_server AS {tree}"));
+        assert_eq!(parse(&mut client, "e", "EXECUTE on_server", &[]), None);
+        assert_eq!(
+            run(&mut client, message::bind_text("", "e", &[])).sqlstate,
+            None
+        );
+        client.send(
+            &[
+                message::bind_text("", "no such statement", &[]),
+                message::close(b'S', "a"),
+                message::parse("a", "SELECT count(*) FROM orders", &[]),
+                message::sync(),
+            ]
+            .concat(),
+        );
+        let skipped = Answer::of(&client.until_ready());
+        assert_eq!(skipped.sqlstate.as_deref(), Some("26000"));
+        let answer = run(&mut client, message::bind_text("", "a", &[]));
+        assert_eq!(answer.sqlstate, None, "{value:?}");
+        let other = POLICY.replace("  app.tree: {}\n", "");
+        let text = [&other, ground::value_key(value)].concat();
+        std::fs::write(&file, text).expect("a file");
+        assert_eq!(proxy.post("/api/reload").0, 200);
+        proxy.log.wait_for("tenant policy verified", 2);
+        for name in ["a", "e"] {
+            let answer = run(&mut client, message::bind_text("", name, &[]));
+            assert_eq!(
+                answer.sqlstate.as_deref(),
+                Some("26000"),
+                "{name} {value:?}"
+            );
+        }
+        // What the server was told to PREPARE is there, and what did not happen does not bring it back.
+        client.run("BEGIN");
+        assert_eq!(client.sqlstate("SELECT 1 / 0"), "22012");
+        assert_eq!(client.sqlstate("DEALLOCATE on_server"), "25P02");
+        client.run("ROLLBACK");
+        for text in ["PREPARE on_server AS SELECT 1", "EXECUTE on_server"] {
+            let answer = Answer::of(&client.query(text));
+            assert!(answer.sqlstate.is_some(), "{text}: {answer:?}");
+        }
+        client.run("PREPARE other AS SELECT 7");
+        assert_eq!(client.scalar("EXECUTE other"), "7");
+    }
+}
+
 /// A client that never sends a Sync is not served for ever as it was when it began.
 #[test]
 fn a_batch_without_end_ends_with_the_policy() {

@@ -41,7 +41,9 @@ pub fn name_of(tenant: &str) -> String {
     name
 }
 
-fn is_name(schema: &str) -> bool {
+/// Whether a schema has the name of a tenant's.
+#[must_use]
+pub fn is_name(schema: &str) -> bool {
     schema.strip_prefix(PREFIX).is_some_and(|digits| {
         digits.len() == DIGITS
             && digits
@@ -91,7 +93,16 @@ pub fn queries(name: &str) -> [String; 5] {
              WHERE r.rolname = '{name}' AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('{name}', 'information_schema', 'sys')
                AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND has_schema_privilege(r.oid, n.oid, 'USAGE')
                AND (has_table_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES')
-                 OR has_any_column_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE')) ORDER BY 1"
+                 OR has_any_column_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE'))
+             UNION ALL
+             SELECT 'function ' || n.nspname || '.' || p.proname || ', which runs as its owner,'
+             FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace, pg_roles r
+             WHERE r.rolname = '{name}' AND p.prosecdef AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'sys')
+               AND has_schema_privilege(r.oid, n.oid, 'USAGE') AND has_function_privilege(r.oid, p.oid, 'EXECUTE')
+             UNION ALL
+             SELECT 'CREATE on schema ' || n.nspname FROM pg_namespace n, pg_roles r
+             WHERE r.rolname = '{name}' AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('{name}', 'information_schema', 'sys')
+               AND has_schema_privilege(r.oid, n.oid, 'CREATE') ORDER BY 1"
         ),
     ]
 }
@@ -130,7 +141,7 @@ pub struct Found {
     role: Option<FoundRole>,
     schema: Option<FoundSchema>,
     relations: Vec<FoundRelation>,
-    /// Relations elsewhere that the role may use.
+    /// Relations elsewhere, and other things, that the role may use.
     exposed: Vec<String>,
 }
 
@@ -189,6 +200,8 @@ fn columns<const N: usize>(rows: &Rows, query: usize) -> Result<Vec<[&str; N]>, 
 pub struct Plan {
     /// Statements, each a transaction of its own.
     pub statements: Vec<String>,
+    /// What the role lacks, one sentence each.
+    pub notes: Vec<String>,
     /// What is in the way, one sentence each. Where there is one, nothing is enforced.
     pub problems: Vec<String>,
 }
@@ -200,12 +213,16 @@ struct View<'a> {
     columns: Vec<&'a str>,
     /// Tenant column, its type and the value; none for a shared table.
     condition: Option<(&'a str, TenantType, &'a str)>,
+    /// Every unique key has the tenant column. By one that has not, `INSERT ... ON CONFLICT DO UPDATE` reaches
+    /// rows that the view does not show.
+    keyed: bool,
 }
 
 impl View<'_> {
     fn privileges(&self) -> BTreeSet<String> {
         let all: &[&str] = match self.condition {
-            Some(_) => &["SELECT", "INSERT", "UPDATE", "DELETE"],
+            Some(_) if self.keyed => &["SELECT", "INSERT", "UPDATE", "DELETE"],
+            Some(_) => &["SELECT", "UPDATE", "DELETE"],
             None => &["SELECT"],
         };
         all.iter().map(|one| (*one).to_owned()).collect()
@@ -302,6 +319,8 @@ fn views<'a>(
         views.push(View {
             name,
             table,
+            keyed: condition
+                .is_none_or(|(column, ..)| relation.keys_without(column).next().is_none()),
             columns: relation
                 .columns
                 .iter()
@@ -337,6 +356,13 @@ pub fn plan(
     }
     for view in &wanted {
         plan.view(view, name, found);
+        if !view.keyed {
+            plan.notes.push(format!(
+                "role {name} may not INSERT into {}: a unique key without the tenant column would let ON CONFLICT \
+                 change rows of others",
+                view.name
+            ));
+        }
     }
     for relation in &found.relations {
         if wanted.iter().any(|view| view.name == relation.name) {
@@ -564,7 +590,7 @@ pub fn is_own(name: &RelationName, policy: &Policy, catalog: &Catalog) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::catalog::{Column, Relation};
+    use super::super::catalog::{Column, Key, Relation};
     use super::*;
 
     const POLICY: &str = "
@@ -778,6 +804,25 @@ ALTER ROLE "t_x" SET search_path = "t_x""#;
         "COMMENT ON VIEW \"t_x\".\"orders\"",
         "GRANT DELETE, INSERT, SELECT, UPDATE ON \"t_x\".\"orders\"",
     ];
+
+    #[test]
+    fn no_insert_where_a_conflict_is_with_rows_of_others() {
+        let mut catalog = catalog();
+        let docs = catalog.relations.get_mut(&RelationName::new("app", "docs"));
+        docs.unwrap().keys.push(Key {
+            name: "docs_body_key".to_owned(),
+            primary: false,
+            columns: vec![Some("body".to_owned())],
+        });
+        let policy = Policy::parse(POLICY).unwrap();
+        let tenant = policy.tenant_named("2").unwrap();
+        let plan = plan(&policy, &catalog, &tenant, "t_x", &done());
+        assert_eq!(
+            plan.statements,
+            ["REVOKE INSERT ON \"t_x\".\"docs\" FROM \"t_x\""]
+        );
+        assert_eq!((plan.notes.len(), plan.problems.len()), (1, 0));
+    }
 
     #[test]
     fn what_others_made_is_left_alone_and_told() {

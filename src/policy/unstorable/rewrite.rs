@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use pg_query::protobuf::{
-    Alias, ColumnRef, Constraint, CopyStmt, CreateStmt, DeleteStmt, IndexStmt, InsertStmt,
-    RangeSubselect, RangeVar, ResTarget, ReturningClause, SelectStmt, SetOperation, UpdateStmt,
-    WithClause,
+    Alias, ColumnRef, Constraint, CopyStmt, CreateStmt, DeleteStmt, IndexStmt, InferClause,
+    InsertStmt, MultiAssignRef, RangeFunction, RangeSubselect, RangeVar, ResTarget,
+    ReturningClause, SelectStmt, SetOperation, UpdateStmt, WithClause,
 };
 use pg_query::{Node, NodeEnum};
 
+use super::Search;
 use super::tables::{Column, Table, Tables, new_table};
 use crate::policy::dialect::{self, build, catalog::OWN_ALIAS};
-use crate::sql::tree::{Descent, Mut, Ref, any, walk, walk_mut};
+use crate::sql::tree::{Descent, Mut, Ref, walk, walk_mut};
 use crate::sql::{Statement, Tree};
 use crate::wire::reply::ClientError;
 
@@ -27,24 +28,26 @@ pub struct Translated {
     pub tables: Option<Tables>,
 }
 
-/// A client's text with such columns as what they stand for. `path`: the schemas of its search path.
+/// A client's text with such columns as what they stand for. `search`: where it looks for names.
 ///
 /// # Errors
-/// The text that would take its place says something else: XX000.
-pub fn translate(text: &str, tables: &Tables, path: &[String]) -> Result<Translated, ClientError> {
+/// The text that would take its place says something else: XX000. What a name means is not known, or would not
+/// be said by what takes its place: 0A000.
+pub fn translate(text: &str, tables: &Tables, search: &Search) -> Result<Translated, ClientError> {
     let Ok(statements) = Statement::read(text) else {
         return Ok(Translated::default());
     };
     let mut behind: Option<Tables> = None;
     let mut changed = false;
     let mut out: Vec<String> = Vec::new();
+    let mut here = search.clone();
     for statement in &statements {
         let own = text.get(statement.span.clone()).unwrap_or_default();
         let mut said = None;
         if let Tree::Node(node) = &statement.tree {
             let tables = behind.as_ref().unwrap_or(tables);
             let mut tree = (**node).clone();
-            let mut rewrite = Rewrite::new(tables, path, &tree);
+            let mut rewrite = Rewrite::new(tables, &here, &tree);
             rewrite.whole(&mut tree);
             if let Some(refusal) = rewrite.refusal {
                 return Err(refusal);
@@ -53,7 +56,8 @@ pub fn translate(text: &str, tables: &Tables, path: &[String]) -> Result<Transla
                 let text = dialect::text(&tree, statement.asynchronous);
                 said = Some(text.map_err(|error| dialect::unprintable(&error))?);
             }
-            behind = tables.after(node, path).or(behind);
+            behind = tables.after(node, here.or_home()).or(behind);
+            here = here.behind(node, search).unwrap_or(here);
         }
         changed |= said.is_some();
         out.push(said.unwrap_or_else(|| own.to_owned()));
@@ -66,7 +70,7 @@ pub fn translate(text: &str, tables: &Tables, path: &[String]) -> Result<Transla
 
 struct Rewrite<'t> {
     tables: &'t Tables,
-    path: &'t [String],
+    search: &'t Search,
     /// WITH queries in scope.
     ctes: Vec<String>,
     /// System columns that the statement names.
@@ -85,7 +89,7 @@ struct Target {
 }
 
 impl<'t> Rewrite<'t> {
-    fn new(tables: &'t Tables, path: &'t [String], tree: &NodeEnum) -> Self {
+    fn new(tables: &'t Tables, search: &'t Search, tree: &NodeEnum) -> Self {
         let (mut system, mut stars) = (Vec::new(), false);
         walk(Ref::of(tree), &mut |node| {
             if let Ref::ColumnRef(column) = node {
@@ -106,7 +110,7 @@ impl<'t> Rewrite<'t> {
         }
         Self {
             tables,
-            path,
+            search,
             ctes: Vec::new(),
             system,
             wrapped: Vec::new(),
@@ -203,18 +207,32 @@ impl<'t> Rewrite<'t> {
     }
 
     /// The table that a name means, if it has such columns.
-    fn find(&self, name: &RangeVar) -> Option<Arc<Table>> {
+    fn find(&mut self, name: &RangeVar) -> Option<Arc<Table>> {
         let own = name.alias.as_ref().map_or("", |alias| &alias.aliasname);
         let cte = name.schemaname.is_empty() && self.ctes.contains(&name.relname);
         if cte || own.starts_with(OWN_ALIAS) {
             return None;
         }
-        self.tables.find(name, self.path).map(Arc::clone)
+        self.looked_up(name)
     }
 
-    fn target(&self, name: &RangeVar) -> Option<Target> {
+    fn looked_up(&mut self, name: &RangeVar) -> Option<Arc<Table>> {
+        let found = match &self.search.path {
+            Some(path) => Ok(self.tables.find(name, path)),
+            None => self.tables.find_anywhere(name),
+        };
+        match found {
+            Ok(found) => found.map(Arc::clone),
+            Err(_) => {
+                self.refusal = Some(no_path(&name.relname));
+                None
+            }
+        }
+    }
+
+    fn target(&mut self, name: &RangeVar) -> Option<Target> {
         // A change is of a table, whatever WITH says.
-        let table = Arc::clone(self.tables.find(name, self.path)?);
+        let table = self.looked_up(name)?;
         let alias = name.alias.as_ref().map(|alias| alias.aliasname.clone());
         Some(Target {
             table,
@@ -371,11 +389,24 @@ impl<'t> Rewrite<'t> {
         }
         target.names.push("excluded".to_owned());
         if let Some(conflict) = &mut insert.on_conflict_clause {
+            if let Some(infer) = &mut conflict.infer {
+                self.inferred(infer, &target);
+            }
             self.assignments(&mut conflict.target_list, &target);
             self.condition(&mut conflict.where_clause, &target);
         }
         target.names.pop();
-        self.returning(&mut insert.returning_clause, &target, &[]);
+        self.returning(&mut insert.returning_clause, &target, Some(&[]));
+    }
+
+    /// What an index of ON CONFLICT is over, as `Self::index` has made it.
+    fn inferred(&mut self, infer: &mut InferClause, target: &Target) {
+        for node in &mut infer.index_elems {
+            if let Some(NodeEnum::IndexElem(key)) = &mut node.node {
+                self.condition(&mut key.expr, target);
+            }
+        }
+        self.condition(&mut infer.where_clause, target);
     }
 
     /// The rows of an INSERT.
@@ -417,14 +448,14 @@ impl<'t> Rewrite<'t> {
         }
     }
 
-    /// FROM of an UPDATE, USING of a DELETE: gives its names.
-    fn others(&mut self, items: &mut [Node]) -> Vec<String> {
-        let names = aliases(items);
+    /// FROM of an UPDATE, USING of a DELETE: gives what `*` stands for there.
+    fn others(&mut self, items: &mut [Node]) -> Option<Vec<String>> {
+        let stars = stars(items);
         let mut found = Vec::new();
         for item in items {
             self.relation(item, &mut found);
         }
-        names
+        stars
     }
 
     fn update(&mut self, update: &mut UpdateStmt) {
@@ -434,7 +465,7 @@ impl<'t> Rewrite<'t> {
         };
         self.assignments(&mut update.target_list, &target);
         self.condition(&mut update.where_clause, &target);
-        self.returning(&mut update.returning_clause, &target, &others);
+        self.returning(&mut update.returning_clause, &target, others.as_deref());
     }
 
     fn delete(&mut self, delete: &mut DeleteStmt) {
@@ -443,12 +474,13 @@ impl<'t> Rewrite<'t> {
             return;
         };
         self.condition(&mut delete.where_clause, &target);
-        self.returning(&mut delete.returning_clause, &target, &others);
+        self.returning(&mut delete.returning_clause, &target, others.as_deref());
     }
 
     /// SET.
     fn assignments(&mut self, list: &mut [Node], target: &Target) {
-        for node in list {
+        let names: Vec<Option<String>> = list.iter().map(whole_column).collect();
+        for (at, node) in list.iter_mut().enumerate() {
             let stands = whole_column(node).and_then(|name| target.table.stand_in(&name).cloned());
             let Some(NodeEnum::ResTarget(given)) = &mut node.node else {
                 continue;
@@ -460,9 +492,32 @@ impl<'t> Rewrite<'t> {
                 continue;
             };
             self.expression(value, target);
-            let several = matches!(value.node, Some(NodeEnum::MultiAssignRef(_)));
-            if let Some(stands) = stands.filter(|_| !several && !is_default(value)) {
+            if let Some(NodeEnum::MultiAssignRef(part)) = &mut value.node {
+                self.several(part, names.get(at.saturating_sub(first_of(part))..), target);
+                continue;
+            }
+            if let Some(stands) = stands.filter(|_| !is_default(value)) {
                 **value = stands.written(std::mem::take(&mut **value));
+                self.changed = true;
+            }
+        }
+    }
+
+    /// `(a, b) = (1, 2)`: each of the columns has all of the values. `names`: these columns, and those behind.
+    fn several(
+        &mut self,
+        part: &mut MultiAssignRef,
+        names: Option<&[Option<String>]>,
+        target: &Target,
+    ) {
+        let source = part.source.as_mut().and_then(|source| source.node.as_mut());
+        let Some(NodeEnum::RowExpr(row)) = source else {
+            return;
+        };
+        for (value, name) in row.args.iter_mut().zip(names.unwrap_or_default()) {
+            let stands = name.as_ref().and_then(|name| target.table.stand_in(name));
+            if let Some(stands) = stands.filter(|_| !is_default(value)) {
+                *value = stands.written(std::mem::take(value));
                 self.changed = true;
             }
         }
@@ -478,7 +533,7 @@ impl<'t> Rewrite<'t> {
         &mut self,
         returning: &mut Option<ReturningClause>,
         target: &Target,
-        others: &[String],
+        others: Option<&[String]>,
     ) {
         let Some(returning) = returning else { return };
         let name = &target.names[0];
@@ -497,8 +552,12 @@ impl<'t> Rewrite<'t> {
                             Some(stands) => self::target(stands.seen(value), &column.name),
                         });
                     }
-                    if of.is_empty() {
-                        exprs.extend(others.iter().map(|other| star(other)));
+                    match others {
+                        Some(others) if of.is_empty() => {
+                            exprs.extend(others.iter().map(|other| star(other)));
+                        }
+                        None if of.is_empty() => self.refusal = Some(no_star()),
+                        _ => {}
                     }
                     self.changed = true;
                 }
@@ -546,26 +605,12 @@ impl<'t> Rewrite<'t> {
                 if let Some(test) = &mut link.testexpr {
                     self.references(test, target, names, plain);
                 }
-                if let Some(query) = &mut link.subselect {
-                    // What the query itself calls so is not the target.
-                    let inner = names_in(query);
-                    let names: Vec<String> = names
-                        .iter()
-                        .filter(|name| !inner.contains(name))
-                        .cloned()
-                        .collect();
-                    if let Some(query) = &mut query.node {
-                        let mut visit = |node: &mut Mut<'_>| match node {
-                            Mut::Slot(slot)
-                                if matches!(slot.node, Some(NodeEnum::ColumnRef(_))) =>
-                            {
-                                self.references(slot, target, &names, false);
-                                Descent::Over
-                            }
-                            _ => Descent::Into,
-                        };
-                        walk_mut(Mut::of(query), &mut visit);
-                    }
+                if let Some(query) = link
+                    .subselect
+                    .as_mut()
+                    .and_then(|query| query.node.as_mut())
+                {
+                    self.below(Mut::of(query), target, names, &mut Vec::new());
                 }
             }
             Some(inner) => {
@@ -583,11 +628,113 @@ impl<'t> Rewrite<'t> {
         }
     }
 
+    /// The target's columns in a sub-select. `levels`: what the queries around read from.
+    fn below(
+        &mut self,
+        node: Mut<'_>,
+        target: &Target,
+        names: &[String],
+        levels: &mut Vec<Vec<Source>>,
+    ) {
+        walk_mut(node, &mut |node| match node {
+            Mut::SelectStmt(select) => {
+                // What the query itself calls so is not the target.
+                let own = aliases(&select.from_clause);
+                let names: Vec<String> = names
+                    .iter()
+                    .filter(|name| !own.contains(name))
+                    .cloned()
+                    .collect();
+                let queries = select.with_clause.iter().flat_map(|with| &with.ctes);
+                let queries: Vec<String> = queries.filter_map(name_of_query).collect();
+                levels.push(self.sources(&select.from_clause, &queries));
+                Mut::SelectStmt(select)
+                    .children(&mut |child| self.below(child, target, &names, levels));
+                levels.pop();
+                Descent::Over
+            }
+            Mut::Slot(slot) if matches!(slot.node, Some(NodeEnum::ColumnRef(_))) => {
+                let plain = self.is_of_target(slot, target, levels);
+                self.references(slot, target, names, plain);
+                Descent::Over
+            }
+            _ => Descent::Into,
+        });
+    }
+
+    /// Whether a name without a table is a column of the target that is kept as text, and of nothing nearer.
+    fn is_of_target(&mut self, node: &Node, target: &Target, levels: &[Vec<Source>]) -> bool {
+        let Some(NodeEnum::ColumnRef(column)) = &node.node else {
+            return false;
+        };
+        let fields = build::strings(&column.fields);
+        let [name] = fields.as_slice() else {
+            return false;
+        };
+        if column.fields.len() != 1 || target.table.stand_in(name).is_none() {
+            return false;
+        }
+        let sources = || levels.iter().flatten();
+        if sources().any(|source| source.has(name) == Some(true)) {
+            return false;
+        }
+        let known = sources().all(|source| source.has(name).is_some());
+        if !known {
+            self.refusal = Some(unqualified(name));
+        }
+        known
+    }
+
+    /// What is known of the columns of a FROM.
+    fn sources(&self, items: &[Node], queries: &[String]) -> Vec<Source> {
+        let mut found = Vec::new();
+        for item in items {
+            match &item.node {
+                Some(NodeEnum::RangeVar(name)) => found.push(self.source(name, queries)),
+                Some(NodeEnum::RangeSubselect(query)) => {
+                    let alias = query.alias.as_ref().map(|alias| alias.colnames.as_slice());
+                    let select = query.subquery.as_ref().and_then(|node| node.node.as_ref());
+                    found.push(match (alias.unwrap_or_default(), select) {
+                        ([], Some(NodeEnum::SelectStmt(select))) => output_of(select),
+                        ([], _) => Source::Unknown,
+                        (renamed, _) => Source::Columns(owned(renamed)),
+                    });
+                }
+                Some(NodeEnum::RangeFunction(call)) => found.push(columns_of_call(call)),
+                Some(NodeEnum::JoinExpr(join)) => {
+                    for side in [&join.larg, &join.rarg].into_iter().flatten() {
+                        found.extend(self.sources(std::slice::from_ref(side), queries));
+                    }
+                }
+                _ => found.push(Source::Unknown),
+            }
+        }
+        found
+    }
+
+    fn source(&self, name: &RangeVar, queries: &[String]) -> Source {
+        let plain = name.schemaname.is_empty();
+        if plain && (self.ctes.contains(&name.relname) || queries.contains(&name.relname)) {
+            return Source::Unknown;
+        }
+        let renamed = name.alias.as_ref().map(|alias| alias.colnames.as_slice());
+        if renamed.is_some_and(|renamed| !renamed.is_empty()) {
+            return Source::Unknown;
+        }
+        let Some(path) = &self.search.path else {
+            return Source::Unknown;
+        };
+        // All tables with a column that is called like one that is kept as text are known.
+        let columns = self.tables.known(name, path);
+        let columns = columns.map(|table| table.columns.iter().map(|column| column.name.clone()));
+        Source::Columns(columns.into_iter().flatten().collect())
+    }
+
     // ---- tables ----------------------------------------------------------------------------
 
     /// CHECK and GENERATED of a new table.
     fn create(&mut self, create: &mut CreateStmt) {
-        let Some(table) = new_table(create, self.path).filter(Table::stands_in) else {
+        let Some(table) = new_table(create, self.search.or_home()).filter(Table::stands_in) else {
             return;
         };
         let target = Target {
@@ -706,12 +853,121 @@ fn whole_column(node: &Node) -> Option<String> {
     }
 }
 
+/// What a sub-select reads from.
+enum Source {
+    /// These columns alone, of those that matter.
+    Columns(Vec<String>),
+    Unknown,
+}
+
+impl Source {
+    /// Whether it has a column; `None`: nobody knows.
+    fn has(&self, column: &str) -> Option<bool> {
+        match self {
+            Self::Columns(names) => Some(names.iter().any(|name| name == column)),
+            Self::Unknown => None,
+        }
+    }
+}
+
+fn owned(names: &[Node]) -> Vec<String> {
+    let names = build::strings(names).into_iter();
+    names.map(str::to_owned).collect()
+}
+
+fn name_of_query(node: &Node) -> Option<String> {
+    match &node.node {
+        Some(NodeEnum::CommonTableExpr(query)) => Some(query.ctename.clone()),
+        _ => None,
+    }
+}
+
+/// Columns of a sub-select, if all of them have a name.
+fn output_of(select: &SelectStmt) -> Source {
+    let mut first = select;
+    while let Some(left) = &first.larg {
+        first = left;
+    }
+    let names = first.target_list.iter().map(|node| match &node.node {
+        Some(NodeEnum::ResTarget(given)) if !given.name.is_empty() => Some(given.name.clone()),
+        Some(NodeEnum::ResTarget(given)) => match given.val.as_ref()?.node.as_ref()? {
+            NodeEnum::ColumnRef(column) if !is_star(given) => {
+                Some(build::last(&column.fields).to_owned())
+            }
+            _ => None,
+        },
+        _ => None,
+    });
+    let names: Option<Vec<String>> = names.collect();
+    match names.filter(|names| !names.is_empty()) {
+        Some(names) => Source::Columns(names),
+        None => Source::Unknown,
+    }
+}
+
+/// Columns of a function: one with its name, as a rule.
+fn columns_of_call(call: &RangeFunction) -> Source {
+    let [
+        Node {
+            node: Some(NodeEnum::List(function)),
+        },
+    ] = call.functions.as_slice()
+    else {
+        return Source::Unknown;
+    };
+    let name = match function.items.first().and_then(|item| item.node.as_ref()) {
+        Some(NodeEnum::FuncCall(call)) => build::last(&call.funcname),
+        _ => return Source::Unknown,
+    };
+    if !["unnest", "generate_series", "generate_subscripts"].contains(&name)
+        || call.ordinality
+        || !call.coldeflist.is_empty()
+    {
+        return Source::Unknown;
+    }
+    Source::Columns(match &call.alias {
+        Some(alias) if !alias.colnames.is_empty() => owned(&alias.colnames),
+        Some(alias) => vec![alias.aliasname.clone()],
+        None => vec![name.to_owned()],
+    })
+}
+
+/// How many of the columns of `(a, b) = …` come before this one.
+fn first_of(part: &MultiAssignRef) -> usize {
+    usize::try_from(part.colno).map_or(0, |number| number.saturating_sub(1))
+}
+
+fn not_available(message: String) -> ClientError {
+    ClientError::error(crate::wire::sqlstate::FEATURE_NOT_SUPPORTED, message)
+}
+
+/// It would mean a text, or be taken for one.
+fn unqualified(column: &str) -> ClientError {
+    not_available(format!(
+        "column \"{column}\" is kept as text on Aurora DSQL, and a sub-select does not say whose it is"
+    ))
+    .hint("Write the table's name or alias before it.")
+}
+
+fn no_path(table: &str) -> ClientError {
+    not_available(format!(
+        "several tables are called \"{table}\", and the search path is not known"
+    ))
+    .hint("Write the schema before it, or SET search_path to a list of names.")
+}
+
+fn no_star() -> ClientError {
+    not_available(
+        "RETURNING * beside such a FROM is not available for a table with columns that are kept as text".to_owned(),
+    )
+    .hint("Name the columns.")
+}
+
 /// The server would say that text has no elements.
 fn part_of(column: &str) -> ClientError {
-    ClientError::error(
-        crate::wire::sqlstate::FEATURE_NOT_SUPPORTED,
-        format!("an element of column \"{column}\" cannot be changed by itself on Aurora DSQL"),
-    )
+    not_available(format!(
+        "an element of column \"{column}\" cannot be changed by itself on Aurora DSQL"
+    ))
     .hint("SET the whole column, which is kept as text.")
 }
 
@@ -735,6 +991,28 @@ fn star_of(given: &ResTarget) -> Option<String> {
     }
 }
 
+/// What `*` stands for in a FROM, by its relations; `None`: columns of these are merged, or have no name.
+fn stars(items: &[Node]) -> Option<Vec<String>> {
+    let mut found = Vec::new();
+    for item in items {
+        match &item.node {
+            Some(NodeEnum::JoinExpr(join)) => {
+                if join.is_natural || !join.using_clause.is_empty() || join.alias.is_some() {
+                    return None;
+                }
+                for side in [&join.larg, &join.rarg].into_iter().flatten() {
+                    found.extend(stars(std::slice::from_ref(side))?);
+                }
+            }
+            _ => match aliases(std::slice::from_ref(item)) {
+                names if names.is_empty() => return None,
+                mut names => found.append(&mut names),
+            },
+        }
+    }
+    Some(found)
+}
+
 /// Names of the relations of a FROM.
 fn aliases(items: &[Node]) -> Vec<String> {
     let mut found = Vec::new();
@@ -748,7 +1026,8 @@ fn aliases(items: &[Node]) -> Vec<String> {
                 found.extend(query.alias.as_ref().map(|alias| alias.aliasname.clone()));
             }
             Some(NodeEnum::RangeFunction(call)) => {
-                found.extend(call.alias.as_ref().map(|alias| alias.aliasname.clone()));
+                let alias = call.alias.as_ref().map(|alias| alias.aliasname.clone());
+                found.extend(alias.or_else(|| name_of_call(call)));
             }
             Some(NodeEnum::JoinExpr(join)) => {
                 for side in [&join.larg, &join.rarg].into_iter().flatten() {
@@ -761,23 +1040,18 @@ fn aliases(items: &[Node]) -> Vec<String> {
     found
 }
 
-/// Names of all relations in a query.
-fn names_in(query: &Node) -> Vec<String> {
-    let mut found = Vec::new();
-    if let Some(node) = &query.node {
-        any(node, &mut |node| {
-            match node {
-                Ref::RangeVar(name) => {
-                    let alias = name.alias.as_ref().map(|alias| &alias.aliasname);
-                    found.push(alias.unwrap_or(&name.relname).clone());
-                }
-                Ref::Alias(alias) => found.push(alias.aliasname.clone()),
-                _ => {}
-            }
-            false
-        });
+/// The name that the rows of a function without an alias have.
+fn name_of_call(call: &RangeFunction) -> Option<String> {
+    let [only] = call.functions.as_slice() else {
+        return None;
+    };
+    let Some(NodeEnum::List(function)) = &only.node else {
+        return None;
+    };
+    match function.items.first()?.node.as_ref()? {
+        NodeEnum::FuncCall(call) => Some(build::last(&call.funcname).to_owned()),
+        _ => None,
     }
-    found
 }
 
 /// GROUP BY names the whole primary key.
@@ -797,6 +1071,8 @@ fn grouped_by_key(groups: &[Node], alias: &str, table: &Table) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use super::*;
 
     fn tables() -> Tables {
@@ -805,13 +1081,21 @@ mod tests {
             row(["public", "t", "id", "int4", "n", "y"]),
             row(["public", "t", "ip", "inet", "y", "n"]),
             row(["public", "t", "tags", "character varying(9)[]", "y", "n"]),
+            row(["public", "v", "ip", "text", "n", "n"]),
+            row(["s", "v", "ip", "inet", "y", "n"]),
         ])
     }
 
     fn said(text: &str) -> String {
-        let path = vec!["public".to_owned()];
-        let translated = translate(text, &tables(), &path).unwrap();
-        translated.text.unwrap_or_else(|| "=".to_owned())
+        let home: Rc<[String]> = ["public".to_owned()].into();
+        let search = Search {
+            path: Some(Rc::clone(&home)),
+            home,
+        };
+        match translate(text, &tables(), &search) {
+            Ok(translated) => translated.text.unwrap_or_else(|| "=".to_owned()),
+            Err(refusal) => refusal.message.to_string(),
+        }
     }
 
     #[test]
@@ -860,6 +1144,64 @@ mod tests {
             (
                 "UPDATE t a SET tags = tags || $1 FROM t b WHERE a.id = b.id AND a.ip = b.ip RETURNING *",
                 format!("UPDATE t a SET tags = (tags::varchar(9)[] || $1)::varchar[] FROM {T} b WHERE a.id = b.id AND a.ip::inet = b.ip RETURNING a.id, a.ip::inet AS ip, a.tags::varchar(9)[] AS tags, b.*"),
+            ),
+            (
+                "UPDATE t SET (id, ip) = (2, $1) WHERE id = 1 RETURNING ip",
+                "UPDATE t SET (id, ip) = (2, $1::inet) WHERE id = 1 RETURNING ip::inet".to_owned(),
+            ),
+            // A name that nothing nearer has is the target's.
+            (
+                "DELETE FROM t WHERE id IN (SELECT u.id FROM u WHERE ip = '::1')",
+                "DELETE FROM t WHERE id IN (SELECT u.id FROM u WHERE ip::inet = '::1')".to_owned(),
+            ),
+            (
+                "DELETE FROM t WHERE EXISTS (SELECT 1 FROM unnest(tags) x WHERE x LIKE 'a%')",
+                "DELETE FROM t WHERE EXISTS (SELECT 1 FROM unnest(tags::varchar(9)[]) x WHERE x LIKE 'a%')".to_owned(),
+            ),
+            (
+                "DELETE FROM t WHERE id IN (SELECT id FROM v WHERE ip = '::1')",
+                "=".to_owned(),
+            ),
+            (
+                "DELETE FROM t WHERE id IN (SELECT id FROM t WHERE ip = '::1')",
+                format!("DELETE FROM t WHERE id IN (SELECT id FROM {T} t WHERE ip = '::1')"),
+            ),
+            (
+                "DELETE FROM t WHERE EXISTS (SELECT 1 FROM u WHERE u.ip = t.ip AND u.id IN (SELECT id FROM t))",
+                format!("DELETE FROM t WHERE EXISTS (SELECT 1 FROM u WHERE u.ip = t.ip::inet AND u.id IN (SELECT id FROM {T} t))"),
+            ),
+            (
+                "WITH w AS (SELECT 1) DELETE FROM t WHERE id IN (SELECT id FROM w WHERE ip = '::1')",
+                "column \"ip\" is kept as text on Aurora DSQL, and a sub-select does not say whose it is".to_owned(),
+            ),
+            (
+                "UPDATE t SET id = 1 FROM unnest('{1}'::int[]) RETURNING *",
+                "UPDATE t SET id = 1 FROM unnest('{1}'::int[]) RETURNING t.id, t.ip::inet AS ip, t.tags::varchar(9)[] AS tags, unnest.*".to_owned(),
+            ),
+            (
+                "UPDATE t SET id = 1 FROM u JOIN w USING (id) RETURNING *",
+                "RETURNING * beside such a FROM is not available for a table with columns that are kept as text".to_owned(),
+            ),
+            // Where names are looked for may change within a text.
+            (
+                "SET search_path = s; SELECT * FROM t; RESET search_path; SELECT * FROM t",
+                format!("SET search_path = s; SELECT * FROM t; RESET search_path; SELECT * FROM {T} t"),
+            ),
+            (
+                "SELECT set_config('search_path', 's, \"public\"', true); SELECT * FROM t",
+                format!("SELECT set_config('search_path', 's, \"public\"', true); SELECT * FROM {T} t"),
+            ),
+            (
+                "SELECT set_config('search_path', $1, true); SELECT * FROM t",
+                format!("SELECT set_config('search_path', $1, true); SELECT * FROM {T} t"),
+            ),
+            (
+                "SELECT set_config('search_path', $1, true); SELECT * FROM v",
+                "several tables are called \"v\", and the search path is not known".to_owned(),
+            ),
+            (
+                "INSERT INTO t (id) VALUES (1) ON CONFLICT ((tags[1])) WHERE ip IS NULL DO NOTHING",
+                "INSERT INTO t (id) VALUES (1) ON CONFLICT (((tags::varchar(9)[])[1])) WHERE ip::inet IS NULL DO NOTHING".to_owned(),
             ),
             (
                 "DELETE FROM t WHERE 'x' = ANY (tags)",

@@ -22,7 +22,7 @@ pub(super) struct Column {
     pub groups: bool,
 }
 
-/// A relation with such columns, or one that has its name and none of them.
+/// A relation with such columns, or one that has its name, or such a column's, and none of them.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Table {
     pub schema: String,
@@ -31,6 +31,10 @@ pub(super) struct Table {
     /// Columns of the primary key.
     pub key: Vec<String>,
 }
+
+/// The search path decides, and is not known.
+#[derive(Debug)]
+pub(super) struct Ambiguous;
 
 impl Table {
     pub fn stands_in(&self) -> bool {
@@ -62,6 +66,11 @@ impl Tables {
     /// The query for all that there is to know; its rows are for [`Tables::read`].
     #[must_use]
     pub fn query() -> String {
+        let of_domains = format!(
+            "FROM pg_catalog.pg_type y JOIN pg_catalog.pg_attribute b ON b.atttypid = y.oid AND NOT b.attisdropped \
+             JOIN pg_catalog.pg_class o ON o.oid = b.attrelid AND o.relkind IN ('r', 'v') \
+             WHERE y.typtype = 'd' AND y.typnamespace = pg_catalog.to_regnamespace('{SCHEMA}')"
+        );
         format!(
             "SELECT n.nspname, c.relname, a.attname, t.typname, \
              CASE WHEN t.typtype = 'd' AND t.typnamespace = pg_catalog.to_regnamespace('{SCHEMA}') THEN 'y' ELSE 'n' END, \
@@ -71,10 +80,9 @@ impl Tables {
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
              JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
-             WHERE c.relkind IN ('r', 'v') AND c.relname IN (SELECT o.relname \
-             FROM pg_catalog.pg_type y JOIN pg_catalog.pg_attribute b ON b.atttypid = y.oid AND NOT b.attisdropped \
-             JOIN pg_catalog.pg_class o ON o.oid = b.attrelid AND o.relkind IN ('r', 'v') \
-             WHERE y.typtype = 'd' AND y.typnamespace = pg_catalog.to_regnamespace('{SCHEMA}')) \
+             WHERE c.relkind IN ('r', 'v') AND (c.relname IN (SELECT o.relname {of_domains}) \
+             OR EXISTS (SELECT 1 FROM pg_catalog.pg_attribute s WHERE s.attrelid = c.oid AND s.attnum > 0 \
+             AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND s.attname IN (SELECT b.attname {of_domains}))) \
              ORDER BY c.oid, a.attnum"
         )
     }
@@ -123,7 +131,7 @@ impl Tables {
     /// There is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.by_name.is_empty()
+        self.words.is_empty()
     }
 
     /// The catalog has to be asked again.
@@ -135,6 +143,11 @@ impl Tables {
     /// A quick look: the text may name such a table, or make one.
     #[must_use]
     pub fn touches(&self, text: &str) -> bool {
+        // A name that may be spelled in any way.
+        let escaped = || text.contains("U&\"") || text.contains("u&\"");
+        if !self.words.is_empty() && escaped() {
+            return true;
+        }
         let mut lower = String::new();
         text.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$'))
             .filter(|word| !word.is_empty())
@@ -153,13 +166,33 @@ impl Tables {
 
     /// The table that a name means with this search path; `None` if it has no such columns.
     pub(super) fn find(&self, name: &RangeVar, path: &[String]) -> Option<&Arc<Table>> {
+        self.known(name, path).filter(|table| table.stands_in())
+    }
+
+    /// The same, of all that are known: others have no columns that are called like such a one.
+    pub(super) fn known(&self, name: &RangeVar, path: &[String]) -> Option<&Arc<Table>> {
         let tables = self.by_name.get(&name.relname)?;
         let of = |schema: &str| tables.iter().find(|table| table.schema == schema);
-        let table = match name.schemaname.as_str() {
-            "" => path.iter().find_map(|schema| of(schema))?,
-            schema => of(schema)?,
-        };
-        Some(table).filter(|table| table.stands_in())
+        match name.schemaname.as_str() {
+            "" => path.iter().find_map(|schema| of(schema)),
+            schema => of(schema),
+        }
+    }
+
+    /// The table that a name means wherever it is looked for.
+    ///
+    /// # Errors
+    /// It depends.
+    pub(super) fn find_anywhere(&self, name: &RangeVar) -> Result<Option<&Arc<Table>>, Ambiguous> {
+        if !name.schemaname.is_empty() {
+            return Ok(self.find(name, &[]));
+        }
+        let of_name = self.by_name.get(&name.relname);
+        match of_name.map(Vec::as_slice).unwrap_or_default() {
+            [only] => Ok(Some(only).filter(|table| table.stands_in())),
+            several if several.iter().any(|table| table.stands_in()) => Err(Ambiguous),
+            _ => Ok(None),
+        }
     }
 
     fn put(&mut self, table: Table) {
@@ -170,7 +203,9 @@ impl Tables {
             .find(|word| !word.is_empty())
             .unwrap_or_default()
             .to_owned();
-        self.words.insert(word);
+        if table.stands_in() {
+            self.words.insert(word);
+        }
         let tables = self.by_name.entry(table.name.clone()).or_default();
         tables.retain(|other| other.schema != table.schema);
         tables.push(Arc::new(table));
@@ -391,6 +426,7 @@ mod tests {
         assert_eq!(found("b", &["a"]), None);
         assert!(tables.touches("select * from T where id = 1"));
         assert!(!tables.touches("select * from tt"));
+        assert!(tables.touches("select * from U&\"\\0074\""));
         assert!(!Tables::default().touches("select * from t"));
         assert!(Tables::default().touches("Create table t (a int[])"));
     }

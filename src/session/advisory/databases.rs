@@ -132,7 +132,7 @@ impl Locks {
                     return Err(exists(name));
                 }
                 lock(own, name).await?;
-                self.create(name, by).await.map(|()| true)
+                self.create(own, name, by).await.map(|()| true)
             }
             DatabaseChange::Drop {
                 if_exists, force, ..
@@ -190,17 +190,23 @@ impl Locks {
         }
     }
 
-    async fn create(&self, name: &str, by: &Naming) -> Result<(), ClientError> {
-        let (known, schemas) = self.databases().await?;
+    async fn create(&self, own: &Own, name: &str, by: &Naming) -> Result<(), ClientError> {
+        let (mut known, _) = self.databases().await?;
         if known.iter().any(|created| created.name == name) {
             return Err(exists(name));
         }
-        let mut wanted = (0..ATTEMPTS).map(|attempt| schema_name(name, attempt));
         let mut free = None;
-        for schema in wanted.by_ref() {
-            let described = known.iter().any(|created| created.schema == schema);
+        for schema in (0..ATTEMPTS).map(|attempt| schema_name(name, attempt)) {
+            let is_described = |known: &[Created]| known.iter().any(|one| one.schema == schema);
+            if is_described(&known) {
+                continue;
+            }
+            // A database of another name may be about to take it.
+            lock_schema(own, &schema).await?;
+            let schemas;
+            (known, schemas) = self.databases().await?;
             // Without a comment it was left behind, and goes if nothing is in it.
-            if !described
+            if !is_described(&known)
                 && (!schemas.contains(&schema)
                     || self
                         .change(&format!("DROP SCHEMA IF EXISTS {}", quoted(&schema)))
@@ -263,6 +269,22 @@ async fn lock(own: &Own, name: &str) -> Result<(), ClientError> {
         )
         .detail("There are other sessions using the database.")
         .hint("Close them; DROP DATABASE ... WITH (FORCE) ends those of this proxy.")),
+        Err(error) => Err(error),
+    }
+}
+
+/// The schema of a new database. No database has a line's end in its name.
+async fn lock_schema(own: &Own, schema: &str) -> Result<(), ClientError> {
+    let locked = own
+        .carry_out(vec![wish(&format!("\n{schema}"), LockWish::Lock, false)])
+        .await;
+    match locked {
+        Ok(_) => Ok(()),
+        Err(error) if error.code == "55P03" => Err(ClientError::error(
+            "55006",
+            "another database is being created in the schema for this one",
+        )
+        .hint("Try again.")),
         Err(error) => Err(error),
     }
 }
