@@ -1,5 +1,6 @@
 //! The verifier by itself, and the names of tenants.
 
+use dsql_proxy::policy::tenancy::catalog::RelationName;
 use dsql_proxy::policy::tenancy::rules::TenantValue;
 use dsql_proxy::policy::tenancy::verifier::{Expected, verify};
 use dsql_proxy::policy::tenancy::{TenantParameter, TenantType};
@@ -198,6 +199,35 @@ fn a_guard_is_proven_for_one_table_alone() {
         let tenant = Expected::Tenant(&ground.tenant);
         let proof = verify(node, &ground.policy, &ground.catalog, tenant);
         assert_eq!(proof.is_ok(), proven, "{text}: {proof:?}");
+    }
+}
+
+/// The server casts a number of any size to a parameter's type, and fails where no condition says so.
+#[test]
+fn what_the_server_casts_by_itself_is_fenced() {
+    let mut ground = ground::open();
+    let name = RelationName::new("app", "orders");
+    let orders = ground.catalog.relations.get_mut(&name).unwrap();
+    let amount = orders
+        .columns
+        .iter_mut()
+        .find(|column| column.name == "amount");
+    "numeric".clone_into(&mut amount.unwrap().type_name);
+    for (text, fenced) in [
+        ("SELECT id FROM orders WHERE amount = $1", true),
+        (
+            "SELECT id FROM orders WHERE amount = $1 AND 1 / id > 0",
+            true,
+        ),
+        ("SELECT id FROM orders WHERE 1 / id > 0", false),
+    ] {
+        let isolated = ground.isolate(text).unwrap().remove(0);
+        assert_eq!(
+            isolated.text.contains("OFFSET 0"),
+            fenced,
+            "{}",
+            isolated.text
+        );
     }
 }
 

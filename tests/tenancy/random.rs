@@ -273,6 +273,15 @@ fn message(answer: &Answer) -> String {
     found.map(|(_, text)| text.clone()).unwrap_or_default()
 }
 
+/// Whether a statement makes distinct rows of grouping sets, in which it groups by constants: PostgreSQL 15 gives it other
+/// rows with `enable_hashagg` than without, whoever asks.
+fn groups_constants(lower: &str) -> bool {
+    let sets = ["cube", "rollup", "grouping sets"];
+    lower.contains("select distinct")
+        && lower.contains("coalesce ( '")
+        && sets.iter().any(|word| lower.contains(word))
+}
+
 /// Words by which the order of rows decides what is answered.
 const ORDER_DECIDES: [&str; 17] = [
     "limit",
@@ -420,6 +429,9 @@ fn judge(ground: &mut Ground, text: &str, writes: bool, mutant: bool) -> Result<
         if by_order && as_many && ours.columns == theirs.columns {
             return Ok("tolerated: the order of rows decides".to_owned());
         }
+        if groups_constants(&lower) && outcome.differs.is_empty() {
+            return Ok("tolerated: grouped constants".to_owned());
+        }
         let (ours, theirs) = (ours.comparable(false), theirs.comparable(false));
         let tables = &outcome.differs;
         return Err(said(format!(
@@ -549,6 +561,9 @@ fn compare(
         let by_order = mutant && ORDER_DECIDES.iter().any(|word| lower.contains(word));
         if by_order && ours.rows.len() == other.rows.len() && ours.tags == other.tags {
             return Ok("tolerated: the order of rows decides".to_owned());
+        }
+        if groups_constants(&lower) {
+            return Ok("tolerated: grouped constants".to_owned());
         }
         let (shown, expected) = (format!("{shown:?}"), format!("{expected:?}"));
         return Err(format!(
