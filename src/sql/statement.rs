@@ -8,6 +8,7 @@ use pg_query::protobuf::{RawStmt, SelectStmt, TransactionStmtKind};
 use thiserror::Error;
 
 use super::dialect::{self, Extension};
+use super::scan::{Token, Tokens};
 
 /// Longest text that is parsed, in bytes. DSQL takes no message above 10 MiB.
 pub const MAX_TEXT: usize = 10 * 1024 * 1024;
@@ -89,6 +90,11 @@ pub fn parse(text: &str) -> Result<Vec<Statement>, ParseError> {
     if text.contains('\0') {
         return Err(ParseError::Encoding);
     }
+    if has_two_limits(text) {
+        return Err(ParseError::Syntax(
+            "multiple limit options not allowed".to_owned(),
+        ));
+    }
     let masked = dialect::mask(text);
     let parsed = pg_query::parse(&masked.text, 0).map_err(refusal)?;
     let mut statements: Vec<Statement> = parsed
@@ -102,6 +108,83 @@ pub fn parse(text: &str) -> Result<Vec<Statement>, ParseError> {
     }
     statements.sort_by_key(|statement| statement.span.start);
     Ok(statements)
+}
+
+/// `(… WITH TIES) OFFSET 1`: the grammar of PostgreSQL 18 forgets WITH TIES, and stops the process of it where it is
+/// built with its own checks (`insertSelectOptions` in gram.y); before, it was an error.
+fn has_two_limits(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    if !bytes
+        .windows(4)
+        .any(|word| word.eq_ignore_ascii_case(b"ties"))
+    {
+        return false;
+    }
+    // Of each parenthesis that is open: whether a statement of its own may stand in it.
+    let mut open = Vec::new();
+    let mut before = None;
+    // How deep the last TIES is, and whether what stands there is over.
+    let mut tied = None;
+    let mut closed = false;
+    for token in Tokens::new(bytes) {
+        match token {
+            Token::Symbol(b'(') => {
+                open.push(before.is_none_or(begins_statement));
+                closed = false;
+            }
+            Token::Symbol(b')') => {
+                closed = tied.is_some_and(|tied| tied >= open.len()) && open.last() == Some(&true);
+                open.pop();
+            }
+            token if closed => {
+                if ["offset", "limit", "fetch", "for"]
+                    .iter()
+                    .any(|word| token.is(word))
+                {
+                    return true;
+                }
+                (tied, closed) = (None, false);
+            }
+            token if token.is("ties") => tied = Some(open.len()),
+            _ => {}
+        }
+        before = Some(token);
+    }
+    false
+}
+
+/// Whether what stands in parentheses behind the token may be a statement by itself and no sub-select.
+fn begins_statement(before: Token<'_>) -> bool {
+    let inside = [
+        "in",
+        "any",
+        "some",
+        "all",
+        "exists",
+        "array",
+        "union",
+        "except",
+        "intersect",
+        "distinct",
+        "from",
+        "join",
+        "lateral",
+        "select",
+        "where",
+        "on",
+        "and",
+        "or",
+        "not",
+        "when",
+        "then",
+        "else",
+        "by",
+    ];
+    match before {
+        Token::Word(_) => !inside.iter().any(|word| before.is(word)),
+        Token::Quoted(_) | Token::Semicolon | Token::Symbol(b'(' | b')') => true,
+        _ => false,
+    }
 }
 
 /// The text with DSQL's own words blanked out: what PostgreSQL is to word the error of when
@@ -278,6 +361,27 @@ mod tests {
 
     fn kinds(text: &str) -> Vec<Kind> {
         parse(text).unwrap().iter().map(Statement::kind).collect()
+    }
+
+    #[test]
+    fn two_limits_are_an_error() {
+        let tied = "SELECT a FROM t ORDER BY a FETCH FIRST 1 ROW WITH TIES";
+        for (text, fits) in [
+            (tied.to_owned(), true),
+            (format!("{tied} OFFSET (1)"), true),
+            (format!("SELECT * FROM ({tied}) x OFFSET 1"), true),
+            (format!("({tied}) UNION SELECT 1 OFFSET 1"), true),
+            (format!("SELECT 1 WHERE 1 IN (({tied})) LIMIT 1"), true),
+            (format!("SELECT 1 UNION ({tied}) OFFSET 1"), true),
+            (format!("({tied}) OFFSET 1"), false),
+            (format!("(({tied} OFFSET (1))) OFFSET 1"), false),
+            (
+                format!("WITH x AS (SELECT 1) ({tied}) FOR UPDATE OFFSET 1"),
+                false,
+            ),
+        ] {
+            assert_eq!(parse(&text).is_ok(), fits, "{text}");
+        }
     }
 
     #[test]
