@@ -265,24 +265,27 @@ fn more_half_open_connections_than_allowed_are_turned_away() {
     proxy.wait_base();
 }
 
+/// A client, when there is a place: one is free when all of its client is gone, which is a moment behind the last count.
+fn admitted(proxy: &Proxy) -> Client {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match proxy.login(&Login::new(ROLE, "app")) {
+            Ok(client) => return client,
+            Err(error) => assert!(Instant::now() < deadline, "{error:?}"),
+        }
+    }
+}
+
 #[test]
 fn more_clients_than_allowed_are_told_so() {
     let proxy = plan().section("limits: {clients: 5}").start();
     // Whoever looked whether it serves is gone.
     proxy.wait_base();
-    let clients: Vec<Client> = (0..5).map(|_| proxy.connect()).collect();
+    let clients: Vec<Client> = (0..5).map(|_| admitted(&proxy)).collect();
     let refused = proxy.login(&Login::new(ROLE, "app"));
     assert_eq!(refused.err().expect("refused").sqlstate(), "53300");
     drop(clients);
-    // A place is free when all of its client is gone, which is a moment behind the last count.
-    let deadline = std::time::Instant::now() + crate::client::PATIENCE;
-    let mut client = loop {
-        match proxy.login(&Login::new(ROLE, "app")) {
-            Ok(client) => break client,
-            Err(error) => assert!(std::time::Instant::now() < deadline, "{error:?}"),
-        }
-    };
-    assert_eq!(client.scalar("select 1"), "1");
+    assert_eq!(admitted(&proxy).scalar("select 1"), "1");
 }
 
 #[test]
