@@ -110,21 +110,26 @@ pub fn parse(text: &str) -> Result<Vec<Statement>, ParseError> {
     Ok(statements)
 }
 
-/// `(… WITH TIES) OFFSET 1`: the grammar of PostgreSQL 18 forgets WITH TIES, and stops the process of it where it is
-/// built with its own checks (`insertSelectOptions` in gram.y); before, it was an error.
+/// `(… WITH TIES) OFFSET 1`: the grammar of PostgreSQL 18 forgets WITH TIES; before, it was an error. Where that grammar
+/// is built with its own checks, as in debug builds, any second limit stops the process (`insertSelectOptions` in gram.y).
 fn has_two_limits(text: &str) -> bool {
+    let limits = |token: Token<'_>| {
+        ["offset", "limit", "fetch"]
+            .iter()
+            .any(|word| token.is(word))
+    };
+    let first = |token: Token<'_>| token.is("ties") || cfg!(debug_assertions) && limits(token);
     let bytes = text.as_bytes();
-    if !bytes
-        .windows(4)
-        .any(|word| word.eq_ignore_ascii_case(b"ties"))
-    {
+    let ties = |word: &[u8]| word.eq_ignore_ascii_case(b"ties");
+    if !cfg!(debug_assertions) && !bytes.windows(4).any(ties) {
         return false;
     }
     // Of each parenthesis that is open: whether a statement of its own may stand in it.
     let mut open = Vec::new();
     let mut before = None;
-    // How deep the last TIES is, and whether what stands there is over.
-    let mut tied = None;
+    let mut locks = false;
+    // How deep the last limit is, and whether what stands there is over.
+    let mut limited = None;
     let mut closed = false;
     for token in Tokens::new(bytes) {
         match token {
@@ -133,19 +138,22 @@ fn has_two_limits(text: &str) -> bool {
                 closed = false;
             }
             Token::Symbol(b')') => {
-                closed = tied.is_some_and(|tied| tied >= open.len()) && open.last() == Some(&true);
+                let direct = limited == Some(open.len());
+                closed = (direct || closed) && open.last() == Some(&true);
+                limited = limited.filter(|_| closed || !direct);
                 open.pop();
             }
-            token if closed => {
-                if ["offset", "limit", "fetch", "for"]
-                    .iter()
-                    .any(|word| token.is(word))
-                {
-                    return true;
-                }
-                (tied, closed) = (None, false);
+            token if closed && limits(token) => return true,
+            // FOR UPDATE OF t may stand in between.
+            token if closed && (locks || token.is("for")) => {
+                locks = matches!(
+                    token,
+                    Token::Word(_) | Token::Quoted(_) | Token::Symbol(b',')
+                );
+                closed = locks;
             }
-            token if token.is("ties") => tied = Some(open.len()),
+            _ if closed => (limited, closed) = (None, false),
+            token if first(token) => limited = Some(open.len()),
             _ => {}
         }
         before = Some(token);
@@ -373,6 +381,11 @@ mod tests {
             (format!("({tied}) UNION SELECT 1 OFFSET 1"), true),
             (format!("SELECT 1 WHERE 1 IN (({tied})) LIMIT 1"), true),
             (format!("SELECT 1 UNION ({tied}) OFFSET 1"), true),
+            (
+                "(SELECT 1 LIMIT 1) OFFSET 1".to_owned(),
+                !cfg!(debug_assertions),
+            ),
+            (format!("({tied}) FOR UPDATE OF t, u"), true),
             (format!("({tied}) OFFSET 1"), false),
             (format!("(({tied} OFFSET (1))) OFFSET 1"), false),
             (
