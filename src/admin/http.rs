@@ -25,6 +25,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::page;
 use crate::config::reload::Changes;
 use crate::net::origin;
+use crate::sql::nesting;
 
 /// Connections at one time; others wait in the listener's queue.
 pub const CONNECTIONS: usize = 64;
@@ -95,9 +96,11 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(2)
+            .thread_stack_size(nesting::STACK)
             .build()?;
         let thread = std::thread::Builder::new()
             .name("admin".to_owned())
+            .stack_size(nesting::STACK)
             .spawn(move || {
                 let served = runtime.block_on(serve(listener, names, operations, stopped));
                 if let Err(error) = served {

@@ -22,6 +22,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::Problem;
 use crate::emulator::EmulatorOptions;
+use crate::sql::nesting;
 
 /// An ordinary PostgreSQL connection string in front of Amazon Aurora DSQL.
 #[derive(Debug, Parser)]
@@ -343,13 +344,26 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match dispatch(arguments.command) {
+    match on_own_thread(arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let _ = writeln!(std::io::stderr(), "{failure}");
             ExitCode::from(failure.code())
         }
     }
+}
+
+/// The process's first thread has the stack that the shell gives it.
+fn on_own_thread(command: Command) -> Result<(), Failure> {
+    std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .name("command".to_owned())
+            .stack_size(nesting::STACK)
+            .spawn_scoped(scope, || dispatch(command))
+            .map_err(|error| Failure::Start(format!("no thread can be started: {error}")))?
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 fn dispatch(command: Command) -> Result<(), Failure> {

@@ -45,6 +45,8 @@ use postgres::{Postgres, PostgresError, PostgresOptions};
 use rules::{Rules, RulesError, ServerVersion};
 use session::Cluster;
 
+use crate::sql::nesting;
+
 pub use private_file::write as write_private;
 
 /// Connections of the local PostgreSQL: those of the front, and the rest for direct use.
@@ -162,6 +164,7 @@ impl Emulator {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("emulator")
+            .thread_stack_size(nesting::STACK)
             .enable_all()
             .build()
             .map_err(EmulatorError::Runtime)?;

@@ -26,6 +26,7 @@ use crate::policy::{ActionKind, Month, NotAMonth, Rules, RulesError, rules};
 use crate::pool::{Pool, PoolShared};
 use crate::retry::{ClusterBudget, Limits};
 use crate::session::{Hub, Isolation, KeptEnv, Quota, Ruling};
+use crate::sql::nesting;
 use crate::telemetry::conflicts::ConflictLog;
 use crate::telemetry::tally::WorkerTally;
 use crate::upstream::{Target, TargetError};
@@ -631,6 +632,7 @@ where
         .map_err(StartError::Worker)?;
     std::thread::Builder::new()
         .name(name.to_owned())
+        .stack_size(nesting::STACK)
         .spawn(move || LocalSet::new().block_on(&runtime, run()))
         .map_err(StartError::Worker)
 }

@@ -8,6 +8,7 @@ use pg_query::protobuf::{RawStmt, SelectStmt, TransactionStmtKind};
 use thiserror::Error;
 
 use super::dialect::{self, Extension};
+use super::nesting::{self, Unread};
 use super::scan::{Token, Tokens};
 
 /// Longest text that is parsed, in bytes. DSQL takes no message above 10 MiB.
@@ -96,9 +97,8 @@ pub fn parse(text: &str) -> Result<Vec<Statement>, ParseError> {
         ));
     }
     let masked = dialect::mask(text);
-    let parsed = pg_query::parse(&masked.text, 0).map_err(refusal)?;
+    let parsed = nesting::read(&masked.text).map_err(refusal)?;
     let mut statements: Vec<Statement> = parsed
-        .protobuf
         .stmts
         .into_iter()
         .filter_map(|raw| statement(&masked.text, raw))
@@ -202,18 +202,11 @@ pub fn without_dsql_words(text: &str) -> String {
     dialect::mask(text).text
 }
 
-fn refusal(error: pg_query::Error) -> ParseError {
+fn refusal(error: Unread) -> ParseError {
     match error {
-        pg_query::Error::Conversion(_) => ParseError::Encoding,
-        pg_query::Error::Decode(_) => ParseError::TooDeep,
-        pg_query::Error::Parse(message)
-            if message.contains("stack depth")
-                || message.contains("nested too deep")
-                || message.contains("memory exhausted") =>
-        {
-            ParseError::TooDeep
-        }
-        other => ParseError::Syntax(other.to_string()),
+        Unread::TooDeep => ParseError::TooDeep,
+        Unread::Grammar(pg_query::Error::Conversion(_)) => ParseError::Encoding,
+        Unread::Grammar(other) => ParseError::Syntax(other.to_string()),
     }
 }
 

@@ -763,9 +763,9 @@ fn nesting(ground: &mut Ground) {
     let nested = |depth: usize| format!("SELECT {}1{}", "1+(".repeat(depth), ")".repeat(depth));
     // The service takes more; where it ends is not known. This is what the emulator reads.
     let reply = session
-        .query(&nested(40))
+        .query(&nested(480))
         .unwrap_or_else(|lost| panic!("{lost}"));
-    assert_eq!(reply.value().as_deref(), Some("41"));
+    assert_eq!(reply.value().as_deref(), Some("481"));
     for depth in [20_000, 400_000] {
         let sql = nested(depth);
         refused_outside(&mut session, &sql, "54001", "stack depth limit exceeded");

@@ -817,3 +817,27 @@ fn cursors_are_portals() {
         ],
     );
 }
+
+#[test]
+fn chains_of_hundreds_are_understood_and_longer_ones_refused() {
+    let (_cluster, _proxy, mut client) = start();
+    let sum = |size: usize| format!("SELECT 1{} FROM t WHERE id = 1", " + 1".repeat(size));
+    let union = |size: usize| {
+        let arms = " UNION ALL SELECT 1".repeat(size);
+        format!("SELECT count(*) FROM (SELECT 1{arms}) x")
+    };
+    // The last one is printed from its tree and read back.
+    let texts = [sum(480), union(480), sum(480) + " FOR SHARE"];
+    for text in &texts {
+        assert_eq!(client.scalar(text), "481", "{}", &text[..30]);
+    }
+    let refused: &[&str] = &["E 54001 stack depth limit exceeded", "Z I"];
+    for size in [600, 5000, 300_000] {
+        for text in [sum(size), union(size)] {
+            let script = [(text.as_str(), refused)];
+            play(&mut client, &script);
+            play_extended(&mut client, &script);
+        }
+    }
+    assert_eq!(client.scalar("SELECT 1"), "1");
+}

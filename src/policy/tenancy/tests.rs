@@ -2,6 +2,8 @@
 
 use super::catalog::{Column, Key, Relation, RelationKind};
 use super::*;
+use crate::sql::nesting;
+use std::time::Instant;
 
 const POLICY: &str = "
 version: 1
@@ -1178,4 +1180,37 @@ fn parameters_of_types_that_look_things_up_are_not_taken() {
     for oid in [26, 24, 2205, 2206, 19, 142, 2249, 2276, 2275, 16384] {
         assert!(!takes_parameter(oid), "{oid}");
     }
+}
+
+/// With half of a thread's stack, whatever the grammar takes is isolated or refused.
+#[test]
+fn deep_statements_are_isolated_or_refused() {
+    let work = || {
+        let mut policy = Policy::parse(POLICY).unwrap();
+        policy.limits.ast_depth = nesting::MAX_DEPTH;
+        let tenant = policy.tenant_named("2").unwrap();
+        let catalog = catalog();
+        let mut isolated = 0;
+        for shape in nesting::tests::SHAPES {
+            for size in [10, 45, 150, 300, 490] {
+                let text = shape(size)
+                    .replace(" a ", " orders ")
+                    .replace("FROM t", "FROM orders");
+                let begin = Instant::now();
+                for statement in Statement::read(&text).unwrap_or_default() {
+                    let found = isolate(&statement, &policy, &catalog, &tenant);
+                    isolated += usize::from(found.is_ok());
+                }
+                println!("{size} {:?}: {}", begin.elapsed(), shape(1));
+            }
+        }
+        isolated
+    };
+    let isolated = std::thread::Builder::new()
+        .stack_size(nesting::STACK / 2)
+        .spawn(work)
+        .unwrap()
+        .join()
+        .unwrap();
+    assert!(isolated > 20, "{isolated}");
 }

@@ -9,6 +9,8 @@ use pg_query::protobuf::{CopyStmt, ParseResult, RawStmt};
 use pg_query::{Node, NodeEnum};
 use thiserror::Error;
 
+use super::nesting;
+
 pub use nodes::{Mut, Ref};
 
 /// Whether a walk goes on below a node.
@@ -273,8 +275,8 @@ fn are_strings(nodes: &[Node]) -> bool {
 /// The text would say something else, or nothing; it must not be used.
 pub fn verify_print(node: &NodeEnum) -> Result<String, PrintError> {
     let text = print(node)?;
-    let parsed = pg_query::parse(&text, 0).map_err(|error| PrintError::Read(error.to_string()))?;
-    let read = only(parsed.protobuf).ok_or(PrintError::Different)?;
+    let parsed = nesting::read_back(&text).map_err(|error| PrintError::Read(error.to_string()))?;
+    let read = only(parsed).ok_or(PrintError::Different)?;
     if same(&read, node) {
         Ok(text)
     } else {

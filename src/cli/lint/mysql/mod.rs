@@ -21,6 +21,7 @@ use sqlparser::parser::Parser;
 use self::table::Table;
 use self::text::{constant, identifier, last, respell};
 use self::types::Values;
+use crate::sql::nesting;
 use crate::wire::reply::ClientError;
 
 /// Rows of one INSERT: Aurora DSQL takes 3,000 in a transaction.
@@ -114,7 +115,7 @@ fn verify(out: &mut Converted) {
         .sql
         .iter()
         .chain(&out.later)
-        .find_map(|sql| pg_query::parse(sql, 0).err());
+        .find_map(|sql| nesting::read(sql).err());
     if let Some(error) = wrong {
         out.sql.clear();
         out.later.clear();
