@@ -1,5 +1,7 @@
 //! Advisory locks and notifications, as a statement asks for them.
 
+use std::collections::BTreeMap;
+
 /// A SELECT of advisory lock functions alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AdvisoryLock {
@@ -93,5 +95,25 @@ pub enum LockArgument {
     /// A parameter, counted from 1.
     Parameter(usize),
     /// What the server works out.
-    Expression(String),
+    Expression(LockExpression),
+}
+
+/// A key that the server works out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockExpression {
+    /// SQL; parameters stand in it as `$1`.
+    pub text: String,
+    /// What each parameter is, by its number.
+    pub parameters: BTreeMap<usize, KeyParameter>,
+}
+
+/// How the bytes of a parameter in binary format are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyParameter {
+    /// As a text.
+    Text,
+    /// As a whole number.
+    Number,
+    /// Not at all: its type is not known.
+    Unknown,
 }

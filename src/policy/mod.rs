@@ -30,8 +30,8 @@ pub use facts::{
     TransactionFacts, UnstorableColumns,
 };
 pub use locks::{
-    AdvisoryLock, LockArgument, LockCall, LockWish, NotifyCall, SignalCall, SignalTarget,
-    TextArgument,
+    AdvisoryLock, KeyParameter, LockArgument, LockCall, LockExpression, LockWish, NotifyCall,
+    SignalCall, SignalTarget, TextArgument,
 };
 pub use rebuild::{Rebuild, Reshape};
 pub use rules::{ActionKind, Rules, RulesError};

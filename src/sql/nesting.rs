@@ -58,10 +58,7 @@ pub fn read_back(text: &str) -> Result<ParseResult, Unread> {
 }
 
 fn read_bounded(text: &str, bound: usize) -> Result<ParseResult, Unread> {
-    if most_depth(text.as_bytes()) <= SHALLOW {
-        return parse(text);
-    }
-    let bounded = || {
+    let parse_bounded = || {
         let parsed = parse(text)?;
         let fits = |statement| depth_of(statement) <= bound;
         match parsed.stmts.iter().all(fits) {
@@ -69,11 +66,14 @@ fn read_bounded(text: &str, bound: usize) -> Result<ParseResult, Unread> {
             false => Err(Unread::TooDeep),
         }
     };
+    if most_depth(text.as_bytes()) <= SHALLOW {
+        return parse_bounded();
+    }
     std::thread::scope(|scope| {
         std::thread::Builder::new()
             .name("parser".to_owned())
             .stack_size(READING_STACK)
-            .spawn_scoped(scope, bounded)
+            .spawn_scoped(scope, parse_bounded)
             // No thread, or one that ended: the text cannot be read here.
             .map_or(Err(Unread::TooDeep), |thread| {
                 thread.join().unwrap_or(Err(Unread::TooDeep))

@@ -35,6 +35,7 @@ const CASES: &[(&str, &str)] = &[
     ("SELECT pg_advisory_unlock_all()", r#"answer Rows { columns: [("pg_advisory_unlock_all", 2278)], rows: [[Some("")]] }"#),
     ("SELECT pg_try_advisory_lock(1)", "emulate advisory_lock"),
     ("SELECT pg_catalog.pg_advisory_lock($1), pg_try_advisory_xact_lock_shared(1, hashtext('a')) AS b", "emulate advisory_lock"),
+    ("SELECT pg_advisory_xact_lock(hashtext($1), $2 % 8)", "emulate advisory_lock"),
     ("with set_timeout as (select set_config('lock_timeout', '3600000', true) as config_val) select pg_advisory_lock(1) from set_timeout", "emulate advisory_lock"),
     ("SELECT pg_advisory_lock(id) FROM t", "reject 0A000 pg_advisory_lock() is not available in the middle of a statement on Aurora DSQL"),
     ("WITH l AS (SELECT pg_advisory_xact_lock(1)) SELECT * FROM l", "reject 0A000 pg_advisory_xact_lock() is not available in the middle of a statement on Aurora DSQL"),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::{Client, PATIENCE, tags};
 use crate::dsql::{Cluster, set_up};
-use crate::message::{bind_text, describe, execute, parse, sync};
+use crate::message::{bind, bind_text, describe, execute, parse, sync};
 use crate::proxy::{Proxy, plan};
 
 fn proxy(cluster: &Cluster) -> Proxy {
@@ -26,6 +26,57 @@ fn wait_for(client: &mut Client, sql: &str) {
 fn wait_for_waiter(cluster: &Cluster) {
     cluster.delay(1, 2, "LEFT JOIN dsqlproxy.advisory_lock");
     cluster.wait_struck();
+}
+
+/// As drivers bind texts and numbers.
+#[test]
+fn a_key_is_worked_out_of_parameters() {
+    let cluster = Cluster::start();
+    let proxy = proxy(&cluster);
+    let (mut a, mut b) = (proxy.connect(), proxy.connect());
+    let ask = |client: &mut Client, sql: &str, values: &[(u16, Option<Vec<u8>>)]| {
+        let messages = [
+            parse("", sql, &[]),
+            bind("", "", values, &[]),
+            describe(b'P', ""),
+            execute("", 0),
+            sync(),
+        ];
+        client.send(&messages.concat());
+        let frames = client.until_ready();
+        let shown = frames.iter().find_map(|frame| match frame.tag {
+            b'D' => Some(String::from_utf8(frame.values().remove(0)?).unwrap()),
+            b'E' => Some(frame.sqlstate()),
+            _ => None,
+        });
+        shown.unwrap_or_default()
+    };
+    let name = b"it's \\ a name $1".to_vec();
+    let text = [(0, Some(name.clone()))];
+    let binary = [(1, Some(name))];
+    let hashed = "select pg_try_advisory_lock(hashtext($1))";
+    assert_eq!(ask(&mut a, hashed, &text), "t");
+    assert_eq!(ask(&mut b, hashed, &binary), "f");
+    assert_eq!(ask(&mut b, hashed, &[(0, Some(b"other".to_vec()))]), "t");
+    assert_eq!(ask(&mut b, hashed, &[(0, None)]), "");
+    let constant = "select pg_try_advisory_lock(hashtext('it''s \\ a name $1'))";
+    assert_eq!(b.scalar(constant), "f");
+    let two = "select pg_try_advisory_lock(hashtext($1), $2::int % 100)";
+    let number = |value: i32| (1, Some(value.to_be_bytes().to_vec()));
+    assert_eq!(ask(&mut a, two, &[text[0].clone(), number(507)]), "t");
+    assert_eq!(ask(&mut b, two, &[binary[0].clone(), number(7)]), "f");
+    assert_eq!(
+        ask(&mut b, two, &[text[0].clone(), (0, Some(b"8".to_vec()))]),
+        "t"
+    );
+    // What its bytes are nobody says.
+    let unknown = "select pg_try_advisory_lock($1 + 2)";
+    assert_eq!(ask(&mut a, unknown, &[number(1)]), "0A000");
+    assert_eq!(ask(&mut a, unknown, &[(0, Some(b"-1".to_vec()))]), "t");
+    assert_eq!(b.scalar("select pg_try_advisory_lock(1)"), "f");
+    // The server knows the types.
+    a.send(&[parse("p", two, &[]), describe(b'S', "p"), sync()].concat());
+    assert_eq!(tags(&a.until_ready()), "1tTZ");
 }
 
 #[test]

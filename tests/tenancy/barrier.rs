@@ -57,17 +57,23 @@ tables: {app.orders: {}, app.docs: {type: text}}
 shared: {app.countries: {access: read}}
 ";
 
+/// An empty database with [`SCHEMA`], whose owner may make roles: a superuser's client of it.
+fn database(cluster: &postgres::Postgres, name: &str) -> Client {
+    let mut admin = cluster.connect_superuser("postgres");
+    admin.run(&format!("drop database if exists {name} with (force)"));
+    admin.run(&format!("create database {name}"));
+    admin.run("alter role app createrole");
+    let mut all = cluster.connect_superuser(name);
+    all.run(&format!("grant create on database {name} to app"));
+    all.run(SCHEMA);
+    all
+}
+
 #[test]
 fn a_role_of_a_tenant_reaches_its_rows_alone() {
     let _alone = ground::open();
     let cluster = postgres::cluster();
-    let mut admin = cluster.connect_superuser("postgres");
-    admin.run("drop database if exists barred with (force)");
-    admin.run("create database barred");
-    admin.run("alter role app createrole");
-    let mut all = cluster.connect_superuser("barred");
-    all.run("grant create on database barred to app");
-    all.run(SCHEMA);
+    let mut all = database(cluster, "barred");
     let file = policy_file();
     std::fs::write(&file, POLICY).expect("a file");
     let proxy = proxy::plan().tenancy("barred", &file).start();
@@ -145,13 +151,7 @@ fn a_role_of_a_tenant_reaches_its_rows_alone() {
 fn what_differs_is_mended_and_what_is_in_the_way_is_told() {
     let _alone = ground::open();
     let cluster = postgres::cluster();
-    let mut admin = cluster.connect_superuser("postgres");
-    admin.run("drop database if exists mended with (force)");
-    admin.run("create database mended");
-    admin.run("alter role app createrole");
-    let mut all = cluster.connect_superuser("mended");
-    all.run("grant create on database mended to app");
-    all.run(SCHEMA);
+    let mut all = database(cluster, "mended");
     let file = policy_file();
     std::fs::write(&file, POLICY).expect("a file");
     let proxy = proxy::plan().tenancy("mended", &file).start();
@@ -211,13 +211,7 @@ fn what_differs_is_mended_and_what_is_in_the_way_is_told() {
 fn no_conflict_hands_over_a_row_of_another_tenant() {
     let _alone = ground::open();
     let cluster = postgres::cluster();
-    let mut admin = cluster.connect_superuser("postgres");
-    admin.run("drop database if exists conflicting with (force)");
-    admin.run("create database conflicting");
-    admin.run("alter role app createrole");
-    let mut all = cluster.connect_superuser("conflicting");
-    all.run("grant create on database conflicting to app");
-    all.run(SCHEMA);
+    let mut all = database(cluster, "conflicting");
     all.run(
         "create table app.users (tenant_id int not null, id int, email text unique, note text, primary key (tenant_id, id)); \
          alter table app.users owner to app; \

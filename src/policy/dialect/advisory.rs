@@ -1,11 +1,15 @@
 //! Advisory locks: a SELECT whose list is calls of their functions, and nothing else.
 
+use std::collections::BTreeMap;
+
 use pg_query::protobuf::{FuncCall, SelectStmt, a_const};
 use pg_query::{Node, NodeEnum};
 
 use super::{Case, build};
-use crate::policy::{AdvisoryLock, Answer, LockArgument, LockCall, LockWish, Procedure};
-use crate::sql::tree::{self, Ref, any};
+use crate::policy::{
+    AdvisoryLock, Answer, KeyParameter, LockArgument, LockCall, LockExpression, LockWish, Procedure,
+};
+use crate::sql::tree::{self, Descent, Ref, any};
 
 /// OID of type void.
 const VOID: u32 = 2278;
@@ -201,13 +205,13 @@ pub(super) fn argument(node: &Node) -> Option<LockArgument> {
     }
 }
 
-/// One that the server works out by itself: no column, no parameter, no query.
+/// One that the server works out by itself: no column, no query.
 fn expression(node: &Node) -> Option<LockArgument> {
     let inner = node.node.as_ref()?;
     let depends = any(inner, &mut |node| {
         matches!(
             node,
-            Ref::ColumnRef(_) | Ref::ParamRef(_) | Ref::SelectStmt(_) | Ref::SubLink(_)
+            Ref::ColumnRef(_) | Ref::SelectStmt(_) | Ref::SubLink(_)
         )
     });
     if depends {
@@ -228,7 +232,62 @@ fn expression(node: &Node) -> Option<LockArgument> {
     }
     let text = tree::verify_print(&NodeEnum::SelectStmt(Box::new(select))).ok()?;
     let text = text.strip_prefix("SELECT ")?.to_owned();
-    Some(LockArgument::Expression(text))
+    let parameters = parameters_of(inner)?;
+    Some(LockArgument::Expression(LockExpression {
+        text,
+        parameters,
+    }))
+}
+
+/// The parameters of an expression, with what its own words say of their types.
+fn parameters_of(node: &NodeEnum) -> Option<BTreeMap<usize, KeyParameter>> {
+    let mut found = BTreeMap::new();
+    let mut valid = true;
+    let parameter = |node: &Node| match &node.node {
+        Some(NodeEnum::ParamRef(parameter)) => usize::try_from(parameter.number).ok(),
+        _ => None,
+    };
+    tree::walk(Ref::of(node), &mut |node| {
+        let (number, kind) = match node {
+            Ref::TypeCast(cast) => {
+                let number = cast.arg.as_deref().and_then(parameter);
+                let kind = cast.type_name.as_ref().map(super::name::catalog);
+                (number, kind.map_or(KeyParameter::Unknown, kind_of))
+            }
+            Ref::FuncCall(call) if takes_text(build::last(&call.funcname)) => {
+                let number = call.args.first().and_then(parameter);
+                (number, KeyParameter::Text)
+            }
+            Ref::ParamRef(parameter) => {
+                let number = usize::try_from(parameter.number).ok();
+                valid &= number.is_some_and(|number| number > 0);
+                (number, KeyParameter::Unknown)
+            }
+            _ => (None, KeyParameter::Unknown),
+        };
+        if let Some(number) = number {
+            // Whatever holds it comes first.
+            found.entry(number).or_insert(kind);
+        }
+        Descent::Into
+    });
+    valid.then_some(found)
+}
+
+fn kind_of(name: &str) -> KeyParameter {
+    match name {
+        "int2" | "int4" | "int8" => KeyParameter::Number,
+        "text" | "varchar" | "bpchar" | "name" => KeyParameter::Text,
+        _ => KeyParameter::Unknown,
+    }
+}
+
+/// Functions whose first argument is a text if nothing else is said.
+fn takes_text(function: &str) -> bool {
+    matches!(
+        function,
+        "hashtext" | "hashtextextended" | "md5" | "lower" | "upper" | "length"
+    )
 }
 
 /// What the server gets to describe: the same parameters, the same column.
@@ -247,7 +306,8 @@ fn stand_in(call: &LockCall, name: &str) -> String {
         .iter()
         .filter_map(|argument| match argument {
             LockArgument::Parameter(number) => Some(format!("(${number})::{kind}")),
-            _ => None,
+            LockArgument::Expression(key) if !key.parameters.is_empty() => Some(key.text.clone()),
+            LockArgument::Expression(_) | LockArgument::Constant(_) => None,
         })
         .collect();
     let value = match parameters.is_empty() {

@@ -8,8 +8,8 @@ use pg_query::NodeEnum;
 
 use crate::policy::settings;
 use crate::policy::{
-    Action, AdvisoryLock, DatabaseChange, Level, LockArgument, LockWish, Notice, NotifyCall,
-    Procedure, SignalCall, SignalTarget, TableName, TextArgument,
+    Action, AdvisoryLock, DatabaseChange, KeyParameter, Level, LockArgument, LockExpression,
+    LockWish, Notice, NotifyCall, Procedure, SignalCall, SignalTarget, TableName, TextArgument,
 };
 use crate::session::advisory::{Given, Part, Waiting, Wish};
 use crate::session::frontend::Taken;
@@ -19,6 +19,7 @@ use crate::session::notify;
 use crate::session::run::Session;
 use crate::session::temporary::Table;
 use crate::sql::Statement;
+use crate::sql::scan::{Token, Tokens};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frontend;
 use crate::wire::reply::{self, ClientError};
@@ -100,6 +101,53 @@ impl<'a> Bound<'a> {
             bound.formats.push(number(&mut at)?);
         }
         Some(bound)
+    }
+
+    /// An expression with the values of its parameters as constants.
+    fn fill(&self, key: &LockExpression) -> Result<String, ClientError> {
+        let mut filled = String::new();
+        let mut done = 0;
+        let mut tokens = Tokens::new(key.text.as_bytes());
+        while let Some(token) = tokens.next() {
+            let number = match token {
+                Token::Number([b'$', number @ ..]) => std::str::from_utf8(number),
+                _ => continue,
+            };
+            let number = number.ok().and_then(|number| number.parse().ok());
+            let kind = number.and_then(|number| key.parameters.get(&number));
+            let (Some(number), Some(kind)) = (number, kind) else {
+                continue;
+            };
+            let span = tokens.span();
+            filled.push_str(key.text.get(done..span.start).unwrap_or_default());
+            filled.push_str(&self.constant(number, *kind)?);
+            done = span.end;
+        }
+        filled.push_str(key.text.get(done..).unwrap_or_default());
+        Ok(filled)
+    }
+
+    /// A parameter as a constant of no type: what PostgreSQL takes a parameter without one for.
+    fn constant(&self, parameter: usize, kind: KeyParameter) -> Result<String, ClientError> {
+        let is_binary = |at: usize| self.values.get(at).is_some_and(|(binary, _)| *binary);
+        let value = match (parameter.checked_sub(1).is_some_and(is_binary), kind) {
+            (true, KeyParameter::Number) => self.number(parameter)?.map(|value| value.to_string()),
+            (true, KeyParameter::Unknown) => {
+                return Err(ClientError::error(
+                    sqlstate::FEATURE_NOT_SUPPORTED,
+                    format!("the type of parameter ${parameter} of an advisory lock is not known"),
+                )
+                .hint("Write a cast at the parameter, as in $1::text or $1::bigint, or bind it as text."));
+            }
+            _ => self.text(parameter)?,
+        };
+        match value {
+            Some(value) if value.contains('\0') || value.contains('\u{fffd}') => Err(
+                ClientError::error("22021", "invalid byte sequence for encoding \"UTF8\""),
+            ),
+            Some(value) => Ok(format!("'{}'", value.replace('\'', "''"))),
+            None => Ok("NULL".to_owned()),
+        }
     }
 
     /// A parameter as text, counted from 1; NULL is none.
@@ -451,7 +499,7 @@ impl Session {
                 let part = match argument {
                     LockArgument::Constant(number) => number.map(Part::Number),
                     LockArgument::Parameter(number) => bound.number(*number)?.map(Part::Number),
-                    LockArgument::Expression(text) => Some(Part::Expression(text.clone())),
+                    LockArgument::Expression(key) => Some(Part::Expression(bound.fill(key)?)),
                 };
                 match (&mut key, part) {
                     (Some(key), Some(part)) => key.push(part),
