@@ -191,6 +191,7 @@ fn decisions(case: &Case, rules: &Rules) -> (Vec<String>, Vec<Decision>) {
                     StepKind::Job => "[job] ",
                     StepKind::Batch => "[batch] ",
                     StepKind::Condition => "[condition] ",
+                    StepKind::Composed => "[composed] ",
                     StepKind::Rebuild => "[rebuild] ",
                 };
                 lines.push(format!("  {kind}{}", step.sql.replace('\n', " ")));

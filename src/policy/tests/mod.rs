@@ -39,6 +39,7 @@ fn line(decision: &Decision) -> String {
                     StepKind::Job => format!("[job] {}", step.sql),
                     StepKind::Batch => format!("[batch] {}", step.sql),
                     StepKind::Condition => format!("[if] {}", step.sql),
+                    StepKind::Composed => "[composed]".to_owned(),
                     StepKind::Rebuild => format!("[rebuild] {}", step.sql),
                 })
                 .collect();
