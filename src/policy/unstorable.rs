@@ -243,6 +243,11 @@ impl StandIn {
         }
     }
 
+    /// A column's default. It stays readable, so that a dump can be restored.
+    pub fn by_default(&self, value: Node) -> Node {
+        cast(value, &self.write)
+    }
+
     /// A column that is read, as a value of the type.
     pub fn seen(&self, column: Node) -> Node {
         match &self.record {

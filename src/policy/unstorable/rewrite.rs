@@ -833,7 +833,7 @@ impl<'t> Rewrite<'t> {
             match command.def.as_deref_mut() {
                 Some(value) if kind == Type::AtColumnDefault => {
                     if let Some(stands) = stands {
-                        *value = stands.written(std::mem::take(value));
+                        *value = stands.by_default(std::mem::take(value));
                         self.changed = true;
                     }
                 }
