@@ -1051,7 +1051,6 @@ impl Session {
     }
 
     fn fail_procedure(&mut self, failure: Failure, undo: Option<String>) {
-        let begin = self.same_begin();
         let Some(running) = &mut self.procedure else {
             return;
         };
@@ -1061,14 +1060,7 @@ impl Session {
             Some(error) => Failure::Own(error),
             None => failure,
         };
-        // The server knows nothing of the failure, and has nothing more to do in the transaction.
-        let unknown = running.composes && matches!(failure, Failure::Own(_));
         running.fail(failure, undo);
-        if unknown && self.lease.is_some() {
-            running.within = false;
-            running.block = Some(begin);
-            running.tasks.push_back(Task::Rollback);
-        }
         // What undoes it has all the time it needs.
         self.deadlines.answered();
     }

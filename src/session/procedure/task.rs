@@ -178,6 +178,8 @@ pub(in crate::session) enum Task {
     Condition(String, Option<String>),
     /// Finds out what is done in its place.
     Composed(String),
+    /// Has the server refuse something, so that its transaction fails too: why the client's cannot be done.
+    Refusal(Box<ClientError>),
     /// Finds out how a table is made anew.
     Rebuild(Box<Rebuilding>),
     /// A statement of that.
@@ -424,6 +426,7 @@ impl Task {
             Self::Batches(batches) => batches.request(),
             Self::Copy(copying) => copying.request(),
             Self::Condition(sql, _) | Self::Composed(sql) => Request::look(sql.clone()),
+            Self::Refusal(_) => Request::look(".".to_owned()),
             Self::Rebuild(rebuilding) => rebuilding.request(),
             Self::Guarded(guarded) => guarded.request(),
             Self::Move(moving) => moving.request(),
@@ -454,6 +457,7 @@ impl Task {
             }
             Self::Condition(_, None) => Next::Finish,
             Self::Composed(_) => composed(&answer.rows),
+            Self::Refusal(why) => Next::Fail(Failure::Own((**why).clone()), None),
             Self::Rebuild(rebuilding) => rebuilding.answered(&answer),
             Self::Move(moving) => moving.answered(&answer),
             Self::Compare(comparing) => comparing.answered(&answer),
@@ -486,6 +490,7 @@ impl Task {
         let code = error_fields(&error).code;
         let is = |known: &SqlState| known.as_bytes() == code;
         match self {
+            Self::Refusal(why) => Next::Fail(Failure::Own((**why).clone()), None),
             Self::Statement { step, .. } if step.tolerate.iter().any(is) => Next::Done,
             Self::Guarded(guarded) if guarded.tolerates_code(code) => Next::Done,
             // It stays, should the client roll back.
@@ -637,6 +642,7 @@ impl Task {
             | Self::Unindexed(..)
             | Self::Condition(..)
             | Self::Composed(_)
+            | Self::Refusal(_)
             | Self::Rebuild(_)
             | Self::Compare(_)
             | Self::Rename(_) => "a look into the catalog".to_owned(),
@@ -674,7 +680,8 @@ fn composed(rows: &[Vec<Option<String>>]) -> Next {
                     Some(hint) => error.hint(hint.clone()),
                     None => error,
                 };
-                return Next::Fail(Failure::Own(error), None);
+                tasks.push(Task::Refusal(Box::new(error)));
+                break;
             }
             _ => {}
         }
