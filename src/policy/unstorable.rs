@@ -256,6 +256,12 @@ impl StandIn {
         }
     }
 
+    fn is_seen(&self, expression: &Node) -> bool {
+        self.record
+            .as_ref()
+            .is_some_and(|record| record.is_seen(expression))
+    }
+
     /// What is written has to be made JSON, whatever type it has already.
     fn is_record(&self) -> bool {
         self.record.is_some()

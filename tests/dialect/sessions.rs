@@ -229,7 +229,11 @@ fn columns(body: &[u8]) -> String {
         let name = String::from_utf8_lossy(&rest[..end]);
         let fields = &rest[end + 1..];
         let oid = u32::from_be_bytes(fields[6..10].try_into().unwrap());
-        shown.push(format!("{name}:{oid}"));
+        // Types that a case has made are others each time.
+        match oid {
+            16_384.. => shown.push(format!("{name}:<own>")),
+            oid => shown.push(format!("{name}:{oid}")),
+        }
         rest = &fields[18..];
     }
     shown.join(" ")

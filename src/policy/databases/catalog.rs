@@ -105,7 +105,7 @@ fn information(view: &str, all: bool, naming: &Naming) -> Option<String> {
 fn stands_for(column: &str) -> Option<&'static str> {
     Some(match column {
         "data_type" => {
-            "CASE WHEN domain_name LIKE '%[]' THEN 'ARRAY' \
+            "CASE WHEN domain_name LIKE '%[]' THEN 'ARRAY' WHEN domain_name LIKE '%.%' THEN 'USER-DEFINED' \
              ELSE pg_catalog.format_type(pg_catalog.to_regtype(domain_name), NULL) END"
         }
         "udt_name" => {

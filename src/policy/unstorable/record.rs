@@ -7,7 +7,7 @@ use pg_query::{Node, NodeEnum};
 
 use super::{StandIn, type_name};
 use crate::policy::dialect::build;
-use crate::sql::tree::{Descent, Mut, walk_mut};
+use crate::sql::tree::{self, Descent, Mut, walk_mut};
 
 /// Bytes of the name of a domain at most.
 const NAME: usize = 63;
@@ -23,8 +23,22 @@ pub(super) struct Record {
 }
 
 impl Record {
+    /// A value to be written, as JSON. What is left of a text of several statements is translated again.
     pub fn written(&self, value: Node) -> Node {
-        filled(&self.write, &value)
+        match within(&value) {
+            Some(inner) if same(&filled(&self.write, inner), &value) => value,
+            _ => filled(&self.write, &value),
+        }
+    }
+
+    /// The expression reads such a column already.
+    pub fn is_seen(&self, expression: &Node) -> bool {
+        let otherwise = match &expression.node {
+            Some(NodeEnum::CaseExpr(case)) => case.defresult.as_deref(),
+            _ => None,
+        };
+        let column = otherwise.and_then(cast_from);
+        column.is_some_and(|column| same(&filled(&self.read, column), expression))
     }
 
     pub fn seen(&self, column: Node) -> Node {
@@ -86,6 +100,28 @@ pub(super) fn named(domain: &str) -> Option<StandIn> {
         spelling: domain.to_owned(),
         record: Some(record),
     })
+}
+
+/// The value in `to_json(value::…)::text`.
+fn within(written: &Node) -> Option<&Node> {
+    match &cast_from(written)?.node {
+        Some(NodeEnum::FuncCall(call)) => cast_from(call.args.first()?),
+        _ => None,
+    }
+}
+
+fn cast_from(node: &Node) -> Option<&Node> {
+    match &node.node {
+        Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref(),
+        _ => None,
+    }
+}
+
+fn same(one: &Node, other: &Node) -> bool {
+    match (&one.node, &other.node) {
+        (Some(one), Some(other)) => tree::same(one, other),
+        _ => false,
+    }
 }
 
 fn expression(text: &str) -> Option<Node> {

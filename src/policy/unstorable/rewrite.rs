@@ -642,6 +642,9 @@ impl<'t> Rewrite<'t> {
     }
 
     fn references(&mut self, node: &mut Node, target: &Target, names: &[String], plain: bool) {
+        if target.table.is_seen(node) {
+            return;
+        }
         match &mut node.node {
             Some(NodeEnum::ColumnRef(column)) => {
                 let fields = build::strings(&column.fields);
@@ -1169,6 +1172,37 @@ mod tests {
         match translate(text, &tables(), &search) {
             Ok(translated) => translated.text.unwrap_or_else(|| "=".to_owned()),
             Err(refusal) => refusal.message.to_string(),
+        }
+    }
+
+    #[test]
+    fn composite_columns_are_translated_once() {
+        let row = |values: [&str; 6]| values.iter().map(|v| Some((*v).to_owned())).collect();
+        let tables = Tables::read(&[
+            row(["public", "p", "", "", "t", "n"]),
+            row(["public", "c", "id", "int4", "n", "y"]),
+            row(["public", "c", "v", "public.p", "y", "n"]),
+            row(["public", "c", "w", "public.p[]", "y", "n"]),
+        ]);
+        let home: Rc<[String]> = ["public".to_owned()].into();
+        let search = Search {
+            path: Some(Rc::clone(&home)),
+            home,
+        };
+        for text in [
+            "SELECT v, (v).a FROM c",
+            "INSERT INTO c VALUES (1, (2, 'b'), $1) RETURNING *",
+            "UPDATE c SET v = ROW((v).a, $1), w = w || v WHERE (w[1]).a = 2 RETURNING v",
+            "CREATE TABLE d (v p, w public.p[] DEFAULT '{}')",
+        ] {
+            let once = translate(text, &tables, &search).unwrap().text.unwrap();
+            assert_ne!(once, text);
+            let twice = translate(&once, &tables, &search).unwrap().text;
+            assert_eq!(twice.unwrap_or_else(|| once.clone()), once);
+        }
+        for text in ["SELECT * FROM p", "INSERT INTO p VALUES (1)"] {
+            let refusal = translate(text, &tables, &search).unwrap_err();
+            assert_eq!(refusal.message, "cannot open relation \"p\"");
         }
     }
 

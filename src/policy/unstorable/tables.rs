@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use pg_query::NodeEnum;
+use pg_query::{Node, NodeEnum};
 use pg_query::protobuf::{
     AlterTableStmt, AlterTableType, ColumnDef, ConstrType, Constraint, CreateStmt, ObjectType,
     RangeVar,
@@ -45,6 +45,12 @@ impl Table {
 
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// The expression reads one of the columns already.
+    pub fn is_seen(&self, expression: &Node) -> bool {
+        let mut stand_ins = self.columns.iter().filter_map(|column| column.stands_for.as_ref());
+        stand_ins.any(|stands| stands.is_seen(expression))
     }
 
     pub fn stand_in(&self, name: &str) -> Option<&StandIn> {
