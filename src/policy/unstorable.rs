@@ -24,7 +24,7 @@ use pg_query::protobuf::{TypeName, a_const};
 use pg_query::{Node, NodeEnum};
 
 pub use rewrite::{Translated, translate};
-pub use search::{Search, names};
+pub use search::{Search, may_set_path, names};
 pub use tables::Tables;
 
 use super::dialect::build;

@@ -55,6 +55,7 @@ fn facts(rules: &Rules) -> SessionFacts {
         switches: Switches::default(),
         transaction: TransactionFacts::default(),
         created: false,
+        tenants: false,
     }
 }
 

@@ -140,6 +140,7 @@ fn facts(case: &Case, rules: &Rules) -> SessionFacts {
         switches: Switches::default(),
         transaction: TransactionFacts::default(),
         created: false,
+        tenants: false,
     };
     for text in &case.before {
         match text.to_ascii_lowercase().as_str() {

@@ -33,6 +33,18 @@ fn options() -> String {
     MARK.map(|name| format!("{name} = '{OFF}'")).join(", ")
 }
 
+/// CREATE TYPE … AS (…) in a database whose tenants are kept apart: what they can do with such a type was not
+/// proven.
+pub(super) fn among_tenants(tree: &NodeEnum, case: &Case<'_>) -> Vec<String> {
+    match tree {
+        NodeEnum::CompositeTypeStmt(create) if case.facts.tenants => {
+            let name = create.typevar.as_ref();
+            vec![name.map_or_else(String::new, |name| name.relname.clone())]
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// CREATE TYPE … AS (…).
 pub(super) fn create(draft: &mut Draft, _: &Case<'_>) -> Changed {
     let NodeEnum::CompositeTypeStmt(create) = &draft.tree else {

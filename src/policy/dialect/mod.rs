@@ -570,6 +570,7 @@ constructs! {
     "add_enum_value" => Code::Change(enumeration::add_value),
     "rename_enum_value" => Code::Find(enumeration::rename_value),
     "drop_type" => Code::Change(composite::drop),
+    "composite_among_tenants" => Code::Find(composite::among_tenants),
     "composite_type" => Code::Change(composite::create),
     "alter_composite" => Code::Change(composite::alter),
     "rename_composite" => Code::Change(composite::rename),
