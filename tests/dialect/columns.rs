@@ -242,10 +242,7 @@ fn intervals_are_kept_as_every_session_reads_them() {
 #[test]
 fn columns_of_composite_types() {
     let mut both = start("columns_composite");
-    set_up(
-        &mut both.client,
-        "SET dsqlproxy.ddl_in_transaction = split",
-    );
+    set_up(&mut both.client, "SET dsqlproxy.ddl_in_transaction = split");
     for text in [
         "CREATE TYPE p AS (a int, b text)",
         "CREATE TYPE q AS (x p, y p[], z inet)",

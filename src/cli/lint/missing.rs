@@ -131,13 +131,17 @@ impl Missing {
             Some(NodeEnum::ColumnDef(column)) => last(&column.type_name.as_ref()?.names),
             _ => None,
         });
-        let kind = kinds.into_iter().find(|kind| self.composite.contains(kind))?;
+        let kind = kinds
+            .into_iter()
+            .find(|kind| self.composite.contains(kind))?;
         Some(
             ClientError::error(
                 "0A000",
                 format!("a column cannot be of composite type {kind} on Aurora DSQL"),
             )
-            .hint("Use columns, or jsonb; with unstorable_columns: text the proxy keeps it as text."),
+            .hint(
+                "Use columns, or jsonb; with unstorable_columns: text the proxy keeps it as text.",
+            ),
         )
     }
 

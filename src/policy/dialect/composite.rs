@@ -63,10 +63,13 @@ pub(super) fn create(draft: &mut Draft, _: &Case<'_>) -> Changed {
 }
 
 fn attributes(create: &CompositeTypeStmt) -> Vec<Node> {
-    let columns = create.coldeflist.iter().filter_map(|node| match &node.node {
-        Some(NodeEnum::ColumnDef(column)) => Some(attribute(column)),
-        _ => None,
-    });
+    let columns = create
+        .coldeflist
+        .iter()
+        .filter_map(|node| match &node.node {
+            Some(NodeEnum::ColumnDef(column)) => Some(attribute(column)),
+            _ => None,
+        });
     columns.collect()
 }
 
@@ -101,10 +104,7 @@ fn view(name: &RangeVar, attributes: &[Node]) -> Result<NodeEnum, ClientError> {
             view.schemaname.clone_from(&name.schemaname);
             view.relname.clone_from(&name.relname);
         }
-        let query = create
-            .query
-            .as_mut()
-            .and_then(|query| query.node.as_mut());
+        let query = create.query.as_mut().and_then(|query| query.node.as_mut());
         if let Some(NodeEnum::SelectStmt(select)) = query {
             select.target_list = attributes.to_vec();
         }
@@ -281,7 +281,10 @@ fn dropping(name: &RangeVar, drop: &DropStmt, tidies: bool) -> String {
     let plain = literal(&name.relname);
     let mut choices = vec![
         format!("SELECT {domain}, NULL, NULL, NULL, 0 FROM t WHERE typtype = 'd'"),
-        format!("SELECT {view}, NULL, NULL, NULL, 1 FROM t WHERE ours AND (kept IS NULL OR {})", !cascade.is_empty()),
+        format!(
+            "SELECT {view}, NULL, NULL, NULL, 1 FROM t WHERE ours AND (kept IS NULL OR {})",
+            !cascade.is_empty()
+        ),
         format!(
             "SELECT NULL, '2BP01', format('cannot drop type %s because other objects depend on it', {plain}), \
              format('Column %s is of it; use DROP ... CASCADE to drop that too.', kept), 0 FROM t WHERE ours AND kept IS NOT NULL AND {}",
@@ -360,12 +363,16 @@ impl Alteration {
             match (command.subtype(), column) {
                 (AlterTableType::AtAddColumn, Some(column)) => found.added.push(printed(column)?),
                 (AlterTableType::AtDropColumn, _) => {
-                    found.dropped.push((command.name.clone(), command.missing_ok));
+                    found
+                        .dropped
+                        .push((command.name.clone(), command.missing_ok));
                 }
                 (AlterTableType::AtAlterColumnType, Some(column)) => {
                     let mut column = column.clone();
                     column.colname.clone_from(&command.name);
-                    found.retyped.push((command.name.clone(), printed(&column)?));
+                    found
+                        .retyped
+                        .push((command.name.clone(), printed(&column)?));
                 }
                 _ => return Err(cannot_change(&name.relname)),
             }
@@ -412,7 +419,8 @@ impl Alteration {
         for (name, column) in &self.retyped {
             cases.push_str(&format!(" WHEN {} THEN {}", literal(name), literal(column)));
         }
-        let kept = "format('NULL::%s AS %I', pg_catalog.format_type(a.atttypid, a.atttypmod), a.attname)";
+        let kept =
+            "format('NULL::%s AS %I', pg_catalog.format_type(a.atttypid, a.atttypmod), a.attname)";
         let column = match cases.is_empty() {
             true => kept.to_owned(),
             false => format!("CASE a.attname{cases} ELSE {kept} END"),

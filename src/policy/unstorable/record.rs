@@ -52,7 +52,11 @@ pub(super) fn spelling(schema: &str, name: &str, array: bool) -> Option<String> 
     let plain = format!("{schema}.{name}{brackets}");
     let text = match is_plain(schema) && is_plain(name) && stands_for(&plain, schema, name) {
         true => plain,
-        false => format!("{}.{}{brackets}", build::quoted(schema), build::quoted(name)),
+        false => format!(
+            "{}.{}{brackets}",
+            build::quoted(schema),
+            build::quoted(name)
+        ),
     };
     (text.len() <= NAME && stands_for(&text, schema, name)).then_some(text)
 }

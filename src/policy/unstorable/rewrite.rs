@@ -9,8 +9,8 @@ use pg_query::protobuf::{
 };
 use pg_query::{Node, NodeEnum};
 
-use super::{Search, StandIn};
 use super::tables::{Column, Table, Tables, new_table};
+use super::{Search, StandIn};
 use crate::policy::dialect::{self, build, catalog::OWN_ALIAS, column as columns};
 use crate::sql::tree::{Descent, Mut, Ref, walk, walk_mut};
 use crate::sql::{Statement, Tree};
@@ -1022,8 +1022,10 @@ fn no_path(table: &str) -> ClientError {
 
 /// A domain of this name would not be told from others.
 fn long_name(kind: &str) -> ClientError {
-    not_available(format!("columns of type \"{kind}\" cannot be kept, since its name and schema are too long"))
-        .hint("Give the type a shorter name.")
+    not_available(format!(
+        "columns of type \"{kind}\" cannot be kept, since its name and schema are too long"
+    ))
+    .hint("Give the type a shorter name.")
 }
 
 /// It has no rows, and nobody shall think so.

@@ -156,9 +156,15 @@ mod tests {
             ("SELECT set_config('jit', $1, false)", false),
             ("SELECT set_config('Search_Path', $1, false)", true),
             ("SELECT set_config($1, $2, false)", true),
-            ("SELECT set_config('jit', 'off', false), \"set_config\"('search_path', $1, true)", true),
+            (
+                "SELECT set_config('jit', 'off', false), \"set_config\"('search_path', $1, true)",
+                true,
+            ),
             ("UPDATE pg_settings SET setting = 's'", true),
-            ("WITH x AS (UPDATE pg_settings SET setting = 's' RETURNING 1) SELECT 1", true),
+            (
+                "WITH x AS (UPDATE pg_settings SET setting = 's' RETURNING 1) SELECT 1",
+                true,
+            ),
             ("SET x TO DEFAULT", true),
             ("SELECT set_config('jit', ", true),
         ];

@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use pg_query::{Node, NodeEnum};
 use pg_query::protobuf::{
     AlterTableStmt, AlterTableType, ColumnDef, ConstrType, Constraint, CreateStmt, ObjectType,
     RangeVar,
 };
+use pg_query::{Node, NodeEnum};
 
 use super::{SCHEMA, StandIn, UNEQUAL};
 use crate::policy::dialect::{build, composite};
@@ -49,7 +49,10 @@ impl Table {
 
     /// The expression reads one of the columns already.
     pub fn is_seen(&self, expression: &Node) -> bool {
-        let mut stand_ins = self.columns.iter().filter_map(|column| column.stands_for.as_ref());
+        let mut stand_ins = self
+            .columns
+            .iter()
+            .filter_map(|column| column.stands_for.as_ref());
         stand_ins.any(|stands| stands.is_seen(expression))
     }
 
