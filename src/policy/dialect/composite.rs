@@ -408,7 +408,7 @@ impl Alteration {
         );
         // Two changes of the schema, so not in the client's transaction.
         Ok(vec![
-            Step::composed("SELECT NULL WHERE false".to_owned()),
+            Step::composed("SELECT NULL AS statement WHERE false".to_owned()),
             Step::composed(composition(&self.name, &choice)),
         ])
     }
