@@ -184,6 +184,7 @@ pub fn run(arguments: &ExplainArguments) -> Result<(), Failure> {
         switches: switches(database),
         transaction: TransactionFacts::default(),
         created: false,
+        tenants: false,
     };
     let view = view(
         &config,

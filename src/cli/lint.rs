@@ -108,6 +108,7 @@ pub fn run(arguments: &LintArguments) -> Result<(), Failure> {
         },
         transaction: TransactionFacts::default(),
         created: false,
+        tenants: false,
     };
     let mut findings = Vec::new();
     let mut missing = Missing::default();

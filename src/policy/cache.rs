@@ -194,6 +194,7 @@ mod tests {
             switches: Switches::default(),
             transaction: TransactionFacts::default(),
             created: false,
+            tenants: false,
         }
     }
 

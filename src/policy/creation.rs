@@ -44,6 +44,7 @@ pub fn creation(statement: &Statement) -> Option<Creation> {
         }
         NodeEnum::SelectStmt(select) => relation(select.into_clause.as_ref()?.rel.as_ref()?),
         NodeEnum::ViewStmt(create) if !create.replace => relation(create.view.as_ref()?),
+        NodeEnum::CompositeTypeStmt(create) => relation(create.typevar.as_ref()?),
         NodeEnum::CreateSeqStmt(create) if !create.if_not_exists => {
             relation(create.sequence.as_ref()?)
         }

@@ -148,6 +148,8 @@ pub struct SessionFacts {
     pub transaction: TransactionFacts,
     /// It is connected to a created database, of whose names its texts are free already.
     pub created: bool,
+    /// Its database entry keeps tenants apart.
+    pub tenants: bool,
 }
 
 #[cfg(test)]

@@ -95,6 +95,9 @@ pub enum StepKind {
     Condition,
     /// The table is made anew ([`Rebuild`]); its text is the client's.
     Rebuild,
+    /// A query that changes nothing, whose rows are what is done in its place: a statement; or a SQLSTATE, a
+    /// message and a HINT, which is told as a NOTICE with `00000` and else is why it cannot be done.
+    Composed,
 }
 
 /// One step of a rewritten statement.
@@ -145,6 +148,12 @@ impl Step {
     #[must_use]
     pub fn job(sql: String) -> Self {
         Self::new(StepKind::Job, sql)
+    }
+
+    /// A query for what is done in its place ([`StepKind::Composed`]).
+    #[must_use]
+    pub fn composed(sql: String) -> Self {
+        Self::new(StepKind::Composed, sql)
     }
 
     /// What is behind it is done only if the table is there.

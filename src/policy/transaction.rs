@@ -95,7 +95,8 @@ impl TransactionFacts {
 }
 
 fn has_own_transactions(steps: &[super::Step]) -> bool {
-    let own = |step: &super::Step| step.kind != StepKind::Statement || step.rebuild.is_some();
+    let within = [StepKind::Statement, StepKind::Composed];
+    let own = |step: &super::Step| !within.contains(&step.kind) || step.rebuild.is_some();
     steps.len() > 1 || steps.iter().any(own)
 }
 

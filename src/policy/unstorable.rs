@@ -11,7 +11,11 @@
 //! The name of the domain is the type it stands for, so the catalog itself knows ([`tables`]). The types
 //! are those whose text says all that there is to a value, whatever the session's settings are; where
 //! `DateStyle` decides, the domain takes ISO dates only.
+//!
+//! Composite types and arrays of them ([`record`]) are kept as JSON, so that a value outlives attributes that
+//! the type gets later.
 
+mod record;
 mod rewrite;
 mod search;
 pub mod tables;
@@ -20,7 +24,7 @@ use pg_query::protobuf::{TypeName, a_const};
 use pg_query::{Node, NodeEnum};
 
 pub use rewrite::{Translated, translate};
-pub use search::{Search, names};
+pub use search::{Search, may_set_path, names};
 pub use tables::Tables;
 
 use super::dialect::build;
@@ -117,6 +121,8 @@ pub struct StandIn {
     /// The same as a text.
     written: String,
     base: String,
+    /// A composite type, or an array of one.
+    record: Option<record::Record>,
 }
 
 impl StandIn {
@@ -129,6 +135,7 @@ impl StandIn {
         let base = match build::strings(&name.names).as_slice() {
             // Without quotes it is `bpchar`.
             [base] | ["pg_catalog", base] if *base != "char" => *base,
+            [schema, spelling] if *schema == SCHEMA => return record::named(spelling),
             _ => return None,
         };
         let array = !name.array_bounds.is_empty();
@@ -146,7 +153,7 @@ impl StandIn {
     /// The type that a domain of this name stands for.
     #[must_use]
     pub fn named(domain: &str) -> Option<Self> {
-        Self::of(&type_name(domain)?)
+        Self::of(&type_name(domain)?).or_else(|| record::named(domain))
     }
 
     fn made(base: &str, pattern: &str, lengths: &str, array: bool) -> Option<Self> {
@@ -171,6 +178,7 @@ impl StandIn {
             written: write,
             base: base.to_owned(),
             spelling,
+            record: None,
         })
     }
 
@@ -188,6 +196,13 @@ impl StandIn {
     #[must_use]
     pub fn creation(&self) -> String {
         let kind = &self.spelling;
+        if self.record.is_some() {
+            return format!(
+                "CREATE DOMAIN {SCHEMA}.{} AS text CONSTRAINT valid CHECK ({})",
+                build::quoted(kind),
+                record::CHECK
+            );
+        }
         let mut checks = vec![format!("CAST(value AS {kind}) IS NOT NULL")];
         if CUT.contains(&self.base.as_str()) && kind.contains('(') {
             let loose = match self.base.as_str() {
@@ -222,12 +237,34 @@ impl StandIn {
 
     /// A value to be written, as a value of the type.
     pub fn written(&self, value: Node) -> Node {
+        match &self.record {
+            None => cast(value, &self.write),
+            Some(record) => record.written(value),
+        }
+    }
+
+    /// A column's default. It stays readable, so that a dump can be restored.
+    pub fn by_default(&self, value: Node) -> Node {
         cast(value, &self.write)
     }
 
     /// A column that is read, as a value of the type.
     pub fn seen(&self, column: Node) -> Node {
-        cast(column, &self.read)
+        match &self.record {
+            None => cast(column, &self.read),
+            Some(record) => record.seen(column),
+        }
+    }
+
+    fn is_seen(&self, expression: &Node) -> bool {
+        self.record
+            .as_ref()
+            .is_some_and(|record| record.is_seen(expression))
+    }
+
+    /// What is written has to be made JSON, whatever type it has already.
+    fn is_record(&self) -> bool {
+        self.record.is_some()
     }
 }
 

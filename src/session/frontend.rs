@@ -5,6 +5,7 @@ use std::rc::Rc;
 use crate::config::ClusterKind;
 use crate::net::ReadBuffer;
 use crate::policy::tenancy::{Refusal, Rule, TenantParameter};
+use crate::policy::unstorable::may_set_path;
 use crate::policy::{Action, Answer, Notice, SessionCommand};
 use crate::sql::{Class, Effect, PinReason, classify};
 use crate::upstream::{
@@ -681,7 +682,10 @@ impl Session {
         if self.must_wait_for_names(class) {
             return Ok(Taken::Wait);
         }
-        self.note_pins(class);
+        let text_sent = composed
+            .as_ref()
+            .map_or(text, |composed| composed.text.as_slice());
+        self.note_pins(class, text_sent);
         let alone = !self.owed.may_skip();
         let (forgets, unnamed) = self.forget_unnamed(alone);
         let rows = self.rows_of(text);
@@ -945,9 +949,12 @@ impl Session {
         Ok(Taken::Head(bytes.len(), Rest::Pass(total - bytes.len())))
     }
 
-    fn note_pins(&mut self, class: &Class) {
+    fn note_pins(&mut self, class: &Class, text: &[u8]) {
         for effect in class.effects.iter().flat_map(|effects| effects.iter()) {
             match effect {
+                Effect::Pin(PinReason::Setting) if !may_set_path(text) => {
+                    self.pin_with_path(PinReason::Setting, false);
+                }
                 Effect::Pin(reason) => self.pin_to(*reason),
                 // A DEALLOCATE that is not translated may remove a statement of ours.
                 Effect::Deallocate(_) if class.statements > 1 => self.pin_to(PinReason::Prepare),
@@ -957,7 +964,13 @@ impl Session {
     }
 
     pub(super) fn pin_to(&mut self, reason: PinReason) {
-        self.note_lost_path(reason);
+        let lost = matches!(reason, PinReason::Setting | PinReason::LongText);
+        self.pin_with_path(reason, lost);
+    }
+
+    /// `lost`: the search path is not known any more.
+    fn pin_with_path(&mut self, reason: PinReason, lost: bool) {
+        self.note_lost_path(lost);
         if self.pin.is_none() {
             tracing::debug!(
                 user = self.identity.user(),
@@ -1091,7 +1104,7 @@ impl Session {
             .filter(|known| known.parameter == parameter)
             .cloned();
         let prepared = known.unwrap_or_else(|| self.prepared_of(parse, verdict, parameter));
-        self.note_pins(&prepared.class);
+        self.note_pins(&prepared.class, &prepared.source);
         let id = prepared.id;
         let translated = (*prepared.text != *parse.text).then(|| prepared.text.clone());
         let note = Note {
@@ -1240,7 +1253,7 @@ impl Session {
 
     /// Prepares a statement under the client's name; `known`: it may be there already.
     fn send_named(&mut self, parse: &frontend::Parse<'_>, prepared: Rc<Prepared>, known: bool) {
-        self.note_pins(&prepared.class);
+        self.note_pins(&prepared.class, &prepared.source);
         let (id, server_name, text) = (prepared.id, prepared.server_name(), prepared.text.clone());
         let places = prepared.places();
         let present = known && self.lease.as_ref().is_some_and(|l| l.prepared.contains(id));

@@ -110,6 +110,8 @@ pub(super) struct Running {
     fresh: usize,
     /// It is part of the client's transaction so far.
     within: bool,
+    /// It looks for the one statement that is run in the client's transaction, which stays open.
+    composes: bool,
     /// A request was sent, of which this is known.
     asked: Option<Asked>,
     pause: Option<Pin<Box<Sleep>>>,
@@ -173,6 +175,7 @@ impl Running {
             returns: None,
             fresh: 0,
             within: false,
+            composes: false,
             asked: None,
             pause: None,
             stop: None,
@@ -193,6 +196,10 @@ impl Running {
     fn all_deeds(&self) -> Vec<String> {
         let partly = self.tasks.front().and_then(|task| task.deed(false));
         self.deeds.iter().cloned().chain(partly).collect()
+    }
+
+    fn is_one_composition(&self) -> bool {
+        self.tasks.len() == 1 && matches!(self.tasks.front(), Some(Task::Composed(_)))
     }
 
     fn tag(&self) -> String {
@@ -497,7 +504,10 @@ impl Session {
     ) {
         self.take_passing_of_lease();
         let mut running = Running::new(work, reply, parameters);
-        running.within = running.copying().is_some_and(|copying| copying.within);
+        let block = self.begin.is_some() || self.block() == TransactionStatus::Open;
+        running.composes = block && running.is_one_composition();
+        running.within =
+            running.composes || running.copying().is_some_and(|copying| copying.within);
         if running.within {
             // Its BEGIN goes ahead of it, if that was not sent yet.
         } else if let Some(begin) = self.begin.take() {
@@ -1149,6 +1159,10 @@ impl Session {
             self.status = TransactionStatus::Idle;
         }
         self.transaction = match running.within {
+            true if running.composes => TransactionFacts {
+                ddl: true,
+                ..self.transaction
+            },
             true => TransactionFacts {
                 wrote: true,
                 ..self.transaction

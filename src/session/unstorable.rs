@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use crate::policy::unstorable::{self, Search, Tables};
 use crate::policy::{Cache, UnstorableColumns};
 use crate::pool::{AskError, Pool};
-use crate::sql::{Effect, PinReason};
+use crate::sql::Effect;
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frame::HEADER;
 use crate::wire::frontend;
@@ -32,8 +32,9 @@ const VALID: Duration = Duration::from_secs(60);
 /// After an error that may tell of a change, the catalog is asked again, but not more often than this.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// A connection's first statement behind a change of the schema meets a conflict.
-const ATTEMPTS: usize = 5;
+/// A connection's first statement behind a change of the schema meets a conflict, and each attempt may meet
+/// another connection.
+const ATTEMPTS: usize = 40;
 
 /// Bytes of translated texts that a worker keeps for a pool, about.
 const KEPT_BYTES: usize = 8 * 1024 * 1024;
@@ -358,9 +359,8 @@ impl Session {
             })
     }
 
-    /// The session is pinned for this reason.
-    pub(super) fn note_lost_path(&mut self, reason: PinReason) {
-        let lost = matches!(reason, PinReason::Setting | PinReason::LongText);
+    /// The session is pinned, for a reason that loses the search path or does not.
+    pub(super) fn note_lost_path(&mut self, lost: bool) {
         self.columns.lost_path = lost || self.pin.is_some() && self.columns.lost_path;
     }
 

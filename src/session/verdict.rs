@@ -457,6 +457,7 @@ impl Verdict {
         if self.epoch != epoch
             || self.facts.switches != facts.switches
             || self.facts.created != facts.created
+            || self.facts.tenants != facts.tenants
         {
             return false;
         }
@@ -534,6 +535,7 @@ impl Session {
                 ..transaction
             },
             created: self.is_in_created(),
+            tenants: self.env.isolation.is_some(),
         }
     }
 

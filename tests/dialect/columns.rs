@@ -238,3 +238,62 @@ fn intervals_are_kept_as_every_session_reads_them() {
     both.plain.run("RESET intervalstyle");
     both.say("SELECT id, i FROM t WHERE i IS NOT NULL ORDER BY id");
 }
+
+#[test]
+fn columns_of_composite_types() {
+    let mut both = start("columns_composite");
+    set_up(&mut both.client, "SET dsqlproxy.ddl_in_transaction = split");
+    for text in [
+        "CREATE TYPE p AS (a int, b text)",
+        "CREATE TYPE q AS (x p, y p[], z inet)",
+        "CREATE TABLE c (id int PRIMARY KEY, v p, w p[] DEFAULT '{}', n q)",
+        "INSERT INTO c VALUES (1, (2, 'b'), ARRAY[ROW(3, 'c')::p, NULL]), (2, '(4,\"d ,\")', NULL), (3, NULL, '{\"(5,)\"}')",
+        "INSERT INTO c (id, v, n) SELECT 4, ROW(6, NULL)::p, ROW(ROW(1, '{\"'), '{}', '::1')::q",
+        "INSERT INTO c (id, v) SELECT id + 10, v FROM c WHERE id < 3",
+        "SELECT * FROM c ORDER BY id",
+        "SELECT id, (v).a, (v).b, w[1], (w[1]).b, (n).y, ((n).x).b FROM c ORDER BY id",
+        "SELECT count(*) FROM c WHERE v = ROW(2, 'b')::p OR v IS NULL",
+        "UPDATE c SET v = ROW((v).a + 1, 'new'), w = w || v WHERE (v).a = 2 RETURNING *",
+        "UPDATE c SET (v, w) = ((1, 'x'), DEFAULT) WHERE id = 2 RETURNING v, w",
+        "DELETE FROM c WHERE (v).b = 'x' RETURNING (v).a",
+        "INSERT INTO c (id, v) VALUES (1, (7, 'z')) ON CONFLICT (id) DO UPDATE SET v = EXCLUDED.v RETURNING v",
+        "SELECT v, count(*) FROM c GROUP BY v ORDER BY v",
+        "WITH k AS (SELECT v FROM c) SELECT (v).a FROM k ORDER BY 1",
+        "ALTER TYPE p ADD ATTRIBUTE c int[]",
+        "SELECT v, w, n FROM c ORDER BY id",
+        "BEGIN",
+        "ALTER TYPE p ADD ATTRIBUTE d text",
+        "SELECT v FROM c ORDER BY id",
+        "ROLLBACK",
+        "SELECT v FROM c ORDER BY id",
+        "DROP TYPE p",
+        "DROP TYPE q",
+        "SELECT * FROM p",
+        "INSERT INTO p VALUES (1)",
+        "DROP TABLE p",
+        "ALTER TABLE c DROP COLUMN n, DROP COLUMN v",
+        "DROP TYPE q",
+        "DROP TYPE p CASCADE",
+        "SELECT * FROM c ORDER BY id",
+        "CREATE TYPE p AS (a int)",
+        "BEGIN",
+        "SAVEPOINT s",
+        "DROP TYPE nothing",
+        "ROLLBACK TO s",
+        "DROP TYPE p",
+        "COMMIT",
+        "SELECT '(1)'::p",
+    ] {
+        both.say(text);
+    }
+    both.same(
+        &[query("CREATE TYPE p AS (a int); CREATE TABLE d (v p[]); INSERT INTO d VALUES (ARRAY[ROW(1)::p])")],
+        "three statements",
+    );
+    for text in [
+        "INSERT INTO d VALUES ('{(2)}') RETURNING v",
+        "SELECT v[1] FROM d ORDER BY 1",
+    ] {
+        both.same(&[extended(text), sync()], text);
+    }
+}

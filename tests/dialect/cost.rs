@@ -56,6 +56,7 @@ fn facts(rules: &Rules) -> SessionFacts {
         switches: Switches::default(),
         transaction: TransactionFacts::default(),
         created: false,
+        tenants: false,
     }
 }
 

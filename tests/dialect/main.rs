@@ -55,6 +55,7 @@ fn facts(profile: Dialect, month: &str) -> SessionFacts {
         switches: Switches::default(),
         transaction: TransactionFacts::default(),
         created: false,
+        tenants: false,
     }
 }
 

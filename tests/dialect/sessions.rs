@@ -140,6 +140,7 @@ fn facts(case: &Case, rules: &Rules) -> SessionFacts {
         switches: Switches::default(),
         transaction: TransactionFacts::default(),
         created: false,
+        tenants: false,
     };
     for text in &case.before {
         match text.to_ascii_lowercase().as_str() {
@@ -191,6 +192,7 @@ fn decisions(case: &Case, rules: &Rules) -> (Vec<String>, Vec<Decision>) {
                     StepKind::Job => "[job] ",
                     StepKind::Batch => "[batch] ",
                     StepKind::Condition => "[condition] ",
+                    StepKind::Composed => "[composed] ",
                     StepKind::Rebuild => "[rebuild] ",
                 };
                 lines.push(format!("  {kind}{}", step.sql.replace('\n', " ")));
@@ -228,7 +230,11 @@ fn columns(body: &[u8]) -> String {
         let name = String::from_utf8_lossy(&rest[..end]);
         let fields = &rest[end + 1..];
         let oid = u32::from_be_bytes(fields[6..10].try_into().unwrap());
-        shown.push(format!("{name}:{oid}"));
+        // Types that a case has made are others each time.
+        match oid {
+            16_384.. => shown.push(format!("{name}:<own>")),
+            oid => shown.push(format!("{name}:{oid}")),
+        }
         rest = &fields[18..];
     }
     shown.join(" ")

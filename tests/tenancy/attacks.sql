@@ -822,3 +822,11 @@ COPY (SELECT id FROM orders WHERE id < 4 AND 1 / (amount - 10) < 1 ORDER BY id D
 SELECT o.id FROM (SELECT id, amount AS orders FROM orders) o WHERE orders IS DISTINCT FROM 20 AND o.id IN (SELECT id FROM v_orders) ORDER BY 1;
 -- @case A410 | cat=names | expect=SAFE_OR_REJECT | the same in a write
 WITH x AS (UPDATE tree SET label = 'x' WHERE (parent, id) = (2, 4) RETURNING id) SELECT v.id FROM v_orders v LEFT JOIN x ON x.id = v.id WHERE orders IS NULL ORDER BY 1;
+-- @case A411 | cat=ddl | expect=REJECT | a composite type, which is a view
+CREATE TYPE app.pair AS (a int, b text);
+-- @case A412 | cat=ddl | expect=REJECT | a table's row type is no type of one's own
+DROP TYPE IF EXISTS app.orders CASCADE;
+-- @case A413 | cat=ddl | expect=REJECT | its attributes
+ALTER TYPE app.orders ADD ATTRIBUTE x int;
+-- @case A414 | cat=row | expect=REJECT | a value of a table's row type
+SELECT (json_populate_record(NULL::app.orders, '{"id": 1}')).id;

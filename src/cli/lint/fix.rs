@@ -199,6 +199,11 @@ impl<'a> Fixer<'a> {
                     "SELECT ({}) AS applies \\gset\n\\if :applies\n",
                     step.sql
                 )),
+                // psql runs each value, and a refusal has none.
+                StepKind::Composed => self.write(&format!(
+                    "SELECT statement FROM ({}) AS composed WHERE statement IS NOT NULL \\gexec\n",
+                    step.sql
+                )),
                 StepKind::Rebuild => self.comment(&step.sql, "the proxy makes the table anew"),
                 StepKind::Batch => {
                     let rows = self.rules.parameters.batch_rows.to_string();

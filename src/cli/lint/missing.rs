@@ -1,7 +1,7 @@
 //! Objects that files would make, were their statements not refused: what comes later and needs
 //! them cannot run either.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use pg_query::protobuf::{AlterTableType, ConstrType, Constraint, ObjectType, RangeVar};
@@ -33,6 +33,8 @@ pub(super) struct Missing {
     keys: HashMap<Object, Vec<(Vec<String>, String)>>,
     /// Columns of tables that no key can hold, with their types.
     unkeyable: HashMap<Object, HashMap<String, String>>,
+    /// Composite types, of which no column is stored.
+    composite: HashSet<String>,
 }
 
 impl Missing {
@@ -68,6 +70,10 @@ impl Missing {
             }
         }
         match node {
+            NodeEnum::CompositeTypeStmt(create) if done => {
+                let name = create.typevar.as_ref().map(|name| name.relname.clone());
+                self.composite.extend(name);
+            }
             NodeEnum::CreateStmt(create) if done => {
                 self.note_columns(create.relation.as_ref(), &create.table_elts);
             }
@@ -109,6 +115,36 @@ impl Missing {
         }
     }
 
+    /// Why a column of a composite type cannot be.
+    fn unstored(&self, node: &NodeEnum) -> Option<ClientError> {
+        if self.composite.is_empty() {
+            return None;
+        }
+        let columns: Vec<Node> = match node {
+            NodeEnum::CreateStmt(create) => create.table_elts.clone(),
+            NodeEnum::AlterTableStmt(alter) if alter.objtype() == ObjectType::ObjectTable => {
+                alter.cmds.iter().filter_map(added_column).collect()
+            }
+            _ => return None,
+        };
+        let kinds = columns.iter().filter_map(|column| match &column.node {
+            Some(NodeEnum::ColumnDef(column)) => last(&column.type_name.as_ref()?.names),
+            _ => None,
+        });
+        let kind = kinds
+            .into_iter()
+            .find(|kind| self.composite.contains(kind))?;
+        Some(
+            ClientError::error(
+                "0A000",
+                format!("a column cannot be of composite type {kind} on Aurora DSQL"),
+            )
+            .hint(
+                "Use columns, or jsonb; with unstorable_columns: text the proxy keeps it as text.",
+            ),
+        )
+    }
+
     /// Why a key over columns of a table cannot be.
     fn unkeyable(&self, node: &NodeEnum) -> Option<ClientError> {
         let (table, columns): (_, Vec<String>) = match node {
@@ -139,7 +175,7 @@ impl Missing {
     }
 
     fn refusal(&self, node: &NodeEnum) -> Option<ClientError> {
-        if let Some(error) = self.unkeyable(node) {
+        if let Some(error) = self.unkeyable(node).or_else(|| self.unstored(node)) {
             return Some(error);
         }
         if self.objects.is_empty() && self.keys.is_empty() {
@@ -421,7 +457,7 @@ mod tests {
             ),
             (
                 "CREATE TYPE p AS (x int); CREATE TABLE a (b p)",
-                &["0A000", "42704"],
+                &["rewrite", "0A000"],
             ),
             (
                 "CREATE TABLE a (x bytea, y int); CREATE INDEX i ON a (y); CREATE INDEX j ON a (x); ALTER TABLE a ADD UNIQUE (y, x)",

@@ -57,6 +57,7 @@ pub(super) fn facts() -> SessionFacts {
         switches: Switches::default(),
         transaction: TransactionFacts::default(),
         created: false,
+        tenants: false,
     }
 }
 

@@ -83,6 +83,11 @@ fn information(view: &str, all: bool, naming: &Naming) -> Option<String> {
             let shown = stands_for(column).unwrap_or_default();
             format!("CASE WHEN domain_schema = '{TYPES}' THEN {shown} ELSE {column} END AS {column}")
         }
+        "udt_schema" if view == "columns" => format!(
+            "CASE WHEN domain_schema = '{TYPES}' THEN {} ELSE {} END AS udt_schema",
+            as_public(&seen, TYPE_SCHEMA),
+            as_public(&seen, "udt_schema")
+        ),
         column if column.ends_with("_catalog") || column == "catalog_name" => format!(
             "CASE WHEN {column} IS NOT NULL THEN {database} END::information_schema.sql_identifier AS {column}"
         ),
@@ -101,11 +106,26 @@ fn information(view: &str, all: bool, naming: &Naming) -> Option<String> {
     ))
 }
 
+/// The schema of the type that a column stands for.
+const TYPE_SCHEMA: &str = "(SELECT s.nspname FROM pg_catalog.pg_type y JOIN pg_catalog.pg_namespace s ON s.oid = y.typnamespace \
+     WHERE y.oid = pg_catalog.to_regtype(domain_name))";
+
+/// A schema by the name that the session knows it by.
+fn as_public(seen: &Seen<'_>, schema: &str) -> String {
+    match seen.public {
+        None => schema.to_owned(),
+        Some(own) => format!(
+            "CASE {schema} WHEN {} THEN 'public' ELSE {schema} END",
+            literal(own)
+        ),
+    }
+}
+
 /// What is told of a column that is kept as text ([`crate::policy::unstorable`]).
 fn stands_for(column: &str) -> Option<&'static str> {
     Some(match column {
         "data_type" => {
-            "CASE WHEN domain_name LIKE '%[]' THEN 'ARRAY' \
+            "CASE WHEN domain_name LIKE '%[]' THEN 'ARRAY' WHEN domain_name LIKE '%.%' THEN 'USER-DEFINED' \
              ELSE pg_catalog.format_type(pg_catalog.to_regtype(domain_name), NULL) END"
         }
         "udt_name" => {

@@ -121,7 +121,7 @@ pub(super) fn relation(name: &RangeVar) -> String {
 }
 
 /// The tree of a text of one statement.
-pub(super) fn parsed(sql: &str) -> Result<NodeEnum, ClientError> {
+pub(in crate::policy) fn parsed(sql: &str) -> Result<NodeEnum, ClientError> {
     let failed = |problem: String| unprintable(&crate::sql::tree::PrintError::Read(problem));
     let mut read = Statement::read(sql).map_err(|error| failed(error.to_string()))?;
     match (read.pop().map(|statement| statement.tree), read.is_empty()) {

@@ -8,6 +8,7 @@
 //! | schema `sys` and those of the proxy, and what is in them | nothing of it, unless they name it |
 //! | no `pg_authid` to look at | what `pg_roles` tells, no passwords |
 //! | materialized views as marked views | `relkind` `m`, `pg_matviews`, nothing of them among the views |
+//! | composite types as marked views | `relkind` `c`, nothing of them among the views |
 //! | statements that the proxy has prepared for all sessions | nothing of them |
 //! | no `pg_table_size()` | `pg_relation_size()` |
 //! | domains of types that are kept as text ([`crate::policy::unstorable`]) | these types |
@@ -21,14 +22,14 @@ use pg_query::protobuf::{Alias, ColumnRef, FuncCall, RangeSubselect, RangeVar, R
 use pg_query::{Node, NodeEnum};
 
 use super::materialized::is_marked;
-use super::{Case, Changed, Draft, build};
+use super::{Case, Changed, Draft, build, composite};
 use crate::sql::Statement;
 use crate::sql::tree::{Descent, Mut, Ref, walk, walk_mut};
 
 /// A catalog and its sub-select. In its text `{system}` is where system columns go that are asked for,
 /// `{name:column}` a column with names of schemas, `{seen:column}` whether what is in such a schema is shown,
 /// `{hidden}` the contrary for `s.nspname`, `{def}` column `indexdef`, `{marked:prefix}` whether a row of
-/// `pg_class` is a materialized view, `{unmarked:schema, name}` whether these name none.
+/// `pg_class` is a materialized view, `{composite:prefix}` whether a composite type, `{unmarked:schema, name}` whether these name none.
 struct Shown {
     schema: &'static str,
     relation: &'static str,
@@ -131,10 +132,10 @@ const SHOWN: [Shown; 22] = [
         "pg_class",
         "SELECT {system} oid, relname, relnamespace, reltype, reloftype, relowner, relam, relfilenode, \
          reltablespace, relpages, reltuples, relallvisible, reltoastrelid, relhasindex, relisshared, \
-         relpersistence, CASE WHEN {marked:} THEN 'm'::\"char\" ELSE relkind END AS relkind, relnatts, \
-         relchecks, relhasrules, relhastriggers, relhassubclass, relrowsecurity, relforcerowsecurity, \
+         relpersistence, CASE WHEN {marked:} THEN 'm'::\"char\" WHEN {composite:} THEN 'c'::\"char\" ELSE relkind END AS relkind, \
+         relnatts, relchecks, CASE WHEN {composite:} THEN false ELSE relhasrules END AS relhasrules, relhastriggers, relhassubclass, relrowsecurity, relforcerowsecurity, \
          relispopulated, relreplident, relispartition, relrewrite, relfrozenxid, relminmxid, relacl, \
-         CASE WHEN {marked:} THEN NULL ELSE reloptions END AS reloptions, relpartbound \
+         CASE WHEN {marked:} OR {composite:} THEN NULL ELSE reloptions END AS reloptions, relpartbound \
          FROM pg_catalog.pg_class WHERE relnamespace <> ALL (ARRAY(\
          SELECT s.oid FROM pg_catalog.pg_namespace s WHERE {hidden}))",
     ),
@@ -155,7 +156,7 @@ const SHOWN: [Shown; 22] = [
         "pg_rewrite",
         "SELECT {system} * FROM pg_catalog.pg_rewrite WHERE ev_class <> ALL (ARRAY(\
          SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace \
-         WHERE {hidden}))",
+         WHERE {hidden} OR {composite:c.}))",
     ),
     // Others have made these, on a connection that is shared.
     shown(
@@ -318,6 +319,7 @@ impl Seen<'_> {
                 ("def", _) => text.push_str(&self.definition("indexdef")),
                 ("hidden", _) => text.push_str(&self.hides("s.nspname", all)),
                 ("marked", prefix) => text.push_str(&is_marked(prefix)),
+                ("composite", prefix) => text.push_str(&composite::is_marked(prefix)),
                 ("unmarked", columns) => text.push_str(&unmarked(columns)),
                 ("seen", column) => text.push_str(&self.shows(column, all)),
                 (_, column) => text.push_str(&self.name(column)),
@@ -370,14 +372,15 @@ impl Seen<'_> {
     }
 }
 
-/// Whether what these columns name, a schema and a relation, is no materialized view.
+/// Whether what these columns name, a schema and a relation, is neither a materialized view nor a composite type.
 pub(in crate::policy) fn unmarked(columns: &str) -> String {
     format!(
         "({columns}) NOT IN (SELECT {OWN_ALIAS}s.nspname, {OWN_ALIAS}m.relname \
          FROM pg_catalog.pg_class {OWN_ALIAS}m \
          JOIN pg_catalog.pg_namespace {OWN_ALIAS}s ON {OWN_ALIAS}s.oid = {OWN_ALIAS}m.relnamespace \
-         WHERE {})",
-        is_marked(&format!("{OWN_ALIAS}m."))
+         WHERE {} OR {})",
+        is_marked(&format!("{OWN_ALIAS}m.")),
+        composite::is_marked(&format!("{OWN_ALIAS}m."))
     )
 }
 

@@ -7,7 +7,7 @@ use super::{Case, Changed, Draft, build, name};
 use crate::policy::Step;
 
 /// Calls `each` with every column that the statement makes.
-pub(super) fn each<'a>(tree: &'a mut NodeEnum, each: &mut dyn FnMut(&'a mut ColumnDef)) {
+pub(in crate::policy) fn each<'a>(tree: &'a mut NodeEnum, each: &mut dyn FnMut(&'a mut ColumnDef)) {
     match tree {
         NodeEnum::CreateStmt(create) => {
             for element in &mut create.table_elts {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use pg_query::protobuf::{AlterTableStmt, AlterTableType, CreateSchemaStmt, ExplainStmt};
+use pg_query::protobuf::{
+    AlterTableStmt, AlterTableType, CreateSchemaStmt, ExplainStmt, ObjectType,
+};
 use pg_query::{Node, NodeEnum};
 
 use super::{build, judge_node, text, unprintable};
@@ -19,7 +21,11 @@ pub(super) fn judge(
     rules: &Rules,
 ) -> Option<Decision> {
     match node {
-        NodeEnum::AlterTableStmt(alter) if alter.cmds.len() > 1 => actions(alter, facts, rules),
+        NodeEnum::AlterTableStmt(alter)
+            if alter.cmds.len() > 1 && alter.objtype() != ObjectType::ObjectType =>
+        {
+            actions(alter, facts, rules)
+        }
         NodeEnum::CreateSchemaStmt(create) if !create.schema_elts.is_empty() => {
             elements(create, facts, rules)
         }

@@ -1,6 +1,5 @@
 //! Enum types: domains over text with a CHECK.
 
-use pg_query::protobuf::ObjectType;
 use pg_query::{Node, NodeEnum};
 
 use super::{Case, Changed, Draft, build};
@@ -67,31 +66,6 @@ pub(super) fn rename_value(tree: &NodeEnum, _: &Case<'_>) -> Vec<String> {
         }
         _ => Vec::new(),
     }
-}
-
-/// DROP TYPE: what was made as an enum is a domain.
-pub(super) fn drop(draft: &mut Draft, _: &Case<'_>) -> Changed {
-    let NodeEnum::DropStmt(drop) = &mut draft.tree else {
-        return Ok(Vec::new());
-    };
-    if drop.remove_type() != ObjectType::ObjectType {
-        return Ok(Vec::new());
-    }
-    drop.set_remove_type(ObjectType::ObjectDomain);
-    draft.tag = Some("DROP TYPE".to_owned());
-    Ok(vec![String::new()])
-}
-
-/// COMMENT ON TYPE likewise.
-pub(super) fn comment(draft: &mut Draft, _: &Case<'_>) -> Changed {
-    let NodeEnum::CommentStmt(comment) = &mut draft.tree else {
-        return Ok(Vec::new());
-    };
-    if comment.objtype() != ObjectType::ObjectType {
-        return Ok(Vec::new());
-    }
-    comment.set_objtype(ObjectType::ObjectDomain);
-    Ok(vec![String::new()])
 }
 
 /// ALTER DOMAIN ADD CONSTRAINT and VALIDATE CONSTRAINT.

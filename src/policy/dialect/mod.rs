@@ -6,7 +6,8 @@ pub(super) mod build;
 mod bulk;
 mod call;
 pub(super) mod catalog;
-mod column;
+pub(super) mod column;
+pub(super) mod composite;
 mod compound;
 mod conditional;
 mod database;
@@ -568,8 +569,12 @@ constructs! {
     "enum_type" => Code::Change(enumeration::create),
     "add_enum_value" => Code::Change(enumeration::add_value),
     "rename_enum_value" => Code::Find(enumeration::rename_value),
-    "drop_type" => Code::Change(enumeration::drop),
-    "comment_on_type" => Code::Change(enumeration::comment),
+    "drop_type" => Code::Change(composite::drop),
+    "composite_among_tenants" => Code::Find(composite::among_tenants),
+    "composite_type" => Code::Change(composite::create),
+    "alter_composite" => Code::Change(composite::alter),
+    "rename_composite" => Code::Change(composite::rename),
+    "move_composite" => Code::Change(composite::set_schema),
     "drop_missing" => Code::Answer(drop::missing),
     "drop_index_concurrently" => Code::Change(drop::concurrently),
     "extension" => Code::Find(grant::extension),

@@ -26,7 +26,7 @@ pub(super) fn column(draft: &mut Draft, _: &Case<'_>) -> Changed {
                 && constraint.contype() == ConstrType::ConstrDefault
                 && let Some(value) = &mut constraint.raw_expr
             {
-                **value = stands.written(std::mem::take(&mut **value));
+                **value = stands.by_default(std::mem::take(&mut **value));
             }
         }
         found.push(column.colname.clone());

@@ -17,6 +17,7 @@ fn facts() -> SessionFacts {
         switches: Switches::default(),
         transaction: TransactionFacts::default(),
         created: false,
+        tenants: false,
     }
 }
 
@@ -39,6 +40,7 @@ fn line(decision: &Decision) -> String {
                     StepKind::Job => format!("[job] {}", step.sql),
                     StepKind::Batch => format!("[batch] {}", step.sql),
                     StepKind::Condition => format!("[if] {}", step.sql),
+                    StepKind::Composed => "[composed]".to_owned(),
                     StepKind::Rebuild => format!("[rebuild] {}", step.sql),
                 })
                 .collect();
@@ -472,4 +474,16 @@ fn steps_say_what_their_failure_means() {
     };
     assert_eq!(rewrite.tag.as_deref(), Some("DO"));
     assert_eq!(rewrite.steps[0].tolerate, ["42710"]);
+}
+
+#[test]
+fn no_composite_type_is_made_among_tenants() {
+    let tenants = SessionFacts {
+        tenants: true,
+        ..facts()
+    };
+    let text = "CREATE TYPE p AS (a int)";
+    let expected = "reject 0A000 composite type \"p\" cannot be made where tenants are kept apart";
+    assert_eq!(line(&decided(text, &tenants)), expected);
+    assert!(line(&decided(text, &facts())).starts_with("CREATE VIEW p "));
 }

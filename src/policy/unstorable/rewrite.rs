@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use pg_query::protobuf::{
     Alias, ColumnRef, Constraint, CopyStmt, CreateStmt, DeleteStmt, IndexStmt, InferClause,
-    InsertStmt, MultiAssignRef, RangeFunction, RangeSubselect, RangeVar, ResTarget,
+    InsertStmt, MultiAssignRef, ObjectType, RangeFunction, RangeSubselect, RangeVar, ResTarget,
     ReturningClause, SelectStmt, SetOperation, UpdateStmt, WithClause,
 };
 use pg_query::{Node, NodeEnum};
 
-use super::Search;
 use super::tables::{Column, Table, Tables, new_table};
-use crate::policy::dialect::{self, build, catalog::OWN_ALIAS};
+use super::{Search, StandIn};
+use crate::policy::dialect::{self, build, catalog::OWN_ALIAS, column as columns};
 use crate::sql::tree::{Descent, Mut, Ref, walk, walk_mut};
 use crate::sql::{Statement, Tree};
 use crate::wire::reply::ClientError;
@@ -48,6 +48,8 @@ pub fn translate(text: &str, tables: &Tables, search: &Search) -> Result<Transla
             let tables = behind.as_ref().unwrap_or(tables);
             let mut tree = (**node).clone();
             let mut rewrite = Rewrite::new(tables, &here, &tree);
+            rewrite.name_domains(&mut tree);
+            let named = tree.clone();
             rewrite.whole(&mut tree);
             if let Some(refusal) = rewrite.refusal {
                 return Err(refusal);
@@ -56,7 +58,7 @@ pub fn translate(text: &str, tables: &Tables, search: &Search) -> Result<Transla
                 let text = dialect::text(&tree, statement.asynchronous);
                 said = Some(text.map_err(|error| dialect::unprintable(&error))?);
             }
-            behind = tables.after(node, here.or_home()).or(behind);
+            behind = tables.after(&named, here.or_home()).or(behind);
             here = here.behind(node, search).unwrap_or(here);
         }
         changed |= said.is_some();
@@ -119,10 +121,47 @@ impl<'t> Rewrite<'t> {
         }
     }
 
+    /// Gives columns of composite types the domains that stand for these.
+    fn name_domains(&mut self, tree: &mut NodeEnum) {
+        let path = self.search.path.as_deref();
+        let (tables, mut refusal, mut changed) = (self.tables, None, false);
+        columns::each(tree, &mut |column| {
+            let Some(kind) = &mut column.type_name else {
+                return;
+            };
+            if kind.setof || kind.pct_type || !kind.typmods.is_empty() {
+                return;
+            }
+            let names = build::strings(&kind.names);
+            let schema = match tables.composite(&names, path) {
+                Ok(Some(schema)) => schema,
+                Ok(None) => return,
+                Err(_) => {
+                    refusal = Some(no_path(build::last(&kind.names)));
+                    return;
+                }
+            };
+            let name = build::last(&kind.names);
+            let array = !kind.array_bounds.is_empty();
+            let stands = super::record::spelling(schema, name, array);
+            match stands.as_deref().and_then(StandIn::named) {
+                Some(stands) => {
+                    *kind = stands.domain();
+                    changed = true;
+                }
+                None => refusal = Some(long_name(name)),
+            }
+        });
+        self.changed |= changed;
+        self.refusal = refusal.or(self.refusal.take());
+    }
+
     fn whole(&mut self, tree: &mut NodeEnum) {
         match tree {
             NodeEnum::CreateStmt(create) => self.create(create),
             NodeEnum::IndexStmt(index) => self.index(index),
+            // Of a type's view there is nothing to say.
+            NodeEnum::AlterTableStmt(alter) if alter.objtype() == ObjectType::ObjectType => {}
             NodeEnum::AlterTableStmt(alter) => {
                 if let Some(target) = alter.relation.as_ref().and_then(|name| self.target(name)) {
                     self.alter(&mut alter.cmds, &target);
@@ -230,9 +269,27 @@ impl<'t> Rewrite<'t> {
         }
     }
 
+    /// Refuses what is a composite type and no relation, as far as that is known.
+    fn refuse_type(&mut self, name: &RangeVar) {
+        let cte = name.schemaname.is_empty() && self.ctes.contains(&name.relname);
+        // In a schema further back in the path it may be hidden by a table.
+        let schema = match (name.schemaname.as_str(), self.search.path.as_deref()) {
+            ("", Some([first, ..])) => first,
+            ("", _) => return,
+            (schema, _) => schema,
+        };
+        let names = [schema, &name.relname];
+        if !cte && matches!(self.tables.composite(&names, None), Ok(Some(_))) {
+            self.refusal = Some(not_a_relation(name));
+        }
+    }
+
     fn target(&mut self, name: &RangeVar) -> Option<Target> {
         // A change is of a table, whatever WITH says.
-        let table = self.looked_up(name)?;
+        let Some(table) = self.looked_up(name) else {
+            self.refuse_type(name);
+            return None;
+        };
         let alias = name.alias.as_ref().map(|alias| alias.aliasname.clone());
         Some(Target {
             table,
@@ -271,7 +328,10 @@ impl<'t> Rewrite<'t> {
                 }
             }
             Some(NodeEnum::RangeVar(name)) => {
-                let Some(table) = self.find(name) else { return };
+                let Some(table) = self.find(name) else {
+                    self.refuse_type(name);
+                    return;
+                };
                 let alias = name.alias.clone().unwrap_or_else(|| Alias {
                     aliasname: name.relname.clone(),
                     colnames: Vec::new(),
@@ -437,10 +497,11 @@ impl<'t> Rewrite<'t> {
                 return;
             }
             if let (Some(stands), Some(value)) = (stands(at), &mut given.val)
-                && matches!(
-                    value.node,
-                    Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_) | NodeEnum::AArrayExpr(_))
-                )
+                && (stands.is_record()
+                    || matches!(
+                        value.node,
+                        Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_) | NodeEnum::AArrayExpr(_))
+                    ))
             {
                 **value = stands.written(std::mem::take(&mut **value));
                 self.changed = true;
@@ -581,6 +642,9 @@ impl<'t> Rewrite<'t> {
     }
 
     fn references(&mut self, node: &mut Node, target: &Target, names: &[String], plain: bool) {
+        if target.table.is_seen(node) {
+            return;
+        }
         match &mut node.node {
             Some(NodeEnum::ColumnRef(column)) => {
                 let fields = build::strings(&column.fields);
@@ -772,7 +836,7 @@ impl<'t> Rewrite<'t> {
             match command.def.as_deref_mut() {
                 Some(value) if kind == Type::AtColumnDefault => {
                     if let Some(stands) = stands {
-                        *value = stands.written(std::mem::take(value));
+                        *value = stands.by_default(std::mem::take(value));
                         self.changed = true;
                     }
                 }
@@ -956,6 +1020,21 @@ fn no_path(table: &str) -> ClientError {
     .hint("Write the schema before it, or SET search_path to a list of names.")
 }
 
+/// A domain of this name would not be told from others.
+fn long_name(kind: &str) -> ClientError {
+    not_available(format!(
+        "columns of type \"{kind}\" cannot be kept, since its name and schema are too long"
+    ))
+    .hint("Give the type a shorter name.")
+}
+
+/// It has no rows, and nobody shall think so.
+fn not_a_relation(name: &RangeVar) -> ClientError {
+    let message = format!("cannot open relation \"{}\"", name.relname);
+    ClientError::error("42809", message)
+        .detail("This operation is not supported for composite types.")
+}
+
 fn no_star() -> ClientError {
     not_available(
         "RETURNING * beside such a FROM is not available for a table with columns that are kept as text".to_owned(),
@@ -1095,6 +1174,37 @@ mod tests {
         match translate(text, &tables(), &search) {
             Ok(translated) => translated.text.unwrap_or_else(|| "=".to_owned()),
             Err(refusal) => refusal.message.to_string(),
+        }
+    }
+
+    #[test]
+    fn composite_columns_are_translated_once() {
+        let row = |values: [&str; 6]| values.iter().map(|v| Some((*v).to_owned())).collect();
+        let tables = Tables::read(&[
+            row(["public", "p", "", "", "t", "n"]),
+            row(["public", "c", "id", "int4", "n", "y"]),
+            row(["public", "c", "v", "public.p", "y", "n"]),
+            row(["public", "c", "w", "public.p[]", "y", "n"]),
+        ]);
+        let home: Rc<[String]> = ["public".to_owned()].into();
+        let search = Search {
+            path: Some(Rc::clone(&home)),
+            home,
+        };
+        for text in [
+            "SELECT v, (v).a FROM c",
+            "INSERT INTO c VALUES (1, (2, 'b'), $1) RETURNING *",
+            "UPDATE c SET v = ROW((v).a, $1), w = w || v WHERE (w[1]).a = 2 RETURNING v",
+            "CREATE TABLE d (v p, w public.p[] DEFAULT '{}')",
+        ] {
+            let once = translate(text, &tables, &search).unwrap().text.unwrap();
+            assert_ne!(once, text);
+            let twice = translate(&once, &tables, &search).unwrap().text;
+            assert_eq!(twice.unwrap_or_else(|| once.clone()), once);
+        }
+        for text in ["SELECT * FROM p", "INSERT INTO p VALUES (1)"] {
+            let refusal = translate(text, &tables, &search).unwrap_err();
+            assert_eq!(refusal.message, "cannot open relation \"p\"");
         }
     }
 

@@ -30,6 +30,23 @@ pub fn names(path: &str) -> Rc<[String]> {
         .collect()
 }
 
+/// Whether a text that changes a setting may change the search path: anything but queries whose
+/// `set_config()` names another one.
+#[must_use]
+pub fn may_set_path(text: &[u8]) -> bool {
+    let read = std::str::from_utf8(text).ok().map(Statement::read);
+    let Some(Ok(statements)) = read else {
+        return true;
+    };
+    let harmless = |statement: &Statement| {
+        let node = statement.node();
+        node.is_some_and(|node| {
+            matches!(node, NodeEnum::SelectStmt(_)) && configured(node).is_none()
+        })
+    };
+    memchr::memmem::find(text, b"pg_settings").is_some() || !statements.iter().all(harmless)
+}
+
 impl Search {
     /// Where tables are made that have no schema; the best guess where it is not known.
     pub(super) fn or_home(&self) -> &[String] {
@@ -126,5 +143,33 @@ fn text(node: &Node) -> Option<String> {
             ..
         })) => Some(text.sval.clone()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_may_set_the_path() {
+        let cases = [
+            ("SELECT set_config('jit', $1, false)", false),
+            ("SELECT set_config('Search_Path', $1, false)", true),
+            ("SELECT set_config($1, $2, false)", true),
+            (
+                "SELECT set_config('jit', 'off', false), \"set_config\"('search_path', $1, true)",
+                true,
+            ),
+            ("UPDATE pg_settings SET setting = 's'", true),
+            (
+                "WITH x AS (UPDATE pg_settings SET setting = 's' RETURNING 1) SELECT 1",
+                true,
+            ),
+            ("SET x TO DEFAULT", true),
+            ("SELECT set_config('jit', ", true),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(may_set_path(text.as_bytes()), expected, "{text}");
+        }
     }
 }

@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use pg_query::NodeEnum;
 use pg_query::protobuf::{
     AlterTableStmt, AlterTableType, ColumnDef, ConstrType, Constraint, CreateStmt, ObjectType,
     RangeVar,
 };
+use pg_query::{Node, NodeEnum};
 
 use super::{SCHEMA, StandIn, UNEQUAL};
-use crate::policy::dialect::build;
+use crate::policy::dialect::{build, composite};
 
 /// Column of a table.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +47,15 @@ impl Table {
         self.columns.iter().find(|column| column.name == name)
     }
 
+    /// The expression reads one of the columns already.
+    pub fn is_seen(&self, expression: &Node) -> bool {
+        let mut stand_ins = self
+            .columns
+            .iter()
+            .filter_map(|column| column.stands_for.as_ref());
+        stand_ins.any(|stands| stands.is_seen(expression))
+    }
+
     pub fn stand_in(&self, name: &str) -> Option<&StandIn> {
         self.column(name)?.stands_for.as_ref()
     }
@@ -60,6 +69,17 @@ pub struct Tables {
     words: HashSet<String>,
     /// A table got such a column that the others are not known of.
     incomplete: bool,
+    /// Composite types.
+    types: Vec<CompositeType>,
+}
+
+/// A composite type.
+#[derive(Debug, Clone, PartialEq)]
+struct CompositeType {
+    schema: String,
+    name: String,
+    /// PostgreSQL has one of this name, which comes first in every search path.
+    builtin: bool,
 }
 
 impl Tables {
@@ -72,10 +92,10 @@ impl Tables {
              WHERE y.typtype = 'd' AND y.typnamespace = pg_catalog.to_regnamespace('{SCHEMA}')"
         );
         format!(
-            "SELECT n.nspname, c.relname, a.attname, t.typname, \
+            "SELECT * FROM (SELECT n.nspname, c.relname, a.attname, t.typname, \
              CASE WHEN t.typtype = 'd' AND t.typnamespace = pg_catalog.to_regnamespace('{SCHEMA}') THEN 'y' ELSE 'n' END, \
              CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisprimary \
-             AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])) THEN 'y' ELSE 'n' END \
+             AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])) THEN 'y' ELSE 'n' END, c.oid, a.attnum \
              FROM pg_catalog.pg_class c \
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
@@ -83,7 +103,11 @@ impl Tables {
              WHERE c.relkind IN ('r', 'v') AND (c.relname IN (SELECT o.relname {of_domains}) \
              OR EXISTS (SELECT 1 FROM pg_catalog.pg_attribute s WHERE s.attrelid = c.oid AND s.attnum > 0 \
              AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND s.attname IN (SELECT b.attname {of_domains}))) \
-             ORDER BY c.oid, a.attnum"
+             UNION ALL SELECT n.nspname, c.relname, '', '', 't', CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_type b \
+             WHERE b.typname = c.relname AND b.typnamespace = pg_catalog.to_regnamespace('pg_catalog')) THEN 'y' ELSE 'n' END, \
+             c.oid, 0 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE {}) \
+             AS found(schema, name, attribute, type, own, key, oid, number) ORDER BY oid, number",
+            composite::is_marked("c.")
         )
     }
 
@@ -91,6 +115,7 @@ impl Tables {
     #[must_use]
     pub fn read(rows: &[Vec<Option<String>>]) -> Self {
         let mut found: Vec<Table> = Vec::new();
+        let mut types = Vec::new();
         for row in rows {
             let [
                 Some(schema),
@@ -99,10 +124,19 @@ impl Tables {
                 Some(kind),
                 Some(own),
                 Some(key),
+                ..,
             ] = row.as_slice()
             else {
                 continue;
             };
+            if own == "t" {
+                types.push(CompositeType {
+                    schema: schema.clone(),
+                    name: name.clone(),
+                    builtin: key == "y",
+                });
+                continue;
+            }
             let same = found
                 .last()
                 .is_some_and(|table| table.schema == *schema && table.name == *name);
@@ -125,6 +159,7 @@ impl Tables {
         }
         let mut tables = Self::default();
         found.into_iter().for_each(|table| tables.put(table));
+        types.into_iter().for_each(|kind| tables.put_type(kind));
         tables
     }
 
@@ -164,6 +199,39 @@ impl Tables {
             })
     }
 
+    fn put_type(&mut self, kind: CompositeType) {
+        self.words.extend(first_word(&kind.name));
+        self.types
+            .retain(|known| known.schema != kind.schema || known.name != kind.name);
+        self.types.push(kind);
+    }
+
+    /// The schema of the composite type that a name means. `path`: where it is looked for, if that is known.
+    ///
+    /// # Errors
+    /// It depends on the search path.
+    pub(super) fn composite(
+        &self,
+        names: &[&str],
+        path: Option<&[String]>,
+    ) -> Result<Option<&str>, Ambiguous> {
+        let (schema, name) = match names {
+            [name] => (None, *name),
+            [schema, name] => (Some(*schema), *name),
+            _ => return Ok(None),
+        };
+        let named = || self.types.iter().filter(|kind| kind.name == name);
+        let of = |schema: &str| named().find(|kind| kind.schema == schema);
+        let plain = |kind: &&CompositeType| schema.is_some() || !kind.builtin;
+        let found = match (schema, path) {
+            (Some(schema), _) => of(schema),
+            (None, Some(path)) => path.iter().find_map(|schema| of(schema)),
+            (None, None) if named().nth(1).is_some() => return Err(Ambiguous),
+            (None, None) => named().next(),
+        };
+        Ok(found.filter(plain).map(|kind| kind.schema.as_str()))
+    }
+
     /// The table that a name means with this search path; `None` if it has no such columns.
     pub(super) fn find(&self, name: &RangeVar, path: &[String]) -> Option<&Arc<Table>> {
         self.known(name, path).filter(|table| table.stands_in())
@@ -196,15 +264,8 @@ impl Tables {
     }
 
     fn put(&mut self, table: Table) {
-        let word = table
-            .name
-            .to_lowercase()
-            .split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$'))
-            .find(|word| !word.is_empty())
-            .unwrap_or_default()
-            .to_owned();
         if table.stands_in() {
-            self.words.insert(word);
+            self.words.extend(first_word(&table.name));
         }
         let tables = self.by_name.entry(table.name.clone()).or_default();
         tables.retain(|other| other.schema != table.schema);
@@ -233,6 +294,18 @@ impl Tables {
                     return None;
                 }
                 next.put(table);
+            }
+            NodeEnum::CompositeTypeStmt(create) => {
+                let name = create.typevar.as_ref()?;
+                let schema = match name.schemaname.as_str() {
+                    "" => path.first()?,
+                    schema => schema,
+                };
+                next.put_type(CompositeType {
+                    schema: schema.to_owned(),
+                    name: name.relname.clone(),
+                    builtin: false,
+                });
             }
             NodeEnum::AlterTableStmt(alter) => next.alter(alter, path)?,
             NodeEnum::RenameStmt(rename) => {
@@ -336,6 +409,13 @@ impl Tables {
         }
         changed.then_some(())
     }
+}
+
+/// The first word of a name, by which texts are looked through.
+fn first_word(name: &str) -> Option<String> {
+    let lower = name.to_lowercase();
+    let mut words = lower.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$'));
+    words.find(|word| !word.is_empty()).map(str::to_owned)
 }
 
 fn new_column(name: &str, kind: &str, stands_for: Option<StandIn>) -> Column {

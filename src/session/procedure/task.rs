@@ -176,6 +176,10 @@ pub(in crate::session) enum Task {
     Referring(Truncation),
     /// Whether what comes behind it is done; the NOTICE if not.
     Condition(String, Option<String>),
+    /// Finds out what is done in its place.
+    Composed(String),
+    /// Has the server refuse something, so that its transaction fails too: why the client's cannot be done.
+    Refusal(Box<ClientError>),
     /// Finds out how a table is made anew.
     Rebuild(Box<Rebuilding>),
     /// A statement of that.
@@ -370,6 +374,7 @@ impl Work {
                 status: String::new(),
             }),
             (StepKind::Condition, _) => Task::Condition(step.sql.clone(), step.otherwise.clone()),
+            (StepKind::Composed, _) => Task::Composed(step.sql.clone()),
             (StepKind::Batch, Some(table)) => Task::Batches(Batches {
                 whole: step.without_batches(),
                 ..Batches::new(Form::Text(step.sql.clone()), table.clone(), manner.rows)
@@ -420,7 +425,8 @@ impl Task {
             },
             Self::Batches(batches) => batches.request(),
             Self::Copy(copying) => copying.request(),
-            Self::Condition(sql, _) => Request::look(sql.clone()),
+            Self::Condition(sql, _) | Self::Composed(sql) => Request::look(sql.clone()),
+            Self::Refusal(_) => Request::look(".".to_owned()),
             Self::Rebuild(rebuilding) => rebuilding.request(),
             Self::Guarded(guarded) => guarded.request(),
             Self::Move(moving) => moving.request(),
@@ -450,6 +456,8 @@ impl Task {
                 Next::Skip("ALTER TABLE", "00000", std::mem::take(notice))
             }
             Self::Condition(_, None) => Next::Finish,
+            Self::Composed(_) => composed(&answer.rows),
+            Self::Refusal(why) => Next::Fail(Failure::Own((**why).clone()), None),
             Self::Rebuild(rebuilding) => rebuilding.answered(&answer),
             Self::Move(moving) => moving.answered(&answer),
             Self::Compare(comparing) => comparing.answered(&answer),
@@ -482,6 +490,7 @@ impl Task {
         let code = error_fields(&error).code;
         let is = |known: &SqlState| known.as_bytes() == code;
         match self {
+            Self::Refusal(why) => Next::Fail(Failure::Own((**why).clone()), None),
             Self::Statement { step, .. } if step.tolerate.iter().any(is) => Next::Done,
             Self::Guarded(guarded) if guarded.tolerates_code(code) => Next::Done,
             // It stays, should the client roll back.
@@ -632,6 +641,8 @@ impl Task {
             | Self::Find(_)
             | Self::Unindexed(..)
             | Self::Condition(..)
+            | Self::Composed(_)
+            | Self::Refusal(_)
             | Self::Rebuild(_)
             | Self::Compare(_)
             | Self::Rename(_) => "a look into the catalog".to_owned(),
@@ -648,6 +659,38 @@ impl Task {
         }
     }
 }
+
+/// What the rows of a [`StepKind::Composed`] say.
+fn composed(rows: &[Vec<Option<String>>]) -> Next {
+    let mut tasks = Vec::new();
+    for row in rows {
+        let (statement, told) = row.split_first().map_or((&None, &[][..]), |all| all);
+        match (statement, told) {
+            (Some(sql), _) => tasks.push(Task::Statement {
+                step: Step::statement(sql.clone()),
+                bound: false,
+            }),
+            (None, [Some(code), Some(message), ..]) if code == "00000" => {
+                return Next::Tell(tasks, message.clone());
+            }
+            (None, [Some(code), Some(message), hint, ..]) => {
+                let code = REFUSALS.into_iter().find(|known| known == code);
+                let error = ClientError::error(code.unwrap_or("0A000"), message.clone());
+                let error = match hint {
+                    Some(hint) => error.hint(hint.clone()),
+                    None => error,
+                };
+                tasks.push(Task::Refusal(Box::new(error)));
+                break;
+            }
+            _ => {}
+        }
+    }
+    Next::Become(tasks)
+}
+
+/// SQLSTATEs of refusals that are composed.
+const REFUSALS: [SqlState; 5] = ["0A000", "2BP01", "42703", "42704", "42809"];
 
 /// A chosen name without the number behind it, and the number.
 fn numbered(name: &str) -> (&str, u32) {
