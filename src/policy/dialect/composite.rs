@@ -382,9 +382,11 @@ impl Alteration {
 
     fn steps(&self) -> Result<Vec<Step>, ClientError> {
         let name = build::relation(&self.name);
+        // What format() takes for itself.
+        let escaped = name.replace('%', "%%");
         let create = |word: &str| {
             literal(&format!(
-                "{word} VIEW {name} WITH ({}) AS SELECT %s WHERE false",
+                "{word} VIEW {escaped} WITH ({}) AS SELECT %s WHERE false",
                 options()
             ))
         };
