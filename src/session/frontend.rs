@@ -126,13 +126,17 @@ impl Session {
                 .then(|| self.with_real_names(header.tag, frame))
                 .flatten();
             let taken = match real {
-                Some(real) => self.take_frame(
-                    frame::Header {
+                Some(real) => {
+                    let header = frame::Header {
                         total: real.len(),
                         ..header
-                    },
-                    &real,
-                )?,
+                    };
+                    match self.take_frame(header, &real)? {
+                        Taken::Wait => Taken::Wait,
+                        // The counts are those of the real frame; the client's is there as a whole.
+                        Taken::All | Taken::Head(..) => Taken::All,
+                    }
+                }
                 None => self.take_frame(header, frame)?,
             };
             match taken {
