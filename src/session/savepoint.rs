@@ -141,14 +141,18 @@ impl Session {
             return None;
         }
         let effects = class.effects.as_deref()?;
-        let at = (1..effects.len()).find(|at| effects[at - 1..=*at].iter().any(is_about_savepoints))?;
+        let at =
+            (1..effects.len()).find(|at| effects[at - 1..=*at].iter().any(is_about_savepoints))?;
         let begins = matches!(effects[0], Effect::Begin { .. });
         if !begins && self.status == TransactionStatus::Idle {
             return None;
         }
         let statements = Statement::read(std::str::from_utf8(text).ok()?).ok()?;
         let same = statements.len() == effects.len();
-        statements.get(at).filter(|_| same).map(|statement| statement.span.start)
+        statements
+            .get(at)
+            .filter(|_| same)
+            .map(|statement| statement.span.start)
     }
 
     /// Deals with a Query about savepoints; `None` when it is about something else.
