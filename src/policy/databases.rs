@@ -12,6 +12,8 @@
 mod catalog;
 mod names;
 
+pub(in crate::policy) use self::catalog::columns_of;
+
 use crate::sql::{Statement, Tree};
 use crate::wire::reply::ClientError;
 

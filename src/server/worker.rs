@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -523,7 +524,7 @@ impl Worker {
 
     /// Passes a cancel request on and keeps its connection open until it has been dealt with, as
     /// PostgreSQL does.
-    async fn cancel(&self, pid: u32, key: &[u8], stream: Stream, peer: Peer) {
+    async fn cancel(&self, pid: u32, key: &[u8], mut stream: Stream, peer: Peer) {
         match self.shared.cancels().find(pid, key) {
             Some(address) => {
                 let (done, finished) = oneshot::channel();
@@ -536,7 +537,8 @@ impl Worker {
             }
             None => self.shared.gate().note_missed_cancel(peer),
         }
-        drop(stream);
+        // Over TLS with its word of farewell: without it libpq 17 and newer call the cancel a failure.
+        let _ = timeout(CANCEL_LIMIT, stream.shutdown()).await;
     }
 }
 

@@ -255,6 +255,21 @@ impl Locks {
         })
     }
 
+    /// The value of a SELECT of one, which has changed nothing when it met a conflict: another session's
+    /// DDL is one to whatever a connection runs next.
+    async fn compute(&self, sql: &str) -> Result<Option<String>, ClientError> {
+        for attempt in 0.. {
+            match self.ask(sql).await {
+                Ok(asked) => return Ok(asked.rows.first().and_then(|row| row.first()?.clone())),
+                Err(error) if is_passing(&error) && attempt < SWAPS => {
+                    sleep(pause(attempt)).await;
+                }
+                Err(error) => return Err(refusal(error)),
+            }
+        }
+        Ok(None)
+    }
+
     /// Puts another ledger in the place of the one that was read; `false` when somebody was faster.
     async fn swap(&self, key: &str, row: &Row, ledger: &Ledger) -> Result<bool, AskError> {
         let key = literal(key);
@@ -592,8 +607,7 @@ impl Asking {
                 Part::Name(name) => format!("table {name}"),
                 Part::Expression(text) => {
                     let sql = format!("SELECT ({text})::pg_catalog.int8::{kind}");
-                    let asked = self.locks.ask(&sql).await.map_err(refusal)?;
-                    match asked.rows.first().and_then(|row| row.first()?.clone()) {
+                    match self.locks.compute(&sql).await? {
                         Some(number) => number,
                         None => return Ok(None),
                     }
@@ -805,7 +819,7 @@ fn refusal(error: AskError) -> ClientError {
             )
         }
         AskError::Refused(code, message) => {
-            let known = ["42P01", "2BP01", "42P07", "42P16", "42703", "42701", "42804", "42P17", "54000", "54011", "0A000", "42601", "22003", "22P02", "42883", "42846", "22012", "42704"];
+            let known = [sqlstate::SERIALIZATION_FAILURE, "42P01", "2BP01", "42P07", "42P16", "42703", "42701", "42804", "42P17", "54000", "54011", "0A000", "42601", "22003", "22P02", "42883", "42846", "22012", "42704"];
             let code = known.into_iter().find(|known| *known == code);
             ClientError::error(code.unwrap_or(sqlstate::INTERNAL_ERROR), message)
         }

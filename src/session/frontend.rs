@@ -127,13 +127,17 @@ impl Session {
                 .then(|| self.with_real_names(header.tag, frame))
                 .flatten();
             let taken = match real {
-                Some(real) => self.take_frame(
-                    frame::Header {
+                Some(real) => {
+                    let header = frame::Header {
                         total: real.len(),
                         ..header
-                    },
-                    &real,
-                )?,
+                    };
+                    match self.take_frame(header, &real)? {
+                        Taken::Wait => Taken::Wait,
+                        // The counts are those of the real frame; the client's is there as a whole.
+                        Taken::All | Taken::Head(..) => Taken::All,
+                    }
+                }
                 None => self.take_frame(header, frame)?,
             };
             match taken {
@@ -516,17 +520,16 @@ impl Session {
         let text = frontend::query(&bytes[HEADER..])?;
         let Some(verdict) = self.judge(text) else {
             let class = classify(text);
-            let script = match self.answer_transaction(text, &class, None) {
-                true => return Ok(Taken::All),
-                false => self.script(text, &class, None),
-            };
-            return self.pass_query(bytes, text, &class, script);
+            if let Some(at) = self.savepoint_cut(text, &class) {
+                return self.take_first_piece(text, &Cut::at(at));
+            }
+            return self.take_unjudged_query(bytes, text, &class);
         };
         if let Some(error) = self.refused_procedure(&verdict) {
             let piece = Piece::refused(0..text.len(), error);
             return self.pass_query(bytes, text, &verdict.class, Some(Script(vec![piece])));
         }
-        if let Some(cut) = verdict.cut() {
+        if let Some(cut) = self.cut(text, &verdict) {
             return self.take_first_piece(text, &cut);
         }
         let taken = self.take_judged_query(bytes, text, &verdict)?;
@@ -544,15 +547,22 @@ impl Session {
         several.then(|| Refusal::new(Rule::StatementKind, "").error())
     }
 
+    /// Where a text of several statements is cut, behind the first piece.
+    fn cut<'v>(&self, text: &[u8], verdict: &'v Verdict) -> Option<Cut<'v>> {
+        let cut = verdict.cut();
+        match self.savepoint_cut(text, &verdict.class) {
+            Some(at) if cut.as_ref().is_none_or(|cut| at < cut.at) => Some(Cut::at(at)),
+            _ => cut,
+        }
+    }
+
     /// Takes the first piece of a text; the rest is taken when that is done.
     fn take_first_piece(&mut self, text: &[u8], cut: &Cut<'_>) -> Result<Taken, End> {
         if self.waits_for_answers(false) {
             return Ok(Taken::Wait);
         }
         let (head, rest) = text.split_at(cut.at);
-        let Some(verdict) = self.judge(head) else {
-            return Ok(Taken::Wait);
-        };
+        let verdict = self.judge(head);
         let mut frame = Vec::new();
         frontend::put_query(&mut frame, head);
         // So that positions are those of the whole text.
@@ -562,13 +572,18 @@ impl Session {
             .collect();
         blanked.extend_from_slice(rest);
         self.more = Some(blanked);
-        let taken = self.take_judged_query(&frame, head, &verdict)?;
+        let taken = match &verdict {
+            Some(verdict) => self.take_judged_query(&frame, head, verdict)?,
+            None => self.take_unjudged_query(&frame, head, &classify(head))?,
+        };
         if matches!(taken, Taken::Wait) {
             self.more = None;
             return Ok(taken);
         }
-        self.note_queried(&verdict);
-        self.note_dropped(head);
+        if let Some(verdict) = &verdict {
+            self.note_queried(verdict);
+            self.note_dropped(head);
+        }
         let warnings: Vec<Notice> = cut.warnings.iter().map(|told| (*told).clone()).collect();
         let warnings = self.notices(&warnings);
         self.answers().extend_from_slice(&warnings);
@@ -594,6 +609,20 @@ impl Session {
         frontend::put_query(&mut frame, rest);
         self.recent.clear();
         self.cin.put_back(&frame);
+    }
+
+    /// Takes a Query about which no policy has a say.
+    fn take_unjudged_query(
+        &mut self,
+        bytes: &[u8],
+        text: &[u8],
+        class: &Class,
+    ) -> Result<Taken, End> {
+        let script = match self.answer_transaction(text, class, None) {
+            true => return Ok(Taken::All),
+            false => self.script(text, class, None),
+        };
+        self.pass_query(bytes, text, class, script)
     }
 
     /// Does with a Query what policy says.

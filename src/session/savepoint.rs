@@ -9,7 +9,7 @@ use crate::config::Savepoints as Way;
 use crate::policy::settings::SAVEPOINTS;
 use crate::retry::Mark;
 use crate::sql::scan::{Token, Tokens};
-use crate::sql::{Class, Effect};
+use crate::sql::{Class, Effect, Statement};
 use crate::upstream::Expect;
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frontend;
@@ -132,6 +132,28 @@ impl Session {
     }
 
     // ---- simple protocol -------------------------------------------------------------------
+
+    /// Where a text of several statements is cut, in bytes, so that in the end each about savepoints
+    /// is one of its own. Only in a transaction block: outside, the statements of a text are one
+    /// transaction, which a cut would end.
+    pub(super) fn savepoint_cut(&self, text: &[u8], class: &Class) -> Option<usize> {
+        if self.way() != Way::Emulate {
+            return None;
+        }
+        let effects = class.effects.as_deref()?;
+        let at =
+            (1..effects.len()).find(|at| effects[at - 1..=*at].iter().any(is_about_savepoints))?;
+        let begins = matches!(effects[0], Effect::Begin { .. });
+        if !begins && self.status == TransactionStatus::Idle {
+            return None;
+        }
+        let statements = Statement::read(std::str::from_utf8(text).ok()?).ok()?;
+        let same = statements.len() == effects.len();
+        statements
+            .get(at)
+            .filter(|_| same)
+            .map(|statement| statement.span.start)
+    }
 
     /// Deals with a Query about savepoints; `None` when it is about something else.
     pub(super) fn take_savepoint_query(&mut self, text: &[u8], class: &Class) -> Option<Taken> {

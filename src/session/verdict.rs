@@ -160,6 +160,16 @@ pub(super) struct Cut<'a> {
     pub warnings: Vec<&'a Notice>,
 }
 
+impl Cut<'_> {
+    /// A cut by which nothing is lost.
+    pub fn at(at: usize) -> Self {
+        Self {
+            at,
+            warnings: Vec::new(),
+        }
+    }
+}
+
 /// One statement of a text.
 #[derive(Debug)]
 pub(super) struct Part {

@@ -366,6 +366,10 @@ fn temporary_tables_and_rebuilds_stay_inside() {
     own.run("insert into t values (2, 3), (4, 5)");
     own.run("create temp table copied as select a from t");
     assert_eq!(own.scalar("select sum(a) from copied"), "6");
+    // Both names are other ones for the cluster: the frame is taken as the client has sent it.
+    let both = "select count(*) from inside.public.t join copied c on c.a = t.a";
+    assert_eq!(own.scalar(both), "2");
+    assert_eq!(own.scalar("select 1"), "1");
     own.run("create temp table empty (a int)");
     assert_eq!(own.scalar("select count(*) from empty"), "0");
     own.run("alter table public.t alter column b type text");

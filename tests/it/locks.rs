@@ -282,6 +282,18 @@ fn migrations_serialise() {
     assert_eq!(done, ["0", "1", "1", "1"]);
 }
 
+/// DDL of another session is a conflict to whatever a connection runs next, be it the key of a lock.
+#[test]
+fn a_computed_key_outlives_conflicts() {
+    let cluster = Cluster::start();
+    let proxy = proxy(&cluster);
+    let mut a = proxy.connect();
+    a.run("select pg_advisory_lock(1)");
+    cluster.fault("abort_statement", 2, "hashtext");
+    assert_eq!(a.scalar("select pg_try_advisory_lock(hashtext('x'))"), "t");
+    assert_eq!(cluster.orders_left(), 0);
+}
+
 /// Somebody takes the lock away: the session must not go on as if it held it.
 #[test]
 fn who_has_lost_a_lock_is_told() {

@@ -33,6 +33,23 @@ fn sum(client: &mut Client, name: &str) -> String {
 /// Scripts as one session plays them, on PostgreSQL itself and through the proxy: tags, rows,
 /// SQLSTATEs, messages and transaction states must be the same. `t` is the table.
 const SCRIPTS: &[&[&str]] = &[
+    // As psqlODBC sends them.
+    &[
+        "begin; select 1",
+        "savepoint s; update t set value = 1 where id = 1",
+        "release s; savepoint s; update t set value = 2 where id = 2",
+        "release s; savepoint s; select 1/0; select 2",
+        "rollback to s; release s; select sum(value) from t",
+        "savepoint s;update t set value = 3 where id = 3; rollback to s",
+        "commit; select sum(value) from t",
+    ],
+    &[
+        "begin; savepoint a; update t set value = 5 where id = 5; rollback to a; commit; select sum(value) from t",
+        "begin; savepoint a; select nothing",
+        "rollback to a; select sum(value) from t; commit",
+        "begin; rollback to savepoint b; select 1",
+        "rollback",
+    ],
     &[
         "begin",
         "savepoint a",
@@ -502,12 +519,14 @@ fn reported_settings_are_told_as_they_change() {
 fn what_is_refused() {
     let (proxy, mut direct, name) = start();
     let mut client = proxy.connect();
-    client.run("begin");
-    let frames = client.query(&format!("savepoint a; insert into {name} values (11, 1)"));
+    // Outside a block the statements of a text are one transaction.
+    let frames = client.query(&format!(
+        "insert into {name} values (11, 1); savepoint a; select 1"
+    ));
     assert_eq!(tags(&frames), "EZ");
     assert_eq!(frames[0].sqlstate(), "0A000");
     assert!(frames[0].field(b'H').is_some());
-    client.run("rollback");
+    assert_eq!(sum(&mut direct, &name), "0");
     drop(client);
     proxy.wait_base();
 

@@ -46,6 +46,16 @@ fn a_temporary_table_is_of_its_session() {
     assert_eq!(b.scalar("select a from x"), "all");
     b.run("create temporary table x (b int)");
     assert_eq!(b.scalar("select count(b) from x"), "0");
+    let columns = "select string_agg(table_schema || '.' || column_name || ' ' || data_type, ', ' \
+        order by table_schema, ordinal_position) from information_schema.columns where table_name = 'x'";
+    assert_eq!(
+        a.scalar(columns),
+        "pg_temp_1.id bigint, pg_temp_1.a text, public.a text"
+    );
+    assert_eq!(
+        b.scalar("select string_agg(table_type, ',' order by 1) from information_schema.tables where table_name = 'x'"),
+        "BASE TABLE,LOCAL TEMPORARY"
+    );
     assert_eq!(a.sqlstate("create temp table x (a int)"), "42P07");
     a.run("create temp table if not exists x (a int)");
     a.run("create index on x (a)");

@@ -2,6 +2,12 @@
 -- shadow copies of tables for transactions that lost a lock, and the writing of their rows.
 -- Run by the superuser at each start; safe to repeat. Needs schema pg_dsql.
 
+-- A column's name in PL/pgSQL, where words are reserved that are none in SQL (by, begin, if): %I would
+-- leave these as they are.
+CREATE OR REPLACE FUNCTION pg_dsql.field(name name) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog
+AS $field$ SELECT '"' || replace(name::text, '"', '""') || '"' $field$;
+
 -- One line for each table: the source of its trigger function. A NOTICE with SQLSTATE DQ001 reads
 --   <op> <table oid> <transaction id|-> <old ctid|-> <new ctid|-> <accounted bytes> <mode><entries> <row text>
 -- op is I, U, D, or L for a row that was only locked; mode that of the row (- is A). An entry is a
@@ -31,26 +37,26 @@ DECLARE
 BEGIN
   SELECT
     coalesce(string_agg(CASE
-      WHEN t.typname IN ('text', 'varchar', 'bpchar', 'bytea') THEN format('coalesce(octet_length(NEW.%I), 0)', a.attname)
-      WHEN t.typname IN ('json', 'jsonb') THEN format('coalesce(octet_length(NEW.%I::text), 0)', a.attname)
-      WHEN t.typlen < 0 THEN format('coalesce(pg_column_size(NEW.%I), 0)', a.attname)
+      WHEN t.typname IN ('text', 'varchar', 'bpchar', 'bytea') THEN format('coalesce(octet_length(NEW.%s), 0)', pg_dsql.field(a.attname))
+      WHEN t.typname IN ('json', 'jsonb') THEN format('coalesce(octet_length(NEW.%s::text), 0)', pg_dsql.field(a.attname))
+      WHEN t.typlen < 0 THEN format('coalesce(pg_column_size(NEW.%s), 0)', pg_dsql.field(a.attname))
       ELSE t.typlen::text END, ' + '), '0') AS bytes,
     coalesce(string_agg(CASE
-      WHEN t.typname IN ('text', 'varchar', 'bpchar') THEN format('coalesce(pg_column_size(NEW.%I), 0)', a.attname)
-      WHEN t.typname = 'bytea' THEN format('coalesce(octet_length(NEW.%I), 0)', a.attname)
-      WHEN t.typname IN ('json', 'jsonb') THEN format('coalesce(octet_length(NEW.%I::text), 0)', a.attname)
-      WHEN t.typlen < 0 THEN format('coalesce(pg_column_size(NEW.%I), 0)', a.attname)
+      WHEN t.typname IN ('text', 'varchar', 'bpchar') THEN format('coalesce(pg_column_size(NEW.%s), 0)', pg_dsql.field(a.attname))
+      WHEN t.typname = 'bytea' THEN format('coalesce(octet_length(NEW.%s), 0)', pg_dsql.field(a.attname))
+      WHEN t.typname IN ('json', 'jsonb') THEN format('coalesce(octet_length(NEW.%s::text), 0)', pg_dsql.field(a.attname))
+      WHEN t.typlen < 0 THEN format('coalesce(pg_column_size(NEW.%s), 0)', pg_dsql.field(a.attname))
       ELSE t.typlen::text END, ' + '), '0') AS stored,
     coalesce(string_agg(CASE
       WHEN t.typname IN ('text', 'varchar', 'bpchar') THEN format(
-        E'    IF pg_column_size(NEW.%I) > 1048576 THEN RAISE EXCEPTION USING ERRCODE = ''54000'', MESSAGE = %L; END IF;\n',
-        a.attname, 'datatype limit greater than 1048576 bytes not supported for ' || format_type(t.oid, NULL))
+        E'    IF pg_column_size(NEW.%s) > 1048576 THEN RAISE EXCEPTION USING ERRCODE = ''54000'', MESSAGE = %L; END IF;\n',
+        pg_dsql.field(a.attname), 'datatype limit greater than 1048576 bytes not supported for ' || format_type(t.oid, NULL))
       WHEN t.typname = 'bytea' THEN format(
-        E'    IF octet_length(NEW.%I) > 1048576 THEN RAISE EXCEPTION USING ERRCODE = ''54000'', MESSAGE = %L; END IF;\n',
-        a.attname, 'datatype limit greater than 1048576 bytes not supported for bytea')
+        E'    IF octet_length(NEW.%s) > 1048576 THEN RAISE EXCEPTION USING ERRCODE = ''54000'', MESSAGE = %L; END IF;\n',
+        pg_dsql.field(a.attname), 'datatype limit greater than 1048576 bytes not supported for bytea')
       WHEN t.typname IN ('json', 'jsonb') THEN format(
-        E'    IF octet_length(NEW.%I::text) > 1048576 THEN RAISE EXCEPTION USING ERRCODE = ''54000'', MESSAGE = %L; END IF;\n',
-        a.attname, 'datatype limit greater than 1048576 bytes not supported for ' || t.typname)
+        E'    IF octet_length(NEW.%s::text) > 1048576 THEN RAISE EXCEPTION USING ERRCODE = ''54000'', MESSAGE = %L; END IF;\n',
+        pg_dsql.field(a.attname), 'datatype limit greater than 1048576 bytes not supported for ' || t.typname)
       END, ''), '') AS limits
   INTO columns
   FROM pg_attribute a
@@ -67,10 +73,10 @@ BEGIN
     SELECT i.indexrelid AS oid, i.indnullsnotdistinct AS nulls_equal,
       i.indpred IS NOT NULL OR i.indexprs IS NOT NULL AS opaque,
       -- Expressions have no column; their indexes are opaque.
-      string_agg(format('NEW.%I', a.attname), ', ' ORDER BY k.n) FILTER (WHERE a.attname IS NOT NULL) AS new_row,
-      string_agg(format('OLD.%I', a.attname), ', ' ORDER BY k.n) FILTER (WHERE a.attname IS NOT NULL) AS old_row,
-      string_agg(format('NEW.%I IS NOT NULL', a.attname), ' AND ') FILTER (WHERE NOT a.attnotnull) AS new_present,
-      string_agg(format('OLD.%I IS NOT NULL', a.attname), ' AND ') FILTER (WHERE NOT a.attnotnull) AS old_present
+      string_agg(format('NEW.%s', pg_dsql.field(a.attname)), ', ' ORDER BY k.n) FILTER (WHERE a.attname IS NOT NULL) AS new_row,
+      string_agg(format('OLD.%s', pg_dsql.field(a.attname)), ', ' ORDER BY k.n) FILTER (WHERE a.attname IS NOT NULL) AS old_row,
+      string_agg(format('NEW.%s IS NOT NULL', pg_dsql.field(a.attname)), ' AND ') FILTER (WHERE NOT a.attnotnull) AS new_present,
+      string_agg(format('OLD.%s IS NOT NULL', pg_dsql.field(a.attname)), ' AND ') FILTER (WHERE NOT a.attnotnull) AS old_present
     FROM pg_index i
     CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, n)
     LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum > 0
@@ -97,9 +103,9 @@ BEGIN
   -- Key columns in the order of the index they refer to, as the parent's own entries have them.
   FOR reference IN
     SELECT c.conindid AS oid,
-      string_agg(format('NEW.%I::%s', a.attname, format_type(p.atttypid, p.atttypmod)), ', ' ORDER BY k.n) AS new_row,
-      string_agg(format('NEW.%I IS NOT NULL', a.attname), ' AND ') AS present,
-      string_agg(format('OLD.%I IS DISTINCT FROM NEW.%I', a.attname, a.attname), ' OR ') AS changed
+      string_agg(format('NEW.%s::%s', pg_dsql.field(a.attname), format_type(p.atttypid, p.atttypmod)), ', ' ORDER BY k.n) AS new_row,
+      string_agg(format('NEW.%s IS NOT NULL', pg_dsql.field(a.attname)), ' AND ') AS present,
+      string_agg(format('OLD.%s IS DISTINCT FROM NEW.%s', pg_dsql.field(a.attname), pg_dsql.field(a.attname)), ' OR ') AS changed
     FROM pg_constraint c
     JOIN pg_index i ON i.indexrelid = c.conindid
     CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, n)
@@ -123,8 +129,8 @@ BEGIN
   -- primary key's columns too.
   FOR index IN
     SELECT string_agg(CASE
-        WHEN t.typcategory = 'S' THEN format('coalesce(octet_length(NEW.%I), 0)', a.attname)
-        WHEN t.typlen < 0 THEN format('coalesce(pg_column_size(NEW.%I), 0)', a.attname)
+        WHEN t.typcategory = 'S' THEN format('coalesce(octet_length(NEW.%s), 0)', pg_dsql.field(a.attname))
+        WHEN t.typlen < 0 THEN format('coalesce(pg_column_size(NEW.%s), 0)', pg_dsql.field(a.attname))
         ELSE t.typlen::text END, ' + ') || ' + ' || (count(*) - 1) * 7 AS size
     FROM pg_index i
     LEFT JOIN pg_index p ON p.indrelid = i.indrelid AND p.indisprimary AND NOT i.indisprimary
@@ -169,9 +175,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog AS $lock_source$
     CASE WHEN present IS NULL THEN entry ELSE format('CASE WHEN %s THEN %s END', present, entry) END, ', '), ''''''))
   FROM (
     SELECT format('$2 || %L || hash_record_extended(ROW(%s), 0) || %L', i.indexrelid || ':',
-        string_agg(format('r.%I', a.attname), ', ' ORDER BY k.n), ',') AS entry,
+        string_agg(format('r.%s', pg_dsql.field(a.attname)), ', ' ORDER BY k.n), ',') AS entry,
       CASE WHEN NOT i.indnullsnotdistinct THEN
-        string_agg(format('r.%I IS NOT NULL', a.attname), ' AND ') FILTER (WHERE NOT a.attnotnull) END AS present
+        string_agg(format('r.%s IS NOT NULL', pg_dsql.field(a.attname)), ' AND ') FILTER (WHERE NOT a.attnotnull) END AS present
     FROM pg_index i
     CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, n)
     JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum

@@ -1,6 +1,6 @@
 //! `public` in a client's statement becomes the schema of the created database.
 
-use pg_query::protobuf::{FuncCall, RangeVar, VariableSetStmt, a_const};
+use pg_query::protobuf::{FuncCall, ObjectType, RangeVar, VariableSetStmt, a_const};
 use pg_query::{Node, NodeEnum, protobuf};
 
 use super::{Naming, literal, quoted};
@@ -91,6 +91,24 @@ pub(super) fn leave_database(tree: &mut NodeEnum, naming: &Naming) -> bool {
                 relation.catalogname.clear();
                 true
             }
+            Mut::DropStmt(drop) if is_relation(drop.remove_type()) => {
+                let objects = drop.objects.iter_mut();
+                objects.fold(false, |changed, object| {
+                    changed | leave_in_name(object, 3, naming)
+                })
+            }
+            Mut::CommentStmt(comment) => {
+                let parts = match comment.objtype() {
+                    ObjectType::ObjectColumn => 4,
+                    kind if is_relation(kind) => 3,
+                    _ => usize::MAX,
+                };
+                let object = comment.object.as_deref_mut();
+                object.is_some_and(|object| leave_in_name(object, parts, naming))
+            }
+            Mut::ColumnRef(column) => leave_first(&mut column.fields, 4, naming),
+            Mut::FuncCall(call) => leave_first(&mut call.funcname, 3, naming),
+            Mut::TypeName(name) => leave_first(&mut name.names, 3, naming),
             Mut::TypeCast(cast) => {
                 let kind = cast.type_name.as_ref().map(|name| build::last(&name.names));
                 kind == Some("regclass") && leave_in_text(cast.arg.as_deref_mut(), naming)
@@ -100,6 +118,36 @@ pub(super) fn leave_database(tree: &mut NodeEnum, naming: &Naming) -> bool {
         Descent::Into
     });
     changed
+}
+
+/// What is named as `database.schema.name`.
+fn is_relation(kind: ObjectType) -> bool {
+    matches!(
+        kind,
+        ObjectType::ObjectTable
+            | ObjectType::ObjectView
+            | ObjectType::ObjectMatview
+            | ObjectType::ObjectIndex
+            | ObjectType::ObjectSequence
+            | ObjectType::ObjectForeignTable
+    )
+}
+
+fn leave_in_name(object: &mut Node, parts: usize, naming: &Naming) -> bool {
+    match &mut object.node {
+        Some(NodeEnum::List(list)) => leave_first(&mut list.items, parts, naming),
+        _ => false,
+    }
+}
+
+/// Takes the database out of a name that has so many parts, of which the first can be nothing else.
+fn leave_first(names: &mut Vec<Node>, parts: usize, naming: &Naming) -> bool {
+    let is_database = names.len() == parts
+        && matches!(&names[0].node, Some(NodeEnum::String(first)) if first.sval == naming.database);
+    if is_database {
+        names.remove(0);
+    }
+    is_database
 }
 
 /// The same in a text that names a relation: a constant, or one that the statement puts together.

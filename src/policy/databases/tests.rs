@@ -152,6 +152,21 @@ fn names_may_begin_with_the_database() {
             "SELECT 's.t'::regclass, 'x.t'::regclass, 'shop.t'::regclass, t.oid::regclass",
         ),
         (
+            "DROP TABLE IF EXISTS shop.x.t, \"shop\".\"public\".\"u\" CASCADE; DROP VIEW shop.v",
+            "DROP TABLE IF EXISTS x.t, public.u CASCADE; DROP VIEW shop.v",
+            "DROP TABLE IF EXISTS x.t, s.u CASCADE; DROP VIEW shop.v",
+        ),
+        (
+            "COMMENT ON COLUMN shop.x.t.c IS 'c'; COMMENT ON COLUMN shop.t.c IS 'c'; COMMENT ON TABLE shop.x.t IS 't'",
+            "COMMENT ON COLUMN x.t.c IS 'c'; COMMENT ON COLUMN shop.t.c IS 'c'; COMMENT ON TABLE x.t IS 't'",
+            "COMMENT ON COLUMN x.t.c IS 'c'; COMMENT ON COLUMN shop.t.c IS 'c'; COMMENT ON TABLE x.t IS 't'",
+        ),
+        (
+            "SELECT shop.x.t.a, shop.x.t.*, shop.t.a, shop.x.f(1), NULL::shop.x.d FROM shop.x.t",
+            "SELECT x.t.a, x.t.*, shop.t.a, x.f(1), NULL::x.d FROM x.t",
+            "SELECT x.t.a, x.t.*, shop.t.a, x.f(1), NULL::x.d FROM x.t",
+        ),
+        (
             made,
             "SELECT pg_catalog.regexp_replace(('\"' || table_schema || '\".\"' || table_name || '\"')::text, \
              E'^\"?shop\"?\\\\.(?=.+\\\\.)', '')::regclass::oid FROM x",

@@ -5,6 +5,7 @@ use pg_query::protobuf::RangeVar;
 use pg_query::{Node, NodeEnum};
 
 use super::OWN;
+use crate::policy::databases::columns_of;
 use crate::policy::dialect::build::{self, literal};
 use crate::policy::dialect::catalog::{self, OWN_ALIAS as A, Seen};
 use crate::sql::Statement;
@@ -27,6 +28,9 @@ pub(super) fn show(tree: &mut NodeEnum, tables: &[(&str, &str)]) -> bool {
     // Who names the proxy's schemas sees the tables there, by their real names.
     let other = |relation: &RangeVar, all: bool| match relation.schemaname.as_str() {
         "" | "pg_catalog" if !all => sub_select(&relation.relname, tables),
+        "information_schema" if !all && relation.catalogname.is_empty() => {
+            information(&relation.relname, tables)
+        }
         _ => None,
     };
     let seen = Seen {
@@ -103,6 +107,30 @@ fn classes(tables: &[(&str, &str)]) -> String {
         own.join(", "),
         values(tables),
     )
+}
+
+/// A view of information_schema with the session's tables, as dbt asks for their columns.
+fn information(view: &str, tables: &[(&str, &str)]) -> Option<String> {
+    if !matches!(view, "tables" | "columns") {
+        return None;
+    }
+    let columns = columns_of(view)?;
+    let own = columns.iter().map(|column| match *column {
+        "table_catalog" => {
+            "pg_catalog.current_database()::information_schema.sql_identifier".to_owned()
+        }
+        "table_schema" => format!("'{NAME}'::information_schema.sql_identifier"),
+        "table_name" => format!("{A}name::information_schema.sql_identifier"),
+        "table_type" => "'LOCAL TEMPORARY'::information_schema.character_data".to_owned(),
+        other => format!("{A}c.{other}"),
+    });
+    Some(format!(
+        "SELECT {} FROM information_schema.{view} UNION ALL SELECT {} FROM information_schema.{view} {A}c \
+         JOIN {} ON {A}c.table_name = {A}real WHERE {A}c.table_schema = {SCHEMA}",
+        columns.join(", "),
+        own.collect::<Vec<_>>().join(", "),
+        values(tables),
+    ))
 }
 
 /// Columns of `pg_constraint` behind its name.
