@@ -95,7 +95,7 @@ fn a_role_of_a_tenant_reaches_its_rows_alone() {
         "{again:?}"
     );
     assert_eq!(again.len(), 4);
-    admin.run(&format!("alter role {name} password 'x'"));
+    all.run(&format!("alter role {name} password 'x'"));
     let login = Login::new(&name, "barred").password("x");
     let mut client = Client::login(&cluster.address(), &login).expect("the tenant's role");
     let cases = [
@@ -233,7 +233,7 @@ fn no_conflict_hands_over_a_row_of_another_tenant() {
         "{made:?}"
     );
     let name = name_of("2");
-    admin.run(&format!("alter role {name} password 'x'"));
+    all.run(&format!("alter role {name} password 'x'"));
     let login = Login::new(&name, "conflicting").password("x");
     let mut client = Client::login(&cluster.address(), &login).expect("the tenant's role");
     let cases = [
