@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{RawStmt, SelectStmt, TransactionStmtKind};
+use pg_query::protobuf::{CopyStmt, RawStmt, SelectStmt, TransactionStmtKind};
 use thiserror::Error;
 
 use super::dialect::{self, Extension};
@@ -211,7 +211,10 @@ fn refusal(error: Unread) -> ParseError {
 }
 
 fn statement(text: &str, raw: RawStmt) -> Option<Statement> {
-    let tree = raw.stmt?.node?;
+    let mut tree = raw.stmt?.node?;
+    if let NodeEnum::CopyStmt(copy) = &mut tree {
+        write_as_today(copy);
+    }
     let start = usize::try_from(raw.stmt_location).ok()?;
     // Length 0 says "to the end of the text".
     let end = match usize::try_from(raw.stmt_len) {
@@ -224,6 +227,20 @@ fn statement(text: &str, raw: RawStmt) -> Option<Statement> {
         tree: Tree::Node(Box::new(tree)),
         asynchronous: false,
     })
+}
+
+/// HEADER and FREEZE as PostgreSQL 8.4 wrote them are the options of today that have no value; the printer
+/// would give them one that reads otherwise.
+fn write_as_today(copy: &mut CopyStmt) {
+    let is_true = |node: &pg_query::Node| matches!(&node.node, Some(NodeEnum::Boolean(value)) if value.boolval);
+    for option in &mut copy.options {
+        if let Some(NodeEnum::DefElem(option)) = &mut option.node
+            && matches!(option.defname.as_str(), "header" | "freeze")
+            && option.arg.as_deref().is_some_and(is_true)
+        {
+            option.arg = None;
+        }
+    }
 }
 
 fn extend(statements: &mut Vec<Statement>, span: Range<usize>, extension: Extension) {
@@ -359,6 +376,7 @@ fn select_kind(select: &SelectStmt) -> Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::tree;
 
     fn kinds(text: &str) -> Vec<Kind> {
         parse(text).unwrap().iter().map(Statement::kind).collect()
@@ -387,6 +405,20 @@ mod tests {
             ),
         ] {
             assert_eq!(parse(&text).is_ok(), fits, "{text}");
+        }
+    }
+
+    #[test]
+    fn copy_of_former_times_is_printed() {
+        for text in [
+            "COPY t FROM STDIN WITH DELIMITER 'X' CSV HEADER QUOTE AS 'Y' FORCE NOT NULL a",
+            "COPY t FROM STDIN WITH FREEZE DELIMITER ';' NULL ''",
+            "COPY t TO STDOUT CSV HEADER",
+            "COPY t TO STDOUT (HEADER true, FORMAT csv)",
+        ] {
+            let statement = parse(text).unwrap().remove(0);
+            let printed = tree::verify_print(statement.node().unwrap());
+            assert!(printed.is_ok(), "{text}: {printed:?}");
         }
     }
 
