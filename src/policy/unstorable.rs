@@ -12,7 +12,7 @@
 //! are those whose text says all that there is to a value, whatever the session's settings are; where
 //! `DateStyle` decides, the domain takes ISO dates only.
 //!
-//! Composite types and arrays of them ([`record`]) are kept as JSON, so that a value outlives attributes that
+//! Composite types and arrays of them (`record`) are kept as JSON, so that a value outlives attributes that
 //! the type gets later.
 
 mod record;
