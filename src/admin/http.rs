@@ -25,7 +25,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::page;
 use crate::config::reload::Changes;
 use crate::net::origin;
-use crate::sql::nesting;
+use crate::sql::tree::nesting;
 
 /// Connections at one time; others wait in the listener's queue.
 pub const CONNECTIONS: usize = 64;

@@ -22,7 +22,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::Problem;
 use crate::emulator::EmulatorOptions;
-use crate::sql::nesting;
+use crate::sql::tree::nesting;
 
 /// An ordinary PostgreSQL connection string in front of Amazon Aurora DSQL.
 #[derive(Debug, Parser)]

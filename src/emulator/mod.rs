@@ -45,7 +45,7 @@ use postgres::{Postgres, PostgresError, PostgresOptions};
 use rules::{Rules, RulesError, ServerVersion};
 use session::Cluster;
 
-use crate::sql::nesting;
+use crate::sql::tree::nesting;
 
 pub use private_file::write as write_private;
 

@@ -26,7 +26,7 @@ use crate::policy::{ActionKind, Month, NotAMonth, Rules, RulesError, rules};
 use crate::pool::{Pool, PoolShared};
 use crate::retry::{ClusterBudget, Limits};
 use crate::session::{Hub, Isolation, KeptEnv, Quota, Ruling};
-use crate::sql::nesting;
+use crate::sql::tree::nesting;
 use crate::telemetry::conflicts::ConflictLog;
 use crate::telemetry::tally::WorkerTally;
 use crate::upstream::{Target, TargetError};

@@ -5,7 +5,6 @@ mod block;
 pub mod classify;
 mod dialect;
 pub mod fingerprint;
-pub mod nesting;
 pub mod order;
 mod reads;
 pub mod rerun;

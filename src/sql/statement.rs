@@ -8,8 +8,8 @@ use pg_query::protobuf::{CopyStmt, RawStmt, SelectStmt, TransactionStmtKind};
 use thiserror::Error;
 
 use super::dialect::{self, Extension};
-use super::nesting::{self, Unread};
 use super::scan::{Token, Tokens};
+use super::tree::nesting::{self, Unread};
 
 /// Longest text that is parsed, in bytes. DSQL takes no message above 10 MiB.
 pub const MAX_TEXT: usize = 10 * 1024 * 1024;

@@ -2,7 +2,7 @@
 
 use super::catalog::{Column, Key, Relation, RelationKind};
 use super::*;
-use crate::sql::nesting;
+use crate::sql::tree::nesting;
 use std::time::Instant;
 
 const POLICY: &str = "

@@ -8,7 +8,7 @@ use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::*;
-use crate::sql::{nesting, tree};
+use crate::sql::tree::{self, nesting};
 
 /// Texts to begin with: the cases, and the recordings' statements.
 fn seeds() -> Vec<String> {

@@ -3,13 +3,12 @@
 //! The walk misses nothing: `nodes` names every field of every node, so a grammar with a new one
 //! does not compile until it is dealt with.
 
+pub mod nesting;
 mod nodes;
 
 use pg_query::protobuf::{CopyStmt, ParseResult, RawStmt};
 use pg_query::{Node, NodeEnum};
 use thiserror::Error;
-
-use super::nesting;
 
 pub use nodes::{Mut, Ref};
 

@@ -21,7 +21,7 @@ use sqlparser::parser::Parser;
 use self::table::Table;
 use self::text::{constant, identifier, last, respell};
 use self::types::Values;
-use crate::sql::nesting;
+use crate::sql::tree::nesting;
 use crate::wire::reply::ClientError;
 
 /// Rows of one INSERT: Aurora DSQL takes 3,000 in a transaction.

@@ -8,8 +8,8 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{ParseResult, RawStmt};
 use thiserror::Error;
 
-use super::scan::{Token, Tokens};
-use super::tree::Ref;
+use super::Ref;
+use crate::sql::scan::{Token, Tokens};
 
 /// Most nodes of a tree from its root to a leaf: a chain of so many operators or UNIONs. The server ends at several
 /// thousand, by its `max_stack_depth` (PostgreSQL manual, "Resource Consumption"); libpg_query, built without
